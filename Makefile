@@ -1,0 +1,59 @@
+# Everything runs in .venv, which `make setup` makes and every other target makes when it has to. Nothing needs activating.
+#   make setup PYTHON=python3.12      with another Python (3.11 or newer)
+#   make setup TORCH=torch==2.13.0+cpu   with another build of torch; without it pip takes its index's default, which on
+#                                        Linux may be the build with CUDA, some gigabytes
+PYTHON ?= python3
+TORCH ?= torch
+BIN := .venv/bin
+DEMO := runs/demo
+# Two processes with one thread each are faster than one with two, for tests this small.
+WORKERS ?= 2
+PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
+
+.PHONY: setup demo test lint bench clean
+.DEFAULT_GOAL := setup
+
+setup: .venv/.installed
+
+.venv/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "alexnet needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1). Name another: make setup PYTHON=python3.12" >&2; \
+	  exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo ".venv has a Python older than 3.11: make clean-venv, then make setup" >&2; exit 2; }
+	$(PIP_INSTALL) setuptools
+	@# torch by itself, so that what is pinned, or named by TORCH, is there before any other package asks for a torch.
+	$(PIP_INSTALL) '$(TORCH)'
+	@# Without isolation the build uses the pinned setuptools from above, and asks no index for another.
+	$(PIP_INSTALL) --no-build-isolation -e '.[dev,hub]'
+	@touch $@
+
+demo: setup
+	rm -rf $(DEMO)
+	$(BIN)/alexnet prepare builtin $(DEMO)/data
+	$(BIN)/alexnet train demo --data $(DEMO)/data --out $(DEMO)/run
+	$(BIN)/alexnet evaluate $(DEMO)/run --data $(DEMO)/data --views 10
+	@echo "The report of this run, to open in a browser: $(DEMO)/run/report.html"
+
+test: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: setup
+	@set -e; for file in benchmarks/*.py; do \
+	  test -f "$$file" || { echo "there are no benchmarks yet"; break; }; \
+	  echo "== $$file"; $(BIN)/python "$$file"; \
+	done
+
+clean:
+	rm -rf $(DEMO) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info
+	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+.PHONY: clean-venv
+clean-venv:
+	rm -rf .venv

@@ -1,0 +1,25 @@
+"""AlexNet, the whole system of Krizhevsky, Sutskever and Hinton (2012), laid out as the paper is.
+
+>>> import alexnet
+>>> network = alexnet.AlexNet(alexnet.networks.paper)        # a torch module with new initial values
+>>> trained = alexnet.load("runs/demo/run")                  # a run's network, with its classes and preparation
+>>> images = alexnet.data.prepared.open("runs/demo/data").split("val").images
+"""
+
+from types import SimpleNamespace
+
+import alexnet.data.prepare
+import alexnet.data.prepared
+from alexnet.errors import InputError, RunFailed
+from alexnet.network import spec
+from alexnet.network.model import AlexNet
+from alexnet.training import recipe
+from alexnet.training.trained import TrainedNetwork, load
+
+networks = SimpleNamespace(**{name.replace("-", "_"): value for name, value in spec.networks.items()})
+"""The named networks: `networks.paper`, `networks.authors_2012` ..."""
+
+recipes = SimpleNamespace(**{name.replace("-", "_"): value for name, value in recipe.recipes.items()})
+"""The named recipes: `recipes.demo`, `recipes.imagenette` ..."""
+
+__all__ = ["AlexNet", "InputError", "RunFailed", "TrainedNetwork", "load", "networks", "recipes"]

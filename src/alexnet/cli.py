@@ -1,0 +1,546 @@
+"""The commands. No logic of their own: the only place that prints, exits and turns errors into exit codes.
+
+0: done. 2: bad input, one line on stderr that names it and the fix. 1: a run that failed. 128 + signal: stopped by one.
+With `--json` a command prints one JSON document on stdout; everything else always goes to stderr.
+"""
+
+import argparse
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+from tyro.conf import FlagCreatePairsOff, Positional
+
+from alexnet.errors import InputError, RunFailed
+from alexnet.progress import Bar
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+def _print_json(value: Any) -> None:
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+# --- alexnet summary --------------------------------------------------------------------------------------------------
+
+
+def summary(args: list[str]) -> int:
+    """Sizes, parameters, neurons and multiply-adds of a network, beside the paper's figures."""
+    from alexnet.network import summary as summaries
+    from alexnet.network.spec import Network, networks
+
+    parser = _parser("summary", "NETWORK [--json] [--classes N] [--normalization none] ... (any field of the network)", summary)
+    parser.add_argument("network", nargs="?", default="paper", metavar="NETWORK", help=f"one of {', '.join(networks)}")
+    parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
+    known, rest = parser.parse_known_args(args)
+    spec = _named(networks, known.network, "NETWORK", "network")
+    if rest:
+        spec = tyro.cli(Network, default=spec, args=rest, prog=f"alexnet summary {known.network}")
+    made = summaries.summarize(spec)
+    if known.json:
+        _print_json(made.to_dict())
+        return 0
+    header, rows, notes = summaries.table(made)
+    table = Table(title=f"{spec.name}: {spec.input_size}×{spec.input_size} RGB → {spec.classes} classes", title_justify="left")
+    for number, name in enumerate(header):
+        table.add_column(name, justify="left" if number < 2 else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    out.print(table)
+    for note in notes:
+        out.print(note)
+    return 0
+
+
+# --- alexnet prepare, alexnet data ------------------------------------------------------------------------------------
+
+
+def prepare(
+    source: Positional[str],
+    dest: Positional[Path],
+    size: int | None = None,
+    max_bad: float = 0.01,
+    workers: int | None = None,
+    json: bool = False,
+) -> int:
+    """Turn a source of labelled images into a prepared dataset: shorter side to 256, central crop, RGB (§2).
+
+    Killed at any moment, the same command goes on where it was; on a finished dataset it does nothing.
+
+    Args:
+        source: a folder of class folders; a folder with the ILSVRC-2012 archives; hf:NAME or .parquet files; an .npz
+            of arrays; or "builtin", photographs that come with the dependencies.
+        dest: folder of the prepared dataset.
+        size: side of the prepared images in pixels; by default 256 (64 for the built-in set).
+        max_bad: share of unreadable images above which the command fails.
+        workers: threads that decode; by default one a core.
+        json: print one JSON document on stdout.
+    """
+    from alexnet.data import prepared as prepared_sets
+    from alexnet.data.prepare import prepare as prepare_images
+    from alexnet.data.sources import open_source
+
+    opened = open_source(source)
+    err.print(f"{opened.description} → {dest}")
+    if (dest / "manifest.json").is_file():
+        err.print("already prepared; checking that it is this source")
+    with Bar("images", err) as bar:
+        done = prepare_images(
+            opened,
+            dest,
+            size=size,
+            max_bad=max_bad,
+            workers=workers,
+            progress=lambda now: bar.update(
+                now.split, now.done, now.total, f"{now.images_per_second:,.0f} images/s", now.seconds_left, now.skipped
+            ),
+        )
+    document = {"path": str(dest), "size": done.size, "classes": list(done.classes), "splits": {}}
+    images = skipped = 0
+    all_skipped: list[dict[str, str]] = []
+    for name in done.splits:
+        part = done.manifest["splits"][name]
+        document["splits"][name] = {"images": part["images"], "skipped": part["skipped"], "classes": list(done.classes)}
+        images, skipped = images + part["images"], skipped + len(part["skipped"])
+        all_skipped += part["skipped"]
+    document |= {"images": images, "skipped": all_skipped}
+    if json:
+        _print_json(document)
+        return 0
+    for line in prepared_sets.describe(done):
+        out.print(line, markup=False)
+    for item in all_skipped[:10]:
+        out.print(f"skipped {item['file']}: {item['reason']}", markup=False)
+    if skipped > 10:
+        out.print(f"... and {skipped - 10} more, all in {dest / 'manifest.json'}")
+    return 0
+
+
+def data(dest: Positional[Path], sheet: Path | None = None, json: bool = False) -> int:
+    """Describe a prepared dataset, check it against its checksums, and draw a contact sheet.
+
+    Args:
+        dest: folder of the prepared dataset.
+        sheet: where to draw the contact sheet; by default contact-sheet.png in the dataset's folder.
+        json: print one JSON document on stdout.
+    """
+    from alexnet.data import prepared as prepared_sets
+    from alexnet.insight import contact_sheet
+
+    opened = prepared_sets.open(dest)
+    problems = opened.check()
+    picture = sheet or dest / "contact-sheet.png"
+    if not problems:
+        name = opened.splits[0]
+        images, labels = prepared_sets.sample(opened.split(name), 6, seed=0)
+        contact_sheet.draw(images, [opened.classes[label] for label in labels], picture)
+    if json:
+        _print_json({"manifest": opened.manifest, "problems": problems, "sheet": None if problems else str(picture)})
+    else:
+        for line in prepared_sets.describe(opened):
+            out.print(line, markup=False)
+        if not problems:
+            out.print(f"whole: sizes, labels and checksums are right\ncontact sheet: {picture}", markup=False)
+    for problem in problems:
+        err.print(f"alexnet data: {problem}", markup=False)
+    return 2 if problems else 0
+
+
+# --- alexnet train ----------------------------------------------------------------------------------------------------
+
+
+def train(args: list[str]) -> int:
+    """Train a recipe into a run folder, go on with a run, or fine-tune one on other images."""
+    from alexnet.data import prepared as prepared_sets
+    from alexnet.network.spec import networks
+    from alexnet.training import checkpoint, recipe, trainer
+
+    usage = (
+        "RECIPE --data DIR [--out RUN] [--epochs N] [--seed S] [--network.normalization none] ...\n"
+        "       alexnet train --resume RUN\n"
+        "       alexnet train --from RUN --data DIR [--out RUN]\n\n"
+        f"Recipes: {', '.join(recipe.recipes)}. `alexnet train RECIPE --help` lists every field that can be set."
+    )
+    parser = _parser("train", usage, train, add_help=False)
+    parser.add_argument("--data", type=Path, help="a prepared dataset (alexnet prepare)")
+    parser.add_argument("--out", type=Path, help="the run folder to make; by default runs/RECIPE-SEED")
+    parser.add_argument("--resume", type=Path, metavar="RUN", help="go on with this run")
+    parser.add_argument("--from", dest="start", type=Path, metavar="RUN", help="start from this run's weights, new last layer")
+    parser.add_argument("--network", choices=list(networks), help="the recipe with another named network")
+    parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
+    known, rest = parser.parse_known_args(args)
+    name = next(
+        (token for at, token in enumerate(rest) if not token.startswith("-") and (at == 0 or not rest[at - 1].startswith("--"))),
+        None,
+    )
+    if name is None and ("-h" in rest or "--help" in rest):
+        parser.print_help()
+        return 0
+    weights = None
+    if known.resume:
+        if rest or known.out or known.start or known.network:
+            raise InputError(f"--resume {known.resume} goes on with the run's own recipe; only --data can stand beside it")
+        chosen, folder = recipe.read(known.resume), known.resume
+        data_path = known.data or _data_of(known.resume)
+    else:
+        if known.start:
+            start = recipe.read(known.start)
+            weights = checkpoint.weights(checkpoint.newest(known.start))
+            chosen = recipe.fine_tuned(start, start.network.classes)
+        elif name is None:
+            raise InputError(f"train needs a RECIPE ({', '.join(recipe.recipes)}), --resume RUN, or --from RUN; see alexnet train --help")
+        else:
+            chosen = _named(recipe.recipes, name, "RECIPE", "recipe")
+        if name is not None:
+            rest.remove(name)
+        if known.network:
+            chosen = replace(chosen, network=replace(networks[known.network], classes=chosen.network.classes))
+        chosen = tyro.cli(recipe.Recipe, default=chosen, args=rest, prog=f"alexnet train {name or ''}".rstrip())
+        chosen.check()
+        if known.data is None:
+            raise InputError("--data DIR is missing: the folder of a prepared dataset (alexnet prepare SOURCE DIR makes one)")
+        data_path, folder = known.data, known.out or Path("runs") / f"{chosen.name}-{chosen.seed}"
+    opened = prepared_sets.open(data_path)
+
+    caught: list[int] = []
+
+    def catch(number: int, frame: object) -> None:
+        # A second signal ends at once: the last checkpoint is whole.
+        signal.signal(number, signal.SIG_DFL)
+        caught.append(number)
+
+    before = {number: signal.signal(number, catch) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        with Bar("training", err) as bar:
+            outcome = trainer.train(
+                chosen,
+                opened,
+                folder,
+                resume=bool(known.resume),
+                start_from=weights,
+                progress=bar.training,
+                stop=lambda: bool(caught),
+            )
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    page = _report(folder, opened)
+    document = {
+        "run": str(folder),
+        "finished": outcome.finished,
+        "epochs": outcome.epochs,
+        "report": str(page),
+        **{key: value for key, value in outcome.last.items() if key not in ("kind", "epoch", "time")},
+    }
+    if known.json:
+        _print_json(document)
+    else:
+        last = outcome.last
+        if "validation_top1" in last:
+            out.print(f"epoch {last['epoch']}: validation error {last['validation_top1']:.2f} / {last['validation_top5']:.2f} % (top-1 / top-5)")
+        out.print(f"run folder {folder}, report {page}", markup=False)
+    if caught and not outcome.finished:
+        err.print(f"stopped; go on with: alexnet train --resume {folder}", markup=False)
+        return 128 + caught[0]
+    return 0
+
+
+def _data_of(run: Path) -> Path:
+    """The prepared dataset that a run was trained on."""
+    try:
+        return Path(json.loads((run / "data.json").read_text())["path"])
+    except FileNotFoundError:
+        raise InputError(f"{run}: no data.json in it, so it is no run folder, or a damaged one; say --data DIR") from None
+
+
+def _report(run: Path, opened: Any) -> Path:
+    from alexnet.insight import report as reports
+
+    return reports.write(run, opened)
+
+
+# --- alexnet evaluate, predict, report --------------------------------------------------------------------------------
+
+
+def evaluate(
+    run: Positional[Path],
+    data: Path | None = None,
+    views: int = 1,
+    split: str = "val",
+    batch: int = 64,
+    device: str = "auto",
+    json: bool = False,
+) -> int:
+    """Top-1 and top-5 error of a run on a prepared dataset, over one view or ten (§4.1, §6).
+
+    Args:
+        run: a run folder.
+        data: a prepared dataset; by default the one it was trained on.
+        views: 1 (centre crop) or 10 (corners and centre, mirrored too), probabilities averaged.
+        split: which images: val (test where there is no val; the held-out share where there is neither), train, test.
+        batch: images at a time.
+        device: auto, cpu, cuda or mps.
+        json: print one JSON document on stdout.
+    """
+    import numpy as np
+
+    from alexnet.data import prepared as prepared_sets
+    from alexnet.evaluation import errors
+    from alexnet.insight import confusion
+    from alexnet.training import trained, trainer
+    from alexnet.training.device import keep_memory, pick
+
+    if views not in (1, 10):
+        raise InputError(f"--views {views}: the views are 1 (centre crop) or 10 (corners, centre, mirrored)")
+    if batch < 1:
+        raise InputError(f"--batch {batch}: must be at least 1")
+    network = trained.load(run, pick(device))
+    opened = prepared_sets.open(data or _data_of(run))
+    if opened.classes != network.classes:
+        raise InputError(
+            f"{opened.path}: its classes are not the run's, or in another order ({len(opened.classes)} against"
+            f" {len(network.classes)}); evaluate on data with the classes in {run / 'classes.json'}"
+        )
+    if split == "val":
+        part, indices = trainer.validation_of(network.recipe, opened)
+    else:
+        part = opened.split(split)
+        indices = np.arange(len(part.labels))
+    keep_memory()
+    with Bar("images", err) as bar:
+        measured = errors.evaluate(
+            network.network,
+            network.preparation,
+            part.images,
+            part.labels,
+            network.classes,
+            indices,
+            views,
+            batch,
+            progress=lambda done, total: bar.update(part.name, done, total),
+        )
+    file = run / f"evaluation-{split}-{views}views.json"
+    measured.save(file)
+    confusion.draw(np.array(measured.confusion), network.classes, run / f"confusion-{split}-{views}views.png")
+    _report(run, opened)
+    if json:
+        _print_json({"run": str(run), "data": str(opened.path), "split": part.name, **measured.to_dict()})
+        return 0
+    table = Table(title=f"{run} on {opened.path} ({part.name}, {measured.images} images, {views} view{'s' * (views > 1)})")
+    for column in ("class", "images", "top-1 error %", "top-5 error %"):
+        table.add_column(column, justify="left" if column == "class" else "right")
+    for row in measured.per_class[:100]:
+        table.add_row(row["label"], str(row["images"]), _percent(row["top1_error"]), _percent(row["top5_error"]))
+    table.add_section()
+    table.add_row("all", str(measured.images), _percent(measured.top1_error), _percent(measured.top5_error), style="bold")
+    out.print(table)
+    if len(measured.per_class) > 100:
+        out.print(f"the first 100 of {len(measured.per_class)} classes; all are in {file}")
+    return 0
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
+
+
+def predict(
+    run: Positional[Path],
+    images: Positional[tuple[str, ...]],
+    views: int = 10,
+    picture: Path | None = None,
+    device: str = "auto",
+    json: bool = False,
+) -> int:
+    """The five most probable labels of images: files, folders, globs, or - for a list of files on stdin.
+
+    An image that cannot be read is one line of error; the others go on.
+
+    Args:
+        run: a run folder.
+        images: files, folders, globs, or -.
+        views: 1 (centre crop) or 10.
+        picture: draw the images with their labels and bars into this file (.png or .svg), like fig. 4 of the paper.
+        device: auto, cpu, cuda or mps.
+        json: print one JSON document on stdout.
+    """
+    import numpy as np
+
+    from alexnet.evaluation.predict import find, predictions
+    from alexnet.insight import predictions as pictures
+    from alexnet.training import trained
+    from alexnet.training.device import pick
+
+    if not images:
+        raise InputError("predict needs at least one IMAGE: a file, a folder, a glob, or - for a list of files on stdin")
+    if views not in (1, 10):
+        raise InputError(f"--views {views}: the views are 1 (centre crop) or 10 (corners, centre, mirrored)")
+    network = trained.load(run, pick(device))
+    lines = sys.stdin.read().splitlines() if "-" in images else []
+    documents, shown = [], []
+    good = 0
+    for prediction in predictions(network, find(images, lines), views):
+        documents.append(prediction.to_dict())
+        if prediction.error is not None:
+            err.print(f"alexnet predict: {prediction.image}: {prediction.error}", markup=False, soft_wrap=True)
+            continue
+        good += 1
+        if picture and len(shown) < 16:
+            shown.append(prediction)
+        if not json:
+            out.print(prediction.image, markup=False, style="bold")
+            for line in pictures.text(prediction.labels):
+                out.print(f"  {line}", markup=False)
+    if picture and shown:
+        pixels = np.stack([prediction.pixels for prediction in shown])
+        pictures.draw(pixels, [prediction.labels for prediction in shown], [None] * len(shown), picture)
+        err.print(f"drawn: {picture}" + (" (the first 16)" if good > 16 else ""), markup=False)
+    if json:
+        _print_json(documents)
+    return 0 if good else 2
+
+
+def report(run: Positional[Path], data: Path | None = None) -> int:
+    """Write RUN/report.html again: recipe, curves, learned kernels, predictions and errors, one file that opens offline.
+
+    Args:
+        run: a run folder.
+        data: a prepared dataset; by default the one it was trained on, if it is still there.
+    """
+    from alexnet.data import prepared as prepared_sets
+
+    path = data or _data_of(run)
+    opened = prepared_sets.open(path) if data or (path / "manifest.json").is_file() else None
+    if opened is None:
+        err.print(f"{path} is not there any more: the report will have no predictions", markup=False)
+    out.print(str(_report(run, opened)), markup=False)
+    return 0
+
+
+def kernels(run: Positional[Path], picture: Positional[Path] = Path("kernels.png")) -> int:
+    """Draw the first layer's learned kernels by column, like fig. 3 of the paper.
+
+    Args:
+        run: a run folder.
+        picture: the file to draw (.png or .svg).
+    """
+    from alexnet.insight import kernels as pictures
+    from alexnet.training import trained
+
+    pictures.draw(trained.load(run).network, picture, title=str(run))
+    out.print(str(picture), markup=False)
+    return 0
+
+
+# --- alexnet doctor ---------------------------------------------------------------------------------------------------
+
+
+def doctor(path: Positional[Path], json: bool = False) -> int:
+    """Check a folder of images, a prepared dataset or a run for what people trip over; each finding with its fix.
+
+    Args:
+        path: the folder.
+        json: print one JSON document on stdout.
+    """
+    import dataclasses
+
+    from alexnet.doctor import examine
+
+    findings = examine(path)
+    errors = sum(finding.level == "error" for finding in findings)
+    if json:
+        _print_json([dataclasses.asdict(finding) for finding in findings])
+    else:
+        marks = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "error": ("✗", "red")}
+        for finding in findings:
+            mark, colour = marks[finding.level]
+            out.print(f"[{colour}]{mark}[/{colour}]", end=" ")
+            out.print(finding.what, markup=False)
+            if finding.fix:
+                out.print(f"  → {finding.fix}", markup=False)
+        warnings = sum(finding.level == "warning" for finding in findings)
+        out.print(f"{errors} error{'s' * (errors != 1)}, {warnings} warning{'s' * (warnings != 1)}")
+    return 2 if errors else 0
+
+
+# --- the door ---------------------------------------------------------------------------------------------------------
+
+
+def _parser(name: str, usage: str, command: Callable[..., int], add_help: bool = True) -> argparse.ArgumentParser:
+    return argparse.ArgumentParser(
+        prog=f"alexnet {name}",
+        usage=f"alexnet {name} {usage}",
+        description=command.__doc__,
+        add_help=add_help,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def _named(there: dict[str, Any], name: str, what: str, kind: str) -> Any:
+    if name not in there:
+        raise InputError(f"{what} {name}: no {kind} of that name; there are {', '.join(there)}")
+    return there[name]
+
+
+def _typed(name: str, function: Callable[..., int]) -> Callable[[list[str]], int]:
+    return lambda args: tyro.cli(function, args=args, prog=f"alexnet {name}", config=(FlagCreatePairsOff,))
+
+
+COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
+    "summary": (summary, "sizes, parameters and multiply-adds of a network"),
+    "prepare": (_typed("prepare", prepare), "a folder, archives or arrays of images → a prepared dataset"),
+    "data": (_typed("data", data), "describe and check a prepared dataset"),
+    "train": (train, "a recipe and a prepared dataset → a run"),
+    "evaluate": (_typed("evaluate", evaluate), "top-1 and top-5 error of a run"),
+    "predict": (_typed("predict", predict), "five labels for an image"),
+    "report": (_typed("report", report), "a run as one HTML page"),
+    "kernels": (_typed("kernels", kernels), "a run's first-layer kernels, drawn by column"),
+    "doctor": (_typed("doctor", doctor), "what is wrong with this folder, and the fix"),
+}
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run one command; returns its exit code."""
+    args = sys.argv[1:] if args is None else args
+    if not args or args[0] in ("-h", "--help"):
+        out.print("alexnet COMMAND ... — ImageNet classification with deep convolutional neural networks, 2012\n")
+        for name, (_, line) in COMMANDS.items():
+            out.print(f"  {name:9} {line}")
+        out.print("\nalexnet COMMAND --help says the rest.")
+        return 0 if args else 2
+    if args[0] == "--version":
+        from importlib.metadata import version
+
+        out.print(f"alexnet {version('alexnet')}")
+        return 0
+    if args[0] not in COMMANDS:
+        err.print(f"alexnet: no command {args[0]!r}; the commands are {', '.join(COMMANDS)}", markup=False)
+        return 2
+    try:
+        return COMMANDS[args[0]][0](args[1:])
+    except InputError as error:
+        err.print(f"alexnet {args[0]}: {error}", markup=False, soft_wrap=True)
+        return 2
+    except RunFailed as error:
+        err.print(f"alexnet {args[0]}: {error}", markup=False, soft_wrap=True)
+        return 1
+    except KeyboardInterrupt:
+        err.print(f"alexnet {args[0]}: interrupted; the same command goes on where it was", markup=False)
+        return 130
+    except BrokenPipeError:
+        # Whoever read us (head, less) has left; nothing more can be said to it, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

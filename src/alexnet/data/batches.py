@@ -1,0 +1,177 @@
+"""Training batches and test views: crop, flip, colour and mean, on the whole batch at once and on its device (§4.1).
+
+Each step comes in the paper's form and in the 2012 program's; `Augmentation` says which. Images come in as uint8
+[N, S, S, 3] and leave as float32 [N, 3, C, C] in channels-last memory, on the pixel scale 0-255 minus the mean.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from alexnet.errors import InputError
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What is done to a training image before the network sees it."""
+
+    crop: Literal["image", "group", "centre"] = "image"
+    """Where the crop is drawn: for every image (the paper), once for 32 consecutive images (2012), or always the centre."""
+    flip: bool = True
+    """Horizontal reflection with probability one half, drawn as often as the crop."""
+    colour: Literal["none", "paper", "authors-2012"] = "paper"
+    """Noise along the principal components of RGB: alpha·lambda of pixels on 0-1 (the text), or alpha·sqrt(lambda) and
+    the whole image divided by 1.1 (the program)."""
+    mean: Literal["position", "centre"] = "position"
+    """The mean that a training crop subtracts: that of its own pixels (the text), or the mean image's centre crop (2012)."""
+
+
+GROUP = 32
+"""Consecutive images that share a crop and a flip in the 2012 program (convdata.py)."""
+
+COLOUR_STD = 0.1
+"""Standard deviation of alpha, §4.1."""
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What turns uint8 images into the network's input: crop size and the statistics of the training set."""
+
+    input_size: int
+    mean: Tensor
+    """float32 [3, S, S], the mean image, 0-255"""
+    eigenvalues: Tensor
+    """float32 [3], descending: variances along the principal components of RGB, pixels on 0-255"""
+    eigenvectors: Tensor
+    """float32 [3, 3], column i belongs to eigenvalue i"""
+
+    def __post_init__(self) -> None:
+        if self.input_size > self.mean.shape[-1]:
+            raise InputError(
+                f"network.input_size: crops of {self.input_size} pixels do not fit prepared images of {self.mean.shape[-1]};"
+                f" prepare them larger (alexnet prepare --size) or use a smaller network.input_size"
+            )
+
+    def to(self, device: torch.device | str) -> "Preparation":
+        """The same on another device."""
+        tensors = (self.mean, self.eigenvalues, self.eigenvectors)
+        return Preparation(self.input_size, *(tensor.to(device) for tensor in tensors))
+
+    @property
+    def positions(self) -> int:
+        """Places of the crop along one side: 33 for crops of 224 in images of 256, both ends included.
+
+        The paper counts 32 ("a factor of 2048" = 32² · 2); its program used all 33.
+        """
+        return self.mean.shape[-1] - self.input_size + 1
+
+
+def _windows(images: Tensor, size: int) -> Tensor:
+    """View [N, C, S, S] as all its crops: [N, S-size+1, S-size+1, C, size, size], without a copy."""
+    return images.unfold(2, size, 1).unfold(3, size, 1).permute(0, 2, 3, 1, 4, 5)
+
+
+def training_batch(images: Tensor, preparation: Preparation, how: Augmentation, generator: torch.Generator) -> Tensor:
+    """Augmented input of one training step: uint8 [N, S, S, 3] -> float32 [N, 3, C, C], all on the images' device.
+
+    `generator` belongs to that device; the same generator state gives the same batch.
+    """
+    number, device = len(images), images.device
+    size, last = preparation.input_size, preparation.positions
+    draws = -(-number // GROUP) if how.crop == "group" else number
+
+    def drawn(values: Tensor) -> Tensor:
+        return values.repeat_interleave(GROUP)[:number] if how.crop == "group" else values
+
+    if how.crop == "centre":
+        top = left = torch.full((number,), (last - 1) // 2, device=device)
+    else:
+        top = drawn(torch.randint(last, (draws,), generator=generator, device=device))
+        left = drawn(torch.randint(last, (draws,), generator=generator, device=device))
+    flip = drawn(torch.randint(2, (draws,), generator=generator, device=device)).bool() & how.flip
+
+    every = torch.arange(number, device=device)
+    crops = _windows(images.permute(0, 3, 1, 2), size)[every, top, left].float()
+    if how.mean == "position":
+        crops -= _windows(preparation.mean[None], size)[0][top, left]
+    else:
+        crops -= centre(preparation.mean, size)
+    crops = torch.where(flip[:, None, None, None], crops.flip(-1), crops)
+    if how.colour != "none":
+        crops += colour_noise(number, preparation, how.colour, generator)[:, :, None, None]
+    if how.colour == "authors-2012":
+        crops /= 1.1
+    return crops.contiguous(memory_format=torch.channels_last)
+
+
+def colour_noise(number: int, preparation: Preparation, form: str, generator: torch.Generator) -> Tensor:
+    """RGB offsets [number, 3] to add to all pixels of an image, on the pixel scale 0-255 (§4.1).
+
+    paper: eigenvectors · (alpha·lambda). The text names no pixel scale; on 0-255 lambda is some 15,000 and the noise
+    would drown every image, so lambda is taken for pixels on 0-1 and the offset brought back to 0-255.
+    authors-2012: eigenvectors · (alpha·sqrt(lambda)), which needs no such choice.
+    """
+    alpha = COLOUR_STD * torch.randn(number, 3, generator=generator, device=preparation.mean.device)
+    if form == "paper":
+        return (alpha * preparation.eigenvalues / 255.0) @ preparation.eigenvectors.T
+    return (alpha * preparation.eigenvalues.clamp(min=0).sqrt()) @ preparation.eigenvectors.T
+
+
+def centre(images: Tensor, size: int) -> Tensor:
+    """Central `size` x `size` crop of [..., S, S], a view."""
+    start = (images.shape[-1] - size) // 2
+    return images[..., start : start + size, start : start + size]
+
+
+def test_views(images: Tensor, preparation: Preparation, views: int = 1) -> Iterator[Tensor]:
+    """The views of test images, one after another: uint8 [N, S, S, 3] -> `views` times float32 [N, 3, C, C].
+
+    1 view: the centre crop. 10 views: four corners and the centre, then the same five mirrored (§4.1). Every view
+    subtracts the mean image's centre crop, as the 2012 program did; the text does not say.
+    Raises InputError for any other number of views.
+    """
+    if views not in (1, 10):
+        raise InputError(f"--views {views}: the views are 1 (centre crop) or 10 (corners, centre, mirrored)")
+    size = preparation.input_size
+    last = preparation.positions - 1
+    mean = centre(preparation.mean, size)
+    corners = [(0, 0), (0, last), (last, 0), (last, last)] if views == 10 else []
+    for mirrored in (False, True)[: 1 if views == 1 else 2]:
+        for top, left in [*corners, (last // 2, last // 2)]:
+            crop = images[:, top : top + size, left : left + size].permute(0, 3, 1, 2).float() - mean
+            yield (crop.flip(-1) if mirrored else crop).contiguous(memory_format=torch.channels_last)
+
+
+test_views.__test__ = False  # type: ignore[attr-defined]  # not a test, whatever pytest thinks of its name
+
+
+def read_ahead(
+    images: np.ndarray, labels: np.ndarray, batches: list[np.ndarray], device: torch.device, ahead: int = 2
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """(uint8 [B, S, S, 3], int64 [B]) on `device` for each array of indices, read by a thread while the caller computes.
+
+    `images` may be a memory map: one indexing call a batch copies it at the speed of memory, outside the interpreter
+    lock. At most `ahead` batches are held beside the caller's.
+    """
+
+    def read(indices: np.ndarray) -> tuple[Tensor, Tensor]:
+        batch = torch.from_numpy(np.ascontiguousarray(images[indices]))
+        target = torch.from_numpy(np.asarray(labels[indices], dtype=np.int64))
+        if device.type == "cuda":
+            return batch.pin_memory().to(device, non_blocking=True), target.pin_memory().to(device, non_blocking=True)
+        return batch.to(device), target.to(device)
+
+    with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as reader:
+        waiting = [reader.submit(read, indices) for indices in batches[:ahead]]
+        for following in range(ahead, len(batches) + ahead):
+            if not waiting:
+                return
+            ready = waiting.pop(0).result()
+            if following < len(batches):
+                waiting.append(reader.submit(read, batches[following]))
+            yield ready

@@ -1,0 +1,527 @@
+"""Images of any kind -> a prepared dataset: shorter side to 256, central 256×256, RGB (§2).
+
+Work is committed in chunks of `CHUNK` source items: pixels, labels and names are flushed to disk, then one line of
+`progress.jsonl` says so. A killed run is cut back to its last line and goes on from there; as chunks are made of source
+items and statistics of integers, the result has the same bytes as that of a run never stopped.
+"""
+
+import errno
+import hashlib
+import io
+import json
+import os
+import time
+import warnings
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import simplejpeg
+from PIL import Image
+
+from alexnet.data import prepared
+from alexnet.data.sources import Item, Source
+from alexnet.data.statistics import Sums, products_of
+from alexnet.errors import InputError, RunFailed
+
+try:
+    import fcntl
+except ImportError:  # Windows: then nothing keeps two runs apart
+    fcntl = None  # type: ignore[assignment]
+
+CHUNK = 512  # source items per commit
+MAX_PIXELS = 178_956_970  # where Pillow calls an image a decompression bomb (twice Image.MAX_IMAGE_PIXELS)
+
+# Pillow warns from half that size on, on stderr; MAX_PIXELS decides here.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+# Only formats that Pillow decodes by itself: its EPS plugin, for one, would start another program on the file.
+Image.init()
+FORMATS = sorted(
+    {"AVIF", "BMP", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "MPO", "PCX", "PNG", "PPM", "SGI", "TGA", "TIFF", "WEBP"}
+    & Image.OPEN.keys()
+)
+
+
+class Unreadable(ValueError):
+    """An image that cannot be used; the message is the reason."""
+
+
+# ---------------------------------------------------------------- one image
+
+
+def to_square(image: bytes | np.ndarray, size: int) -> np.ndarray:
+    """An encoded image, or decoded uint8 [H, W, 3] or [H, W] -> uint8 [size, size, 3], RGB.
+
+    The shorter side becomes `size`, the central square is kept (§2). The filter is Pillow's BICUBIC, whose support grows
+    with the reduction, so that small sizes do not alias; only the square that is kept is computed.
+    The format is told by content, never by name. JPEG goes through simplejpeg where that takes it; the rest through
+    Pillow. EXIF rotation is applied; alpha and transparent palettes lie on white; 16-bit grey is scaled to 8;
+    grey becomes three equal channels; of an animation the first frame counts.
+
+    Raises Unreadable(reason) for what is truncated, broken, no image, or over MAX_PIXELS.
+    """
+    if isinstance(image, np.ndarray):
+        return _square(_from_array(image), size, orientation=1)
+    if not image:
+        raise Unreadable("empty file (0 bytes)")
+    try:
+        return _from_jpeg(image, size)
+    except _NotPlainJpeg:
+        return _from_pillow(image, size)
+
+
+class _NotPlainJpeg(Exception):
+    pass
+
+
+def _from_jpeg(data: bytes, size: int) -> np.ndarray:
+    if data[:2] != b"\xff\xd8":
+        raise _NotPlainJpeg
+    try:
+        height, width, space, _ = simplejpeg.decode_jpeg_header(data)
+        _check_pixels(width, height)
+        if space not in ("YCbCr", "Gray", "RGB"):
+            raise _NotPlainJpeg
+        # Decoding at a half, a quarter... of the size, while twice what is needed is left for the antialiased resize.
+        pixels = simplejpeg.decode_jpeg(data, "RGB", min_height=2 * size, min_width=2 * size)
+    except Unreadable:
+        raise
+    except ValueError:  # a broken file, or a kind of JPEG it does not know: Pillow decides
+        raise _NotPlainJpeg from None
+    return _square(Image.fromarray(pixels), size, _orientation(data))
+
+
+def _orientation(data: bytes) -> int:
+    if b"Exif\0\0" not in data[:65536]:
+        return 1
+    try:
+        with Image.open(io.BytesIO(data), formats=["JPEG", "MPO"]) as image:
+            return int(image.getexif().get(0x0112, 1))
+    except Exception:  # noqa: BLE001 - broken EXIF blocks raise all sorts of things, and the image is fine
+        return 1
+
+
+def _from_pillow(data: bytes, size: int) -> np.ndarray:
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            _check_pixels(*image.size)
+            image.load()
+            try:
+                orientation = int(image.getexif().get(0x0112, 1))
+            except Exception:  # noqa: BLE001 - as in _orientation
+                orientation = 1
+            return _square(_to_rgb(image), size, orientation)
+    except Unreadable:
+        raise
+    except Image.UnidentifiedImageError:
+        raise Unreadable("not an image of a known format") from None
+    except Image.DecompressionBombError:
+        raise Unreadable(f"more than {MAX_PIXELS:,} pixels (decompression bomb)") from None
+    except Exception as error:  # noqa: BLE001 - Pillow's decoders raise OSError, SyntaxError, struct.error, zlib.error...
+        text = str(error) or type(error).__name__
+        raise Unreadable(f"truncated ({text})" if "truncated" in text.lower() else f"broken ({text})") from None
+
+
+def _check_pixels(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise Unreadable(f"{width} x {height} is more than {MAX_PIXELS:,} pixels (decompression bomb)")
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    if image.mode.startswith("I"):  # 16 bits, in one of Pillow's several ways
+        values = np.clip(np.asarray(image).astype(np.int64), 0, 65535)
+        return Image.fromarray(((values + 128) // 257).astype(np.uint8)).convert("RGB")
+    if image.mode == "F":
+        raise Unreadable("floating-point pixels have no known scale")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image).convert("RGB")
+    return image.convert("RGB")
+
+
+def _from_array(array: np.ndarray) -> Image.Image:
+    if array.dtype != np.uint8 or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] != 3):
+        raise Unreadable(f"array of {array.dtype} {list(array.shape)}, not uint8 [H, W, 3] or [H, W]")
+    if array.size == 0:
+        raise Unreadable(f"array without pixels {list(array.shape)}")
+    _check_pixels(array.shape[1], array.shape[0])
+    return Image.fromarray(array).convert("RGB")
+
+
+def _square(image: Image.Image, size: int, orientation: int) -> np.ndarray:
+    width, height = image.size
+    if (width, height) != (size, size):
+        side = min(width, height)
+        left, top = (width - side) / 2, (height - side) / 2
+        # One resize of the central box is resizing all and cropping: the filter still sees the pixels around the box.
+        image = image.resize((size, size), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side))
+    # A central square may be turned after it is cut as well as before, and it is smaller then.
+    pixels = _TURNS.get(orientation, np.asarray)(np.asarray(image))
+    return np.ascontiguousarray(pixels)
+
+
+_TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # EXIF orientation -> upright
+    2: np.fliplr,
+    3: lambda a: np.rot90(a, 2),
+    4: np.flipud,
+    5: lambda a: a.transpose(1, 0, 2),
+    6: lambda a: np.rot90(a, -1),
+    7: lambda a: np.rot90(a, 2).transpose(1, 0, 2),
+    8: lambda a: np.rot90(a, 1),
+}
+
+
+# ---------------------------------------------------------------- a whole source
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far `prepare` is in one split. `done` counts source items, `skipped` ones included."""
+
+    split: str
+    done: int
+    total: int | None  # None where counting would mean reading everything
+    skipped: int
+    earlier: int  # of `done`: by earlier runs, before this one resumed
+    images_per_second: float  # 0.0 where this run did nothing
+    seconds_left: float | None
+
+
+def prepare(
+    source: Source,
+    dest: Path,
+    size: int | None = None,
+    max_bad: float = 0.01,
+    workers: int | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> prepared.Prepared:
+    """Writes `source` as a prepared dataset of size×size images (default: the source's own, 256) into `dest`.
+
+    Resumes what an earlier run left; does nothing where `dest` is this source prepared already (`progress` then gets one
+    call per split, with earlier == done). `workers` threads decode (default: one per core); memory holds a few images
+    per worker and one sum image, whatever the size of the source.
+
+    Raises InputError where more than the share `max_bad` of a split's items is unreadable (what was done stays, a run
+    with a higher share goes on from it), where `dest` belongs to another source, another size or something else, and
+    where another run is writing it.
+    """
+    size = source.default_size if size is None else size
+    if size < 1:
+        raise InputError(f"--size {size}: must be at least 1")
+    if not 0 <= max_bad <= 1:
+        raise InputError(f"--max-bad {max_bad}: must be a share from 0 to 1")
+    if workers is not None and workers < 1:
+        raise InputError(f"--workers {workers}: must be at least 1")
+    dest = Path(dest)
+    begun = {
+        "version": prepared.VERSION,
+        "source": {"description": source.description, "fingerprint": source.fingerprint()},
+        "size": size,
+        "classes": list(source.classes),
+    }
+    try:
+        dest.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise InputError(f"{dest} is a file, or lies below one: give another DEST") from None
+    with _only_run_in(dest):
+        if not _finished(dest, begun):
+            try:
+                _prepare_all(source, dest, begun, size, max_bad, workers, progress or (lambda _: None))
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+                raise RunFailed(
+                    f"{dest}: the disk is full; make room and run the same command again, it goes on"
+                ) from error
+        elif progress:
+            for split, counts in prepared.open(dest).manifest["splits"].items():
+                bad = len(counts["skipped"])
+                done = counts["images"] + bad
+                progress(Progress(split, done, done, bad, done, 0.0, 0.0))
+        for path in [dest / "begun.json", *dest.glob("*/progress.jsonl"), *dest.glob("*/sums-*"), *dest.glob("*.new")]:
+            path.unlink(missing_ok=True)
+    return prepared.open(dest)
+
+
+def _prepare_all(
+    source: Source,
+    dest: Path,
+    begun: dict,
+    size: int,
+    max_bad: float,
+    workers: int | None,
+    progress: Callable[[Progress], None],
+) -> None:
+    splits = {}
+    for split in source.splits:
+        splits[split], sums = _prepare_split(source, split, dest / split, size, max_bad, workers, progress)
+        if sums is not None:
+            mean, colour = io.BytesIO(), json.dumps(sums.colour().to_json(), indent=1).encode()
+            np.save(mean, sums.mean_image())
+            write_atomically(dest / "mean.npy", mean.getvalue())
+            write_atomically(dest / "colour.json", colour)
+    checksums = {name: hashlib.sha256((dest / name).read_bytes()).hexdigest() for name in ("mean.npy", "colour.json")}
+    manifest = begun | {"splits": splits, "statistics": checksums, "complete": True}
+    write_atomically(dest / "manifest.json", json.dumps(manifest, indent=1).encode())
+
+
+@contextmanager
+def _only_run_in(dest: Path) -> Iterator[None]:
+    if fcntl is None:
+        yield
+        return
+    folder = os.open(dest, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"{dest}: another `alexnet prepare` is writing it; wait for it, or stop it") from None
+        except OSError:
+            pass  # a file system without locks
+        yield
+    finally:
+        os.close(folder)
+
+
+def _finished(dest: Path, begun: dict) -> bool:
+    """Whether `dest` holds this source complete; writes begun.json into an empty one; raises for anybody else's."""
+    for name in ("manifest.json", "begun.json"):
+        if (dest / name).exists():
+            try:
+                earlier = json.loads((dest / name).read_bytes())
+                pairs = (
+                    ("format version", begun["version"], earlier["version"]),
+                    ("--size", begun["size"], earlier["size"]),
+                    ("source", _name(begun["source"]), _name(earlier["source"])),
+                )
+            except (ValueError, KeyError, TypeError):
+                raise InputError(f"{dest / name} is no prepared dataset's: give another DEST") from None
+            for what, now, then in pairs:
+                if now != then:
+                    raise InputError(
+                        f"{dest} was prepared with {what} {then}, this run has {what} {now}: "
+                        "give another DEST, or delete that folder to prepare it anew"
+                    )
+            return name == "manifest.json"
+    if any(path.name != "begun.json.new" for path in dest.iterdir()):
+        raise InputError(f"{dest} is not empty and no prepared dataset: give another DEST")
+    write_atomically(dest / "begun.json", json.dumps(begun).encode())
+    return False
+
+
+def _name(source: dict[str, str]) -> str:
+    return f"{source['description']} ({source['fingerprint'][:12]})"
+
+
+def _prepare_split(
+    source: Source,
+    split: str,
+    folder: Path,
+    size: int,
+    max_bad: float,
+    workers: int | None,
+    progress: Callable[[Progress], None],
+) -> tuple[dict, Sums | None]:
+    """Writes one split, or what is missing of it -> its part of the manifest, and for train its sums."""
+    with closing(_Writer(folder, size, len(source.classes), Sums(size) if split == "train" else None)) as writer:
+        total, earlier, start = source.count(split), writer.items, time.perf_counter()
+
+        def report() -> None:
+            rate = (writer.items - earlier) / max(time.perf_counter() - start, 1e-9)
+            known = None if total is None else max(total, writer.items)  # a source may have estimated
+            left = None if known is None or rate == 0 else (known - writer.items) / rate
+            progress(Progress(split, writer.items, known, len(writer.skipped), earlier, rate, left))
+
+        report()
+        told = start
+        items = islice(source.items(split), earlier, None)
+        with closing(_decoded(items, size, workers or os.cpu_count() or 1, writer.sums is not None)) as decoded:
+            for item, pixels, products in decoded:
+                writer.add(item, pixels, products)
+                if writer.items % CHUNK == 0:
+                    writer.commit()
+                if time.perf_counter() - told > 0.1:
+                    told = time.perf_counter()
+                    report()
+        writer.commit()
+        report()
+
+    bad = len(writer.skipped)
+    if not writer.items:
+        raise InputError(f"{source.description}: no images in its split {split}")
+    if bad > max_bad * writer.items or bad == writer.items:
+        first = "; ".join(f"{skipped['file']}: {skipped['reason']}" for skipped in writer.skipped[:3])
+        allowed = (
+            "all of them" if bad == writer.items else f"{100 * bad / writer.items:.2g}%, allowed {100 * max_bad:g}%"
+        )
+        raise InputError(
+            f"{bad} of the {writer.items} images of {split} are unreadable ({allowed}): {first}"
+            f"{'; ...' if bad > 3 else ''}. Mend or remove them, or allow a higher share with --max-bad"
+        )
+    return writer.manifest(), writer.sums
+
+
+def _decoded(
+    items: Iterator[Item], size: int, workers: int, with_products: bool
+) -> Generator[tuple[Item, np.ndarray | str, np.ndarray | None]]:
+    """(item, pixels or why there are none, RGB products) in the items' order, with at most a window of them in memory."""
+
+    def work(item: Item) -> tuple[np.ndarray | str, np.ndarray | None]:
+        try:
+            pixels = to_square(item.read(), size)
+        except Unreadable as error:
+            return str(error), None
+        except OSError as error:
+            return f"cannot be read ({error.strerror or error})", None
+        return pixels, products_of(pixels) if with_products else None
+
+    # Threads, as simplejpeg and Pillow let go of the interpreter lock while they work.
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="prepare")
+    window: deque[tuple[Item, Future]] = deque()
+    try:
+        for item in items:
+            window.append((item, pool.submit(work, item)))
+            if len(window) >= 16 * workers:
+                item, future = window.popleft()
+                yield item, *future.result()
+        while window:
+            item, future = window.popleft()
+            yield item, *future.result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+class _Writer:
+    """The files of one split, its statistics and its journal; starts where the journal of an earlier run ends."""
+
+    def __init__(self, folder: Path, size: int, classes: int, sums: Sums | None) -> None:
+        self.folder, self.sums = folder, sums
+        self.items = 0  # of the source, skipped ones included
+        self.per_class = [0] * classes
+        self.skipped: list[dict[str, str]] = []
+        self.checksums: list[dict[str, int | str]] = []  # of the chunks
+        self._committed = 0  # items
+        folder.mkdir(exist_ok=True)
+        self._cut_back(size)
+        self._images, self._labels, self._names, self._journal = (
+            (folder / name).open("ab") for name in ("images.bin", "labels.bin", "files.txt", "progress.jsonl")
+        )
+        self._start_chunk()
+
+    def _cut_back(self, size: int) -> None:
+        """Takes up what the journal says is whole, and cuts off what was written after."""
+        journal = self.folder / "progress.jsonl"
+        # What follows the last line break is half a line.
+        lines = journal.read_bytes().split(b"\n")[:-1] if journal.exists() else []
+        names_bytes = 0
+        for line in lines:
+            chunk = json.loads(line)
+            names_bytes += chunk["names_bytes"]
+            for label, images in chunk["per_class"].items():
+                self.per_class[int(label)] += images
+            self.items += chunk["items"]
+            self.skipped += chunk["skipped"]
+            self.checksums.append(chunk["checksum"])
+        self._committed = self.items
+        lost = f"{self.folder} has lost what an earlier run wrote: delete {self.folder.parent} and run this again"
+        for name, length in (
+            ("images.bin", sum(self.per_class) * size * size * 3),
+            ("labels.bin", sum(self.per_class) * 4),
+            ("files.txt", names_bytes),
+            ("progress.jsonl", sum(len(line) + 1 for line in lines)),
+        ):
+            with (self.folder / name).open("ab") as file:
+                if file.tell() < length:
+                    raise InputError(lost)
+                file.truncate(length)
+        if self.sums is not None and lines:
+            try:
+                self.sums = Sums.load(self._sums_path(len(lines)), size)
+            except (OSError, ValueError):
+                raise InputError(lost) from None
+
+    def _start_chunk(self) -> None:
+        self._digest = hashlib.sha256()
+        self._chunk_labels: list[int] = []
+        self._chunk_names: list[bytes] = []
+        self._chunk_skipped = len(self.skipped)  # where this chunk's begin
+
+    def _sums_path(self, chunks: int) -> Path:
+        return self.folder / f"sums-{chunks:09}.npy"
+
+    def add(self, item: Item, pixels: np.ndarray | str, products: np.ndarray | None) -> None:
+        self.items += 1
+        if isinstance(pixels, str):
+            self.skipped.append({"file": item.name, "reason": pixels})
+            return
+        self._images.write(pixels.data)
+        self._digest.update(pixels.data)
+        self._chunk_labels.append(item.label)
+        self._chunk_names.append(prepared.encode_name(item.name) + b"\n")
+        if self.sums is not None:
+            self.sums.add(pixels, products)
+
+    def commit(self) -> None:
+        """Makes what was added safe: files, then sums, then the journal's line that makes them count."""
+        if self.items == self._committed:
+            return
+        labels, names = np.array(self._chunk_labels, "<i4").tobytes(), b"".join(self._chunk_names)
+        self._digest.update(labels + names)
+        self._labels.write(labels)
+        self._names.write(names)
+        for file in (self._images, self._labels, self._names):
+            _sync(file)
+        per_class = Counter(self._chunk_labels)
+        for label, images in per_class.items():
+            self.per_class[label] += images
+        self.checksums.append({"images": len(self._chunk_labels), "sha256": self._digest.hexdigest()})
+        if self.sums is not None:
+            # Named by the chunk, so that a run killed just here does not count its images twice.
+            write_atomically(self._sums_path(len(self.checksums)), self.sums.to_bytes())
+        chunk = {
+            "items": self.items - self._committed,
+            "names_bytes": len(names),
+            "per_class": per_class,
+            "skipped": self.skipped[self._chunk_skipped :],
+            "checksum": self.checksums[-1],
+        }
+        self._journal.write(json.dumps(chunk).encode() + b"\n")
+        _sync(self._journal)
+        self._sums_path(len(self.checksums) - 1).unlink(missing_ok=True)
+        self._committed = self.items
+        self._start_chunk()
+
+    def manifest(self) -> dict:
+        return {
+            "images": sum(self.per_class),
+            "per_class": self.per_class,
+            "skipped": self.skipped,
+            "checksums": self.checksums,
+        }
+
+    def close(self) -> None:
+        for file in (self._images, self._labels, self._names, self._journal):
+            file.close()
+
+
+def _sync(file: io.BufferedWriter) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Writes beside and renames: the file is whole or not there."""
+    beside = path.with_name(path.name + ".new")
+    with beside.open("wb") as file:
+        file.write(data)
+        _sync(file)
+    beside.replace(path)

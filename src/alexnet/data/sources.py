@@ -1,0 +1,664 @@
+"""Where labelled images come from (§2): anything with classes, splits and an ordered stream of items.
+
+A folder of class folders, ILSVRC-2012 (its three archives as they are, or unpacked), a Hugging Face dataset by name or
+as parquet files, one .npz file of arrays, and the built-in photographs (builtin.py). `open_source` tells which.
+"""
+
+import hashlib
+import os
+import re
+import tarfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from alexnet.errors import InputError
+
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".avif", ".jp2"}
+    | {".ppm", ".pgm", ".pbm", ".pnm"}
+)
+# Folder and table names -> the three splits.
+SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+
+TRAIN_TAR = "ILSVRC2012_img_train.tar"
+VAL_TAR = "ILSVRC2012_img_val.tar"
+DEVKIT = "ILSVRC2012_devkit_t12"
+
+KINDS = f"""A SOURCE is one of
+  a folder with one folder of images per class (or train/ and val/ with such folders in them)
+  a folder with {TRAIN_TAR}, {VAL_TAR} and {DEVKIT}.tar.gz, or with train/, val/ and the devkit
+  hf:NAME, a dataset of the Hugging Face hub; a .parquet file or a folder of them
+  a .npz file with images and labels
+  builtin, the photographs that come with the package"""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One labelled image. `read` gives the file's bytes, or a decoded uint8 [H, W, 3]; a worker thread calls it, once.
+
+    `name` is unique within its split: a path or key inside the source. `label` is an index into the source's classes.
+    """
+
+    name: str
+    label: int
+    read: Callable[[], bytes | np.ndarray]
+
+
+class Source(Protocol):
+    """Labelled images, always in the same order, and never a whole listing of them in memory."""
+
+    @property
+    def description(self) -> str:
+        """One line for people."""
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """("train",), and "val" or "test" or both where the source has them."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names in the order of the labels."""
+
+    @property
+    def default_size(self) -> int:
+        """Side of the prepared images where nobody says otherwise."""
+
+    def items(self, split: str) -> Iterator[Item]:
+        """The images of a split, lazily. Raises InputError for what only reading shows, such as a cut-off archive."""
+
+    def count(self, split: str) -> int | None:
+        """How many items a split has, for the progress bar; None where counting would mean reading everything."""
+
+    def fingerprint(self) -> str:
+        """Hex; changes when the source changes. Made of names and sizes (and contents where cheap), never of times."""
+
+
+def open_source(text: str) -> Source:
+    """The source that `text` names; see KINDS. Raises InputError where there is none, or it lacks something."""
+    if text == "builtin":
+        from alexnet.data.builtin import Photographs
+
+        return Photographs()
+    if text.startswith("hf:"):
+        return open_hub(text[3:])
+    path = Path(text).expanduser()
+    if path.is_dir():
+        if any((path / name).exists() for name in (TRAIN_TAR, VAL_TAR)):
+            return open_archives(path)
+        if any(path.glob("*.parquet")) or any(path.glob("data/*.parquet")):
+            return open_parquet(path)
+        return open_folder(path)
+    if path.is_file() and path.suffix == ".npz":
+        return open_arrays(path)
+    if path.is_file() and path.suffix == ".parquet":
+        return open_parquet(path)
+    if path.is_file():
+        more = " (for an archive of ILSVRC-2012, give the folder that holds it)" if ".tar" in path.name else ""
+        raise InputError(f"{text} is a file of no known kind{more}. {KINDS}")
+    raise InputError(f"{text} does not exist. {KINDS}")
+
+
+# ---------------------------------------------------------------- a folder of class folders
+
+
+def read_file(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def subfolders(folder: Path) -> list[str]:
+    """Names of the visible folders in `folder` (links to folders too), sorted."""
+    return sorted(name for name, entry in _visible(str(folder)) if entry.is_dir())
+
+
+def _visible(folder: str) -> list[tuple[str, os.DirEntry[str]]]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(
+                ((entry.name, entry) for entry in entries if not entry.name.startswith(".")), key=lambda pair: pair[0]
+            )
+    except OSError as error:
+        raise InputError(f"{folder} cannot be read: {error.strerror}") from None
+
+
+def _is_image_name(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+
+
+def image_files(
+    folder: str, prefix: str, above: frozenset[tuple[int, int]] = frozenset()
+) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """(prefix/name, entry) of all visible image files in `folder` and below, sorted by name within each folder.
+
+    Other files (Thumbs.db, README.txt) are none of ours. `above` are the folders around this one: a link back to one of
+    them would never end. Holds one folder's listing per level.
+    """
+    status = os.stat(folder)
+    here = above | {(status.st_dev, status.st_ino)}
+    for name, entry in _visible(folder):
+        if entry.is_dir():
+            inside = entry.stat()
+            if (inside.st_dev, inside.st_ino) not in here:
+                yield from image_files(entry.path, f"{prefix}/{name}", here)
+        # A dangling link is listed, so that it shows up among the skipped; a pipe is not: reading one may never end.
+        elif _is_image_name(name) and (entry.is_file() or entry.is_symlink()):
+            yield f"{prefix}/{name}", entry
+
+
+@dataclass(frozen=True)
+class ClassFolders:
+    """A folder with one folder of images per class, in splits or not; the labels follow the sorted folder names."""
+
+    root: Path
+    folders: dict[str, Path]  # split -> the folder that holds its class folders
+    folder_names: tuple[str, ...]  # in label order
+    classes: tuple[str, ...]
+    truth: "Truth | None" = None  # where val/ is ILSVRC's flat one
+    default_size: int = 256
+
+    @property
+    def description(self) -> str:
+        return f"folder of class folders, {self.root.resolve().name}/"
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        return tuple(self.folders)
+
+    def _entries(self, split: str) -> Iterator[tuple[str, int, os.DirEntry[str]]]:
+        folder = self.folders[split]
+        prefix = "" if folder == self.root else f"{folder.name}/"
+        if split == "val" and self.truth:
+            for name, entry in image_files(str(folder), folder.name):
+                yield name, self.truth.label(name), entry
+            return
+        for label, class_folder in enumerate(self.folder_names):
+            if (folder / class_folder).is_dir():
+                for name, entry in image_files(str(folder / class_folder), prefix + class_folder):
+                    yield name, label, entry
+
+    def items(self, split: str) -> Iterator[Item]:
+        for name, label, entry in self._entries(split):
+            yield Item(name, label, partial(read_file, entry.path))
+
+    @cached_property
+    def _survey(self) -> tuple[dict[str, int], str]:
+        counts = dict.fromkeys(self.splits, 0)
+        digest = hashlib.sha256(repr(self.classes).encode("utf-8", "surrogateescape"))
+        for split in self.splits:
+            for name, label, entry in self._entries(split):
+                try:
+                    size = entry.stat().st_size
+                except OSError:  # a dangling link
+                    size = -1
+                counts[split] += 1
+                digest.update(f"{split}\0{name}\0{label}\0{size}\n".encode("utf-8", "surrogateescape"))
+        return counts, digest.hexdigest()
+
+    def count(self, split: str) -> int:
+        return self._survey[0][split]
+
+    def fingerprint(self) -> str:
+        """sha256 over classes, names and sizes of all images."""
+        return self._survey[1]
+
+
+def open_folder(root: Path) -> ClassFolders:
+    """A folder of class folders, or ILSVRC-2012 unpacked: train/ in class folders, val/ flat, and the devkit."""
+    names = subfolders(root)
+    # A class may be called "train" too; it has images in it, not class folders.
+    if "train" in names and subfolders(root / "train"):
+        folders = {"train": root / "train"}
+        for name in ("val", "valid", "validation", "test"):
+            if name in names:
+                folders.setdefault(SPLITS[name], root / name)
+    elif names and set(names) <= set(SPLITS):
+        raise InputError(f"{root} has {', '.join(names)} but no train/ with class folders in it")
+    else:
+        folders = {"train": root}
+
+    class_folders = subfolders(folders["train"])
+    if not class_folders:
+        if any(_is_image_name(name) for name, _ in _visible(str(root))):
+            raise InputError(f"{root} has images but no class folders: put them into one folder per class")
+        raise InputError(f"{root} has no images in it. {KINDS}")
+    for name in class_folders:
+        folder = folders["train"] / name
+        if "train" in subfolders(folder) and subfolders(folder / "train"):
+            raise InputError(f"{root} has no class folders, but {folder} looks like a dataset: give that folder")
+        if next(image_files(str(folder), name), None) is None:
+            raise InputError(f"{folder}, a class folder, has no images in it: fill it or remove it")
+
+    truth, classes = None, tuple(class_folders)
+    for split in list(folders)[1:]:
+        folder = folders[split]
+        extra = sorted(set(subfolders(folder)) - set(class_folders))
+        if extra:
+            raise InputError(f"{folder / extra[0]} is a class folder that {folders['train']} does not have")
+        if subfolders(folder):
+            continue
+        if not any(_is_image_name(name) for name, _ in _visible(str(folder))):
+            raise InputError(f"{folder} has no images in it: fill it or remove it")
+        devkit = read_devkit(root) if split == "val" else None
+        if split == "test" and "val" in folders:
+            del folders[split]  # ILSVRC's test images, which have no public labels
+        elif devkit is None:
+            raise InputError(
+                f"{folder} has images but no class folders: put them into one folder per class; if it is the flat "
+                f"val/ of ILSVRC-2012, its labels are in {DEVKIT}.tar.gz, which belongs into {root}"
+            )
+        else:
+            truth = devkit.truth_for(class_folders)
+            classes = devkit.class_names(class_folders)
+    return ClassFolders(root, folders, tuple(class_folders), classes, truth)
+
+
+# ---------------------------------------------------------------- ILSVRC-2012 as its archives
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Labels of ILSVRC2012_val_00000001, 00000002, ... (by the number in the name, not by position)."""
+
+    labels: np.ndarray
+
+    def label(self, name: str) -> int:
+        number = re.search(r"_(\d+)\.\w+$", name)
+        if number is None or not 1 <= int(number[1]) <= len(self.labels):
+            raise InputError(
+                f"{name}: not one of ILSVRC2012_val_00000001.JPEG to {len(self.labels):08}, which the devkit has labels for"
+            )
+        return int(self.labels[int(number[1]) - 1])
+
+
+@dataclass(frozen=True)
+class Devkit:
+    """What the development kit says of the classes: those synsets of meta.mat that have no children.
+
+    Its ids 1..1000 are *not* the order of the sorted WordNet ids, which is the order of the labels here as everywhere.
+    """
+
+    wnid_of_id: dict[int, str]
+    words: dict[str, str]  # WordNet id -> the first of its words
+    train_images: dict[str, int]
+    truth: list[int]  # ids of ILSVRC2012_val_00000001, ...
+
+    def class_names(self, wnids: list[str]) -> tuple[str, ...]:
+        """ "n01440764 tench": unique and in the same order as the WordNet ids ("crane" alone is two classes)."""
+        return tuple(f"{wnid} {self.words[wnid]}" if wnid in self.words else wnid for wnid in wnids)
+
+    def truth_for(self, wnids: list[str]) -> Truth:
+        label_of = {wnid: label for label, wnid in enumerate(wnids)}
+        try:
+            of_id = {id: label_of[self.wnid_of_id[id]] for id in set(self.truth)}
+        except KeyError as error:
+            raise InputError(
+                f"the training images lack class {error.args[0]}, which the validation images have: is the download whole?"
+            ) from None
+        return Truth(np.array([of_id[id] for id in self.truth], np.int32))
+
+
+def read_devkit(root: Path) -> Devkit | None:
+    """The devkit in `root`, packed or unpacked; None where there is none. Raises InputError for a damaged one."""
+    names = ("data/meta.mat", "data/ILSVRC2012_validation_ground_truth.txt")
+    archive, folder = root / f"{DEVKIT}.tar.gz", root / DEVKIT
+    found: dict[str, bytes] = {}
+    if archive.is_file():
+        try:
+            with tarfile.open(archive, "r:*") as tar:
+                for member in tar:
+                    name = next((name for name in names if member.name.endswith(name)), None)
+                    if name and (file := tar.extractfile(member)):
+                        found[name] = file.read()
+        except (tarfile.TarError, OSError, EOFError) as error:
+            raise InputError(f"{archive} is damaged ({error}): download it again") from None
+    elif folder.is_dir():
+        found = {name: (folder / name).read_bytes() for name in names if (folder / name).is_file()}
+    else:
+        return None
+    where = archive if archive.is_file() else folder
+    for name in names:
+        if name not in found:
+            raise InputError(f"{where} lacks {name}: download it again")
+    return _parse_devkit(where, *(found[name] for name in names))
+
+
+def _parse_devkit(where: Path, meta: bytes, ground_truth: bytes) -> Devkit:
+    from scipy.io import loadmat
+
+    try:
+        synsets = np.atleast_1d(loadmat(BytesIO(meta), squeeze_me=True)["synsets"])
+        leaves = [synset for synset in synsets if int(synset["num_children"]) == 0]
+        return Devkit(
+            {int(synset["ILSVRC2012_ID"]): str(synset["WNID"]) for synset in leaves},
+            {str(synset["WNID"]): str(synset["words"]).split(",")[0].strip() for synset in leaves},
+            {str(synset["WNID"]): int(synset["num_train_images"]) for synset in leaves},
+            [int(line) for line in ground_truth.split()],
+        )
+    except Exception as error:  # noqa: BLE001 - loadmat raises many kinds, and says little
+        raise InputError(f"{where} is damaged ({type(error).__name__}: {error}): download it again") from None
+
+
+def _members(path: Path, start: int = 0, end: int | None = None) -> Iterator[tarfile.TarInfo]:
+    """The files of the tar that begins at byte `start` of `path`, none remembered; offset_data counts from byte 0."""
+    with path.open("rb") as file:
+        file.seek(start)
+        try:
+            tar = tarfile.TarFile(fileobj=file)
+            while (member := tar.next()) is not None and (end is None or member.offset < end):
+                tar.members = []  # type: ignore[attr-defined]  # tarfile keeps all it has seen, a kilobyte each
+                if member.isfile() and not os.path.basename(member.name).startswith("."):
+                    yield member
+        except (tarfile.TarError, OSError) as error:
+            raise InputError(f"{path} is damaged or cut off ({error}): download it again") from None
+
+
+def _read_part(path: str, offset: int, size: int) -> bytes:
+    # Opened anew each time: 20 µs, and no file is shared between threads.
+    with open(path, "rb", buffering=0) as file:
+        file.seek(offset)
+        return file.read(size)
+
+
+@dataclass(frozen=True)
+class Archives:
+    """ILSVRC-2012 as it is downloaded. Images are read from inside the archives; nothing is unpacked."""
+
+    root: Path
+    classes: tuple[str, ...]
+    folder_names: tuple[str, ...]  # WordNet ids in label order
+    parts: tuple[tuple[int, int], ...]  # where each class's tar lies in the train tar: first byte, and the one behind
+    devkit: Devkit | None
+    truth: Truth | None  # None: no val split
+    default_size: int = 256
+
+    @property
+    def description(self) -> str:
+        return f"ILSVRC-2012 archives, {self.root.resolve().name}/"
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        return ("train", "val") if self.truth else ("train",)
+
+    def items(self, split: str) -> Iterator[Item]:
+        if split == "train":
+            path = self.root / TRAIN_TAR
+            for label, (start, end) in enumerate(self.parts):
+                for member in _members(path, start, end):
+                    if _is_image_name(member.name):
+                        name = f"{self.folder_names[label]}/{os.path.basename(member.name)}"
+                        yield Item(name, label, partial(_read_part, str(path), member.offset_data, member.size))
+        else:
+            assert self.truth is not None
+            path = self.root / VAL_TAR
+            for member in _members(path):
+                if _is_image_name(member.name):
+                    name = os.path.basename(member.name)
+                    read = partial(_read_part, str(path), member.offset_data, member.size)
+                    yield Item(name, self.truth.label(name), read)
+
+    def count(self, split: str) -> int | None:
+        """What the devkit says (true of the real archives); counting would mean walking through 138 GB."""
+        if split == "val":
+            return len(self.truth.labels) if self.truth else None
+        if self.devkit is None or not all(wnid in self.devkit.train_images for wnid in self.folder_names):
+            return None
+        return sum(self.devkit.train_images[wnid] for wnid in self.folder_names)
+
+    def fingerprint(self) -> str:
+        """sha256 over the archives' names, sizes and first MiB."""
+        return fingerprint_files([self.root / name for name in (TRAIN_TAR, VAL_TAR, f"{DEVKIT}.tar.gz")])
+
+
+def fingerprint_files(paths: list[Path], first: int | None = 1 << 20) -> str:
+    """sha256 over names, sizes and the first bytes (None: all) of the files that exist."""
+    digest = hashlib.sha256()
+    for path in paths:
+        if path.is_file():
+            digest.update(f"{path.name}\0{path.stat().st_size}\n".encode("utf-8", "surrogateescape"))
+            left = path.stat().st_size if first is None else first
+            with path.open("rb") as file:
+                while left > 0 and (block := file.read(min(left, 1 << 20))):
+                    digest.update(block)
+                    left -= len(block)
+    return digest.hexdigest()
+
+
+def open_archives(root: Path) -> Archives:
+    """ILSVRC-2012's archives in `root`: the train tar; with the val tar, the devkit too (packed or unpacked)."""
+    train = root / TRAIN_TAR
+    if not train.is_file():
+        raise InputError(f"{root} has {VAL_TAR} but no {TRAIN_TAR}")
+    size = train.stat().st_size
+    found: dict[str, tuple[int, int]] = {}
+    for member in _members(train):
+        stem, suffix = os.path.splitext(os.path.basename(member.name))
+        if suffix != ".tar":
+            raise InputError(f"{train} holds {member.name}, but should hold one .tar per class: is it {TRAIN_TAR}?")
+        if member.offset_data + member.size > size:
+            raise InputError(f"{train} is cut off inside {member.name}: download it again")
+        found[stem] = (member.offset_data, member.offset_data + member.size)
+    if not found:
+        raise InputError(f"{train} is empty: download it again")
+    wnids = sorted(found)
+    devkit, truth = read_devkit(root), None
+    if (root / VAL_TAR).is_file():
+        if devkit is None:
+            raise InputError(f"{root}: the labels of {VAL_TAR} are in {DEVKIT}.tar.gz, which is missing; put it beside")
+        truth = devkit.truth_for(wnids)
+    classes = devkit.class_names(wnids) if devkit else tuple(wnids)
+    return Archives(root, classes, tuple(wnids), tuple(found[wnid] for wnid in wnids), devkit, truth)
+
+
+# ---------------------------------------------------------------- Hugging Face
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Rows of a Hugging Face dataset, in their own order; at most a few rows in memory."""
+
+    description: str
+    key: str  # the fingerprint
+    tables: dict[str, Any]  # split -> datasets.Dataset or IterableDataset
+    counts: dict[str, int]
+    image: str  # column names
+    label: str
+    classes: tuple[str, ...]
+    label_of: dict[Any, int] = field(repr=False)  # a cell of the label column -> label
+    default_size: int = 256
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        return tuple(self.tables)
+
+    def items(self, split: str) -> Iterator[Item]:
+        for number, row in enumerate(self.tables[split]):
+            name = f"{split}/{number:08}"
+            if row[self.label] not in self.label_of:
+                raise InputError(f"{self.description}: row {name} has the label {row[self.label]!r}, no class of train")
+            image = row[self.image] or {}
+            if image.get("bytes") is None and image.get("path"):
+                read: Callable[[], bytes] = partial(read_file, image["path"])
+            else:
+                read = partial(bytes, image.get("bytes") or b"")
+            yield Item(name, self.label_of[row[self.label]], read)
+
+    def count(self, split: str) -> int:
+        return self.counts[split]
+
+    def fingerprint(self) -> str:
+        return self.key
+
+
+def _datasets() -> Any:
+    try:
+        import datasets
+    except ImportError:
+        raise InputError(
+            'Hugging Face datasets and parquet files need one more package: pip install "alexnet[hub]"'
+        ) from None
+    return datasets
+
+
+def open_hub(name: str) -> Tables:
+    """The dataset `name` of the Hugging Face hub (it is kept in the hub's own cache, memory-mapped)."""
+    datasets = _datasets()
+    try:
+        tables = datasets.load_dataset(name)
+    except Exception as error:  # noqa: BLE001 - connection, no such name, needs consent, needs a configuration: all say so themselves
+        raise InputError(f"hf:{name} cannot be loaded: {error}") from None
+    description = f"Hugging Face dataset {name}"
+    counts = {split: table.num_rows for split, table in tables.items()}
+    facts = [(split, table.num_rows, table.info.dataset_size, str(table.features)) for split, table in tables.items()]
+    key = hashlib.sha256(repr((name, sorted(facts))).encode()).hexdigest()
+    return _open_tables(datasets, description, key, dict(tables), counts)
+
+
+def open_parquet(path: Path) -> Tables:
+    """A parquet file, or a folder of them (`train-*.parquet`, `validation-*`, `test-*`; other names are train)."""
+    datasets = _datasets()
+    import pyarrow.parquet
+
+    files = [path] if path.is_file() else sorted(path.glob("*.parquet")) or sorted(path.glob("data/*.parquet"))
+    of_split: dict[str, list[str]] = {}
+    for file in files:
+        word = re.match(r"[a-z]*", file.name)
+        of_split.setdefault(SPLITS.get(word[0] if word else "", "train"), []).append(str(file))
+    try:
+        counts = {split: sum(pyarrow.parquet.read_metadata(f).num_rows for f in fs) for split, fs in of_split.items()}
+        # Streaming reads the files where they lie; otherwise they would be copied into a cache first.
+        tables = datasets.load_dataset("parquet", data_files=of_split, streaming=True)
+    except Exception as error:  # noqa: BLE001 - pyarrow and datasets have many kinds
+        raise InputError(f"{path} cannot be read as parquet: {error}") from None
+    return _open_tables(datasets, f"parquet files, {path.resolve().name}", fingerprint_files(files), tables, counts)
+
+
+def _open_tables(datasets: Any, description: str, key: str, tables: dict[str, Any], counts: dict[str, int]) -> Tables:
+    by_split: dict[str, Any] = {}
+    for name in sorted(tables, key=lambda name: list(SPLITS).index(name) if name in SPLITS else len(SPLITS)):
+        if name in SPLITS:
+            by_split.setdefault(SPLITS[name], (tables[name], counts[name]))
+    if "train" not in by_split:
+        raise InputError(f"{description} has no split train; it has {', '.join(tables)}")
+    features = by_split["train"][0].features
+    image = next((name for name, kind in features.items() if isinstance(kind, datasets.Image)), None)
+    image = image or next((name for name in ("image", "img", "images") if name in features), None)
+    label = next((name for name in ("label", "labels", "fine_label") if name in features), None)
+    label = label or next((name for name, kind in features.items() if isinstance(kind, datasets.ClassLabel)), None)
+    if image is None or label is None:
+        missing = "image (image, img)" if image is None else "label (label, labels, fine_label)"
+        raise InputError(f"{description} has no column for the {missing}; it has {', '.join(features)}")
+
+    if isinstance(features[label], datasets.ClassLabel):
+        classes = tuple(features[label].names)
+        label_of: dict[Any, int] = {number: number for number in range(len(classes))}
+    else:
+        cells = {row[label] for row in by_split["train"][0].select_columns([label])}
+        if all(isinstance(cell, int) and cell >= 0 for cell in cells):
+            classes = tuple(str(number) for number in range(max(cells, default=-1) + 1))
+            label_of = {number: number for number in range(len(classes))}
+        elif all(isinstance(cell, str) for cell in cells):
+            classes = tuple(sorted(cells))
+            label_of = {name: number for number, name in enumerate(classes)}
+        else:
+            raise InputError(f"{description}: column {label} must hold class numbers from 0, or names")
+
+    chosen, rows = {}, {}
+    for split, (table, count) in by_split.items():
+        first = next(iter(table.select_columns([label])), None)
+        if split != "train" and (first is None or first[label] in (-1, None)):
+            continue  # a test split with its labels kept back
+        chosen[split] = table.select_columns([image, label]).cast_column(image, datasets.Image(decode=False))
+        rows[split] = count
+    return Tables(description, key, chosen, rows, image, label, classes, label_of)
+
+
+# ---------------------------------------------------------------- single arrays
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """uint8 images [N, H, W, 3] or [N, H, W] with integer labels [N], in memory."""
+
+    path: Path
+    arrays: dict[str, tuple[np.ndarray, np.ndarray]]
+    classes: tuple[str, ...]
+    default_size: int = 256
+
+    @property
+    def description(self) -> str:
+        return f"arrays, {self.path.name}"
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        return tuple(self.arrays)
+
+    def items(self, split: str) -> Iterator[Item]:
+        images, labels = self.arrays[split]
+        for index, label in enumerate(labels.tolist()):
+            yield Item(f"{split}/{index}", label, partial(images.__getitem__, index))
+
+    def count(self, split: str) -> int:
+        return len(self.arrays[split][1])
+
+    def fingerprint(self) -> str:
+        """sha256 over the whole file."""
+        return fingerprint_files([self.path], first=None)
+
+
+def open_arrays(path: Path) -> Arrays:
+    """A .npz file with `images` and `labels`, or `train_images`, `train_labels`, `val_...`, `test_...`; and `classes`.
+
+    images uint8 [N, H, W, 3] or [N, H, W] (grey); labels integers [N], 0 to K-1; classes K names (default "0", "1", ...).
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            content = {name: file[name] for name in file.files}
+    except Exception as error:  # noqa: BLE001 - zipfile, numpy: many kinds
+        raise InputError(f"{path} cannot be read as .npz: {error}") from None
+    if "images" in content and "train_images" not in content:
+        content["train_images"], content["train_labels"] = content["images"], content.get("labels", np.zeros(0))
+    if "train_images" not in content:
+        raise InputError(f"{path} needs arrays images and labels, or train_images and train_labels, ...")
+    arrays = {}
+    for split in ("train", "val", "test"):
+        if f"{split}_images" in content:
+            images, labels = content[f"{split}_images"], content.get(f"{split}_labels", np.zeros(0))
+            _check_arrays(f"{path}, {split}", images, labels)
+            arrays[split] = (images, labels.astype(np.int64))
+
+    train_labels = arrays["train"][1]
+    if "classes" in content:
+        classes = tuple(str(name) for name in content["classes"].ravel())
+    else:
+        classes = tuple(str(number) for number in range(int(train_labels.max()) + 1))
+    for split, (_, labels) in arrays.items():
+        if labels.min() < 0 or labels.max() >= len(classes):
+            raise InputError(
+                f"{path}, {split}: labels go from {labels.min()} to {labels.max()}, but must lie in 0 to "
+                f"{len(classes) - 1}, an index into the {len(classes)} classes"
+            )
+    empty = np.flatnonzero(np.bincount(train_labels, minlength=len(classes)) == 0)
+    if len(empty):
+        raise InputError(
+            f"{path}: class {classes[empty[0]]} (label {empty[0]}) has no training image; labels begin at 0"
+        )
+    return Arrays(path, arrays, classes)
+
+
+def _check_arrays(where: str, images: np.ndarray, labels: np.ndarray) -> None:
+    if images.dtype != np.uint8:
+        raise InputError(f"{where}: images are {images.dtype}, must be uint8 (0 to 255)")
+    if images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] != 3):
+        raise InputError(f"{where}: images are {list(images.shape)}, must be [N, H, W, 3] or [N, H, W]")
+    if images.size == 0:
+        raise InputError(f"{where}: no images")
+    if labels.dtype.kind not in "iu" or labels.shape != images.shape[:1]:
+        raise InputError(
+            f"{where}: labels are {labels.dtype} {list(labels.shape)}, must be integers [{len(images)}], one per image"
+        )

@@ -1,0 +1,88 @@
+"""The mean image (§2) and the principal components of RGB (§4.1), exact whatever the order of the images.
+
+Everything is summed in integers: a set prepared in one go, in pieces, or by any number of workers has the same bytes.
+"""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Colour:
+    """The RGB values of all training pixels, on the scale 0-255.
+
+    covariance [3, 3]; eigenvalues [3], descending; eigenvectors [3, 3]: column i belongs to eigenvalue i, has length 1,
+    and its component of largest magnitude is positive. All float64.
+    """
+
+    covariance: np.ndarray
+    eigenvalues: np.ndarray
+    eigenvectors: np.ndarray
+
+    def to_json(self) -> dict[str, list]:
+        return {
+            "covariance": self.covariance.tolist(),
+            "eigenvalues": self.eigenvalues.tolist(),
+            "eigenvectors": self.eigenvectors.tolist(),
+        }
+
+
+def products_of(image: np.ndarray) -> np.ndarray:
+    """uint8 [H, W, 3] -> int64 [3, 3], the sums over all pixels of the products R·R, R·G, ... (exact).
+
+    float64 holds these integers exactly for any image under 2^53 / 255² = 138 thousand million pixels.
+    """
+    pixels = image.reshape(-1, 3).T.astype(np.float64)
+    return (pixels @ pixels.T).astype(np.int64)
+
+
+class Sums:
+    """Running sums over uint8 images [size, size, 3]; int64 holds those of 2·10^9 images of 256×256."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.images = 0
+        self.image_sum = np.zeros((size, size, 3), np.int64)
+        self.products = np.zeros((3, 3), np.int64)
+
+    def add(self, image: np.ndarray, products: np.ndarray | None = None) -> None:
+        """Adds one uint8 [size, size, 3]; `products` where a worker has computed `products_of(image)` already."""
+        np.add(self.image_sum, image, out=self.image_sum, casting="unsafe")
+        self.products += products_of(image) if products is None else products
+        self.images += 1
+
+    def mean_image(self) -> np.ndarray:
+        """float32 [size, size, 3]: "the mean activity over the training set from each pixel" (§2)."""
+        return (self.image_sum / self.images).astype(np.float32)
+
+    def colour(self) -> Colour:
+        """The covariance of the RGB values of all pixels of all images, and its principal components (§4.1)."""
+        pixels = self.images * self.size * self.size
+        mean = self.image_sum.sum(axis=(0, 1)) / pixels
+        covariance = self.products / pixels - np.outer(mean, mean)
+        eigenvalues, eigenvectors = np.linalg.eigh(covariance)
+        eigenvalues, eigenvectors = eigenvalues[::-1], eigenvectors[:, ::-1]
+        # An eigenvector is known up to its sign only: fixed here, so that libraries and machines agree.
+        largest = np.abs(eigenvectors).argmax(axis=0)
+        eigenvectors = eigenvectors * np.where(eigenvectors[largest, [0, 1, 2]] < 0, -1.0, 1.0)
+        # Rounding may leave a grey set's zeros a little below zero, and their square roots are wanted later.
+        return Colour(covariance, np.maximum(eigenvalues, 0.0), eigenvectors)
+
+    def to_bytes(self) -> bytes:
+        """A .npy of int64 [size·size·3 + 9 + 1]: image sum, products, number of images."""
+        file = io.BytesIO()
+        np.save(file, np.concatenate([self.image_sum.ravel(), self.products.ravel(), [self.images]]))
+        return file.getvalue()
+
+    @staticmethod
+    def load(path: Path, size: int) -> "Sums":
+        """What `to_bytes` wrote. Raises OSError or ValueError where the file is missing or damaged."""
+        numbers = np.load(path, allow_pickle=False)
+        sums = Sums(size)
+        sums.image_sum += numbers[:-10].reshape(size, size, 3)
+        sums.products += numbers[-10:-1].reshape(3, 3)
+        sums.images = int(numbers[-1])
+        return sums

@@ -1,0 +1,292 @@
+"""A network as data: rows of layers, switches over them, and the named networks.
+
+`paper` is the text of §3, row by row; every other named network is the difference from it. A switch is a field, so a
+variant is `dataclasses.replace(paper, normalization="none")` in Python and `--network.normalization none` at the
+command line.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any, Literal
+
+from alexnet.errors import InputError
+
+Step = Literal["relu", "norm", "norm-map", "pool", "dropout"]
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """One convolutional layer and the steps that follow it, in their order."""
+
+    kernels: int
+    """Number of kernels, all columns together."""
+    size: int
+    stride: int = 1
+    padding: int = 0
+    std: float = 0.01
+    """Standard deviation of the zero-mean Gaussian that the weights start from (§5)."""
+    bias: float = 0.0
+    then: tuple[Step, ...] = ("relu",)
+    """What follows: the activation, "norm" (the network's normalization), "norm-map" (see `map_normalization`), pooling,
+    dropout."""
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """One fully connected hidden layer and the steps that follow it."""
+
+    units: int
+    std: float = 0.01
+    bias: float = 1.0
+    then: tuple[Step, ...] = ("relu", "dropout")
+
+
+@dataclass(frozen=True)
+class Network:
+    """A whole network: rows of layers, and switches of which each can be used alone."""
+
+    name: str
+    convolutions: tuple[Convolution, ...]
+    hidden: tuple[Hidden, ...]
+    classes: int = 1000
+    input_size: int = 224
+    """Side of the square input in pixels; 224 with the overhanging window of 2012, 227, or any that leaves a map."""
+    columns: Literal[1, 2] = 2
+    """Halves of the network, one a GPU in 2012 (§3.2); a layer's first half of kernels is column 1."""
+    links: tuple[str, ...] = ("conv3", "fc6", "fc7")
+    """Layers that read both columns; all others read their own. The first and the last layer read everything."""
+    normalization: Literal["none", "paper", "authors-2012", "caffe", "batch"] = "paper"
+    """What "norm" is in the rows: local response normalization by the paper's, the 2012 program's (the sum divided by n)
+    or Caffe's (k = 1) coefficients, batch normalization at the same places; or no normalization at all."""
+    normalization_window: Literal["across", "column"] = "across"
+    """Whether the window of adjacent kernels crosses from one column into the other (the text) or not (the program)."""
+    map_normalization: bool = True
+    """Whether rows that list "norm-map" (authors-2012, layer 2) do it: the same map's 5x5 neighbourhood."""
+    order: Literal[
+        "rows",
+        "relu-norm-pool",
+        "relu-pool-norm",
+        "norm-relu-pool",
+        "norm-pool-relu",
+        "pool-relu-norm",
+        "pool-norm-relu",
+    ] = "rows"
+    """The order of the steps in layers that normalize: as the rows list them, or this one everywhere."""
+    pooling: Literal["3/2", "2/2"] = "3/2"
+    """Window / stride of max pooling; 3/2 overlaps (§3.4)."""
+    rounding: Literal["up", "down"] = "up"
+    """Output size where (size + padding - window) / stride is no whole number: up lets the last window hang over the
+    right and bottom edge (2012; a convolution reads zeros there), down leaves those pixels unread (PyTorch)."""
+    activation: Literal["relu", "tanh", "sigmoid"] = "relu"
+    dropout: float = 0.5
+    """Probability of dropping a hidden activation (§4.2); 0 is none."""
+    dropout_form: Literal["mask", "inverted"] = "mask"
+    """mask: 0/1 in training, x (1 - p) at test, as in the paper; inverted: x 1/(1 - p) in training (PyTorch, Caffe)."""
+    init: Literal["rows", "paper", "authors-2012", "pytorch"] = "rows"
+    """Initial values: each row's own; std .01 everywhere (§5); .03 in the 3x3 convolutions (2012), with the rows' biases
+    in all three; or PyTorch's default, biases too."""
+    conv6: bool = False
+    """A sixth convolution on the maps after pool5, reading both columns: the pre-training network of §6."""
+    last_std: float = 0.01
+    """Standard deviation of the initial weights of the last layer."""
+
+    def rows(self) -> Iterator[tuple[str, Convolution | Hidden]]:
+        """(name, row) of every layer but the last: conv1 .. conv5, fc6, fc7, with the switches applied.
+
+        Hidden layers are numbered on from five even where conv6 is there, so that fc7 is the feature layer of every
+        network.
+        """
+        convolutions = [self._switched(row) for row in self.convolutions]
+        if self.conv6:
+            # layers-conv6 of 2012: 128 + 128 kernels, std .03, bias 1, no pooling; and it reads both columns.
+            convolutions.append(self._switched(Convolution(256, 3, padding=1, std=0.03, bias=1.0)))
+        for number, row in enumerate(convolutions, 1):
+            yield f"conv{number}", row
+        for number, hidden in enumerate(self.hidden, len(self.convolutions) + 1):
+            yield f"fc{number}", replace(hidden, std=self._std(hidden))
+
+    @property
+    def last_name(self) -> str:
+        """Name of the layer that gives one number a class: fc8 in the paper's network."""
+        return f"fc{len(self.convolutions) + len(self.hidden) + 1}"
+
+    @property
+    def extra_name(self) -> str:
+        """Name of the convolution that `conv6` adds: conv6 after the paper's five."""
+        return f"conv{len(self.convolutions) + 1}"
+
+    def reads_both(self, name: str) -> bool:
+        """Whether the layer called `name` reads all columns; the first, the last and the sixth convolution always do."""
+        return self.columns == 1 or name in self.links or name in ("conv1", self.extra_name, self.last_name)
+
+    def _std(self, row: Convolution | Hidden) -> float:
+        if self.init == "paper":
+            return 0.01
+        if self.init == "authors-2012":
+            return 0.03 if isinstance(row, Convolution) and row.size == 3 else 0.01
+        return row.std
+
+    def _switched(self, row: Convolution) -> Convolution:
+        steps = list(row.then)
+        if self.order != "rows" and "norm" in steps:
+            place = {step: position for position, step in enumerate(self.order.split("-"))}
+            place["norm-map"] = place["norm"]  # the sort is stable, so that it stays behind norm
+            steps.sort(key=lambda step: place.get(step, len(place)))
+        if self.normalization == "none":
+            steps = [step for step in steps if step not in ("norm", "norm-map")]
+        if not self.map_normalization:
+            steps = [step for step in steps if step != "norm-map"]
+        return replace(row, std=self._std(row), then=tuple(steps))
+
+
+def from_dict(kind: Any, values: dict[str, Any], where: str = "network") -> Any:
+    """Build dataclass `kind` (Network, Recipe ...) from the dictionary that `dataclasses.asdict` and JSON made of one.
+
+    Raises InputError for a field that `kind` does not have, naming it and the ones there are.
+    """
+    known = {field.name: field for field in fields(kind)}
+    for name in values:
+        if name not in known:
+            raise InputError(f"{where}.{name}: no such field; the fields are {', '.join(known)}")
+    return kind(**{name: _typed(known[name].type, value, f"{where}.{name}") for name, value in values.items()})
+
+
+def _typed(annotation: Any, value: Any, where: str) -> Any:
+    # JSON knows no tuples and no dataclasses; the annotation says what a list or an object was.
+    if is_dataclass(annotation) and isinstance(value, dict):
+        return from_dict(annotation, value, where)
+    if isinstance(value, list):
+        inner = annotation.__args__[0]
+        return tuple(_typed(inner, item, f"{where}.{number}") for number, item in enumerate(value))
+    return value
+
+
+paper = Network(
+    name="paper",
+    convolutions=(
+        Convolution(96, 11, stride=4, bias=0.0, then=("relu", "norm", "pool")),
+        Convolution(256, 5, padding=2, bias=1.0, then=("relu", "norm", "pool")),
+        Convolution(384, 3, padding=1, bias=0.0),
+        Convolution(384, 3, padding=1, bias=1.0),
+        Convolution(256, 3, padding=1, bias=1.0, then=("relu", "pool")),
+    ),
+    hidden=(Hidden(4096), Hidden(4096)),
+)
+
+# layers/layers-145.cfg: the network behind the published error rates.
+authors_2012 = replace(
+    paper,
+    name="authors-2012",
+    convolutions=(
+        replace(paper.convolutions[0], then=("norm", "pool", "relu")),
+        replace(paper.convolutions[1], then=("relu", "norm", "norm-map", "pool")),
+        *paper.convolutions[2:],
+    ),
+    normalization="authors-2012",
+    normalization_window="column",
+    init="authors-2012",
+)
+
+# §3.2, run 145-half: half the kernels in the convolutions but the last, so that there are nearly as many parameters.
+one_gpu = replace(
+    paper,
+    name="one-gpu",
+    columns=1,
+    convolutions=(
+        *(replace(row, kernels=row.kernels // 2) for row in paper.convolutions[:4]),
+        paper.convolutions[4],
+    ),
+)
+
+one_tower = replace(paper, name="one-tower", columns=1)
+
+# §3.4, run 147: 2x2 windows and the paddings that lead to maps of the same size.
+non_overlapping = replace(
+    paper,
+    name="non-overlapping",
+    pooling="2/2",
+    convolutions=(
+        paper.convolutions[0],
+        replace(paper.convolutions[1], padding=1),
+        *paper.convolutions[2:4],
+        replace(paper.convolutions[4], padding=0),
+    ),
+)
+
+# Caffe's bvlc_alexnet, models/bvlc_alexnet/train_val.prototxt.
+caffe = replace(
+    paper,
+    name="caffe",
+    input_size=227,
+    normalization="caffe",
+    dropout_form="inverted",
+    convolutions=tuple(replace(row, bias=0.1 * row.bias) for row in paper.convolutions),
+    hidden=(Hidden(4096, std=0.005, bias=0.1), Hidden(4096, std=0.005, bias=0.1)),
+)
+
+# torchvision.models.alexnet: the widths of Krizhevsky's 2014 paper, dropout before the hidden layers.
+torchvision = replace(
+    paper,
+    name="torchvision",
+    columns=1,
+    rounding="down",
+    normalization="none",
+    dropout_form="inverted",
+    init="pytorch",
+    convolutions=(
+        Convolution(64, 11, stride=4, padding=2, then=("relu", "pool")),
+        Convolution(192, 5, padding=2, then=("relu", "pool")),
+        Convolution(384, 3, padding=1),
+        Convolution(256, 3, padding=1),
+        Convolution(256, 3, padding=1, then=("relu", "pool", "dropout")),
+    ),
+    hidden=(Hidden(4096), Hidden(4096, then=("relu",))),
+)
+
+# §3.1 does not list its four-layer CIFAR-10 network; this is the shape the same group published with cuda-convnet for
+# 18% (three convolutions and the classes), with max pooling throughout.
+four_layer = Network(
+    name="four-layer",
+    convolutions=(
+        Convolution(32, 5, padding=2, std=1e-4, then=("pool", "relu", "norm")),
+        Convolution(32, 5, padding=2, std=1e-2, then=("relu", "pool", "norm")),
+        Convolution(64, 5, padding=2, std=1e-2, then=("relu", "pool")),
+    ),
+    hidden=(),
+    classes=10,
+    input_size=32,
+    columns=1,
+    links=(),
+    last_std=0.1,
+)
+
+# The demo's: every mechanism of the paper at about a hundredth of the cost, on inputs of 56 pixels.
+small = Network(
+    name="small",
+    convolutions=(
+        Convolution(32, 7, stride=2, std=0.01, then=("relu", "norm", "pool")),
+        Convolution(64, 5, padding=2, std=0.04, bias=0.1, then=("relu", "norm", "pool")),
+        Convolution(96, 3, padding=1, std=0.05),
+        Convolution(96, 3, padding=1, std=0.05, bias=0.1),
+        Convolution(64, 3, padding=1, std=0.05, bias=0.1, then=("relu", "pool")),
+    ),
+    hidden=(Hidden(256, std=0.05, bias=0.1), Hidden(256, std=0.05, bias=0.1)),
+    classes=13,
+    input_size=56,
+    last_std=0.05,
+)
+
+networks: dict[str, Network] = {
+    network.name: network
+    for network in (
+        paper,
+        authors_2012,
+        one_gpu,
+        one_tower,
+        non_overlapping,
+        caffe,
+        torchvision,
+        four_layer,
+        small,
+    )
+}

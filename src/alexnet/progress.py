@@ -1,0 +1,93 @@
+"""Live progress on stderr: a bar in a terminal, a line now and then elsewhere."""
+
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+from alexnet.training.trainer import Status
+
+QUIET_SECONDS = 30.0
+"""Between two lines where there is no terminal to draw a bar in."""
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as 1:02:03 or 2:03; "" if unknown."""
+    if seconds is None or seconds != seconds or seconds == float("inf"):
+        return ""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+class Bar:
+    """A context in which `update` and `training` show how far the work is."""
+
+    def __init__(self, what: str, console: Console) -> None:
+        self.what, self.console = what, console
+        self.last = time.monotonic()
+        self.begun = time.monotonic()
+        self.epoch = 0
+        self.bar = (
+            Progress(
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=24),
+                TextColumn("{task.fields[text]}"),
+                console=console,
+                transient=False,
+                refresh_per_second=4,
+            )
+            if console.is_terminal
+            else None
+        )
+        self.tasks: dict[str, int] = {}
+
+    def __enter__(self) -> "Bar":
+        if self.bar:
+            self.bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self.bar:
+            self.bar.stop()
+
+    def update(
+        self,
+        name: str,
+        done: int,
+        total: int | None,
+        speed: str | None = None,
+        left: float | None = None,
+        skipped: int = 0,
+    ) -> None:
+        """`done` of `total` (None: unknown) of the part called `name`."""
+        if speed is None:
+            rate = done / max(time.monotonic() - self.begun, 1e-9)
+            speed, left = f"{rate:,.0f} images/s", (total - done) / rate if total and rate else None
+        text = f"{done:,}/{total:,}" if total else f"{done:,}"
+        text += f" {self.what}, {speed}"
+        text += f", {skipped} skipped" if skipped else ""
+        text += f", {duration(left)} left" if left else ""
+        self._show(name, done, total, text, done == total)
+
+    def training(self, now: Status) -> None:
+        """Epoch, loss, error, images/s, time left, rate."""
+        text = (
+            f"step {now.step}/{now.steps}  loss {now.loss:.4f}  error {now.error:.1f}%"
+            + (f"  validation {now.validation:.1f}%" if now.validation is not None else "")
+            + f"  rate {now.rate:.2g}  {now.images_per_second:.1f} images/s  {duration(now.seconds_left)} left"
+        )
+        ended = now.step == now.steps
+        self._show(f"epoch {now.epoch}/{now.epochs}", now.step, now.steps, text, ended)
+
+    def _show(self, name: str, done: int, total: int | None, text: str, ended: bool) -> None:
+        if self.bar:
+            if name not in self.tasks:
+                for task in self.tasks.values():
+                    self.bar.stop_task(task)  # type: ignore[arg-type]
+                self.tasks[name] = self.bar.add_task(name, total=total, text="")
+            self.bar.update(self.tasks[name], completed=done, total=total, text=text)  # type: ignore[arg-type]
+        elif ended or time.monotonic() - self.last >= QUIET_SECONDS:
+            self.last = time.monotonic()
+            self.console.print(f"{name}  {text}", markup=False, soft_wrap=True)

@@ -1,0 +1,135 @@
+"""Checkpoints: weights as safetensors, the rest as tensors and plain values, each folder written beside and renamed.
+
+RUN/checkpoints/step-00000074/ holds `weights.safetensors` and `state.pt` (optimiser and counters). All randomness of a
+run is a function of its seed and the step, so there is no generator state to keep.
+"""
+
+import dataclasses
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from alexnet.errors import InputError, RunFailed
+from alexnet.training.optimizer import Plateau
+
+FORMAT = 1
+
+
+@dataclass
+class Progress:
+    """How far a run is: all that resuming needs beside weights and velocities."""
+
+    epoch: int = 0
+    """Epochs finished."""
+    step_in_epoch: int = 0
+    """Steps done in the epoch that is under way."""
+    step: int = 0
+    """Steps done in all."""
+    images: int = 0
+    """Training images seen in the epoch that is under way, and below: their summed loss and their number of errors."""
+    loss: float = 0.0
+    wrong: int = 0
+    seconds: float = 0.0
+    """Time spent on the epoch that is under way."""
+    lowest_loss: float = float("inf")
+    """Lowest mean training loss of an epoch so far."""
+    plateau: Plateau = Plateau()
+
+
+def save(run: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress, keep: int) -> Path:
+    """Write a checkpoint and drop all but the newest `keep`. Returns its folder.
+
+    Raises RunFailed if it cannot be written (a full disk); every earlier checkpoint is then still there, whole.
+    """
+    folder = run / "checkpoints"
+    final = folder / f"step-{progress.step:08d}"
+    beside = folder / f".{final.name}.{os.getpid()}.new"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _clear(folder)
+        beside.mkdir()
+        save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, beside / "weights.safetensors")
+        state = {"format": FORMAT, "optimizer": optimizer.state_dict(), "progress": dataclasses.asdict(progress)}
+        torch.save(state, beside / "state.pt")
+        if final.exists():  # an epoch's end right after a save in the same step
+            shutil.rmtree(final)
+        os.replace(beside, final)
+    except (OSError, SafetensorError, RuntimeError) as error:
+        # torch and safetensors wrap what the operating system said in errors of their own.
+        shutil.rmtree(beside, ignore_errors=True)
+        before = latest(run)
+        kept = f"the last whole checkpoint is {before}" if before else "there is no earlier checkpoint"
+        raise RunFailed(
+            f"checkpoint {final} could not be written: {error}; {kept}. Make room, then: alexnet train --resume {run}"
+        ) from error
+    for old in _all(run)[:-keep]:
+        shutil.rmtree(old, ignore_errors=True)
+    return final
+
+
+def _clear(folder: Path) -> None:
+    """Remove what killed processes left half-written."""
+    for leftover in folder.glob(".*.new"):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _all(run: Path) -> list[Path]:
+    return sorted(path for path in (run / "checkpoints").glob("step-*") if (path / "state.pt").is_file())
+
+
+def latest(run: Path) -> Path | None:
+    """The newest whole checkpoint of a run, if there is one."""
+    found = _all(run)
+    return found[-1] if found else None
+
+
+def newest(run: Path) -> Path:
+    """The newest whole checkpoint of a run; InputError if there is none."""
+    found = latest(run)
+    if found is None:
+        raise InputError(f"{run}: no checkpoint in {run / 'checkpoints'}; train it first: alexnet train ... --out {run}")
+    return found
+
+
+def weights(checkpoint: Path) -> dict[str, Tensor]:
+    """The weights by name, on the CPU. Raises InputError if the file is damaged."""
+    file = checkpoint / "weights.safetensors"
+    try:
+        return load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{file}: cannot be read as safetensors ({error}); use an earlier checkpoint") from None
+
+
+def load_weights(model: nn.Module, checkpoint: Path) -> None:
+    """Put a checkpoint's weights into `model`; InputError, naming the first that does not fit, if they are another's."""
+    found = weights(checkpoint)
+    own = model.state_dict()
+    for name, tensor in own.items():
+        if name not in found:
+            raise InputError(f"{checkpoint}: no weights for {name}; they are of another network")
+        if found[name].shape != tensor.shape:
+            raise InputError(f"{checkpoint}: {name} is {list(found[name].shape)}, the network's is {list(tensor.shape)}")
+    model.load_state_dict(found)
+
+
+def load_state(checkpoint: Path, optimizer: torch.optim.Optimizer) -> Progress:
+    """Put velocities and rates into `optimizer` and return the counters. Raises InputError if the file is damaged."""
+    file = checkpoint / "state.pt"
+    try:
+        state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+        if state["format"] != FORMAT:
+            raise InputError(f"{file}: format {state['format']}, this version reads {FORMAT}")
+        optimizer.load_state_dict(state["optimizer"])
+        values = state["progress"]
+        return Progress(**{**values, "plateau": Plateau(**values["plateau"])})
+    except InputError:
+        raise
+    except Exception as error:  # torch.load raises whatever the damage makes it raise
+        raise InputError(f"{file}: cannot be read ({error}); remove that checkpoint to go on from the one before") from None

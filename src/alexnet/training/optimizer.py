@@ -1,0 +1,137 @@
+"""The update rule and the learning-rate schedules (§5).
+
+v <- 0.9 v - 0.0005 rate w - rate g;  w <- w + v. PyTorch's SGD keeps the rate outside v, which is the same only while
+the rate is constant.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+Kind = Literal["weights", "biases"]
+
+
+class PaperSGD(torch.optim.Optimizer):
+    """The paper's rule: groups have a `lr` and a `decay` of their own; v starts at 0. Gradients are means over the batch."""
+
+    def __init__(self, params: Iterable[Any], lr: float = 0.01, momentum: float = 0.9, decay: float = 0.0005) -> None:
+        super().__init__(params, {"lr": lr, "momentum": momentum, "decay": decay})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """Update every weight that has a gradient."""
+        for group in self.param_groups:
+            weights = [w for w in group["params"] if w.grad is not None]
+            if not weights:
+                continue
+            for w in weights:
+                if "v" not in self.state[w]:
+                    self.state[w]["v"] = torch.zeros_like(w)
+            v = [self.state[w]["v"] for w in weights]
+            torch._foreach_mul_(v, group["momentum"])
+            if group["decay"]:
+                torch._foreach_add_(v, weights, alpha=-group["decay"] * group["lr"])
+            torch._foreach_add_(v, [w.grad for w in weights], alpha=-group["lr"])
+            torch._foreach_add_(weights, v)
+
+
+def groups(model: nn.Module, last: str, decay: float, bias_decay: bool) -> list[dict[str, Any]]:
+    """The parameters by layer (first, middle, last) and kind (weights, biases), since their rates may differ.
+
+    `last` is the name of the last layer. Parameters of one dimension (biases, batch normalization) are "biases".
+    """
+    made: dict[tuple[str, Kind], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        layer = name.split(".")[0]
+        place = "first" if layer == "conv1" else "last" if layer == last else "middle"
+        made.setdefault((place, "biases" if parameter.ndim <= 1 else "weights"), []).append(parameter)
+    return [
+        {"params": params, "place": place, "kind": kind, "decay": decay if kind == "weights" or bias_decay else 0.0}
+        for (place, kind), params in made.items()
+    ]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How the learning rate falls. Epochs count from 0; every kind but "plateau" scales to any number of epochs."""
+
+    kind: Literal["plateau", "steps", "recorded-2012", "run-170", "constant"] = "plateau"
+    factor: float = 10.0
+    """What the rate is divided by at a drop ("plateau", "steps")."""
+    drops: tuple[float, ...] = (0.5, 0.75, 0.9)
+    """"steps": when the rate drops, as shares of all epochs."""
+    times: int = 3
+    """"plateau": how many drops; one plateau more ends the run."""
+    patience: int = 5
+    """"plateau": validations without a lower error before a drop."""
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Learning rates of one epoch, and whether the colour noise is on."""
+
+    weights: float
+    biases: float
+    first: float = 1.0
+    """Multiplies the rates of conv1."""
+    last: float = 1.0
+    """Multiplies the rates of the last layer."""
+    colour: bool = True
+
+
+@dataclass(frozen=True)
+class Plateau:
+    """What the "plateau" schedule remembers: lowest validation error so far, validations since then, drops made."""
+
+    best: float = float("inf")
+    since: int = 0
+    drops: int = 0
+    ended: bool = False
+
+    def after(self, error: float, schedule: Schedule) -> "Plateau":
+        """The memory after one more validation error (%)."""
+        if error < self.best:
+            return replace(self, best=error, since=0)
+        if self.since + 1 < schedule.patience:
+            return replace(self, since=self.since + 1)
+        if self.drops == schedule.times:
+            return replace(self, since=self.since + 1, ended=True)
+        return replace(self, since=0, drops=self.drops + 1)
+
+
+def rates(schedule: Schedule, epoch: int, epochs: int, rate: float, bias_rate: float, plateau: Plateau) -> Rates:
+    """The rates of `epoch` (from 0) of `epochs`; `rate` is the first one and `bias_rate` the biases' multiple of it."""
+    share = epoch / max(epochs, 1)
+    if schedule.kind == "plateau":
+        now = rate / schedule.factor**plateau.drops
+    elif schedule.kind == "steps":
+        now = rate / schedule.factor ** sum(share >= drop for drop in schedule.drops)
+    elif schedule.kind == "recorded-2012":
+        return _recorded_2012(91 * share, rate, bias_rate)
+    elif schedule.kind == "run-170":
+        # Four equal stages, geometric from rate to rate / 250; biases drop once, by 10, at half-time.
+        now = rate / 250 ** (min(int(4 * share), 3) / 3)
+        return Rates(now, rate * bias_rate / (1 if share < 0.5 else 10))
+    else:
+        now = rate
+    return Rates(now, now * bias_rate)
+
+
+def _recorded_2012(epoch: float, rate: float, bias_rate: float) -> Rates:
+    """The schedule of run 145 on ILSVRC-2012, stopped at 91 epochs: 10^-3 from 25, 10^-4 from 51, 10^-5 from 79.
+
+    conv1 goes to 10^-5 with the colour noise off at 67, and to 0 at 72; the biases drop once, at 25.
+    """
+    drops = 0 if epoch < 25 else 1 if epoch < 51 else 2 if epoch < 79 else 3
+    first = 1.0 if epoch < 67 else 0.1 if epoch < 72 else 0.0
+    return Rates(rate / 10**drops, rate * bias_rate / (1 if epoch < 25 else 10), first=first, colour=epoch < 67)
+
+
+def apply(optimizer: torch.optim.Optimizer, now: Rates, first: float = 1.0, last: float = 1.0) -> None:
+    """Set the rate of every group; `first` and `last` are the recipe's own multiples for conv1 and the last layer."""
+    for group in optimizer.param_groups:
+        own = {"first": now.first * first, "last": now.last * last}.get(group["place"], 1.0)
+        group["lr"] = own * (now.biases if group["kind"] == "biases" else now.weights)

@@ -1,0 +1,375 @@
+"""The loop: batches in, weights out, everything that happens written to the run folder (§5)."""
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from alexnet.data.batches import Preparation, read_ahead, training_batch
+from alexnet.data.prepared import Prepared, Split, hold_out
+from alexnet.errors import InputError, RunFailed
+from alexnet.evaluation.errors import evaluate
+from alexnet.files import write_text
+from alexnet.network.model import AlexNet
+from alexnet.training import checkpoint, optimizer
+from alexnet.training.checkpoint import Progress
+from alexnet.training.device import keep_memory, pick, precision
+from alexnet.training.recipe import Recipe
+from alexnet.training.trained import keep_preparation, preparation_of
+
+LOG_STEPS = 20
+"""Steps between two looks at the loss: each one waits for the device."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """Where a run is, for live progress. Errors in percent, over the epoch so far; `validation` is the last one measured."""
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    loss: float
+    error: float
+    rate: float
+    images_per_second: float
+    seconds_left: float
+    validation: float | None
+    phase: str = "training"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a call of `train` ended."""
+
+    run: Path
+    epochs: int
+    finished: bool
+    """False if it was stopped before its last epoch; `alexnet train --resume` goes on."""
+    last: dict[str, Any]
+    """The last epoch's line of metrics.jsonl."""
+
+
+def seed_of(seed: int, purpose: str, number: int) -> int:
+    """A 63-bit seed for one purpose at one step; so a run's randomness at any step needs nothing that came before."""
+    digest = hashlib.sha256(f"{seed}/{purpose}/{number}".encode()).digest()
+    return int.from_bytes(digest[:8], "little") >> 1
+
+
+def validation_of(recipe: Recipe, prepared: Prepared) -> tuple[Split, np.ndarray]:
+    """The images that validate a run, and their indices: the set's own split, or the recipe's share of the training images."""
+    if {"val", "test"} & set(prepared.splits):
+        split = prepared.split("val")
+        return split, np.arange(len(split.labels))
+    split = prepared.split("train")
+    return split, hold_out(split.labels, recipe.hold_out, recipe.hold_out_seed)[1]
+
+
+def _training_indices(recipe: Recipe, prepared: Prepared) -> np.ndarray:
+    labels = prepared.split("train").labels
+    if {"val", "test"} & set(prepared.splits):
+        return np.arange(len(labels))
+    return hold_out(labels, recipe.hold_out, recipe.hold_out_seed)[0]
+
+
+def check_fit(recipe: Recipe, prepared: Prepared) -> Recipe:
+    """The recipe with the number of classes of the data. InputError if recipe and data do not go together."""
+    recipe.check()
+    if prepared.size != recipe.image_size:
+        raise InputError(
+            f"{prepared.path}: its images are {prepared.size}×{prepared.size}, recipe {recipe.name} is for {recipe.image_size};"
+            f" prepare with alexnet prepare --size {recipe.image_size}, or set --image-size {prepared.size}"
+            " and a --network.input-size that is not larger"
+        )
+    return replace(recipe, network=replace(recipe.network, classes=len(prepared.classes)))
+
+
+def train(
+    recipe: Recipe,
+    prepared: Prepared,
+    run: Path,
+    resume: bool = False,
+    start_from: dict[str, Tensor] | None = None,
+    progress: Callable[[Status], None] | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Outcome:
+    """Train `recipe` on `prepared` into the folder `run`, or go on with the run that is there.
+
+    start_from: weights by name to begin with where name and shape fit (fine-tuning); the others start as the recipe says.
+    stop: asked after every step; True saves a checkpoint and ends the call. On the CPU a run that was stopped or killed
+    at any moment and resumed has the same weights, to the bit, as one that never was.
+    Raises InputError for a recipe that does not fit the data or a folder that is taken; RunFailed, with advice, for a
+    loss that is NaN or stuck at ln(classes), or a disk that is full.
+    """
+    recipe = check_fit(recipe, prepared)
+    device = pick(recipe.device)
+    keep_memory()
+    torch.manual_seed(seed_of(recipe.seed, "init", 0))
+    model = AlexNet(recipe.network)
+    if start_from is not None and not resume:
+        own = model.state_dict()
+        fitting = {n: t for n, t in start_from.items() if n in own and own[n].shape == t.shape and not n.startswith(recipe.network.last_name)}
+        model.load_state_dict(fitting, strict=False)
+    model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    preparation = preparation_of(prepared, recipe.network.input_size).to(device)
+    sgd = optimizer.PaperSGD(
+        optimizer.groups(model, recipe.network.last_name, recipe.decay, recipe.bias_decay), recipe.rate, recipe.momentum
+    )
+    if resume:
+        found = checkpoint.newest(run)
+        checkpoint.load_weights(model, found)
+        state = checkpoint.load_state(found, sgd)
+    else:
+        if (run / "recipe.json").exists():
+            raise InputError(f"{run}: there is a run already; go on with alexnet train --resume {run}, or use another --out")
+        run.mkdir(parents=True, exist_ok=True)
+        keep_preparation(run, prepared)
+        write_text(run / "data.json", json.dumps({"path": str(prepared.path.resolve()), "source": prepared.manifest["source"]}) + "\n")
+        state = Progress()
+        checkpoint.save(run, model, sgd, state, recipe.keep)
+        write_text(run / "recipe.json", recipe.to_json())  # last: a folder with a recipe can be resumed
+    return _Loop(recipe, prepared, preparation, run, model, sgd, state, device, progress, stop).go()
+
+
+class _Loop:
+    """The state of one call of `train`."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        prepared: Prepared,
+        preparation: Preparation,
+        run: Path,
+        model: AlexNet,
+        sgd: optimizer.PaperSGD,
+        state: Progress,
+        device: torch.device,
+        progress: Callable[[Status], None] | None,
+        stop: Callable[[], bool],
+    ) -> None:
+        self.recipe, self.prepared, self.preparation, self.run = recipe, prepared, preparation, run
+        self.model, self.sgd, self.state, self.device = model, sgd, state, device
+        self.progress, self.stop = progress, stop
+        self.data = prepared.split("train")
+        self.indices = _training_indices(recipe, prepared)
+        if len(self.indices) == 0:
+            raise InputError(f"{prepared.path}: no training images are left; hold out less with --hold-out")
+        self.steps = -(-len(self.indices) // recipe.batch)
+        self.validation, self.validation_indices = validation_of(recipe, prepared)
+        self.validation_error: float | None = None
+        self.log = _Log(run, state.step)
+        self.generator = torch.Generator(device)
+        self.begun, self.seen_here, self.saved = time.monotonic(), 0, time.monotonic()
+
+    def go(self) -> Outcome:
+        """All epochs that are left."""
+        recipe, state = self.recipe, self.state
+        self.log.write(
+            "start",
+            epoch=state.epoch,
+            step=state.step,
+            device=_device_name(self.device),
+            torch=torch.__version__,
+            threads=torch.get_num_threads(),
+            images=len(self.indices),
+            validation_images=len(self.validation_indices),
+        )
+        try:
+            while state.epoch < recipe.epochs and not state.plateau.ended:
+                now = optimizer.rates(
+                    recipe.schedule, state.epoch, recipe.epochs, recipe.rate, recipe.bias_rate, state.plateau
+                )
+                if not self._epoch(now):
+                    checkpoint.save(self.run, self.model, self.sgd, state, recipe.keep)
+                    return Outcome(self.run, state.epoch, False, self.log.last)
+                self._end_of_epoch(now)
+                if self.stop() and state.epoch < recipe.epochs:
+                    return Outcome(self.run, state.epoch, False, self.log.last)
+            return Outcome(self.run, state.epoch, True, self.log.last)
+        finally:
+            self.log.close()
+
+    def _epoch(self, now: optimizer.Rates) -> bool:
+        """The steps that are left of one epoch; False if it was stopped before its end."""
+        recipe, state = self.recipe, self.state
+        optimizer.apply(self.sgd, now, recipe.first_rate, recipe.last_rate)
+        order = np.random.default_rng(seed_of(recipe.seed, "order", state.epoch)).permutation(self.indices)
+        parts = [order[start : start + recipe.batch] for start in range(0, len(order), recipe.batch)]
+        how = recipe.augmentation if now.colour else replace(recipe.augmentation, colour="none")
+        began, loss_sum, wrong = time.monotonic(), torch.zeros((), device=self.device), torch.zeros((), device=self.device)
+        before = state.seconds
+        self.model.train()
+        for pixels, labels in read_ahead(self.data.images, self.data.labels, parts[state.step_in_epoch :], self.device):
+            self.generator.manual_seed(seed_of(recipe.seed, "batch", state.step))
+            torch.manual_seed(seed_of(recipe.seed, "dropout", state.step))
+            images = training_batch(pixels, self.preparation, how, self.generator)
+            loss, errors = self._step(images, labels)
+            loss_sum += loss
+            wrong += errors
+            state.step, state.step_in_epoch = state.step + 1, state.step_in_epoch + 1
+            state.images += len(labels)
+            self.seen_here += len(labels)
+            last = state.step_in_epoch == self.steps
+            stopping = self.stop() and not last
+            due = time.monotonic() - self.saved > 60 * recipe.checkpoint_minutes and not last
+            if state.step % LOG_STEPS == 0 or last or stopping or due or self.device.type == "cpu":
+                # Sums go from the device to Python here, so that no step in between waits for it.
+                state.loss, state.wrong = state.loss + float(loss_sum), state.wrong + int(wrong)
+                loss_sum.zero_()
+                wrong.zero_()
+                state.seconds = before + time.monotonic() - began
+                self._look(now)
+            if stopping:
+                return False
+            if due:
+                checkpoint.save(self.run, self.model, self.sgd, state, recipe.keep)
+                self.saved = time.monotonic()
+        return True
+
+    def _step(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """One update of the weights; returns the batch's summed loss and number of errors."""
+        size = self.recipe.micro_batch or len(labels)
+        self.sgd.zero_grad(set_to_none=True)
+        loss_sum, wrong = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
+        for start in range(0, len(labels), size):
+            part, truth = images[start : start + size], labels[start : start + size]
+            with precision(self.recipe.precision, self.device):
+                logits = self.model(part)
+            loss = F.cross_entropy(logits.float(), truth, reduction="sum")
+            (loss / len(labels)).backward()
+            loss_sum += loss.detach()
+            wrong += (logits.detach().argmax(dim=1) != truth).sum()
+        self.sgd.step()
+        return loss_sum, wrong
+
+    def _look(self, now: optimizer.Rates) -> None:
+        """Stop if the loss is no number; log and report."""
+        recipe, state = self.recipe, self.state
+        loss, error = state.loss / state.images, 100.0 * state.wrong / state.images
+        if not math.isfinite(loss):
+            raise RunFailed(
+                f"the loss became {loss} at step {state.step} (epoch {state.epoch + 1}). Lower the rate (--rate"
+                f" {now.weights / 10:g}); check the pixel scale with alexnet doctor {self.prepared.path}; biases that start at 1"
+                f" need a low rate. The last good checkpoint is {checkpoint.latest(self.run)}"
+            )
+        if state.step % LOG_STEPS == 0:
+            self.log.write("step", epoch=state.epoch, step=state.step, loss=loss, error=error, rate=now.weights)
+        if self.progress:
+            speed = self.seen_here / max(time.monotonic() - self.begun, 1e-9)
+            left = (recipe.epochs - state.epoch) * len(self.indices) - state.images
+            self.progress(
+                Status(
+                    state.epoch + 1,
+                    recipe.epochs,
+                    state.step_in_epoch,
+                    self.steps,
+                    loss,
+                    error,
+                    now.weights,
+                    speed,
+                    left / speed,
+                    self.validation_error,
+                )
+            )
+
+    def _end_of_epoch(self, now: optimizer.Rates) -> None:
+        """Validate, write the epoch's line, save."""
+        recipe, state = self.recipe, self.state
+        loss = state.loss / state.images
+        state.lowest_loss = min(state.lowest_loss, loss)
+        state.epoch += 1
+        line: dict[str, Any] = {
+            "epoch": state.epoch,
+            "step": state.step,
+            "loss": loss,
+            "train_error": 100.0 * state.wrong / state.images,
+            "rate": now.weights,
+            "images_per_second": state.images / max(state.seconds, 1e-9),
+            "seconds": state.seconds,
+        }
+        if state.epoch % recipe.validate_every == 0 or state.epoch == recipe.epochs:
+            self.model.eval()
+            measured = evaluate(
+                self.model,
+                self.preparation,
+                self.validation.images,
+                self.validation.labels,
+                self.prepared.classes,
+                self.validation_indices,
+            )
+            self.validation_error = measured.top1_error
+            line |= {"validation_top1": measured.top1_error, "validation_top5": measured.top5_error}
+            if recipe.schedule.kind == "plateau":
+                state.plateau = state.plateau.after(measured.top1_error, recipe.schedule)
+        state.step_in_epoch, state.images, state.loss, state.wrong, state.seconds = 0, 0, 0.0, 0, 0.0
+        # The line first: if a kill comes between the two, resuming drops the line and does the epoch's end again.
+        self.log.write("epoch", **line)
+        checkpoint.save(self.run, self.model, self.sgd, state, recipe.keep)
+        self.saved = time.monotonic()
+        chance = math.log(recipe.network.classes)
+        if recipe.stuck_steps and state.step >= recipe.stuck_steps and state.lowest_loss > 0.99 * chance:
+            raise RunFailed(
+                f"after {state.step} steps the loss is still {loss:.4f}, and ln({recipe.network.classes}) = {chance:.4f} is what"
+                " guessing gives. Try larger initial values in the middle (--network.init authors-2012), another --rate,"
+                " biases of 0, and check labels and pixel scale with alexnet doctor. --stuck-steps 0 turns this check off"
+            )
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+class _Log:
+    """metrics.jsonl, a line an event, and the same numbers as TensorBoard events."""
+
+    def __init__(self, run: Path, step: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter  # takes a second to import, so only for training
+
+        self.path = run / "metrics.jsonl"
+        self.last: dict[str, Any] = {}
+        kept = [line for line in read_metrics(run) if line.get("step", 0) <= step]
+        # What came after the checkpoint will be done, and written, again.
+        write_text(self.path, "".join(json.dumps(line) + "\n" for line in kept))
+        for line in kept:
+            if line["kind"] == "epoch":
+                self.last = line
+        self.board = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)  # type: ignore[no-untyped-call]
+
+    def write(self, kind: str, **values: Any) -> None:
+        line = {"kind": kind, **values, "time": round(time.time(), 3)}
+        with self.path.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        if kind == "epoch":
+            self.last = line
+        for name, value in values.items():
+            if kind != "start" and name not in ("epoch", "step"):
+                self.board.add_scalar(f"{kind}/{name}", value, values["step"])  # type: ignore[no-untyped-call]
+
+    def close(self) -> None:
+        self.board.close()  # type: ignore[no-untyped-call]
+
+
+def read_metrics(run: Path) -> list[dict[str, Any]]:
+    """The lines of a run's metrics.jsonl; a last line that a kill cut short is left out."""
+    lines: list[dict[str, Any]] = []
+    try:
+        text = (run / "metrics.jsonl").read_text()
+    except FileNotFoundError:
+        return lines
+    for line in text.splitlines():
+        try:
+            lines.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return lines
+
+
