@@ -166,8 +166,7 @@ class AlexNet(nn.Sequential):
         """Draw the initial values again: zero-mean Gaussians and constant biases (§5), or PyTorch's own."""
         for name, row in self.spec.rows():
             self._start(name, row.std, row.bias, generator)
-        last = 0.01 if self.spec.init in ("paper", "authors-2012") else self.spec.last_std
-        self._start(self.spec.last_name, last, 0.0, generator)
+        self._start(self.spec.last_name, self.spec.std_of_last, 0.0, generator)
         for layer in self.children():
             if isinstance(layer, nn.BatchNorm2d):
                 layer.reset_parameters()
@@ -181,6 +180,13 @@ class AlexNet(nn.Sequential):
         else:
             weight.normal_(0.0, std, generator=generator)
             biases.fill_(bias)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Logits [N, classes] of images [N, 3, S, S]; ValueError if they are of another size than the network's."""
+        side = self.spec.input_size
+        if tuple(input.shape[1:]) != (3, side, side):
+            raise ValueError(f"images are {list(input.shape)}; network {self.spec.name} takes [N, 3, {side}, {side}]")
+        return super().forward(input)
 
     def activations(self, images: Tensor) -> dict[str, Tensor]:
         """Output of every layer for images [N, 3, S, S], by name, in order; the last is the logits."""

@@ -119,6 +119,11 @@ class Network:
         """Whether the layer called `name` reads all columns; the first, the last and the sixth convolution always do."""
         return self.columns == 1 or name in self.links or name in ("conv1", self.extra_name, self.last_name)
 
+    @property
+    def std_of_last(self) -> float:
+        """Standard deviation of the last layer's initial weights, with `init` applied."""
+        return 0.01 if self.init in ("paper", "authors-2012") else self.last_std
+
     def _std(self, row: Convolution | Hidden) -> float:
         if self.init == "paper":
             return 0.01

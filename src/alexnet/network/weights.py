@@ -1,0 +1,62 @@
+"""Weights under the names of others: torchvision's AlexNet, which the named network `torchvision` computes.
+
+Only names differ; the shapes and the order of `flatten` are the same. torchvision's weights were trained on RGB scaled
+to 0-1, minus (.485, .456, .406), divided by (.229, .224, .225): give the network such inputs, not pixels 0-255.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from alexnet.errors import InputError
+from alexnet.network import spec as specs
+from alexnet.network.model import AlexNet
+
+LAYERS = {
+    "conv1": "features.0",
+    "conv2": "features.3",
+    "conv3": "features.6",
+    "conv4": "features.8",
+    "conv5": "features.10",
+    "fc6": "classifier.1",
+    "fc7": "classifier.4",
+    "fc8": "classifier.6",
+}
+"""Our name of a layer -> torchvision's."""
+
+NAMES = {f"{ours}.{part}": f"{theirs}.{part}" for ours, theirs in LAYERS.items() for part in ("weight", "bias")}
+
+
+def from_torchvision(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state dict of `AlexNet(networks.torchvision)` from that of torchvision's `alexnet`, for any number of classes.
+
+    Raises InputError, naming the key, where one is missing, unknown or of another shape. Tensors are not copied.
+    """
+    # torch.nn.DataParallel writes "module." before every name.
+    state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    return _renamed(state, {theirs: ours for ours, theirs in NAMES.items()}, "torchvision's alexnet")
+
+
+def to_torchvision(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state dict of torchvision's `alexnet` from that of `AlexNet(networks.torchvision)`; InputError as above."""
+    return _renamed(state, NAMES, "the network torchvision")
+
+
+def _renamed(state: Mapping[str, Tensor], names: dict[str, str], what: str) -> dict[str, Tensor]:
+    for name in names:
+        if name not in state:
+            raise InputError(f"{name} is missing from the weights; they are not of {what}")
+    for name in state:
+        if name not in names:
+            raise InputError(f"{name} is among the weights, and {what} has no such layer")
+    renamed = {new: state[name] for name, new in names.items()}
+    ours = renamed if "fc8.bias" in renamed else state
+    with torch.device("meta"):
+        expected = AlexNet(replace(specs.torchvision, classes=max(2, len(ours["fc8.bias"])))).state_dict()
+    for name, new in names.items():
+        wanted = expected[new if new in expected else name].shape
+        if state[name].shape != wanted:
+            raise InputError(f"{name} is {list(state[name].shape)}; {what} has {list(wanted)}")
+    return renamed

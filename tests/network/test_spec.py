@@ -1,0 +1,224 @@
+"""Networks as data: what the named ones say, what each switch changes, what is refused and in which words."""
+
+import json
+from dataclasses import asdict, replace
+from typing import Any
+
+import pytest
+import torch
+
+from alexnet.errors import InputError
+from alexnet.network.model import AlexNet, Window
+from alexnet.network.spec import Convolution, Hidden, Network, from_dict, networks, paper, small
+
+from .tiny import tiny
+
+
+def children(spec: Network) -> list[str]:
+    """Names of the layers, in order, without making weights."""
+    with torch.device("meta"):
+        return [name for name, _ in AlexNet(spec).named_children()]
+
+
+def windows(spec: Network) -> dict[str, Window]:
+    with torch.device("meta"):
+        return AlexNet(spec).windows
+
+
+def test_names_of_the_networks() -> None:
+    wanted = {"paper", "authors-2012", "one-gpu", "one-tower", "caffe", "torchvision", "four-layer", "small"}
+    assert wanted <= set(networks)
+    assert all(networks[name].name == name for name in networks)
+
+
+PAPER_LAYERS = [
+    *("conv1", "relu1", "norm1", "pool1", "conv2", "relu2", "norm2", "pool2"),
+    *("conv3", "relu3", "conv4", "relu4", "conv5", "relu5", "pool5", "flatten"),
+    *("fc6", "relu6", "dropout6", "fc7", "relu7", "dropout7", "fc8"),
+]
+
+
+def test_layers_of_the_paper_and_of_the_2012_program() -> None:
+    assert children(paper) == PAPER_LAYERS
+    assert children(networks["authors-2012"]) == [
+        *("conv1", "norm1", "pool1", "relu1", "conv2", "relu2", "norm2", "norm-map2", "pool2"),
+        *PAPER_LAYERS[PAPER_LAYERS.index("conv3") :],
+    ]
+    assert children(networks["one-tower"]) == children(networks["caffe"]) == PAPER_LAYERS
+
+
+def test_widths_of_the_one_gpu_network() -> None:
+    widths = [row.kernels for _, row in networks["one-gpu"].rows() if isinstance(row, Convolution)]
+    assert widths == [48, 128, 192, 192, 256]
+    assert [row.units for _, row in networks["one-gpu"].rows() if isinstance(row, Hidden)] == [4096, 4096]
+
+
+def test_the_demo_network_keeps_every_mechanism() -> None:
+    assert small.columns == 2 and small.links == paper.links
+    assert small.normalization == "paper" and small.pooling == "3/2" and small.dropout == 0.5
+    assert children(small) == PAPER_LAYERS
+    assert windows(small)["conv1"].overhang == 1
+
+
+@pytest.mark.parametrize(
+    ("order", "steps"),
+    [
+        ("rows", ["relu1", "norm1", "pool1"]),
+        ("relu-norm-pool", ["relu1", "norm1", "pool1"]),
+        ("relu-pool-norm", ["relu1", "pool1", "norm1"]),
+        ("norm-relu-pool", ["norm1", "relu1", "pool1"]),
+        ("norm-pool-relu", ["norm1", "pool1", "relu1"]),
+        ("pool-relu-norm", ["pool1", "relu1", "norm1"]),
+        ("pool-norm-relu", ["pool1", "norm1", "relu1"]),
+    ],
+)
+def test_the_place_of_normalization(order: Any, steps: list[str]) -> None:
+    names = children(replace(paper, order=order))
+    assert names[1:4] == steps
+    assert names[5:8] == [step.replace("1", "2") for step in steps]
+    assert names[8:] == PAPER_LAYERS[8:]  # layers that do not normalize are left alone
+    assert [step for step in names if "norm" not in step] == children(replace(paper, order=order, normalization="none"))
+
+
+def test_the_second_normalization_of_2012_moves_with_the_first() -> None:
+    names = children(replace(networks["authors-2012"], order="norm-pool-relu"))
+    assert names[4:9] == ["conv2", "norm2", "norm-map2", "pool2", "relu2"]
+
+
+def test_dropout_stays_last_in_any_order() -> None:
+    row = Convolution(4, 3, then=("relu", "norm", "pool", "dropout"))
+    names = children(replace(tiny, convolutions=(row,), links=(), hidden=(), order="pool-norm-relu"))
+    assert names == ["conv1", "pool1", "norm1", "relu1", "dropout1", "flatten", "fc2"]
+
+
+@pytest.mark.parametrize("name", ["paper", "authors-2012", "caffe", "four-layer", "small"])
+def test_without_normalization_no_layer_normalizes_and_the_rest_stays(name: str) -> None:
+    with_it, without = children(networks[name]), children(replace(networks[name], normalization="none"))
+    assert any(child.startswith("norm") for child in with_it)
+    assert without == [child for child in with_it if not child.startswith("norm")]
+
+
+def test_map_normalization_is_a_switch_of_its_own() -> None:
+    program = networks["authors-2012"]
+    names = children(replace(program, map_normalization=False))
+    assert names == [child for child in children(program) if child != "norm-map2"]
+
+
+def test_conv6_reads_both_columns_and_takes_nothing_from_fc6() -> None:
+    deeper = replace(paper, conv6=True)
+    names = children(deeper)
+    assert names[names.index("pool5") :] == [
+        *("pool5", "conv6", "relu-conv6", "flatten"),
+        *("fc6", "relu6", "dropout6", "fc7", "relu7", "dropout7", "fc8"),
+    ]
+    with torch.device("meta"):
+        weight = AlexNet(deeper).get_parameter("conv6.weight")
+    assert list(weight.shape) == [256, 256, 3, 3]  # 128 + 128 kernels over all 256 maps
+    row = dict(deeper.rows())["conv6"]
+    assert (row.std, row.bias) == (0.03, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("links", "shapes"),
+    [
+        (("conv3", "fc6", "fc7"), {"conv2": 48, "conv3": 256, "conv4": 192, "fc6": 9216, "fc7": 4096}),
+        ((), {"conv2": 48, "conv3": 128, "conv4": 192, "fc6": 4608, "fc7": 2048}),
+        (("conv2", "fc7"), {"conv2": 96, "conv3": 128, "conv4": 192, "fc6": 4608, "fc7": 4096}),
+    ],
+)
+def test_links_say_which_layers_read_both_columns(links: tuple[str, ...], shapes: dict[str, int]) -> None:
+    with torch.device("meta"):
+        model = AlexNet(replace(paper, links=links))
+    for name, inputs in shapes.items():
+        weight = model.get_parameter(f"{name}.weight")
+        assert (weight.shape[-1] if name.startswith("fc") else weight.shape[1]) == inputs
+    assert model.get_parameter("fc8.weight").shape[1] == 4096  # the last layer reads everything
+
+
+def test_pooling_windows() -> None:
+    assert (windows(paper)["pool1"].window, windows(paper)["pool1"].stride) == (3, 2)
+    assert windows(paper)["pool1"].output == 27
+    plain = windows(replace(paper, pooling="2/2"))["pool1"]
+    assert (plain.window, plain.stride, plain.output) == (2, 2, 28)
+
+
+def test_the_network_without_overlap_ends_in_maps_of_the_papers_size() -> None:
+    maps = {name: window.output for name, window in windows(networks["non-overlapping"]).items()}
+    assert maps["pool5"] == windows(paper)["pool5"].output == 6
+    assert (maps["pool2"], maps["conv4"]) == (13, 13)
+
+
+def test_input_sizes_that_give_the_papers_55() -> None:
+    overhanging, exact = windows(paper)["conv1"], windows(replace(paper, input_size=227))["conv1"]
+    assert (overhanging.output, overhanging.overhang) == (55, 3)
+    assert (exact.output, exact.overhang) == (55, 0)
+    assert windows(replace(paper, rounding="down"))["conv1"].output == 54
+    assert {name: window.output for name, window in windows(networks["caffe"]).items()} == {
+        name: window.output for name, window in windows(paper).items()
+    }
+
+
+def test_initial_values_by_switch() -> None:
+    def stds(spec: Network) -> list[float]:
+        return [row.std for _, row in spec.rows()] + [spec.std_of_last]
+
+    assert stds(paper) == [0.01] * 8
+    assert stds(networks["authors-2012"]) == stds(replace(paper, init="authors-2012"))
+    assert stds(networks["authors-2012"]) == [0.01, 0.01, 0.03, 0.03, 0.03, 0.01, 0.01, 0.01]
+    assert stds(replace(networks["authors-2012"], init="paper")) == [0.01] * 8
+    assert stds(networks["caffe"]) == [0.01] * 5 + [0.005] * 2 + [0.01]
+    assert stds(replace(small, init="paper")) == [0.01] * 8 != stds(small)
+
+
+@pytest.mark.parametrize("name", networks)
+def test_a_network_survives_json(name: str) -> None:
+    spec = networks[name]
+    assert from_dict(Network, json.loads(json.dumps(asdict(spec)))) == spec
+
+
+def test_an_unknown_field_is_named() -> None:
+    with pytest.raises(InputError, match=r"network\.colums: no such field; the fields are name, "):
+        from_dict(Network, {**asdict(paper), "colums": 2})
+
+
+def row_changed(number: int, **changes: Any) -> dict[str, Any]:
+    rows = list(paper.convolutions)
+    rows[number] = replace(rows[number], **changes)
+    return {"convolutions": tuple(rows)}
+
+
+REFUSED = [
+    (row_changed(1, kernels=255), r"^conv2: 255 .* two columns; make it even"),
+    ({"hidden": (Hidden(4096), Hidden(4095))}, r"^fc7: 4095 .* two columns"),
+    (row_changed(2, kernels=0), r"^conv3: 0 kernels"),
+    (row_changed(3, stride=0), r"^conv4: size and stride must be at least 1"),
+    (row_changed(3, padding=-1), r"^conv4: .*padding at least 0"),
+    (row_changed(3, then=("relu", "relu")), r"^conv4: the step relu follows it twice"),
+    (row_changed(3, then=("rely",)), r"^conv4: the step rely cannot follow it; choose from relu, norm"),
+    ({"hidden": (Hidden(4096, then=("norm",)),), "links": ()}, r"^fc6: the step norm cannot follow"),
+    ({"input_size": 7}, r"^conv1: its 11×11 window does not fit the 7×7 map; use a larger network\.input_size"),
+    ({"input_size": 10, "rounding": "down"}, r"^conv1: its 11×11 window does not fit the 10×10 map"),
+    ({"input_size": 15, "rounding": "down"}, r"^pool1: its 3×3 window does not fit the 2×2 map"),
+    (row_changed(4, padding=0, size=15), r"^conv5: its 15×15 window does not fit the 13×13 map"),
+    (row_changed(4, padding=1, size=17), r"^conv5: its 17×17 window does not fit the 13×13 map with padding 1"),
+    ({"input_size": 0}, r"^network\.input_size: 0 pixels"),
+    ({"links": ("conv33",)}, r"^network\.links: no layer is called conv33; the layers are conv1, conv2"),
+    ({"dropout": 1.0}, r"^network\.dropout: 1\.0; .* less than 1"),
+    ({"dropout": -0.1}, r"^network\.dropout: -0\.1"),
+    ({"classes": 1}, r"^network\.classes: 1 classes; there must be at least 2"),
+    ({"convolutions": ()}, r"^network\.convolutions: .* at least one"),
+    ({"columns": 3}, r"^network\.columns: 3; choose one of 1, 2"),
+    ({"normalization": "lrn"}, r"^network\.normalization: lrn; choose one of none, paper, authors-2012, caffe, batch"),
+    ({"pooling": "3/1"}, r"^network\.pooling: 3/1; choose one of 3/2, 2/2"),
+    ({"activation": "gelu"}, r"^network\.activation: gelu; choose one of relu, tanh, sigmoid"),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), REFUSED, ids=[message for _, message in REFUSED])
+def test_a_network_that_cannot_be_built_says_which_layer_and_why(changes: dict[str, Any], message: str) -> None:
+    with torch.device("meta"), pytest.raises(InputError, match=message):
+        AlexNet(replace(paper, **changes))
+
+
+def test_links_are_no_matter_with_one_column() -> None:
+    assert children(replace(tiny, columns=1, hidden=())) == children(replace(tiny, columns=1, hidden=(), links=()))
