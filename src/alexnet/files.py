@@ -1,7 +1,32 @@
-"""Writing files whole or not at all: beside the place, then renamed into it."""
+"""Writing files whole or not at all: beside the place, then renamed into it; and one writer to a folder."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from alexnet.errors import InputError
+
+
+@contextmanager
+def only_writer(folder: Path, command: str) -> Iterator[None]:
+    """Hold `folder` for this process; InputError if another `command` holds it. A process that is killed lets go."""
+    try:
+        import fcntl
+    except ImportError:  # Windows: then nothing keeps two of them apart
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"{folder}: another `{command}` is writing it; wait for it, or stop it") from None
+        except OSError:
+            pass  # a file system without locks
+        yield
+    finally:
+        os.close(handle)
 
 
 def write_text(path: Path, text: str) -> None:

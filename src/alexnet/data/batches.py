@@ -4,6 +4,7 @@ Each step comes in the paper's form and in the 2012 program's; `Augmentation` sa
 [N, S, S, 3] and leave as float32 [N, 3, C, C] in channels-last memory, on the pixel scale 0-255 minus the mean.
 """
 
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from alexnet.errors import InputError
@@ -63,12 +65,28 @@ class Preparation:
         return Preparation(self.input_size, *(tensor.to(device) for tensor in tensors))
 
     @property
+    def size(self) -> int:
+        """Side of the images that crops are taken from; larger prepared images are brought to it."""
+        return self.mean.shape[-1]
+
+    @property
     def positions(self) -> int:
         """Places of the crop along one side: 33 for crops of 224 in images of 256, both ends included.
 
         The paper counts 32 ("a factor of 2048" = 32² · 2); its program used all 33.
         """
-        return self.mean.shape[-1] - self.input_size + 1
+        return self.size - self.input_size + 1
+
+
+def to_channels(images: Tensor, size: int) -> Tensor:
+    """Images [N, S, S, 3] as [N, 3, size, size]: a view where S is `size`, else area averages of S >= size, float32.
+
+    So a recipe for small images (demo, cifar10) trains on any dataset that is prepared at its size or a larger one.
+    """
+    images = images.permute(0, 3, 1, 2)
+    if images.shape[-1] == size:
+        return images
+    return F.interpolate(images.float(), size=(size, size), mode="area")
 
 
 def _windows(images: Tensor, size: int) -> Tensor:
@@ -96,7 +114,7 @@ def training_batch(images: Tensor, preparation: Preparation, how: Augmentation, 
     flip = drawn(torch.randint(2, (draws,), generator=generator, device=device)).bool() & how.flip
 
     every = torch.arange(number, device=device)
-    crops = _windows(images.permute(0, 3, 1, 2), size)[every, top, left].float()
+    crops = _windows(to_channels(images, preparation.size), size)[every, top, left].float()
     if how.mean == "position":
         crops -= _windows(preparation.mean[None], size)[0][top, left]
     else:
@@ -140,10 +158,11 @@ def test_views(images: Tensor, preparation: Preparation, views: int = 1) -> Iter
     size = preparation.input_size
     last = preparation.positions - 1
     mean = centre(preparation.mean, size)
+    whole = to_channels(images, preparation.size)
     corners = [(0, 0), (0, last), (last, 0), (last, last)] if views == 10 else []
     for mirrored in (False, True)[: 1 if views == 1 else 2]:
         for top, left in [*corners, (last // 2, last // 2)]:
-            crop = images[:, top : top + size, left : left + size].permute(0, 3, 1, 2).float() - mean
+            crop = whole[:, :, top : top + size, left : left + size].float() - mean
             yield (crop.flip(-1) if mirrored else crop).contiguous(memory_format=torch.channels_last)
 
 
@@ -166,12 +185,15 @@ def read_ahead(
             return batch.pin_memory().to(device, non_blocking=True), target.pin_memory().to(device, non_blocking=True)
         return batch.to(device), target.to(device)
 
-    with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as reader:
-        waiting = [reader.submit(read, indices) for indices in batches[:ahead]]
+    reader = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
+    try:
+        waiting = deque(reader.submit(read, indices) for indices in batches[:ahead])
         for following in range(ahead, len(batches) + ahead):
             if not waiting:
                 return
-            ready = waiting.pop(0).result()
+            ready = waiting.popleft().result()
             if following < len(batches):
                 waiting.append(reader.submit(read, batches[following]))
             yield ready
+    finally:  # a caller that stops early, or an error of the reader: nothing more is read
+        reader.shutdown(wait=True, cancel_futures=True)

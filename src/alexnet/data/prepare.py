@@ -88,12 +88,17 @@ def _from_jpeg(data: bytes, size: int) -> np.ndarray:
         _check_pixels(width, height)
         if space not in ("YCbCr", "Gray", "RGB"):
             raise _NotPlainJpeg
-        # Decoding at a half, a quarter... of the size, while twice what is needed is left for the antialiased resize.
-        pixels = simplejpeg.decode_jpeg(data, "RGB", min_height=2 * size, min_width=2 * size)
+        # Large photographs are decoded at 1/2, 1/4 or 1/8, never under twice what is needed: the antialiased resize
+        # still does the last step. (Left to itself the decoder would also take 3/4, and round thin images out of shape.)
+        least = 2 * size if min(height, width) >= 4 * size else 0
+        pixels = simplejpeg.decode_jpeg(data, "RGB", min_height=least, min_width=least, min_factor=2.0)
     except Unreadable:
         raise
-    except ValueError:  # a broken file, or a kind of JPEG it does not know: Pillow decides
-        raise _NotPlainJpeg from None
+    except ValueError as error:
+        # Pillow would show the missing part in grey where the file has an end marker all the same.
+        if "premature end" in str(error).lower():
+            raise Unreadable(f"truncated ({error})") from None
+        raise _NotPlainJpeg from None  # damage that decoders get over, or no JPEG that simplejpeg knows: Pillow decides
     return _square(Image.fromarray(pixels), size, _orientation(data))
 
 
@@ -103,7 +108,7 @@ def _orientation(data: bytes) -> int:
     try:
         with Image.open(io.BytesIO(data), formats=["JPEG", "MPO"]) as image:
             return int(image.getexif().get(0x0112, 1))
-    except Exception:  # noqa: BLE001 - broken EXIF blocks raise all sorts of things, and the image is fine
+    except Exception:  # broken EXIF blocks raise all sorts of things, and the image is fine
         return 1
 
 
@@ -114,7 +119,7 @@ def _from_pillow(data: bytes, size: int) -> np.ndarray:
             image.load()
             try:
                 orientation = int(image.getexif().get(0x0112, 1))
-            except Exception:  # noqa: BLE001 - as in _orientation
+            except Exception:  # as in _orientation
                 orientation = 1
             return _square(_to_rgb(image), size, orientation)
     except Unreadable:
@@ -123,7 +128,7 @@ def _from_pillow(data: bytes, size: int) -> np.ndarray:
         raise Unreadable("not an image of a known format") from None
     except Image.DecompressionBombError:
         raise Unreadable(f"more than {MAX_PIXELS:,} pixels (decompression bomb)") from None
-    except Exception as error:  # noqa: BLE001 - Pillow's decoders raise OSError, SyntaxError, struct.error, zlib.error...
+    except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, struct.error, zlib.error...
         text = str(error) or type(error).__name__
         raise Unreadable(f"truncated ({text})" if "truncated" in text.lower() else f"broken ({text})") from None
 
@@ -228,6 +233,9 @@ def prepare(
         "size": size,
         "classes": list(source.classes),
     }
+    for folder in getattr(source, "folders", {}).values():
+        if dest.resolve().is_relative_to(folder.resolve()):
+            raise InputError(f"{dest} lies inside {folder}, where it would count as a class: give a DEST elsewhere")
     try:
         dest.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
@@ -312,7 +320,7 @@ def _finished(dest: Path, begun: dict) -> bool:
                         "give another DEST, or delete that folder to prepare it anew"
                     )
             return name == "manifest.json"
-    if any(path.name != "begun.json.new" for path in dest.iterdir()):
+    if any(path.name != "begun.json.new" and not path.name.startswith(".") for path in dest.iterdir()):
         raise InputError(f"{dest} is not empty and no prepared dataset: give another DEST")
     write_atomically(dest / "begun.json", json.dumps(begun).encode())
     return False

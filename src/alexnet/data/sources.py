@@ -33,7 +33,7 @@ DEVKIT = "ILSVRC2012_devkit_t12"
 KINDS = f"""A SOURCE is one of
   a folder with one folder of images per class (or train/ and val/ with such folders in them)
   a folder with {TRAIN_TAR}, {VAL_TAR} and {DEVKIT}.tar.gz, or with train/, val/ and the devkit
-  hf:NAME, a dataset of the Hugging Face hub; a .parquet file or a folder of them
+  hf:NAME or hf:NAME:CONFIGURATION, a dataset of the Hugging Face hub; a .parquet file or a folder of them
   a .npz file with images and labels
   builtin, the photographs that come with the package"""
 
@@ -340,7 +340,7 @@ def _parse_devkit(where: Path, meta: bytes, ground_truth: bytes) -> Devkit:
             {str(synset["WNID"]): int(synset["num_train_images"]) for synset in leaves},
             [int(line) for line in ground_truth.split()],
         )
-    except Exception as error:  # noqa: BLE001 - loadmat raises many kinds, and says little
+    except Exception as error:  # loadmat raises many kinds, and says little
         raise InputError(f"{where} is damaged ({type(error).__name__}: {error}): download it again") from None
 
 
@@ -506,12 +506,12 @@ def _datasets() -> Any:
 
 
 def open_hub(name: str) -> Tables:
-    """The dataset `name` of the Hugging Face hub (it is kept in the hub's own cache, memory-mapped)."""
+    """The dataset NAME, or NAME:CONFIGURATION, of the Hugging Face hub (kept in the hub's own cache, memory-mapped)."""
     datasets = _datasets()
     try:
-        tables = datasets.load_dataset(name)
-    except Exception as error:  # noqa: BLE001 - connection, no such name, needs consent, needs a configuration: all say so themselves
-        raise InputError(f"hf:{name} cannot be loaded: {error}") from None
+        tables = datasets.load_dataset(*name.split(":", 1))
+    except Exception as error:  # connection, no such name, needs consent, needs a configuration: all say so themselves
+        raise InputError(f"hf:{name} cannot be loaded: {' '.join(str(error).split())}") from None
     description = f"Hugging Face dataset {name}"
     counts = {split: table.num_rows for split, table in tables.items()}
     facts = [(split, table.num_rows, table.info.dataset_size, str(table.features)) for split, table in tables.items()]
@@ -533,7 +533,7 @@ def open_parquet(path: Path) -> Tables:
         counts = {split: sum(pyarrow.parquet.read_metadata(f).num_rows for f in fs) for split, fs in of_split.items()}
         # Streaming reads the files where they lie; otherwise they would be copied into a cache first.
         tables = datasets.load_dataset("parquet", data_files=of_split, streaming=True)
-    except Exception as error:  # noqa: BLE001 - pyarrow and datasets have many kinds
+    except Exception as error:  # pyarrow and datasets have many kinds
         raise InputError(f"{path} cannot be read as parquet: {error}") from None
     return _open_tables(datasets, f"parquet files, {path.resolve().name}", fingerprint_files(files), tables, counts)
 
@@ -619,7 +619,7 @@ def open_arrays(path: Path) -> Arrays:
     try:
         with np.load(path, allow_pickle=False) as file:
             content = {name: file[name] for name in file.files}
-    except Exception as error:  # noqa: BLE001 - zipfile, numpy: many kinds
+    except Exception as error:  # zipfile, numpy: many kinds
         raise InputError(f"{path} cannot be read as .npz: {error}") from None
     if "images" in content and "train_images" not in content:
         content["train_images"], content["train_labels"] = content["images"], content.get("labels", np.zeros(0))
