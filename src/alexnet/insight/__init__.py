@@ -1,0 +1,1 @@
+"""§6.1, qualitative evaluations: what a run learned, drawn."""

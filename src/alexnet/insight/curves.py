@@ -1,0 +1,97 @@
+"""How a run went: loss and errors over its epochs, with the drops of the learning rate."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from alexnet.insight import picture
+
+_MOST_NAMED_DROPS = 8
+
+
+def figure(metrics: list[dict[str, Any]], classes: int | None = None) -> Figure:
+    """The lines of metrics.jsonl as two panels; while the first epoch is not over, by its steps.
+
+    classes: draws the loss of guessing, ln(classes), which a run that does not learn stays at; no top-5 up to five.
+    """
+    # A resumed run may have written an epoch twice; the later line counts.
+    epochs = list({line["epoch"]: line for line in metrics if line.get("kind") == "epoch"}.values())
+    steps = [line for line in metrics if line.get("kind") == "step"]
+    by_epoch = bool(epochs)
+    points = epochs if by_epoch else steps
+    x = [line["epoch" if by_epoch else "step"] for line in points]
+    with picture.style():
+        page = picture.new_figure(960, 370)
+        left, right = page.subplots(1, 2)
+        page.subplots_adjust(left=0.065, right=0.985, top=0.86, bottom=0.14, wspace=0.17)
+        marker = "o" if len(points) <= 40 else ""
+        how: dict[str, Any] = {"marker": marker, "markersize": 3, "linewidth": 1.6}
+
+        left.plot(x, [line["loss"] for line in points], color=picture.BLUE, label="training", **how)
+        if classes is not None and points:
+            left.axhline(math.log(classes), color=picture.FAINT, linewidth=1, linestyle=":")
+            left.annotate(
+                f"guessing: ln {classes} = {math.log(classes):.2f}", (1, math.log(classes)), (-2, 3),
+                xycoords=("axes fraction", "data"), textcoords="offset points", ha="right", fontsize=8, color=picture.FAINT,
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
+            )  # fmt: skip
+        _dress(left, "loss", by_epoch)
+
+        wrong = [line["train_error" if by_epoch else "error"] for line in points]
+        right.plot(x, wrong, color=picture.BLUE, label="training, top-1", **how)
+        for name, style in (("top1", "-"), ("top5", "--")):
+            measured = [(line["epoch"], line[f"validation_{name}"]) for line in epochs if f"validation_{name}" in line]
+            if measured and not (name == "top5" and classes is not None and classes <= 5):
+                label = f"validation, {name.replace('top', 'top-')}"
+                right.plot(*zip(*measured, strict=True), color=picture.ORANGE, linestyle=style, label=label, **how)
+        right.set_ylim(0, 100)
+        _dress(right, "error in %", by_epoch)
+        if points:
+            highest = max(line["loss"] for line in points)
+            left.set_ylim(0, 1.08 * max(highest, math.log(classes or 1), 1e-9))
+            right.legend(framealpha=1, edgecolor="white", fontsize=8, loc="best", handlelength=3)
+            _drops((left, right), points, x, by_epoch)
+        else:
+            for panel in (left, right):
+                panel.set_xticks([])
+                panel.text(
+                    0.5, 0.5, "nothing measured yet", transform=panel.transAxes, ha="center", color=picture.FAINT
+                )
+    return page
+
+
+def _dress(panel: Axes, title: str, by_epoch: bool) -> None:
+    panel.set_title(title, loc="left", fontsize=11, weight="bold", pad=18)
+    panel.set_xlabel("epoch" if by_epoch else "step (the first epoch is not over)", fontsize=9)
+    panel.tick_params(labelsize=8, colors=picture.FAINT)
+    panel.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10, min_n_ticks=1))
+    panel.grid(axis="y", color="#e6e6e6", linewidth=0.8)
+    panel.set_axisbelow(True)
+
+
+def _drops(panels: tuple[Axes, Axes], points: list[dict[str, Any]], x: list[int], by_epoch: bool) -> None:
+    """A line where an epoch begins with another rate than the one before, and the new rate above it."""
+    changed = [k for k in range(1, len(points)) if points[k]["rate"] != points[k - 1]["rate"]]
+    # An epoch's numbers stand at its end, its rate holds from its beginning.
+    shown = [(x[k] - 1 if by_epoch else x[k - 1], points[k]["rate"]) for k in changed]
+    for panel in panels:
+        if by_epoch:
+            panel.set_xlim(0 if len(x) > 1 else x[0] - 1, max(x[-1] + (x[-1] - x[0]) * 0.02, x[0] + 1))
+        top = panel.get_xaxis_transform()
+        if len(changed) <= _MOST_NAMED_DROPS:
+            panel.text(
+                0, 1.015, f"rate {points[0]['rate']:g}", transform=panel.transAxes, fontsize=7, color=picture.FAINT
+            )
+        for at, rate in shown:
+            panel.axvline(at, color=picture.GREY, linewidth=1, linestyle="--", zorder=0)
+            if len(changed) <= _MOST_NAMED_DROPS:
+                panel.text(at, 1.015, f"{rate:.2g}", transform=top, fontsize=7, ha="center", color=picture.FAINT)
+
+
+def draw(metrics: list[dict[str, Any]], path: Path, classes: int | None = None) -> None:
+    """Write the picture of `figure` as .png, .svg or .pdf; InputError for another suffix."""
+    picture.save(figure(metrics, classes), path)

@@ -1,0 +1,88 @@
+"""The learned kernels of the first layer, one column of the network above the other: fig. 3."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from alexnet.insight import picture
+from alexnet.network.model import AlexNet
+
+
+def normalized(weight: Tensor | np.ndarray) -> np.ndarray:
+    """Kernels [K, 3, h, w] as pictures uint8 [K, h, w, 3], each normalized on its own.
+
+    0 is mid-grey and a kernel's largest weight, of either sign, is 0 or 255: a kernel that ignores colour looks grey.
+    Raises ValueError for kernels that do not read three channels.
+    """
+    values = weight.detach().cpu().float().numpy() if isinstance(weight, Tensor) else np.asarray(weight, np.float32)
+    if values.ndim != 4 or values.shape[1] != 3:
+        raise ValueError(f"kernels are [K, 3, h, w], these {list(values.shape)}")
+    largest = np.abs(values).max(axis=(1, 2, 3), keepdims=True)
+    scaled = values / np.where(largest > 0, largest, 1)
+    return np.rint(127.5 + 127.5 * scaled).astype(np.uint8).transpose(0, 2, 3, 1)
+
+
+def grid(weight: Tensor | np.ndarray, across: int | None = None, enlarge: int = 1, gap: int = 1) -> np.ndarray:
+    """Kernels [K, 3, h, w] side by side on white: uint8 [H, W, 3], for the paper's 96 in 8 rows of 12.
+
+    across: kernels a row; enlarge: pixels along the side of a weight; gap: white pixels between kernels.
+    """
+    pictures = normalized(weight).repeat(enlarge, axis=1).repeat(enlarge, axis=2)
+    number, height, width, _ = pictures.shape
+    across = across or _across(number, number)
+    rows = -(-number // across)
+    sheet = np.full((rows * (height + gap) - gap, across * (width + gap) - gap, 3), 255, np.uint8)
+    for k, one in enumerate(pictures):
+        top, left = k // across * (height + gap), k % across * (width + gap)
+        sheet[top : top + height, left : left + width] = one
+    return sheet
+
+
+def _across(number: int, in_column: int) -> int:
+    """Kernels a row: about 3 wide to 2 high, and full rows where the number of a column's kernels allows it."""
+    wanted = math.sqrt(1.5 * number)
+    full = [n for n in range(1, in_column + 1) if in_column % n == 0]
+    nearest = min(full, key=lambda n: abs(math.log(n / wanted)))
+    return nearest if 1 / 1.6 < nearest / wanted < 1.6 else max(1, round(wanted))
+
+
+def figure(weight: Tensor, columns: int = 1, title: str = "") -> Figure:
+    """Kernels [K, 3, h, w]; with two columns of the network, the first half above and the second below."""
+    halves = weight.chunk(columns)
+    across = _across(len(weight), len(halves[0]))
+    # An 11×11 kernel is 66 units wide; larger and smaller ones come close to that.
+    zoom = max(1, round(66 / max(weight.shape[2:])))
+    sheets = [grid(half, across, enlarge=2 * zoom, gap=12) for half in halves]
+    margin, heading, between = 24, 26, 22
+    width = max(sheet.shape[1] for sheet in sheets) / 2
+    top = margin + (30 if title else 0)
+    height = top + sum(sheet.shape[0] / 2 + heading for sheet in sheets) + between * (len(sheets) - 1) + 22 + margin
+    with picture.style():
+        page = picture.Page(max(width, 420) + 2 * margin, height)
+        if title:
+            page.text(margin, margin + 4, picture.shorten(title, int(page.width / 8)), 13, weight="bold")
+        y, first = top, 1
+        for number, (half, sheet) in enumerate(zip(halves, sheets, strict=True), 1):
+            name = f"column {number}" if columns > 1 else "conv1"
+            page.text(margin, y + 8, name, 11, weight="bold")
+            side = f"{half.shape[3]}×{half.shape[2]}"
+            page.text(
+                margin + 85, y + 8, f"kernels {first} to {first + len(half) - 1}, {side}×3", 9, color=picture.FAINT
+            )
+            y += heading
+            page.image(sheet, margin, y, sheet.shape[1] / 2, sheet.shape[0] / 2)
+            y += sheet.shape[0] / 2
+            first += len(half)
+            if number < len(halves):
+                page.box(margin, y + between / 2 - 0.5, width, 1, picture.GREY)
+                y += between
+        page.text(margin, y + 22, "each kernel normalized on its own; mid-grey is 0", 8, color=picture.FAINT)
+    return page.figure
+
+
+def draw(network: AlexNet, path: Path, title: str = "") -> None:
+    """Write fig. 3 for `network` (conv1's kernels by column) as .png, .svg or .pdf; InputError for another suffix."""
+    picture.save(figure(network.get_submodule("conv1").weight, network.spec.columns, title), path)  # type: ignore[arg-type]

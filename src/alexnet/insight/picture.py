@@ -1,0 +1,172 @@
+"""What all pictures share: a white page measured in units of 1/100 inch, text that is taken as it stands, files by suffix."""
+
+import base64
+import io
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib import font_manager
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from PIL import Image
+from rich.cells import cell_len
+
+from alexnet.errors import InputError
+from alexnet.files import write_bytes
+
+UNITS = 100
+"""Units of a page per inch; a PNG has two pixels a unit, so that it is sharp on dense screens."""
+
+INK, FAINT = "#1a1a1a", "#6b6b6b"
+BLUE, ORANGE, GREY, TRACK = "#4477aa", "#ee7733", "#bbbbbb", "#f3f3f3"
+PALE_BLUE, PALE_ORANGE = "#b5cfe6", "#f9b98b"
+
+# Class names may be in any script, and matplotlib's own font has Latin, Greek and Cyrillic only.
+_OTHER_SCRIPTS = (
+    "Noto Sans CJK KR",
+    "Noto Sans CJK JP",
+    "Noto Sans CJK SC",
+    "NanumGothic",
+    "Malgun Gothic",
+    "Apple SD Gothic Neo",
+    "Hiragino Sans",
+    "Yu Gothic",
+    "PingFang SC",
+    "Microsoft YaHei",
+    "WenQuanYi Zen Hei",
+    "Arial Unicode MS",
+)
+
+
+IMAGENETTE = {
+    "n01440764": "tench",
+    "n02102040": "English springer",
+    "n02979186": "cassette player",
+    "n03000684": "chain saw",
+    "n03028079": "church",
+    "n03394916": "French horn",
+    "n03417042": "garbage truck",
+    "n03425413": "gas pump",
+    "n03445777": "golf ball",
+    "n03888257": "parachute",
+}
+"""The words for Imagenette's class folders, which have WordNet's numbers for names."""
+
+
+@cache
+def _fonts() -> list[str]:
+    installed = {font.name for font in font_manager.fontManager.ttflist}
+    return ["DejaVu Sans", *(name for name in _OTHER_SCRIPTS if name in installed)]
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """What figures have to be made and saved under: no formulas between dollar signs, equal bytes for equal pictures."""
+    settings: Any = {
+        "font.family": _fonts(),
+        "text.parse_math": False,
+        "text.color": INK,
+        "axes.edgecolor": FAINT,
+        "axes.labelcolor": INK,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.unicode_minus": True,
+        "svg.hashsalt": "alexnet",
+    }
+    with matplotlib.rc_context(settings), warnings.catch_warnings():
+        # A letter that no installed font has is drawn as a box.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        yield
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty white figure, in units of 1/100 inch, on a canvas of its own."""
+    figure = Figure(figsize=(width / UNITS, height / UNITS), facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+class Page:
+    """A figure that is drawn on by position, in units from the top left corner."""
+
+    def __init__(self, width: float, height: float) -> None:
+        self.width, self.height = width, height
+        self.figure = new_figure(width, height)
+        self.axes = self.figure.add_axes((0, 0, 1, 1))
+        self.axes.set_axis_off()
+        self.axes.set_xlim(0, width)
+        self.axes.set_ylim(height, 0)
+
+    def image(self, pixels: np.ndarray, x: float, y: float, width: float, height: float) -> None:
+        """uint8 [h, w, 3] with its top left corner at (x, y), pixels as sharp as they are."""
+        self.axes.imshow(pixels, extent=(x, x + width, y + height, y), interpolation="nearest", aspect="auto")
+
+    def photo(self, pixels: np.ndarray, x: float, y: float, side: int) -> None:
+        """A square photograph uint8 [S, S, 3], resampled well, or with visible pixels if it is very small."""
+        target = 2 * side
+        how = Image.Resampling.NEAREST if 3 * pixels.shape[0] <= target else Image.Resampling.LANCZOS
+        resized = Image.fromarray(np.ascontiguousarray(pixels)).resize((target, target), how)
+        self.image(np.asarray(resized), x, y, side, side)
+
+    def box(self, x: float, y: float, width: float, height: float, colour: str) -> None:
+        """A filled rectangle."""
+        self.axes.add_patch(Rectangle((x, y), width, height, facecolor=colour, linewidth=0))
+
+    def text(self, x: float, y: float, words: str, size: float = 8, **how: Any) -> None:
+        """Words at (x, y), by default left-aligned and centred on the height y; `size` in points."""
+        self.axes.text(x, y, words, fontsize=size, **{"ha": "left", "va": "center_baseline", **how})
+
+
+def printable(name: str) -> str:
+    """`name` as it can be encoded: names of folders may hold bytes that are no UTF-8, in Python lone surrogates."""
+    return name.encode("utf-8", "replace").decode()
+
+
+def with_word(name: str) -> str:
+    """A class of Imagenette as ILSVRC's are called, "n01440764 tench"; any other name as it is."""
+    return f"{name} {IMAGENETTE[name]}" if name in IMAGENETTE else name
+
+
+def shorten(name: str, limit: int) -> str:
+    """`name` on one line and no wider than `limit` letters (wide letters count two), the end replaced by an ellipsis.
+
+    WordNet's number gives way to the word: "n01440764 tench", as ILSVRC's classes are called, becomes "tench".
+    """
+    line = " ".join(printable(with_word(name)).split())
+    line = re.sub(r"^n\d{8} (?=\S)", "", line)
+    if cell_len(line) <= limit:
+        return line
+    while line and cell_len(line) > limit - 1:
+        line = line[:-1]
+    return line.rstrip() + "…"
+
+
+def encode(figure: Figure, kind: str) -> bytes:
+    """A figure as the bytes of a png, svg or pdf file."""
+    out = io.BytesIO()
+    metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
+    with style():
+        figure.savefig(out, format=kind, dpi=2 * UNITS, metadata=metadata)
+    return out.getvalue()
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure, whole or not at all. Raises InputError for a suffix other than .png, .svg and .pdf."""
+    kind = path.suffix.lower().removeprefix(".")
+    if kind not in ("png", "svg", "pdf"):
+        raise InputError(f"{path}: pictures are written as .png, .svg or .pdf; change the suffix")
+    write_bytes(path, encode(figure, kind))
+
+
+def data_url(figure: Figure, kind: str) -> str:
+    """A figure as text that stands for its file in HTML."""
+    media = {"png": "image/png", "svg": "image/svg+xml"}[kind]
+    return f"data:{media};base64,{base64.b64encode(encode(figure, kind)).decode()}"
