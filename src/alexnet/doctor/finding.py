@@ -1,0 +1,48 @@
+"""What an examination finds."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at: an error stops the work, a warning makes its result worse than it need be."""
+
+    level: Literal["ok", "warning", "error"]
+    what: str
+    fix: str = ""
+    """What to do about it; empty where there is nothing to do."""
+
+
+def ok(what: str) -> Finding:
+    return Finding("ok", what)
+
+
+def warning(what: str, fix: str) -> Finding:
+    return Finding("warning", what, fix)
+
+
+def error(what: str, fix: str) -> Finding:
+    return Finding("error", what, fix)
+
+
+def parts(problem: object, fix: str) -> tuple[str, str]:
+    """(what, fix) of an error message whose fix follows its last colon; `fix` where it names none."""
+    text, listing = str(problem), ". A SOURCE is one of"
+    if listing in text:
+        return text.partition(listing)[
+            0
+        ], "give a folder of class folders; alexnet prepare --help lists what else it takes"
+    what, colon, own = text.rpartition(": ")
+    return (what, own) if colon else (text, fix)
+
+
+def some(names: list[str], most: int = 3) -> str:
+    """The first few of `names`, and how many more there are."""
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest:,} more" if rest > 0 else "")
+
+
+def gigabytes(number: float) -> str:
+    """A number of bytes, for people."""
+    return f"{number / 2**30:.1f} GiB" if number >= 2**30 else f"{number / 2**20:.0f} MiB"

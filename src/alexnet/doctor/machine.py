@@ -1,0 +1,201 @@
+"""The machine: versions, device, threads, memory for a batch, room on the disk."""
+
+import os
+import platform
+import re
+import shutil
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+from alexnet.doctor.finding import Finding, gigabytes, ok, warning
+from alexnet.errors import InputError
+from alexnet.network.model import AlexNet, Convolution
+from alexnet.network.spec import Network
+from alexnet.training import device as devices
+from alexnet.training.recipe import Recipe
+
+OLDEST_TORCH = (2, 11)
+
+
+def examine() -> list[Finding]:
+    """Versions, device, threads and decoders of the machine this runs on."""
+    return [*_versions(), *_device(), *_threads(), *_decoders()]
+
+
+def _versions() -> list[Finding]:
+    # Bugs that nobody else can see again begin with a version nobody else has.
+    found = [f"{name} {installed(name)}" for name in ("alexnet", "torch", "numpy", "pillow", "simplejpeg")]
+    findings = [ok(f"versions: Python {platform.python_version()}, {', '.join(found)}")]
+    if _numbers(torch.__version__) < OLDEST_TORCH:
+        findings.append(
+            warning(
+                f"torch {torch.__version__} is older than any that this was tested with",
+                "pip install -c constraints.txt torch, from the repository",
+            )
+        )
+    return findings
+
+
+def installed(package: str) -> str:
+    """The installed version of a package, or "missing"."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "missing"
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", text)[:2])
+
+
+def _device() -> list[Finding]:
+    # An accelerator that torch does not see: the run works, thirty times slower, and says nothing.
+    picked = devices.pick()
+    if picked.type == "cuda":
+        free, total = torch.cuda.mem_get_info()
+        half = "bf16" if torch.cuda.is_bf16_supported() else "float32, as it has no bf16"
+        return [ok(f"device: {torch.cuda.get_device_name()}, {gigabytes(free)} of {gigabytes(total)} free, {half}")]
+    if shutil.which("nvidia-smi") or Path("/dev/nvidia0").exists():
+        if torch.version.cuda is None:
+            what, fix = (
+                "this torch is built for the CPU only",
+                "install a torch with CUDA: make setup TORCH=torch==VERSION",
+            )
+        else:
+            what = f"torch (CUDA {torch.version.cuda}) cannot use it"
+            fix = (
+                "update the NVIDIA driver, or install a torch built for an older CUDA; look at CUDA_VISIBLE_DEVICES too"
+            )
+        return [warning(f"device: {picked.type}, though this machine has an NVIDIA GPU: {what}", fix)]
+    return [ok(f"device: {picked.type}")]
+
+
+def _threads() -> list[Finding]:
+    # Slow loading and slow steps: fewer threads than cores, or in a container more than it may use.
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = torch.get_num_threads()
+    if threads < cores and "OMP_NUM_THREADS" in os.environ:
+        return [
+            warning(
+                f"threads: torch computes with {threads} of {cores} cores, as OMP_NUM_THREADS={os.environ['OMP_NUM_THREADS']} says",
+                "unset OMP_NUM_THREADS before training",
+            )
+        ]
+    if threads > cores:
+        return [
+            warning(
+                f"threads: torch computes with {threads} threads on {cores} cores, which is slower than with {cores}",
+                f"set OMP_NUM_THREADS={cores} before training",
+            )
+        ]
+    return [ok(f"threads: torch computes with {threads}, on {cores} cores")]
+
+
+def _decoders() -> list[Finding]:
+    # Slow loading starves the accelerator. Here it can only slow `prepare`: training reads pixels, not JPEGs.
+    from PIL import features
+
+    lacking = [name for name in ("jpg", "zlib", "webp") if not features.check(name)]
+    if lacking:
+        return [
+            warning(
+                f"decoders: this Pillow has no {', '.join(lacking)}, so such files will be skipped",
+                "install Pillow's own wheel: pip install --force-reinstall pillow",
+            )
+        ]
+    return [ok("decoders: JPEG, PNG and WebP are there; training reads prepared pixels and decodes nothing")]
+
+
+def memory_free() -> int | None:
+    """Bytes that a new process could have on the CPU: what is free, within the container's limit; None if unknown."""
+    found = []
+    try:
+        text = Path("/proc/meminfo").read_text()
+        found += [1024 * int(kib) for kib in re.findall(r"MemAvailable:\s+(\d+) kB", text)]
+        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
+        if limit != "max":
+            found.append(int(limit) - int(Path("/sys/fs/cgroup/memory.current").read_text()))
+    except (OSError, ValueError):
+        pass
+    if not found and hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    return max(0, min(found)) if found else None
+
+
+def activations_of(spec: Network) -> tuple[int, int]:
+    """(activations of one image, parameters) of a network, as numbers of values; nothing is computed or held.
+
+    Raises InputError for a network that cannot be built.
+    """
+    with torch.device("meta"):
+        model = AlexNet(spec)
+    channels, size, total = 3, spec.input_size, 3 * spec.input_size**2
+    for name, layer in model.named_children():
+        if name == "flatten":
+            channels, size = channels * size * size, 1
+            continue
+        if name in model.windows:
+            size = model.windows[name].output
+        if isinstance(layer, Convolution):
+            channels = layer.out_channels
+        elif name.startswith("fc"):
+            channels = layer.bias.numel()  # type: ignore[union-attr,operator]
+        total += channels * size * size
+    return total, sum(parameter.numel() for parameter in model.parameters())
+
+
+def batch_memory(recipe: Recipe) -> int:
+    """Estimated bytes that training takes: activations of one pass and their gradients, weights, gradients, velocities.
+
+    Three times the activations is what a step was measured to take at most on the CPU (1.2 to 2.9 times, by network):
+    the values kept for the backward pass, their gradients, and what the normalization needs in between.
+    """
+    activations, parameters = activations_of(recipe.network)
+    images = min(recipe.micro_batch or recipe.batch, recipe.batch)
+    pixels = recipe.batch * recipe.image_size**2 * 3 * 4
+    return 4 * (3 * images * activations + 3 * parameters) + 2 * pixels
+
+
+def memory(recipe: Recipe) -> list[Finding]:
+    """Whether a batch of `recipe` fits. Out of memory is met only after the data has been read."""
+    try:
+        needed = batch_memory(recipe)
+        device = devices.pick(recipe.device)
+    except InputError as problem:
+        return [Finding("error", f"recipe {recipe.name} cannot run here: {problem}", "change that field of the recipe")]
+    free = torch.cuda.mem_get_info()[0] if device.type == "cuda" else memory_free()
+    images = recipe.micro_batch or recipe.batch
+    what = (
+        f"memory: recipe {recipe.name} takes about {gigabytes(needed)} for {images} images at a time"
+        " (estimated: 3 × its activations + 3 × its weights)"
+    )
+    if free is None:
+        return [ok(f"{what}; how much is free on {device.type} is not known")]
+    what += f"; {gigabytes(free)} are free on {device.type}"
+    if needed <= 0.9 * free:
+        return [ok(what)]
+    smaller = images
+    while smaller > 1 and needed > 0.9 * free:
+        smaller //= 2
+        needed = batch_memory(_with_micro_batch(recipe, smaller))
+    return [warning(what, f"--micro-batch {smaller}: the same result, in less memory")]
+
+
+def _with_micro_batch(recipe: Recipe, size: int) -> Recipe:
+    from dataclasses import replace
+
+    return replace(recipe, micro_batch=size)
+
+
+def disk(images: int | None, size: int, where: Path) -> list[Finding]:
+    """Room for `images` prepared images of size × size on the disk that holds `where`."""
+    free = shutil.disk_usage(where).free
+    if images is None:
+        return [ok(f"disk: a prepared image takes {size * size * 3:,} bytes; {gigabytes(free)} are free at {where}")]
+    needed = images * size * size * 3
+    what = f"disk: {images:,} prepared images of {size}×{size} take {gigabytes(needed)}; {gigabytes(free)} are free at {where}"
+    if needed > free:
+        return [warning(what, f"prepare to another disk, or smaller: alexnet prepare --size {max(64, size // 2)}")]
+    return [ok(what)]

@@ -1,0 +1,559 @@
+"""Images that are not yet prepared: their layout, their classes, and a sample of the files themselves."""
+
+import io
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from alexnet.data.prepare import MAX_PIXELS, Unreadable, to_square
+from alexnet.data.sources import (
+    DEVKIT,
+    IMAGE_SUFFIXES,
+    SPLITS,
+    TRAIN_TAR,
+    VAL_TAR,
+    ClassFolders,
+    Item,
+    Source,
+    image_files,
+    open_source,
+    read_devkit,
+    read_file,
+    subfolders,
+)
+from alexnet.doctor import machine
+from alexnet.doctor.finding import Finding, error, ok, parts, some, warning
+from alexnet.errors import InputError
+
+SAMPLE = 200
+"""Files that are opened."""
+LISTED = 300_000
+"""Files that are counted: listing the whole of ImageNet on a network disk takes minutes."""
+FEW = 30
+"""Images of a class below which training from nothing is hopeless."""
+
+
+def examine(path: Path) -> list[Finding]:
+    """Findings about a folder, an archive folder, a table or an array file that `alexnet prepare` would be given."""
+    findings: list[Finding] = []
+    tree = None
+    archives = path.is_dir() and any((path / name).exists() for name in (TRAIN_TAR, VAL_TAR))
+    if archives:
+        findings += _archives(path)
+    elif path.is_dir() and not any(path.glob("*.parquet")) and not any(path.glob("data/*.parquet")):
+        tree = _Tree.of(path)
+        findings += [*_layout(tree), *_names(tree), *_counts(tree)]
+    try:
+        source = open_source(str(path))
+    except InputError as problem:
+        if not any(finding.level == "error" for finding in findings):
+            findings.append(_refused(path, problem))
+        items = _any_files(tree) if tree else iter(())
+        return findings + _files(items)
+    findings.insert(0, ok(f"a source that alexnet prepare takes: {source.description}, {len(source.classes)} classes"))
+    findings += [*_class_order(path, source), *_files(_sampled(source))]
+    images = tree.images if tree else _quick_count(source)
+    return findings + machine.disk(images, source.default_size, Path.cwd())
+
+
+def _refused(path: Path, problem: InputError) -> Finding:
+    if path.suffix == ".npz":
+        # 0-1 or 0-255: arrays that were made for another program.
+        return error(
+            str(problem),
+            "store images as uint8 [N, H, W, 3] on 0-255 (pixels on 0-1 times 255, rounded), labels as integers [N] from 0",
+        )
+    return error(*parts(problem, "see alexnet prepare --help for what a SOURCE can be"))
+
+
+def _quick_count(source: Source) -> int | None:
+    counts = [source.count(split) for split in source.splits]
+    return None if None in counts else sum(count or 0 for count in counts)
+
+
+# --- the layout of a folder -------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Folder:
+    """One class folder: how many image files and other files are in it and below, and its subfolders."""
+
+    images: int = 0
+    others: list[str] = field(default_factory=list)
+    inner: list[str] = field(default_factory=list)
+
+
+@dataclass
+class _Tree:
+    """What lies in a folder of images, counted up to LISTED files."""
+
+    root: Path
+    folders: dict[str, Path]  # split -> the folder of its class folders
+    classes: dict[str, dict[str, _Folder]]  # split -> class folder -> what is in it
+    loose: dict[str, _Folder]  # split -> the files beside the class folders
+    whole: bool  # False if LISTED ended the count
+
+    @staticmethod
+    def of(root: Path) -> "_Tree":
+        names = _subfolders(root)
+        folders = {"train": root}
+        if "train" in names and _subfolders(root / "train"):
+            folders = {"train": root / "train"}
+            for name in names:
+                if name != "train" and name in SPLITS:
+                    folders.setdefault(SPLITS[name], root / name)
+        left = LISTED
+        classes: dict[str, dict[str, _Folder]] = {}
+        loose: dict[str, _Folder] = {}
+        for split, folder in folders.items():
+            loose[split], left = _count(folder, left, deep=False)
+            classes[split] = {}
+            for name in _subfolders(folder):
+                classes[split][name], left = _count(folder / name, left, deep=True)
+        return _Tree(root, folders, classes, loose, left > 0)
+
+    def counts(self, split: str) -> dict[str, int]:
+        """Images by class folder."""
+        return {name: folder.images for name, folder in self.classes.get(split, {}).items()}
+
+    @property
+    def images(self) -> int:
+        """Image files of all splits."""
+        flat = sum(folder.images for split, folder in self.loose.items() if split != "train")
+        return flat + sum(folder.images for split in self.classes.values() for folder in split.values())
+
+    @property
+    def about(self) -> str:
+        return "" if self.whole else f" (of the first {LISTED:,} files; the rest was not counted)"
+
+
+def _subfolders(folder: Path) -> list[str]:
+    try:
+        return subfolders(folder)
+    except InputError:
+        return []
+
+
+def _count(folder: Path, left: int, deep: bool) -> tuple[_Folder, int]:
+    found = _Folder()
+    waiting = [str(folder)]
+    while waiting and left > 0:
+        try:
+            entries = list(os.scandir(waiting.pop()))
+        except OSError:
+            continue
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            left -= 1
+            if entry.is_dir(follow_symlinks=False):
+                found.inner.append(entry.name)
+                if deep:
+                    waiting.append(entry.path)
+            elif os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES:
+                found.images += 1
+            else:
+                found.others.append(entry.path)
+    return found, left
+
+
+def _layout(tree: _Tree) -> list[Finding]:
+    findings: list[Finding] = []
+    root, train = tree.root, tree.classes["train"]
+
+    # "Where do my images go?": everything in one folder.
+    loose = tree.loose["train"].images
+    if loose and not train:
+        findings.append(
+            error(
+                f"{root} has {loose:,} images in it but no class folders",
+                f"make one folder per class and move each image into its own: {root}/cat/1.jpg, {root}/dog/2.jpg",
+            )
+        )
+    elif loose:
+        findings.append(
+            warning(
+                f"{tree.folders['train']} has {loose:,} images beside its class folders, which belong to no class",
+                "move them into their class folders; prepare leaves them out",
+            )
+        )
+
+    # Splits by names that are none here become classes, silently: a network that tells training from validation.
+    misnamed = [name for name in train if _split_like(name) and train[name].inner]
+    for name in misnamed:
+        findings.append(
+            error(
+                f"{tree.folders['train'] / name} looks like a split, but would be taken for a class",
+                f"rename it to {_split_like(name)}/; the names of splits are train, val, test in lower case",
+            )
+        )
+    if not misnamed:
+        nested = [name for name, folder in train.items() if folder.inner]
+        if nested:
+            findings.append(
+                warning(
+                    f"{len(nested)} class folders have folders in them ({some(nested)}): all images below are one class",
+                    "if the inner folders are the classes, move them up, or give the folder that holds them",
+                )
+            )
+
+    for split in [name for name in tree.folders if name != "train"]:
+        folder, own = tree.folders[split], tree.classes[split]
+        # Validation images that are not in class folders: ILSVRC's are not, and the labels are in the devkit.
+        if tree.loose[split].images and not own:
+            if split == "val" and any((root / name).exists() for name in (DEVKIT, f"{DEVKIT}.tar.gz")):
+                findings.append(ok(f"{folder} is flat, and {DEVKIT} beside it has its labels, as ILSVRC-2012 comes"))
+            elif split == "test" and "val" in tree.folders:
+                findings.append(ok(f"{folder} has no class folders, so it is left out: its images have no labels"))
+            else:
+                findings.append(
+                    error(
+                        f"{folder} has {tree.loose[split].images:,} images but no class folders, so they have no labels",
+                        f"move each into {folder}/CLASS/; if these are ILSVRC-2012's, put {DEVKIT}.tar.gz into {root}",
+                    )
+                )
+            continue
+        # A class that one split has and the other has not shifts every label behind it.
+        extra, absent = sorted(set(own) - set(train)), sorted(set(train) - set(own))
+        if extra:
+            findings.append(
+                error(
+                    f"{folder} has class folders that {tree.folders['train']} has not: {some(extra)}",
+                    "give the folders of a class the same name in both (letter case counts), or remove these",
+                )
+            )
+        if absent and own:
+            findings.append(
+                warning(
+                    f"{folder} has no images of {len(absent)} of the {len(train)} classes: {some(absent)}",
+                    "its error says nothing about them; move some of their images there",
+                )
+            )
+    if len(tree.folders) == 1 and train and not misnamed:
+        findings.append(ok("no val/ folder: train holds out a tenth of each class for validation (--hold-out)"))
+    return findings
+
+
+_SPLIT_WORDS = {
+    "training": "train",
+    "trn": "train",
+    "validate": "val",
+    "dev": "val",
+    "eval": "val",
+    "testing": "test",
+    "tst": "test",
+}
+
+
+def _split_like(name: str) -> str | None:
+    word = re.split(r"[^a-z]", name.lower())[0]
+    return SPLITS.get(word) or _SPLIT_WORDS.get(word)
+
+
+def _names(tree: _Tree) -> list[Finding]:
+    findings: list[Finding] = []
+    # "Cat" and "cat ": two classes nobody can tell apart, from two people who sorted the images.
+    alike: dict[str, list[str]] = {}
+    for name in tree.classes["train"]:
+        alike.setdefault(re.sub(r"[\W_]", "", name.casefold()), []).append(name)
+    twins = [" and ".join(names) for key, names in alike.items() if len(names) > 1 and key]
+    if twins:
+        findings.append(
+            warning(f"class folders with nearly the same name: {some(twins)}", "merge them if they are one class")
+        )
+
+    others = [name for folders in tree.classes.values() for folder in folders.values() for name in folder.others]
+    if others:
+        # Photographs from telephones (.heic) and downloads without a suffix are left out without a word.
+        hidden = [name for name in others[:SAMPLE] if _is_image(name)]
+        if hidden:
+            findings.append(
+                warning(
+                    f"{len(hidden)} files (of {min(len(others), SAMPLE)} looked at) are images without an image's suffix: "
+                    f"{some([os.path.basename(name) for name in hidden])}; prepare leaves them out",
+                    "rename them, such as to .jpg",
+                )
+            )
+        kinds = sorted({os.path.splitext(name)[1].lower() or "without suffix" for name in others})
+        photographs = [kind for kind in kinds if kind in (".heic", ".heif", ".dng", ".cr2", ".nef", ".arw", ".psd")]
+        if photographs:
+            findings.append(
+                warning(
+                    f"there are files of kinds that cannot be read: {', '.join(photographs)}",
+                    "convert them to JPEG or PNG",
+                )
+            )
+        elif not hidden:
+            findings.append(ok(f"{len(others):,} other files are left out ({some(kinds)})"))
+    return findings
+
+
+def _is_image(path: str) -> bool:
+    try:
+        with Image.open(path):
+            return True
+    except Exception:  # whatever Pillow makes of a text file
+        return False
+
+
+def _counts(tree: _Tree) -> list[Finding]:
+    findings: list[Finding] = []
+    for split in tree.folders:
+        counts = tree.counts(split)
+        if not counts:
+            continue
+        empty = [name for name, count in counts.items() if not count]
+        # A count that was cut short may just not have come to them.
+        if empty and tree.whole:
+            level = error if split == "train" else warning
+            findings.append(
+                level(
+                    f"{len(empty)} class folders of {split} have no images in them: {some(empty)}",
+                    "fill or remove them",
+                )
+            )
+        if split == "train":
+            findings += judge_counts(counts, tree.about)
+    return findings
+
+
+def judge_counts(counts: dict[str, int], about: str = "") -> list[Finding]:
+    """One class, too few images, and classes of very different sizes; `about` says what the counts are of."""
+    findings: list[Finding] = []
+    present = {name: count for name, count in counts.items() if count}
+    if len(counts) == 1:
+        findings.append(
+            error(
+                f"there is only one class, {next(iter(counts))}: nothing to tell apart", "add the other class's images"
+            )
+        )
+    if not present:
+        return findings
+    low, high = min(present, key=present.__getitem__), max(present, key=present.__getitem__)
+    span = f"{present[low]:,} to {present[high]:,} a class{about}"
+    findings.append(ok(f"{sum(counts.values()):,} training images in {len(counts)} classes, {span}"))
+    # The error rate hides it: always saying the large class is right most of the time.
+    if present[high] > 10 * present[low]:
+        findings.append(
+            warning(
+                f"class {high} has {present[high]:,} images, {low} only {present[low]:,}{about}",
+                "read the per-class errors of alexnet evaluate, not the total; collect more of the small ones",
+            )
+        )
+    # 60 million weights and a hundred photographs: fine-tuning is what helps.
+    few = [name for name, count in present.items() if count < FEW]
+    if few:
+        findings.append(
+            warning(
+                f"{len(few)} classes have fewer than {FEW} images: {some(few)}{about}",
+                "start from a trained network: alexnet train --from RUN --data DIR",
+            )
+        )
+    return findings
+
+
+# --- archives and the order of classes --------------------------------------------------------------------------------
+
+
+def _archives(path: Path) -> list[Finding]:
+    findings = []
+    train, val = (path / TRAIN_TAR).is_file(), (path / VAL_TAR).is_file()
+    devkit = any((path / name).exists() for name in (DEVKIT, f"{DEVKIT}.tar.gz"))
+    # The validation archive is flat: without the devkit its images have no labels.
+    if val and not devkit:
+        findings.append(
+            error(
+                f"{path} has {VAL_TAR} but not the development kit, which has its labels",
+                f"put {DEVKIT}.tar.gz beside it (2.5 MB, from where the archives are)",
+            )
+        )
+    if not train:
+        findings.append(
+            error(f"{path} has no {TRAIN_TAR}", "put it there (138 GB); without it there is nothing to train on")
+        )
+    if train and not val:
+        findings.append(
+            warning(
+                f"{path} has no {VAL_TAR}, so training images will be held out for validation",
+                "put it there (6.3 GB) to measure what the paper measured",
+            )
+        )
+    return findings
+
+
+def _class_order(path: Path, source: Source) -> list[Finding]:
+    names = list(source.classes)
+    # Two class orders: labels by sorted WordNet id here and everywhere, 1..1000 of the devkit in its ground truth file.
+    if names and all(re.match(r"n\d{8}\b", name) for name in names):
+        wnids = [name[:9] for name in names]
+        what = "class order: sorted WordNet ids, as in torchvision, timm and Caffe"
+        try:
+            devkit = read_devkit(path) if path.is_dir() else None
+        except InputError as problem:
+            return [error(str(problem), "download the development kit again")]
+        if devkit:
+            ids = {wnid: number for number, wnid in devkit.wnid_of_id.items()}
+            moved = sum(ids.get(wnid) != label + 1 for label, wnid in enumerate(wnids))
+            what += (
+                f"; the development kit numbers {moved} of the {len(wnids)} classes otherwise, and its ground truth is"
+                " brought into this order by WordNet id"
+            )
+        return [ok(what)]
+    # "10" sorts before "2": label 2 is then not class 2.
+    if names and all(name.isdigit() for name in names) and names != sorted(names, key=int):
+        return [
+            warning(
+                f"class order: folder names are sorted as text, so the labels 0, 1, 2 are {', '.join(names[:3])}",
+                "where the numbers matter, give them the same length: 01, 02, ... 10",
+            )
+        ]
+    return [ok(f"class order: {some(names)}, by name")] if isinstance(source, ClassFolders) else []
+
+
+# --- the files themselves ---------------------------------------------------------------------------------------------
+
+
+def _sampled(source: Source) -> Iterator[Item]:
+    """Up to SAMPLE items; of folders some of every class (or of SAMPLE classes), of streams the first."""
+    if isinstance(source, ClassFolders):
+        classes = source.folder_names
+        step = -(-len(classes) // SAMPLE)
+        each = max(1, SAMPLE // -(-len(classes) // step))
+        for label in range(0, len(classes), step):
+            folder = source.folders["train"] / classes[label]
+            for name, entry in islice(image_files(str(folder), classes[label]), each):
+                yield Item(name, label, lambda path=entry.path: read_file(path))  # type: ignore[misc]
+        return
+    each = SAMPLE // len(source.splits)
+    for split in source.splits:
+        yield from islice(source.items(split), each)
+
+
+def _any_files(tree: _Tree) -> Iterator[Item]:
+    for name, entry in islice(image_files(str(tree.root), ""), SAMPLE):
+        yield Item(name.lstrip("/"), 0, lambda path=entry.path: read_file(path))  # type: ignore[misc]
+
+
+@dataclass
+class _Odd:
+    """Names of the sampled files by what is unusual about them."""
+
+    looked: int = 0
+    unreadable: list[str] = field(default_factory=list)
+    misnamed: list[str] = field(default_factory=list)
+    cmyk: list[str] = field(default_factory=list)
+    grey: list[str] = field(default_factory=list)
+    turned: list[str] = field(default_factory=list)
+    clear: list[str] = field(default_factory=list)
+    tiny: list[str] = field(default_factory=list)
+    large: list[str] = field(default_factory=list)
+
+
+def _files(items: Iterator[Item]) -> list[Finding]:
+    odd = _Odd()
+    try:
+        for item in items:
+            odd.looked += 1
+            _look(item, odd)
+    except InputError as problem:  # what only reading shows: a cut-off archive
+        return [error(*parts(problem, "get it again"))]
+    return _judge(odd) if odd.looked else []
+
+
+def _look(item: Item, odd: _Odd) -> None:
+    try:
+        content = item.read()
+    except OSError as problem:
+        odd.unreadable.append(f"{item.name} ({problem.strerror or problem})")
+        return
+    if isinstance(content, np.ndarray):
+        if min(content.shape[:2]) < 64:
+            odd.tiny.append(item.name)
+        if content.ndim == 2:
+            odd.grey.append(item.name)
+        return
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            width, height = image.size
+            suffix = os.path.splitext(item.name)[1].lower()
+            jpeg = suffix in (".jpg", ".jpeg", ".jpe", ".jfif")
+            if (jpeg and image.format not in ("JPEG", "MPO")) or (suffix == ".png" and image.format != "PNG"):
+                odd.misnamed.append(f"{item.name} (a {image.format})")
+            for names, yes in (
+                (odd.cmyk, image.mode == "CMYK"),
+                (odd.grey, image.mode in ("1", "L", "LA") or image.mode.startswith("I")),
+                (odd.clear, image.has_transparency_data),
+                (odd.tiny, min(width, height) < 64),
+                (odd.large, width * height > 24_000_000),
+            ):
+                if yes:
+                    names.append(item.name)
+            if width * height <= MAX_PIXELS and image.format in ("JPEG", "MPO", "PNG", "TIFF", "WEBP"):
+                try:
+                    if image.getexif().get(0x0112, 1) != 1:
+                        odd.turned.append(item.name)
+                except Exception:  # broken EXIF blocks raise all sorts of things; prepare reads past them
+                    pass
+    except Exception:  # to_square says what is wrong with it
+        pass
+    try:
+        to_square(content, 256)
+    except Unreadable as problem:
+        odd.unreadable.append(f"{item.name} ({problem})")
+
+
+def _judge(odd: _Odd) -> list[Finding]:
+    findings: list[Finding] = []
+    of = f"of {odd.looked} files looked at"
+    # The odd files inside ImageNet, and in everybody's own folder: PNG called JPEG, CMYK, grey, truncated.
+    if odd.unreadable:
+        bad = len(odd.unreadable)
+        share = bad / odd.looked
+        level = error if share > 0.01 else warning
+        findings.append(
+            level(
+                f"{bad} {of} cannot be read: {some(odd.unreadable)}",
+                "mend or remove them; prepare skips and lists them, and stops if they are more than 1% (--max-bad)",
+            )
+        )
+    handled = [
+        f"{len(names)} {text}"
+        for names, text in (
+            (odd.misnamed, "of another format than their name says"),
+            (odd.cmyk, "CMYK"),
+            (odd.turned, "turned by EXIF"),
+            (odd.clear, "with transparency (laid on white)"),
+        )
+        if names
+    ]
+    if handled:
+        findings.append(ok(f"{of}: {', '.join(handled)}; prepare makes upright RGB of them all"))
+    if len(odd.grey) > odd.looked / 2:
+        findings.append(
+            warning(
+                f"{len(odd.grey)} {of} are greyscale: three equal channels, so no colour kernels will be learned",
+                "nothing to mend; --augmentation.colour none, as colour noise would only tint them",
+            )
+        )
+    elif odd.grey:
+        findings.append(ok(f"{len(odd.grey)} {of} are greyscale; they become three equal channels"))
+    if len(odd.tiny) > odd.looked / 10:
+        findings.append(
+            warning(
+                f"{len(odd.tiny)} {of} have a side under 64 pixels ({some(odd.tiny)}) and would be enlarged to 256",
+                "prepare them small, such as alexnet prepare --size 32 (recipe cifar10) or --size 64 (recipe demo)",
+            )
+        )
+    elif odd.tiny:
+        findings.append(ok(f"{len(odd.tiny)} {of} have a side under 64 pixels: {some(odd.tiny)}"))
+    if len(odd.large) > odd.looked / 10:
+        findings.append(ok(f"{len(odd.large)} {of} have over 24 million pixels: preparing takes longer, once"))
+    if not (odd.unreadable or handled or odd.grey or odd.tiny):
+        findings.append(ok(f"all {odd.looked} files looked at are whole and ordinary"))
+    return findings

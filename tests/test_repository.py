@@ -1,0 +1,109 @@
+"""What the repository says of itself: commands in the README exist, every dependency is pinned, nothing local leaks."""
+
+import contextlib
+import re
+import shlex
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def tracked() -> list[Path]:
+    """Text files of the repository, those about to be committed too."""
+    command = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    try:
+        names = subprocess.run(command, capture_output=True, check=True, text=True).stdout.split("\0")
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("not in a git checkout")
+    files = [ROOT / name for name in names if name]
+    return [file for file in files if file.is_file() and b"\0" not in file.read_bytes()[:8192]]
+
+
+def documented_commands(text: str) -> list[str]:
+    """The lines of fenced blocks that run alexnet, with continuation lines joined and without a prompt or a comment."""
+    commands = []
+    for block in re.findall(r"^```[^\n]*\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        for line in block.replace("\\\n", " ").splitlines():
+            line = line.strip().removeprefix("$ ").removeprefix(".venv/bin/")
+            if line.startswith("alexnet "):
+                commands.append(line)
+    return commands
+
+
+def test_commands_are_found_in_fenced_blocks() -> None:
+    text = "alexnet prose\n```sh\n$ alexnet train demo \\\n  --data d\n.venv/bin/alexnet summary paper  # table\nmake\n```\n"
+    assert documented_commands(text) == ["alexnet train demo    --data d", "alexnet summary paper  # table"]
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", "CONTRIBUTING.md", *sorted(f"docs/{p.name}" for p in ROOT.glob("docs/*.md"))]
+)
+def test_documented_commands_and_options_exist(page: str, capsys: pytest.CaptureFixture[str]) -> None:
+    cli = pytest.importorskip("alexnet.cli")
+    if not (ROOT / page).is_file():
+        pytest.skip(f"there is no {page}")
+    for line in documented_commands((ROOT / page).read_text()):
+        _, command, *words = shlex.split(line, comments=True)
+        if command.startswith("-") or command == "COMMAND":
+            continue
+        assert command in cli.COMMANDS, f"{page}: {line}"
+        options = {word.partition("=")[0] for word in words if word.startswith("--")}
+        help_of = ""
+        for arguments in ([command, "--help"], [command, *words[:1], "--help"]):
+            # A recipe's or a network's own fields are listed by the help of that recipe or network.
+            with contextlib.suppress(SystemExit):
+                cli.main(arguments)
+            captured = capsys.readouterr()
+            help_of += captured.out + captured.err
+        missing = [option for option in options - {"--help"} if option not in help_of.replace("_", "-")]
+        assert not missing, f"{page}: {line}: alexnet {command} --help has no {missing}"
+
+
+def pins() -> dict[str, str]:
+    """Package -> version, as constraints.txt has them."""
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pairs = [line.split("==") for line in lines if line and not line.startswith("#")]
+    return {normal(name): version for name, version in pairs}
+
+
+def normal(name: str) -> str:
+    """A package's name as package indexes compare names."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", version))
+
+
+def test_every_dependency_is_pinned_to_a_version_that_pyproject_allows() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    wanted = project["build-system"]["requires"] + project["project"]["dependencies"]
+    for extra in project["project"]["optional-dependencies"].values():
+        wanted += extra
+    pinned = pins()
+    for requirement in wanted:
+        name, _, least = requirement.partition(">=")
+        assert normal(name) in pinned, f"constraints.txt does not pin {name}"
+        assert numbers(pinned[normal(name)]) >= numbers(least), f"constraints.txt pins {name} below {least}"
+
+
+def test_constraints_are_plain_versions() -> None:
+    for name, version in pins().items():
+        assert re.fullmatch(r"[\w.]+", version), f"{name}=={version} is of one machine"
+
+
+def test_no_registry_and_no_path_of_one_machine_is_written_down() -> None:
+    # In two parts, as this file is tracked too.
+    hosts = re.compile(
+        "|".join(["pypi\\." + "org", "files\\.python" + "hosted", "download\\.pytorch\\." + "org", "/simple" + "/"])
+    )
+    paths = re.compile(r"(?<![\w.])/(?:work|home|root|Users|opt)/" + r"\w")
+    for file in tracked():
+        for number, line in enumerate(file.read_text(errors="replace").splitlines(), 1):
+            where = f"{file.relative_to(ROOT)}:{number}"
+            assert not hosts.search(line), f"{where} names a package registry: {line.strip()[:100]}"
+            assert not paths.search(line), f"{where} names a path of one machine: {line.strip()[:100]}"
