@@ -8,8 +8,7 @@
 
 from types import SimpleNamespace
 
-import alexnet.data.prepare
-import alexnet.data.prepared
+from alexnet import data
 from alexnet.errors import InputError, RunFailed
 from alexnet.network import spec
 from alexnet.network.model import AlexNet
@@ -22,4 +21,4 @@ networks = SimpleNamespace(**{name.replace("-", "_"): value for name, value in s
 recipes = SimpleNamespace(**{name.replace("-", "_"): value for name, value in recipe.recipes.items()})
 """The named recipes: `recipes.demo`, `recipes.imagenette` ..."""
 
-__all__ = ["AlexNet", "InputError", "RunFailed", "TrainedNetwork", "load", "networks", "recipes"]
+__all__ = ["AlexNet", "InputError", "RunFailed", "TrainedNetwork", "data", "load", "networks", "recipes"]

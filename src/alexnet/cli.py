@@ -16,6 +16,7 @@ from typing import Any
 
 import tyro
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from tyro.conf import FlagCreatePairsOff, Positional
 
@@ -27,7 +28,7 @@ err = Console(stderr=True, highlight=False)
 
 
 def _print_json(value: Any) -> None:
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.write(json.dumps(value, indent=2) + "\n")
 
 
 # --- alexnet summary --------------------------------------------------------------------------------------------------
@@ -38,9 +39,14 @@ def summary(args: list[str]) -> int:
     from alexnet.network import summary as summaries
     from alexnet.network.spec import Network, networks
 
-    parser = _parser("summary", "NETWORK [--json] [--classes N] [--normalization none] ... (any field of the network)", summary)
+    parser = _parser(
+        "summary", "NETWORK [--json] [--classes N] [--normalization none] ... (any field of the network)", summary
+    )
     parser.add_argument("network", nargs="?", default="paper", metavar="NETWORK", help=f"one of {', '.join(networks)}")
     parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
+    parser.add_argument(
+        "--all", action="store_true", help="more columns: kernels, initial values, what follows a layer"
+    )
     known, rest = parser.parse_known_args(args)
     spec = _named(networks, known.network, "NETWORK", "network")
     if rest:
@@ -49,16 +55,32 @@ def summary(args: list[str]) -> int:
     if known.json:
         _print_json(made.to_dict())
         return 0
-    header, rows, notes = summaries.table(made)
-    table = Table(title=f"{spec.name}: {spec.input_size}×{spec.input_size} RGB → {spec.classes} classes", title_justify="left")
-    for number, name in enumerate(header):
-        table.add_column(name, justify="left" if number < 2 else "right", no_wrap=True)
-    for row in rows:
-        table.add_row(*row)
-    out.print(table)
-    for note in notes:
-        out.print(note)
+    columns = [
+        at
+        for at, name in enumerate(summaries.HEADINGS)
+        if name not in ("kernels", "size, stride, padding", "then", "init std", "bias") or known.all
+    ]
+    table = Table(
+        title=f"{spec.name}: {spec.input_size}×{spec.input_size} RGB → {spec.classes} classes", title_justify="left"
+    )
+    for at in columns:
+        heading = summaries.HEADINGS[at]
+        table.add_column(
+            heading, justify="right" if heading in ("parameters", "multiply-adds", "neurons") else "left", no_wrap=True
+        )
+    for row in made.rows_for_table():
+        table.add_row(*(row[at] for at in columns))
+    _wide(table)
+    totals = Table("in all", spec.name, *(["the paper"] if made.comparable else []))
+    for what, here, paper in made.totals():
+        totals.add_row(what, here, *([paper] if made.comparable else []))
+    _wide(totals)
     return 0
+
+
+def _wide(table: Table) -> None:
+    """Print a table unsqueezed, whatever the width of the terminal, if there is one."""
+    Console(width=Console(width=1000).measure(table).maximum, highlight=False).print(table)
 
 
 # --- alexnet prepare, alexnet data ------------------------------------------------------------------------------------
@@ -85,7 +107,6 @@ def prepare(
         workers: threads that decode; by default one a core.
         json: print one JSON document on stdout.
     """
-    from alexnet.data import prepared as prepared_sets
     from alexnet.data.prepare import prepare as prepare_images
     from alexnet.data.sources import open_source
 
@@ -101,28 +122,30 @@ def prepare(
             max_bad=max_bad,
             workers=workers,
             progress=lambda now: bar.update(
-                now.split, now.done, now.total, f"{now.images_per_second:,.0f} images/s", now.seconds_left, now.skipped
+                now.split, now.done, now.total, _speed(now.images_per_second), now.seconds_left, now.skipped
             ),
         )
-    document = {"path": str(dest), "size": done.size, "classes": list(done.classes), "splits": {}}
-    images = skipped = 0
-    all_skipped: list[dict[str, str]] = []
-    for name in done.splits:
-        part = done.manifest["splits"][name]
-        document["splits"][name] = {"images": part["images"], "skipped": part["skipped"], "classes": list(done.classes)}
-        images, skipped = images + part["images"], skipped + len(part["skipped"])
-        all_skipped += part["skipped"]
-    document |= {"images": images, "skipped": all_skipped}
+    all_skipped = [item for name in done.splits for item in done.manifest["splits"][name]["skipped"]]
+    splits = {
+        name: {"images": part["images"], "skipped": part["skipped"], "classes": list(done.classes)}
+        for name, part in done.manifest["splits"].items()
+    }
     if json:
-        _print_json(document)
+        document = {"path": str(dest), "size": done.size, "classes": list(done.classes)}
+        totals = {"images": sum(part["images"] for part in splits.values()), "skipped": all_skipped}
+        _print_json({**document, **totals, "splits": splits, **splits})
         return 0
-    for line in prepared_sets.describe(done):
-        out.print(line, markup=False)
+    for name, part in splits.items():
+        out.print(f"{name}: {part['images']:,} images of {len(done.classes)} classes, {len(part['skipped'])} skipped")
     for item in all_skipped[:10]:
-        out.print(f"skipped {item['file']}: {item['reason']}", markup=False)
-    if skipped > 10:
-        out.print(f"... and {skipped - 10} more, all in {dest / 'manifest.json'}")
+        out.print(f"skipped {item['file']}: {item['reason']}", markup=False, soft_wrap=True)
+    if len(all_skipped) > 10:
+        out.print(f"... and {len(all_skipped) - 10} more, all in {dest / 'manifest.json'}", markup=False)
     return 0
+
+
+def _speed(images_per_second: float) -> str:
+    return f"{images_per_second:,.0f} images/s" if images_per_second else "there already"
 
 
 def data(dest: Positional[Path], sheet: Path | None = None, json: bool = False) -> int:
@@ -140,14 +163,30 @@ def data(dest: Positional[Path], sheet: Path | None = None, json: bool = False) 
     problems = opened.check()
     picture = sheet or dest / "contact-sheet.png"
     if not problems:
-        name = opened.splits[0]
-        images, labels = prepared_sets.sample(opened.split(name), 6, seed=0)
-        contact_sheet.draw(images, [opened.classes[label] for label in labels], picture)
+        shown = opened.sample(opened.splits[0], 6 if len(opened.classes) <= 20 else 1)
+        contact_sheet.draw(shown.images[:100], [opened.classes[label] for label in shown.labels[:100]], picture)
     if json:
-        _print_json({"manifest": opened.manifest, "problems": problems, "sheet": None if problems else str(picture)})
+        _print_json({**opened.describe(), "problems": problems, "sheet": None if problems else str(picture)})
     else:
-        for line in prepared_sets.describe(opened):
-            out.print(line, markup=False)
+        facts = opened.describe()
+        out.print(
+            f"{facts['source']}, prepared at {facts['size']}×{facts['size']}, {facts['bytes'] / 1e6:,.0f} MB",
+            markup=False,
+        )
+        table = Table("class", *facts["splits"])
+        for column in table.columns[1:]:
+            column.justify = "right"
+        for name in facts["classes"][:100]:
+            table.add_row(escape(name), *(f"{part['per_class'][name]:,}" for part in facts["splits"].values()))
+        table.add_section()
+        table.add_row("all", *(f"{part['images']:,}" for part in facts["splits"].values()), style="bold")
+        table.add_row("skipped", *(f"{len(part['skipped']):,}" for part in facts["splits"].values()))
+        out.print(table)
+        if len(facts["classes"]) > 100:
+            out.print(f"the first 100 of {len(facts['classes'])} classes")
+        rgb, roots = (", ".join(f"{value:.2f}" for value in facts[key]) for key in ("mean_colour", "eigenvalue_roots"))
+        out.print(f"mean colour (RGB, 0-255): {rgb}")
+        out.print(f"standard deviation along the principal components of RGB: {roots}")
         if not problems:
             out.print(f"whole: sizes, labels and checksums are right\ncontact sheet: {picture}", markup=False)
     for problem in problems:
@@ -174,12 +213,18 @@ def train(args: list[str]) -> int:
     parser.add_argument("--data", type=Path, help="a prepared dataset (alexnet prepare)")
     parser.add_argument("--out", type=Path, help="the run folder to make; by default runs/RECIPE-SEED")
     parser.add_argument("--resume", type=Path, metavar="RUN", help="go on with this run")
-    parser.add_argument("--from", dest="start", type=Path, metavar="RUN", help="start from this run's weights, new last layer")
+    parser.add_argument(
+        "--from", dest="start", type=Path, metavar="RUN", help="start from this run's weights, new last layer"
+    )
     parser.add_argument("--network", choices=list(networks), help="the recipe with another named network")
     parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
     known, rest = parser.parse_known_args(args)
     name = next(
-        (token for at, token in enumerate(rest) if not token.startswith("-") and (at == 0 or not rest[at - 1].startswith("--"))),
+        (
+            token
+            for at, token in enumerate(rest)
+            if not token.startswith("-") and (at == 0 or not rest[at - 1].startswith("--"))
+        ),
         None,
     )
     if name is None and ("-h" in rest or "--help" in rest):
@@ -188,7 +233,9 @@ def train(args: list[str]) -> int:
     weights = None
     if known.resume:
         if rest or known.out or known.start or known.network:
-            raise InputError(f"--resume {known.resume} goes on with the run's own recipe; only --data can stand beside it")
+            raise InputError(
+                f"--resume {known.resume} goes on with the run's own recipe; only --data can stand beside it"
+            )
         chosen, folder = recipe.read(known.resume), known.resume
         data_path = known.data or _data_of(known.resume)
     else:
@@ -197,7 +244,9 @@ def train(args: list[str]) -> int:
             weights = checkpoint.weights(checkpoint.newest(known.start))
             chosen = recipe.fine_tuned(start, start.network.classes)
         elif name is None:
-            raise InputError(f"train needs a RECIPE ({', '.join(recipe.recipes)}), --resume RUN, or --from RUN; see alexnet train --help")
+            raise InputError(
+                f"train needs a RECIPE ({', '.join(recipe.recipes)}), --resume RUN, or --from RUN; see alexnet train --help"
+            )
         else:
             chosen = _named(recipe.recipes, name, "RECIPE", "recipe")
         if name is not None:
@@ -207,7 +256,9 @@ def train(args: list[str]) -> int:
         chosen = tyro.cli(recipe.Recipe, default=chosen, args=rest, prog=f"alexnet train {name or ''}".rstrip())
         chosen.check()
         if known.data is None:
-            raise InputError("--data DIR is missing: the folder of a prepared dataset (alexnet prepare SOURCE DIR makes one)")
+            raise InputError(
+                "--data DIR is missing: the folder of a prepared dataset (alexnet prepare SOURCE DIR makes one)"
+            )
         data_path, folder = known.data, known.out or Path("runs") / f"{chosen.name}-{chosen.seed}"
     opened = prepared_sets.open(data_path)
 
@@ -246,7 +297,9 @@ def train(args: list[str]) -> int:
     else:
         last = outcome.last
         if "validation_top1" in last:
-            out.print(f"epoch {last['epoch']}: validation error {last['validation_top1']:.2f} / {last['validation_top5']:.2f} % (top-1 / top-5)")
+            out.print(
+                f"epoch {last['epoch']}: validation error {last['validation_top1']:.2f} / {last['validation_top5']:.2f} %"
+            )
         out.print(f"run folder {folder}, report {page}", markup=False)
     if caught and not outcome.finished:
         err.print(f"stopped; go on with: alexnet train --resume {folder}", markup=False)
@@ -259,7 +312,9 @@ def _data_of(run: Path) -> Path:
     try:
         return Path(json.loads((run / "data.json").read_text())["path"])
     except FileNotFoundError:
-        raise InputError(f"{run}: no data.json in it, so it is no run folder, or a damaged one; say --data DIR") from None
+        raise InputError(
+            f"{run}: no data.json in it, so it is no run folder, or a damaged one; say --data DIR"
+        ) from None
 
 
 def _report(run: Path, opened: Any) -> Path:
@@ -296,6 +351,7 @@ def evaluate(
     from alexnet.data import prepared as prepared_sets
     from alexnet.evaluation import errors
     from alexnet.insight import confusion
+    from alexnet.insight.picture import with_word
     from alexnet.training import trained, trainer
     from alexnet.training.device import keep_memory, pick
 
@@ -335,13 +391,22 @@ def evaluate(
     if json:
         _print_json({"run": str(run), "data": str(opened.path), "split": part.name, **measured.to_dict()})
         return 0
-    table = Table(title=f"{run} on {opened.path} ({part.name}, {measured.images} images, {views} view{'s' * (views > 1)})")
+    table = Table(
+        title=f"{run} on {opened.path} ({part.name}, {measured.images} images, {views} view{'s' * (views > 1)})"
+    )
     for column in ("class", "images", "top-1 error %", "top-5 error %"):
         table.add_column(column, justify="left" if column == "class" else "right")
     for row in measured.per_class[:100]:
-        table.add_row(row["label"], str(row["images"]), _percent(row["top1_error"]), _percent(row["top5_error"]))
+        table.add_row(
+            escape(with_word(row["label"])),
+            str(row["images"]),
+            _percent(row["top1_error"]),
+            _percent(row["top5_error"]),
+        )
     table.add_section()
-    table.add_row("all", str(measured.images), _percent(measured.top1_error), _percent(measured.top5_error), style="bold")
+    table.add_row(
+        "all", str(measured.images), _percent(measured.top1_error), _percent(measured.top5_error), style="bold"
+    )
     out.print(table)
     if len(measured.per_class) > 100:
         out.print(f"the first 100 of {len(measured.per_class)} classes; all are in {file}")
@@ -374,18 +439,21 @@ def predict(
     """
     import numpy as np
 
-    from alexnet.evaluation.predict import find, predictions
+    from alexnet.evaluation.predict import Prediction, find, predictions
     from alexnet.insight import predictions as pictures
     from alexnet.training import trained
     from alexnet.training.device import pick
 
     if not images:
-        raise InputError("predict needs at least one IMAGE: a file, a folder, a glob, or - for a list of files on stdin")
+        raise InputError(
+            "predict needs at least one IMAGE: a file, a folder, a glob, or - for a list of files on stdin"
+        )
     if views not in (1, 10):
         raise InputError(f"--views {views}: the views are 1 (centre crop) or 10 (corners, centre, mirrored)")
     network = trained.load(run, pick(device))
     lines = sys.stdin.read().splitlines() if "-" in images else []
-    documents, shown = [], []
+    documents: list[dict[str, Any]] = []
+    shown: list[tuple[Prediction, np.ndarray]] = []
     good = 0
     for prediction in predictions(network, find(images, lines), views):
         documents.append(prediction.to_dict())
@@ -393,15 +461,16 @@ def predict(
             err.print(f"alexnet predict: {prediction.image}: {prediction.error}", markup=False, soft_wrap=True)
             continue
         good += 1
-        if picture and len(shown) < 16:
-            shown.append(prediction)
+        if picture and prediction.pixels is not None and len(shown) < 16:
+            shown.append((prediction, prediction.pixels))
         if not json:
             out.print(prediction.image, markup=False, style="bold")
             for line in pictures.text(prediction.labels):
-                out.print(f"  {line}", markup=False)
+                out.print("  ", line, sep="")
     if picture and shown:
-        pixels = np.stack([prediction.pixels for prediction in shown])
-        pictures.draw(pixels, [prediction.labels for prediction in shown], [None] * len(shown), picture)
+        pixels = np.stack([image for _, image in shown])
+        names = [Path(prediction.image).name for prediction, _ in shown]
+        pictures.draw(pixels, [prediction.labels for prediction, _ in shown], [None] * len(shown), picture, names=names)
         err.print(f"drawn: {picture}" + (" (the first 16)" if good > 16 else ""), markup=False)
     if json:
         _print_json(documents)

@@ -1,0 +1,1 @@
+"""§6, results: errors of a network on labelled images, and labels for others."""

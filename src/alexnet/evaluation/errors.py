@@ -65,19 +65,27 @@ def evaluate(
 ) -> Evaluation:
     """Measure `network` (in eval mode) on the images at `indices` (default: all), uint8 [N, S, S, 3].
 
-    `progress` is called with (done, total) after each batch. Raises InputError if there is nothing to measure.
+    `progress` is called with (done, total) after each batch. Raises InputError if there is nothing to measure, or if
+    labels or network have other classes than `classes`.
     """
     indices = np.arange(len(labels)) if indices is None else indices
     if len(indices) == 0:
         raise InputError("there are no images to evaluate in this split")
     device = preparation.mean.device
     number = len(classes)
+    if not 0 <= labels[indices].min() <= labels[indices].max() < number:
+        raise InputError(f"there are labels beyond the {number} classes; check the prepared dataset with alexnet data")
     first = np.zeros((number, number), dtype=np.int64)
     five = np.zeros(number, dtype=np.int64)
     done = 0
     parts = [indices[start : start + batch] for start in range(0, len(indices), batch)]
     for pixels, truth in read_ahead(images, labels, parts, device):
-        best = view_probabilities(network, pixels, preparation, views).topk(min(5, number), dim=1).indices.cpu().numpy()
+        probabilities = view_probabilities(network, pixels, preparation, views)
+        if probabilities.shape[1] != number:
+            raise InputError(
+                f"the network has {probabilities.shape[1]} classes, the data {number}; evaluate it on its own data"
+            )
+        best = probabilities.topk(min(5, number), dim=1).indices.cpu().numpy()
         target = truth.cpu().numpy()
         np.add.at(first, (target, best[:, 0]), 1)
         np.add.at(five, target, (best == target[:, None]).any(axis=1))
@@ -85,17 +93,21 @@ def evaluate(
         if progress:
             progress(done, len(indices))
     counts, right = first.sum(axis=1), first.diagonal()
+
+    def error(hits: np.integer, of: np.integer | int) -> float:
+        return 100.0 * int(of - hits) / int(of)
+
     return Evaluation(
-        top1_error=100.0 * (1 - right.sum() / done),
-        top5_error=100.0 * (1 - five.sum() / done),
+        top1_error=error(right.sum(), done),
+        top5_error=error(five.sum(), done),
         views=views,
         images=done,
         per_class=[
             {
                 "label": label,
                 "images": int(counts[k]),
-                "top1_error": 100.0 * (1 - right[k] / counts[k]) if counts[k] else None,
-                "top5_error": 100.0 * (1 - five[k] / counts[k]) if counts[k] else None,
+                "top1_error": error(right[k], counts[k]) if counts[k] else None,
+                "top5_error": error(five[k], counts[k]) if counts[k] else None,
             }
             for k, label in enumerate(classes)
         ],

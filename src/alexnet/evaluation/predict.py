@@ -53,7 +53,7 @@ def find(wanted: Sequence[str], listed: Sequence[str] = ()) -> Iterator[str]:
 
 def predictions(network: TrainedNetwork, images: Iterator[str], views: int = 10) -> Iterator[Prediction]:
     """A prediction for every image, in their order; a bad image is a Prediction with an error."""
-    size = network.preparation.mean.shape[-1]
+    size = network.size
 
     def read(name: str) -> np.ndarray | str:
         try:

@@ -20,6 +20,9 @@ from alexnet.errors import InputError, RunFailed
 from alexnet.training.optimizer import Plateau
 
 FORMAT = 1
+WEIGHTS = "weights.safetensors"
+STATE = "state.pt"
+_FIX = "remove that checkpoint's folder to go on from the one before"
 
 
 @dataclass
@@ -43,23 +46,30 @@ class Progress:
     plateau: Plateau = Plateau()
 
 
+def name_of(step: int) -> str:
+    """Folder name of the checkpoint after `step` steps."""
+    return f"step-{step:08d}"
+
+
 def save(run: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress, keep: int) -> Path:
     """Write a checkpoint and drop all but the newest `keep`. Returns its folder.
 
     Raises RunFailed if it cannot be written (a full disk); every earlier checkpoint is then still there, whole.
     """
     folder = run / "checkpoints"
-    final = folder / f"step-{progress.step:08d}"
+    final = folder / name_of(progress.step)
     beside = folder / f".{final.name}.{os.getpid()}.new"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _clear(folder)
+        tidy(run, keep)  # what a killed process left may take the room that is needed
         beside.mkdir()
-        save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, beside / "weights.safetensors")
+        save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, beside / WEIGHTS)
         state = {"format": FORMAT, "optimizer": optimizer.state_dict(), "progress": dataclasses.asdict(progress)}
-        torch.save(state, beside / "state.pt")
-        if final.exists():  # an epoch's end right after a save in the same step
-            shutil.rmtree(final)
+        torch.save(state, beside / STATE)
+        for name in (WEIGHTS, STATE):
+            _to_disk(beside / name)  # some file systems find out only now that they are full
+        if final.exists():  # left by a run that was killed before it had a recipe
+            _remove(final)
         os.replace(beside, final)
     except (OSError, SafetensorError, RuntimeError) as error:
         # torch and safetensors wrap what the operating system said in errors of their own.
@@ -69,19 +79,33 @@ def save(run: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress
         raise RunFailed(
             f"checkpoint {final} could not be written: {error}; {kept}. Make room, then: alexnet train --resume {run}"
         ) from error
-    for old in _all(run)[:-keep]:
-        shutil.rmtree(old, ignore_errors=True)
+    tidy(run, keep)
     return final
 
 
-def _clear(folder: Path) -> None:
-    """Remove what killed processes left half-written."""
-    for leftover in folder.glob(".*.new"):
+def tidy(run: Path, keep: int) -> None:
+    """Remove all but the newest `keep` checkpoints, and what killed processes left half-written or half-removed."""
+    for old in _all(run)[:-keep]:
+        _remove(old)
+    for leftover in (run / "checkpoints").glob(".step-*"):
         shutil.rmtree(leftover, ignore_errors=True)
 
 
+def _to_disk(file: Path) -> None:
+    with file.open("r+b") as opened:
+        os.fsync(opened.fileno())
+
+
+def _remove(checkpoint: Path) -> None:
+    """Renamed first, so that a kill in the middle leaves no half of a checkpoint under its name."""
+    aside = checkpoint.with_name(f".{checkpoint.name}.{os.getpid()}.old")
+    os.replace(checkpoint, aside)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
 def _all(run: Path) -> list[Path]:
-    return sorted(path for path in (run / "checkpoints").glob("step-*") if (path / "state.pt").is_file())
+    found = (run / "checkpoints").glob("step-*")
+    return sorted(path for path in found if (path / WEIGHTS).is_file() and (path / STATE).is_file())
 
 
 def latest(run: Path) -> Path | None:
@@ -94,17 +118,19 @@ def newest(run: Path) -> Path:
     """The newest whole checkpoint of a run; InputError if there is none."""
     found = latest(run)
     if found is None:
-        raise InputError(f"{run}: no checkpoint in {run / 'checkpoints'}; train it first: alexnet train ... --out {run}")
+        raise InputError(
+            f"{run}: no checkpoint in {run / 'checkpoints'}; train it first: alexnet train ... --out {run}"
+        )
     return found
 
 
 def weights(checkpoint: Path) -> dict[str, Tensor]:
     """The weights by name, on the CPU. Raises InputError if the file is damaged."""
-    file = checkpoint / "weights.safetensors"
+    file = checkpoint / WEIGHTS
     try:
         return load_file(file)
     except (OSError, SafetensorError) as error:
-        raise InputError(f"{file}: cannot be read as safetensors ({error}); use an earlier checkpoint") from None
+        raise InputError(f"{file}: cannot be read as safetensors ({error}); {_FIX}") from None
 
 
 def load_weights(model: nn.Module, checkpoint: Path) -> None:
@@ -115,21 +141,29 @@ def load_weights(model: nn.Module, checkpoint: Path) -> None:
         if name not in found:
             raise InputError(f"{checkpoint}: no weights for {name}; they are of another network")
         if found[name].shape != tensor.shape:
-            raise InputError(f"{checkpoint}: {name} is {list(found[name].shape)}, the network's is {list(tensor.shape)}")
+            raise InputError(
+                f"{checkpoint}: {name} is {list(found[name].shape)}, the network's is {list(tensor.shape)}"
+            )
+    for name in found:
+        if name not in own:
+            raise InputError(f"{checkpoint}: {name} is not in the network; the weights are of another one")
     model.load_state_dict(found)
 
 
 def load_state(checkpoint: Path, optimizer: torch.optim.Optimizer) -> Progress:
     """Put velocities and rates into `optimizer` and return the counters. Raises InputError if the file is damaged."""
-    file = checkpoint / "state.pt"
+    file = checkpoint / STATE
     try:
         state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever the damage makes it raise, with a page of advice to unpickle anything
+        raise InputError(f"{file}: damaged, or not written by alexnet ({type(error).__name__}); {_FIX}") from None
+    try:
         if state["format"] != FORMAT:
             raise InputError(f"{file}: format {state['format']}, this version reads {FORMAT}")
         optimizer.load_state_dict(state["optimizer"])
         values = state["progress"]
         return Progress(**{**values, "plateau": Plateau(**values["plateau"])})
-    except InputError:
-        raise
-    except Exception as error:  # torch.load raises whatever the damage makes it raise
-        raise InputError(f"{file}: cannot be read ({error}); remove that checkpoint to go on from the one before") from None
+    except (KeyError, TypeError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{file}: not the state of this run ({error!r}); {_FIX}") from None

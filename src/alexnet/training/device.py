@@ -18,12 +18,14 @@ def pick(wanted: str = "auto") -> torch.device:
     try:
         device = torch.device(wanted)
     except RuntimeError:
-        raise InputError(f"--device {wanted}: no such kind of device; use auto, cpu, cuda or mps") from None
-    missing = (device.type == "cuda" and not torch.cuda.is_available()) or (
-        device.type == "mps" and not torch.backends.mps.is_available()
-    )
-    if missing:
-        raise InputError(f"--device {wanted}: not there on this machine; use --device cpu, or auto to take what there is")
+        device = None
+    if device is None or device.type not in ("cpu", "cuda", "mps"):
+        raise InputError(f"--device {wanted}: no such kind of device; use auto, cpu, cuda or mps")
+    there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}[device.type]
+    if (device.index or 0) >= there:
+        raise InputError(
+            f"--device {wanted}: not there on this machine; use --device cpu, or auto to take what there is"
+        )
     return device
 
 

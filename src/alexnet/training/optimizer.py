@@ -4,7 +4,7 @@ v <- 0.9 v - 0.0005 rate w - rate g;  w <- w + v. PyTorch's SGD keeps the rate o
 the rate is constant.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -21,8 +21,8 @@ class PaperSGD(torch.optim.Optimizer):
         super().__init__(params, {"lr": lr, "momentum": momentum, "decay": decay})
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """Update every weight that has a gradient."""
+    def step(self, closure: Any = None) -> Any:
+        """Update every weight that has a gradient. `closure`, of PyTorch's interface, is not used."""
         for group in self.param_groups:
             weights = [w for w in group["params"] if w.grad is not None]
             if not weights:
@@ -110,7 +110,7 @@ def rates(schedule: Schedule, epoch: int, epochs: int, rate: float, bias_rate: f
     elif schedule.kind == "steps":
         now = rate / schedule.factor ** sum(share >= drop for drop in schedule.drops)
     elif schedule.kind == "recorded-2012":
-        return _recorded_2012(91 * share, rate, bias_rate)
+        return _recorded_2012(91 * epoch / max(epochs, 1), rate, bias_rate)
     elif schedule.kind == "run-170":
         # Four equal stages, geometric from rate to rate / 250; biases drop once, by 10, at half-time.
         now = rate / 250 ** (min(int(4 * share), 3) / 3)

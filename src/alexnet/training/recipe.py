@@ -38,7 +38,7 @@ class Recipe:
     schedule: Schedule = Schedule()
     augmentation: Augmentation = Augmentation()
     image_size: int = 256
-    """Side of the prepared images that this recipe is for, in pixels."""
+    """Side of the images that crops are taken from, in pixels; larger prepared images are brought to it on the device."""
     hold_out: float = 0.1
     """Share of the training images of each class held out for validation where the data has no validation split."""
     hold_out_seed: int = 0
@@ -71,6 +71,14 @@ class Recipe:
             raise InputError(f"--momentum {self.momentum}: must be at least 0 and below 1")
         if not 0 < self.hold_out < 1:
             raise InputError(f"--hold-out {self.hold_out}: must be between 0 and 1")
+        not_negative = ("decay", "bias_rate", "first_rate", "last_rate", "checkpoint_minutes", "stuck_steps")
+        for name in not_negative:
+            if not getattr(self, name) >= 0:
+                raise InputError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be at least 0")
+        if not self.schedule.factor > 1:
+            raise InputError(f"--schedule.factor {self.schedule.factor}: must be above 1, as the rate is divided by it")
+        if self.schedule.patience < 1 or self.schedule.times < 0:
+            raise InputError("--schedule.patience must be at least 1, --schedule.times at least 0")
 
     def to_json(self) -> str:
         """This recipe as JSON text."""
@@ -94,7 +102,7 @@ def read(run: Path) -> Recipe:
     file = run / "recipe.json"
     if not file.is_file():
         raise InputError(f"{run}: no recipe.json in it, so it is no run folder; alexnet train --out {run} makes one")
-    return Recipe.from_json(file.read_text(), str(file))
+    return Recipe.from_json(file.read_text("utf-8", errors="replace"), str(file))
 
 
 # The text of the paper: §3 the network, §4.1 and §4.2 against overfitting, §5 the rule and the plateau schedule.

@@ -2,13 +2,14 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from alexnet.data.batches import Preparation, test_views
+from alexnet.data.batches import Preparation, test_views, to_channels
 from alexnet.data.prepared import Prepared
 from alexnet.errors import InputError
 from alexnet.evaluation.errors import view_probabilities
@@ -20,14 +21,24 @@ from alexnet.training import checkpoint, recipe
 class TrainedNetwork(nn.Module):
     """A run's network in eval mode: pixels in, probabilities out."""
 
-    def __init__(self, path: Path, of: recipe.Recipe, network: AlexNet, classes: tuple[str, ...], preparation: Preparation):
+    def __init__(
+        self,
+        path: Path,
+        of: recipe.Recipe,
+        network: AlexNet,
+        classes: tuple[str, ...],
+        preparation: Preparation,
+        size: int,
+    ) -> None:
         super().__init__()
         self.path, self.recipe, self.network, self.classes, self.preparation = path, of, network, classes, preparation
+        self.size = size
+        """Side of the images it takes, in pixels: that of the dataset it was trained on."""
         self.eval()
 
     @property
     def mean(self) -> Tensor:
-        """The mean image of the training set, float32 [S, S, 3], 0-255."""
+        """The mean image of the training set, float32 [S, S, 3], 0-255, S being the recipe's image_size."""
         return self.preparation.mean.permute(1, 2, 0)
 
     def prepare(self, images: Tensor | np.ndarray) -> Tensor:
@@ -42,9 +53,16 @@ class TrainedNetwork(nn.Module):
         """Class probabilities float32 [N, classes] of uint8 images [N, S, S, 3], averaged over 1 or 10 views."""
         return view_probabilities(self.network, self._pixels(images), self.preparation, views)
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "TrainedNetwork":
+        # What .to(device) and .cuda() go through: the statistics of the training set move with the weights.
+        super()._apply(fn, recurse)
+        self.preparation = self.preparation.to(next(self.network.parameters()).device)
+        return self
+
     def _pixels(self, images: Tensor | np.ndarray) -> Tensor:
-        pixels = torch.as_tensor(np.ascontiguousarray(images)) if isinstance(images, np.ndarray) else images
-        side = self.preparation.mean.shape[-1]
+        # A copy, since torch refuses to promise anything about a read-only memory map.
+        pixels = torch.from_numpy(np.array(images)) if isinstance(images, np.ndarray) else images
+        side = self.size
         if pixels.dtype != torch.uint8 or pixels.ndim != 4 or tuple(pixels.shape[1:]) != (side, side, 3):
             raise InputError(
                 f"images are {pixels.dtype} {list(pixels.shape)}; this network takes uint8 [N, {side}, {side}, 3]"
@@ -53,13 +71,15 @@ class TrainedNetwork(nn.Module):
         return pixels.to(self.preparation.mean.device)
 
 
-def preparation_of(prepared: Prepared, input_size: int) -> Preparation:
-    """The statistics of a prepared dataset as tensors."""
+def preparation_of(
+    mean: np.ndarray, eigenvalues: np.ndarray, eigenvectors: np.ndarray, of: recipe.Recipe
+) -> Preparation:
+    """The statistics of a prepared dataset, mean float32 [S, S, 3] and principal components of RGB, as `of` uses them."""
     return Preparation(
-        input_size,
-        torch.from_numpy(np.array(prepared.mean, dtype=np.float32)).permute(2, 0, 1).contiguous(),
-        torch.from_numpy(np.array(prepared.eigenvalues, dtype=np.float32)),
-        torch.from_numpy(np.array(prepared.eigenvectors, dtype=np.float32)),
+        of.network.input_size,
+        to_channels(torch.from_numpy(np.array(mean, dtype=np.float32))[None], of.image_size)[0].contiguous(),
+        torch.from_numpy(np.array(eigenvalues, dtype=np.float32)),
+        torch.from_numpy(np.array(eigenvectors, dtype=np.float32)),
     )
 
 
@@ -70,7 +90,7 @@ def keep_preparation(run: Path, prepared: Prepared) -> None:
     for name in ("mean.npy", "colour.json"):
         shutil.copyfile(prepared.path / name, folder / f".{name}.new")
         (folder / f".{name}.new").replace(folder / name)
-    write_text(run / "classes.json", json.dumps(list(prepared.classes), indent=2, ensure_ascii=False) + "\n")
+    write_text(run / "classes.json", json.dumps(list(prepared.classes), indent=2) + "\n")
 
 
 def load(run: Path | str, device: torch.device | str = "cpu") -> TrainedNetwork:
@@ -85,15 +105,17 @@ def load(run: Path | str, device: torch.device | str = "cpu") -> TrainedNetwork:
         classes = tuple(json.loads((path / "classes.json").read_text()))
         mean = np.load(path / "preparation" / "mean.npy", allow_pickle=False)
         colour = json.loads((path / "preparation" / "colour.json").read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: the run's classes or preparation cannot be read ({error})") from None
+        preparation = preparation_of(mean, np.array(colour["eigenvalues"]), np.array(colour["eigenvectors"]), of)
+    except InputError:
+        raise
+    except (OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise InputError(
+            f"{path}: the run's classes.json or preparation/ cannot be read ({error!r}); copy mean.npy and colour.json from"
+            " its prepared dataset, or train again"
+        ) from None
+    if len(classes) != of.network.classes:
+        raise InputError(f"{path / 'classes.json'}: {len(classes)} classes, the network has {of.network.classes}")
     network = AlexNet(of.network)
     checkpoint.load_weights(network, found)
-    preparation = Preparation(
-        of.network.input_size,
-        torch.from_numpy(mean).permute(2, 0, 1).contiguous(),
-        torch.tensor(colour["eigenvalues"], dtype=torch.float32),
-        torch.tensor(colour["eigenvectors"], dtype=torch.float32),
-    )
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return TrainedNetwork(path, of, network, classes, preparation.to(device))
+    return TrainedNetwork(path, of, network, classes, preparation.to(device), mean.shape[0])

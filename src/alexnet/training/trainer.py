@@ -18,7 +18,7 @@ from alexnet.data.batches import Preparation, read_ahead, training_batch
 from alexnet.data.prepared import Prepared, Split, hold_out
 from alexnet.errors import InputError, RunFailed
 from alexnet.evaluation.errors import evaluate
-from alexnet.files import write_text
+from alexnet.files import only_writer, write_text
 from alexnet.network.model import AlexNet
 from alexnet.training import checkpoint, optimizer
 from alexnet.training.checkpoint import Progress
@@ -84,12 +84,21 @@ def _training_indices(recipe: Recipe, prepared: Prepared) -> np.ndarray:
 def check_fit(recipe: Recipe, prepared: Prepared) -> Recipe:
     """The recipe with the number of classes of the data. InputError if recipe and data do not go together."""
     recipe.check()
-    if prepared.size != recipe.image_size:
+    if prepared.size < recipe.image_size:
         raise InputError(
             f"{prepared.path}: its images are {prepared.size}×{prepared.size}, recipe {recipe.name} is for {recipe.image_size};"
             f" prepare with alexnet prepare --size {recipe.image_size}, or set --image-size {prepared.size}"
             " and a --network.input-size that is not larger"
         )
+    labels = prepared.split("train").labels
+    if len(_training_indices(recipe, prepared)) == 0:
+        raise InputError(f"{prepared.path}: no training images are left; hold out less with --hold-out")
+    if not 0 <= labels.min() <= labels.max() < len(prepared.classes):
+        raise InputError(
+            f"{prepared.path}: labels beyond its {len(prepared.classes)} classes; check it with alexnet data"
+        )
+    if len(validation_of(recipe, prepared)[1]) == 0:
+        raise InputError(f"{prepared.path}: no images are left for validation; hold out more with --hold-out")
     return replace(recipe, network=replace(recipe.network, classes=len(prepared.classes)))
 
 
@@ -116,28 +125,86 @@ def train(
     torch.manual_seed(seed_of(recipe.seed, "init", 0))
     model = AlexNet(recipe.network)
     if start_from is not None and not resume:
-        own = model.state_dict()
-        fitting = {n: t for n, t in start_from.items() if n in own and own[n].shape == t.shape and not n.startswith(recipe.network.last_name)}
+        own, last = model.state_dict(), f"{recipe.network.last_name}."
+        fitting = {
+            n: t for n, t in start_from.items() if n in own and own[n].shape == t.shape and not n.startswith(last)
+        }
+        if not fitting:
+            raise InputError(
+                f"--from: none of its weights fit network {recipe.network.name}; use a recipe of the same network"
+            )
         model.load_state_dict(fitting, strict=False)
     model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    preparation = preparation_of(prepared, recipe.network.input_size).to(device)
+    preparation = preparation_of(prepared.mean, prepared.eigenvalues, prepared.eigenvectors, recipe).to(device)
     sgd = optimizer.PaperSGD(
         optimizer.groups(model, recipe.network.last_name, recipe.decay, recipe.bias_decay), recipe.rate, recipe.momentum
     )
     if resume:
-        found = checkpoint.newest(run)
-        checkpoint.load_weights(model, found)
-        state = checkpoint.load_state(found, sgd)
+        _check_same_data(run, prepared)
     else:
-        if (run / "recipe.json").exists():
-            raise InputError(f"{run}: there is a run already; go on with alexnet train --resume {run}, or use another --out")
+        _check_free(run)
+    with only_writer(run, "alexnet train"):
+        if resume:
+            found = checkpoint.newest(run)
+            checkpoint.load_weights(model, found)
+            state = checkpoint.load_state(found, sgd)
+        else:
+            state = Progress()
+            _begin(run, recipe, prepared, model, sgd, state)
+        try:
+            checkpoint.tidy(run, recipe.keep)
+            return _Loop(recipe, prepared, preparation, run, model, sgd, state, device, progress, stop).go()
+        except OSError as error:  # most likely a full disk
+            raise RunFailed(
+                f"{run}: cannot be written ({error}); the last whole checkpoint is {checkpoint.latest(run)}."
+                f" Make room, then: alexnet train --resume {run}"
+            ) from error
+
+
+def _check_free(run: Path) -> None:
+    """Raise InputError unless `run` is a folder, made here if need be, that holds no run."""
+    if (run / "recipe.json").exists():
+        raise InputError(
+            f"{run}: there is a run already; go on with alexnet train --resume {run}, or use another --out"
+        )
+    left = checkpoint.latest(run)
+    # A run that was killed before it had a recipe leaves the checkpoint of step 0, which may be replaced.
+    if left is not None and left.name != checkpoint.name_of(0):
+        raise InputError(f"{run}: there are checkpoints, but no recipe.json; use another --out")
+    try:
         run.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--out {run}: cannot be made ({error}); use another folder") from None
+
+
+def _begin(
+    run: Path, recipe: Recipe, prepared: Prepared, model: AlexNet, sgd: optimizer.PaperSGD, state: Progress
+) -> None:
+    """Write what a run begins with; the recipe last, since a folder with a recipe can be resumed."""
+    data = {"path": str(prepared.path.resolve()), "source": prepared.manifest["source"]}
+    try:
         keep_preparation(run, prepared)
-        write_text(run / "data.json", json.dumps({"path": str(prepared.path.resolve()), "source": prepared.manifest["source"]}) + "\n")
-        state = Progress()
+        write_text(run / "data.json", json.dumps(data) + "\n")
         checkpoint.save(run, model, sgd, state, recipe.keep)
-        write_text(run / "recipe.json", recipe.to_json())  # last: a folder with a recipe can be resumed
-    return _Loop(recipe, prepared, preparation, run, model, sgd, state, device, progress, stop).go()
+        write_text(run / "recipe.json", recipe.to_json())
+    except OSError as error:
+        raise InputError(f"--out {run}: cannot be written ({error}); use another folder, or make room") from None
+
+
+def _check_same_data(run: Path, prepared: Prepared) -> None:
+    """Raise InputError if the run began with other data: its position within an epoch would mean other images.
+
+    Told by classes and mean image, which stay the same when the same images are prepared again.
+    """
+    try:
+        classes = tuple(json.loads((run / "classes.json").read_text()))
+        mean = np.load(run / "preparation" / "mean.npy", allow_pickle=False)
+    except (OSError, EOFError, ValueError, TypeError) as error:
+        raise InputError(
+            f"{run}: cannot be resumed, its classes.json or preparation/ cannot be read ({error!r})"
+        ) from None
+    if classes != prepared.classes or not np.array_equal(mean, prepared.mean):
+        raise InputError(f"{prepared.path}: not the data that {run} began with; {run / 'data.json'} says which that is")
 
 
 class _Loop:
@@ -161,12 +228,10 @@ class _Loop:
         self.progress, self.stop = progress, stop
         self.data = prepared.split("train")
         self.indices = _training_indices(recipe, prepared)
-        if len(self.indices) == 0:
-            raise InputError(f"{prepared.path}: no training images are left; hold out less with --hold-out")
         self.steps = -(-len(self.indices) // recipe.batch)
         self.validation, self.validation_indices = validation_of(recipe, prepared)
-        self.validation_error: float | None = None
         self.log = _Log(run, state.step)
+        self.validation_error: float | None = self.log.last.get("validation_top1")
         self.generator = torch.Generator(device)
         self.begun, self.seen_here, self.saved = time.monotonic(), 0, time.monotonic()
 
@@ -184,7 +249,7 @@ class _Loop:
             validation_images=len(self.validation_indices),
         )
         try:
-            while state.epoch < recipe.epochs and not state.plateau.ended:
+            while not self._finished():
                 now = optimizer.rates(
                     recipe.schedule, state.epoch, recipe.epochs, recipe.rate, recipe.bias_rate, state.plateau
                 )
@@ -192,11 +257,14 @@ class _Loop:
                     checkpoint.save(self.run, self.model, self.sgd, state, recipe.keep)
                     return Outcome(self.run, state.epoch, False, self.log.last)
                 self._end_of_epoch(now)
-                if self.stop() and state.epoch < recipe.epochs:
+                if not self._finished() and self.stop():
                     return Outcome(self.run, state.epoch, False, self.log.last)
             return Outcome(self.run, state.epoch, True, self.log.last)
         finally:
             self.log.close()
+
+    def _finished(self) -> bool:
+        return self.state.epoch >= self.recipe.epochs or self.state.plateau.ended
 
     def _epoch(self, now: optimizer.Rates) -> bool:
         """The steps that are left of one epoch; False if it was stopped before its end."""
@@ -205,8 +273,8 @@ class _Loop:
         order = np.random.default_rng(seed_of(recipe.seed, "order", state.epoch)).permutation(self.indices)
         parts = [order[start : start + recipe.batch] for start in range(0, len(order), recipe.batch)]
         how = recipe.augmentation if now.colour else replace(recipe.augmentation, colour="none")
-        began, loss_sum, wrong = time.monotonic(), torch.zeros((), device=self.device), torch.zeros((), device=self.device)
-        before = state.seconds
+        loss_sum, wrong = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
+        began, before = time.monotonic(), state.seconds
         self.model.train()
         for pixels, labels in read_ahead(self.data.images, self.data.labels, parts[state.step_in_epoch :], self.device):
             self.generator.manual_seed(seed_of(recipe.seed, "batch", state.step))
@@ -228,6 +296,9 @@ class _Loop:
                 wrong.zero_()
                 state.seconds = before + time.monotonic() - began
                 self._look(now)
+            if (last or stopping or due) and not _finite(self.model):
+                # A checkpoint comes next, and the last update may have spoilt the weights after a loss that was fine.
+                raise self._diverged("the weights became infinite or NaN")
             if stopping:
                 return False
             if due:
@@ -256,11 +327,7 @@ class _Loop:
         recipe, state = self.recipe, self.state
         loss, error = state.loss / state.images, 100.0 * state.wrong / state.images
         if not math.isfinite(loss):
-            raise RunFailed(
-                f"the loss became {loss} at step {state.step} (epoch {state.epoch + 1}). Lower the rate (--rate"
-                f" {now.weights / 10:g}); check the pixel scale with alexnet doctor {self.prepared.path}; biases that start at 1"
-                f" need a low rate. The last good checkpoint is {checkpoint.latest(self.run)}"
-            )
+            raise self._diverged(f"the loss became {loss}")
         if state.step % LOG_STEPS == 0:
             self.log.write("step", epoch=state.epoch, step=state.step, loss=loss, error=error, rate=now.weights)
         if self.progress:
@@ -280,6 +347,13 @@ class _Loop:
                     self.validation_error,
                 )
             )
+
+    def _diverged(self, what: str) -> RunFailed:
+        return RunFailed(
+            f"{what} at step {self.state.step} (epoch {self.state.epoch + 1}). Lower the rate (--rate"
+            f" {self.recipe.rate / 10:g}); check the pixel scale with alexnet doctor {self.prepared.path}; biases that start at"
+            f" 1 need a low rate. The last good checkpoint is {checkpoint.latest(self.run)}"
+        )
 
     def _end_of_epoch(self, now: optimizer.Rates) -> None:
         """Validate, write the epoch's line, save."""
@@ -305,6 +379,7 @@ class _Loop:
                 self.validation.labels,
                 self.prepared.classes,
                 self.validation_indices,
+                batch=min(128, recipe.micro_batch or 128),
             )
             self.validation_error = measured.top1_error
             line |= {"validation_top1": measured.top1_error, "validation_top5": measured.top5_error}
@@ -322,6 +397,10 @@ class _Loop:
                 " guessing gives. Try larger initial values in the middle (--network.init authors-2012), another --rate,"
                 " biases of 0, and check labels and pixel scale with alexnet doctor. --stuck-steps 0 turns this check off"
             )
+
+
+def _finite(model: AlexNet) -> bool:
+    return all(bool(tensor.isfinite().all()) for tensor in model.state_dict().values())
 
 
 def _device_name(device: torch.device) -> str:
@@ -342,20 +421,21 @@ class _Log:
         for line in kept:
             if line["kind"] == "epoch":
                 self.last = line
-        self.board = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)  # type: ignore[no-untyped-call]
+        self.board = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)
 
     def write(self, kind: str, **values: Any) -> None:
         line = {"kind": kind, **values, "time": round(time.time(), 3)}
         with self.path.open("a") as file:
             file.write(json.dumps(line) + "\n")
-        if kind == "epoch":
-            self.last = line
         for name, value in values.items():
             if kind != "start" and name not in ("epoch", "step"):
-                self.board.add_scalar(f"{kind}/{name}", value, values["step"])  # type: ignore[no-untyped-call]
+                self.board.add_scalar(f"{kind}/{name}", value, values["step"])
+        if kind == "epoch":
+            self.last = line
+            self.board.flush()  # else a kill loses two minutes of events
 
     def close(self) -> None:
-        self.board.close()  # type: ignore[no-untyped-call]
+        self.board.close()
 
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:
@@ -371,5 +451,3 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
         except json.JSONDecodeError:
             continue
     return lines
-
-

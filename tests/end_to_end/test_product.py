@@ -1,0 +1,303 @@
+"""The commands, as a user with a folder of images meets them: every step of the way, and every way to get it wrong."""
+
+import io
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+import alexnet
+from alexnet.cli import main
+from tests.conftest import CLASSES, write_class_folders
+
+SMALL = ("--image-size", "32", "--network.input-size", "28", "--batch", "16", "--device", "cpu")
+
+
+def run(*args: object) -> int:
+    try:
+        return main([str(arg) for arg in args])
+    except SystemExit as ended:  # tyro and argparse end this way
+        return int(ended.code or 0)
+
+
+def run_json(capsys: pytest.CaptureFixture[str], *args: object) -> object:
+    capsys.readouterr()
+    assert run(*args, "--json") == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def start(*args: object) -> subprocess.Popen[str]:
+    """The command as a process of its own, to be killed."""
+    command = [sys.executable, "-m", "alexnet", *(str(arg) for arg in args)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def wait_for(path: Path, pattern: str, process: subprocess.Popen[str]) -> None:
+    for _ in range(1200):
+        if list(path.glob(pattern)):
+            return
+        if process.poll() is not None:
+            raise AssertionError(f"ended before there was {pattern}: {process.communicate()}")
+        time.sleep(0.05)
+    raise AssertionError(f"no {pattern} after a minute")
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    newest = sorted((folder / "checkpoints").glob("step-*"))[-1]
+    return load_file(newest / "weights.safetensors")
+
+
+def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A user's folder: photos/{train,val}/<class>/*.png, prepared as data, trained as run."""
+    folder = tmp_path_factory.mktemp("product")
+    write_class_folders(folder / "photos" / "train", 24, seed=3)
+    write_class_folders(folder / "photos" / "val", 6, seed=4)
+    assert run("prepare", folder / "photos", folder / "data", "--size", 32) == 0
+    assert (
+        run(
+            "train", "demo", "--data", folder / "data", "--out", folder / "run", "--epochs", 12, "--rate", 0.005, *SMALL
+        )
+        == 0
+    )
+    return folder
+
+
+def test_prepare_says_what_it_did_per_split(folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    shutil.copytree(folder / "photos", tmp_path / "photos")
+    broken = tmp_path / "photos" / "val" / CLASSES[0] / "000.png"
+    broken.write_bytes(broken.read_bytes()[:100])
+    made = run_json(capsys, "prepare", tmp_path / "photos", tmp_path / "data", "--size", 32, "--max-bad", 0.1)
+    assert isinstance(made, dict)
+    assert made["images"] == 4 * 24 + 4 * 6 - 1
+    assert made["splits"]["train"] == {"images": 96, "skipped": [], "classes": list(CLASSES)}
+    assert [item["file"] for item in made["splits"]["val"]["skipped"]] == [f"val/{CLASSES[0]}/000.png"]
+    assert made["skipped"][0]["reason"]
+
+
+def test_data_describes_checks_and_draws(folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    facts = run_json(capsys, "data", folder / "data", "--sheet", tmp_path / "sheet.png")
+    assert isinstance(facts, dict)
+    assert facts["problems"] == []
+    assert facts["splits"]["val"]["per_class"] == dict.fromkeys(CLASSES, 6)
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.width > 100
+
+    shutil.copytree(folder / "data", tmp_path / "damaged")
+    with (tmp_path / "damaged" / "train" / "images.bin").open("r+b") as file:
+        file.seek(1000)
+        byte = file.read(1)
+        file.seek(1000)
+        file.write(bytes([byte[0] ^ 1]))
+    assert run("data", tmp_path / "damaged") == 2
+    assert "images.bin" in capsys.readouterr().err
+
+
+def test_the_run_learned_and_its_folder_is_whole(folder: Path) -> None:
+    lines = [json.loads(line) for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()]
+    epochs = [line for line in lines if line["kind"] == "epoch"]
+    assert [line["epoch"] for line in epochs] == list(range(1, 13))
+    assert epochs[-1]["validation_top1"] < 50  # chance is 75
+    recipe = json.loads((folder / "run" / "recipe.json").read_text())
+    assert recipe["network"]["classes"] == len(CLASSES) and recipe["rate"] == 0.005
+    assert list((folder / "run" / "tensorboard").iterdir())
+    page = (folder / "run" / "report.html").read_text()
+    assert not re.search(r"""(src|href)=["']?(https?:)?//""", page), "the report has to open offline"
+
+
+@pytest.mark.parametrize("views", [1, 10])
+def test_evaluate(folder: Path, capsys: pytest.CaptureFixture[str], views: int) -> None:
+    measured = run_json(capsys, "evaluate", folder / "run", "--data", folder / "data", "--views", views)
+    assert isinstance(measured, dict)
+    assert measured["images"] == 24 and measured["views"] == views
+    assert 0 <= measured["top5_error"] <= measured["top1_error"] <= 50
+    assert np.sum(measured["confusion"]) == 24
+    assert (folder / "run" / f"confusion-val-{views}views.png").is_file()
+    # The same figure through Python.
+    trained = alexnet.load(folder / "run")
+    split = alexnet.data.prepared.open(folder / "data").split("val")
+    wrong = trained.probabilities(split.images, views).argmax(1).numpy() != split.labels
+    assert measured["top1_error"] == pytest.approx(100 * wrong.mean())
+
+
+def test_predict_goes_on_after_a_bad_image(folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    good = folder / "photos" / "val" / CLASSES[1] / "000.png"
+    (tmp_path / "bad.jpg").write_bytes(b"no image")
+    found = run_json(capsys, "predict", folder / "run", tmp_path / "bad.jpg", good, tmp_path / "absent.jpg")
+    assert isinstance(found, list)
+    assert [set(item) for item in found] == [{"image", "error"}, {"image", "labels"}, {"image", "error"}]
+    labels = found[1]["labels"]
+    assert {item["label"] for item in labels} == set(CLASSES)  # four classes: four labels
+    probabilities = [item["probability"] for item in labels]
+    assert probabilities == sorted(probabilities, reverse=True) and sum(probabilities) == pytest.approx(1)
+    assert run("predict", folder / "run", tmp_path / "bad.jpg") == 2
+
+
+def test_predict_takes_folders_globs_and_lists(
+    folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_class = folder / "photos" / "val" / CLASSES[0]
+    monkeypatch.setattr(sys, "stdin", io.StringIO(f"{of_class / '001.png'}\n\n"))
+    found = run_json(
+        capsys, "predict", folder / "run", of_class, f"{of_class}/00[23].png", "-", "--picture", tmp_path / "five.png"
+    )
+    assert isinstance(found, list)
+    names = [Path(item["image"]).name for item in found]
+    assert names == [f"00{n}.png" for n in range(6)] + ["002.png", "003.png", "001.png"]
+    with Image.open(tmp_path / "five.png") as drawn:
+        assert drawn.width > 100
+
+
+def test_kernels_and_report_again(folder: Path, tmp_path: Path) -> None:
+    assert run("kernels", folder / "run", tmp_path / "kernels.svg") == 0
+    assert "<svg" in (tmp_path / "kernels.svg").read_text()
+    (folder / "run" / "report.html").unlink()
+    assert run("report", folder / "run") == 0
+    assert (folder / "run" / "report.html").is_file()
+
+
+def test_a_folder_without_validation_images_holds_some_out(
+    folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    assert run("prepare", folder / "photos" / "train", data, "--size", 32) == 0
+    assert alexnet.data.prepared.open(data).splits == ("train",)
+    assert (
+        run("train", "demo", "--data", data, "--out", tmp_path / "run", "--epochs", 1, "--hold-out", 0.25, *SMALL) == 0
+    )
+    measured = run_json(capsys, "evaluate", tmp_path / "run")
+    assert isinstance(measured, dict)
+    assert measured["images"] == 24  # a quarter of 96
+    started = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[0])
+    assert (started["images"], started["validation_images"]) == (72, 24)
+
+
+def test_fine_tuning_on_other_classes(folder: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    write_class_folders(other, 12, seed=9)
+    shutil.rmtree(other / CLASSES[0])
+    assert run("prepare", other, tmp_path / "data", "--size", 32) == 0
+    tuned = tmp_path / "tuned"
+    options = ("--data", tmp_path / "data", "--out", tuned, "--epochs", 2, "--seed", 1)
+    assert run("train", "--from", folder / "run", *options) == 0
+    recipe = json.loads((tuned / "recipe.json").read_text())
+    assert recipe["network"]["classes"] == 3 and recipe["rate"] == pytest.approx(0.0005)
+    assert recipe["first_rate"] < 1 < recipe["last_rate"]
+    before, after = weights(folder / "run"), weights(tuned)
+    assert after["fc8.weight"].shape[0] == 3
+    moved = (after["conv1.weight"] - before["conv1.weight"]).norm() / before["conv1.weight"].norm()
+    assert 0 < moved < 0.1, "conv1 starts from the run's kernels and hardly moves"
+
+
+def test_stopped_and_killed_at_any_moment_a_run_ends_with_the_same_bits(folder: Path, tmp_path: Path) -> None:
+    recipe = ("demo", "--data", folder / "data", "--epochs", 6, "--seed", 5, *SMALL)
+    environment_threads = torch.get_num_threads()
+    assert environment_threads == 1
+    assert run("train", *recipe, "--out", tmp_path / "unbroken") == 0
+
+    broken = tmp_path / "broken"
+    process = start("train", *recipe, "--out", broken)
+    wait_for(broken, "metrics.jsonl", process)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM, said
+    assert "--resume" in said
+    assert not equal(weights(broken), weights(tmp_path / "unbroken"))
+
+    process = start("train", "--resume", broken)
+    wait_for(broken, "checkpoints/step-0000001[2-9]", process)  # the end of the second epoch
+    process.kill()
+    process.wait(timeout=60)
+
+    assert run("train", "--resume", broken) == 0
+    assert equal(weights(broken), weights(tmp_path / "unbroken"))
+    epochs = [json.loads(line) for line in (broken / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in epochs if line["kind"] == "epoch"] == [1, 2, 3, 4, 5, 6]
+    assert run("train", "--resume", broken) == 0, "a finished run has nothing left to do"
+
+
+WRONG = {
+    "no such command": (("fly",), "fly"),
+    "no such network": (("summary", "resnet"), "resnet"),
+    "a network that cannot be built": (("summary", "paper", "--input-size", "5"), "conv1"),
+    "no such source": (("prepare", "{tmp}/nothing", "{tmp}/out"), "{tmp}/nothing"),
+    "an empty source": (("prepare", "{tmp}", "{tmp}/out"), "{tmp}"),
+    "another source into the same place": (("prepare", "builtin", "{data}"), "{data}"),
+    "no dataset": (("data", "{tmp}"), "{tmp}"),
+    "no recipe": (("train",), "RECIPE"),
+    "no such recipe": (("train", "mobilenet", "--data", "{data}"), "mobilenet"),
+    "no data": (("train", "demo"), "--data"),
+    "no such data": (("train", "demo", "--data", "{tmp}/nothing"), "{tmp}/nothing"),
+    "images of another size": (("train", "imagenette", "--data", "{data}", "--out", "{tmp}/r"), "--size 256"),
+    "a run that is there already": (("train", "demo", "--data", "{data}", "--out", "{run}", *SMALL), "--resume"),
+    "a misspelt option": (("train", "demo", "--data", "{data}", "--epoch", "3"), "--epochs"),
+    "a value that is none": (("train", "demo", "--data", "{data}", "--network.normalization", "lrn"), "normalization"),
+    "a rate below zero": (("train", "demo", "--data", "{data}", "--rate", "-1"), "--rate"),
+    "no such device": (("train", "demo", "--data", "{data}", *SMALL, "--device", "tpu"), "--device"),
+    "resume of nothing": (("train", "--resume", "{tmp}/nothing"), "{tmp}/nothing"),
+    "resume with another recipe": (("train", "--resume", "{run}", "--epochs", "3"), "--resume"),
+    "three views": (("evaluate", "{run}", "--views", "3"), "--views"),
+    "no such split": (("evaluate", "{run}", "--split", "exam"), "exam"),
+    "evaluate no run": (("evaluate", "{tmp}"), "{tmp}"),
+    "predict nothing": (("predict", "{run}"), "IMAGE"),
+    "a picture of no known kind": (("predict", "{run}", "{photo}", "--picture", "{tmp}/p.xyz"), "p.xyz"),
+    "doctor of nothing": (("doctor", "{tmp}/nothing"), "{tmp}/nothing"),
+}
+
+
+@pytest.mark.parametrize("case", list(WRONG))
+def test_bad_input_is_one_clear_line(
+    folder: Path, case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    places = {
+        "tmp": tmp_path,
+        "data": folder / "data",
+        "run": folder / "run",
+        "photo": folder / "photos" / "val" / CLASSES[0] / "000.png",
+    }
+    args, named = WRONG[case]
+    assert run(*(arg.format(**places) for arg in args)) == 2
+    said = capsys.readouterr().err
+    assert "Traceback" not in said
+    assert named.format(**places) in re.sub(r"\s*\n\s*│?\s*", " ", said) or named.format(**places) in said.replace(
+        "\n", ""
+    )
+
+
+def test_summary_json(capsys: pytest.CaptureFixture[str]) -> None:
+    made = run_json(capsys, "summary", "paper")
+    assert isinstance(made, dict)
+    assert (made["parameters"], made["neurons"], made["multiply_adds"]) == (60_965_224, 659_272, 724_406_816)
+    assert made["layers"][0]["output"] == [96, 55, 55]
+
+
+def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
+    from alexnet.cli import COMMANDS
+
+    assert run("--help") == 0
+    shown = capsys.readouterr().out
+    for name in COMMANDS:
+        assert name in shown
+        assert run(name, "--help") == 0
+        assert "usage" in capsys.readouterr().out.lower()
+
+
+def test_a_reader_that_leaves_early_is_no_error() -> None:
+    piped = f"{sys.executable} -m alexnet summary | head -1; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", piped], capture_output=True, text=True, env=os.environ)
+    assert done.returncode == 0 and "Traceback" not in done.stderr

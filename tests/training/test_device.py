@@ -1,0 +1,55 @@
+"""Which device is taken, and in which numbers it computes."""
+
+import contextlib
+
+import pytest
+import torch
+
+from alexnet.errors import InputError
+from alexnet.training import device
+
+
+def without_accelerators(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+
+
+def test_auto_takes_cuda_then_mps_then_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_accelerators(monkeypatch)
+    assert device.pick().type == "cpu"
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert device.pick("auto").type == "mps"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert device.pick("auto").type == "cuda"
+
+
+@pytest.mark.parametrize("wanted", ["cuda", "cuda:1", "mps"])
+def test_a_device_that_is_not_there_is_named(wanted: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    without_accelerators(monkeypatch)
+    with pytest.raises(InputError, match=f"--device {wanted}: not there.*--device cpu"):
+        device.pick(wanted)
+
+
+def test_one_device_is_not_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_accelerators(monkeypatch)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert device.pick("cuda:0") == torch.device("cuda", 0)
+    with pytest.raises(InputError, match="--device cuda:1: not there"):
+        device.pick("cuda:1")
+
+
+@pytest.mark.parametrize("wanted", ["gpu", "", "meta", "cuda:x"])
+def test_what_is_no_device_is_refused(wanted: str) -> None:
+    with pytest.raises(InputError, match=f"--device {wanted}: no such kind of device"):
+        device.pick(wanted)
+
+
+def test_bf16_is_used_where_the_recipe_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu = torch.device("cpu")
+    a = torch.ones(2, 2)
+    for wanted, dtype in (("auto", torch.float32), ("float32", torch.float32), ("bf16", torch.bfloat16)):
+        with device.precision(wanted, cpu):
+            assert (a @ a).dtype == dtype
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: False)
+    assert isinstance(device.precision("auto", torch.device("cuda")), contextlib.nullcontext)

@@ -1,0 +1,185 @@
+"""The paper's update rule by hand, and every schedule epoch by epoch (§5, FACTS of the 2012 runs)."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from alexnet.network.model import AlexNet
+from alexnet.training.optimizer import PaperSGD, Plateau, Rates, Schedule, apply, groups, rates
+from tests.conftest import TINY_NETWORK
+
+
+def steps(optimizer: torch.optim.Optimizer, w: nn.Parameter, plan: list[tuple[float, float]]) -> list[float]:
+    """The weight after each (gradient, rate) of the plan."""
+    found = []
+    for gradient, rate in plan:
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        w.grad = torch.tensor([gradient], dtype=w.dtype)
+        optimizer.step()
+        found.append(w.item())
+    return found
+
+
+def weight(value: float) -> nn.Parameter:
+    return nn.Parameter(torch.tensor([value], dtype=torch.float64))
+
+
+def test_three_steps_by_hand_with_decay_and_a_drop_of_the_rate() -> None:
+    w = weight(2.0)
+    optimizer = PaperSGD([w], lr=0.1, momentum=0.9, decay=0.5)
+    found = steps(optimizer, w, [(1.0, 0.1), (1.0, 0.1), (-2.0, 0.01)])
+    # v <- .9 v - decay * rate * w - rate * g;  w <- w + v
+    # 1: v = 0         - .5 * .1 * 2       - .1 * 1   = -.2           w = 1.8
+    # 2: v = -.18      - .5 * .1 * 1.8     - .1 * 1   = -.37          w = 1.43
+    # 3: v = -.333     - .5 * .01 * 1.43   + .01 * 2  = -.32015       w = 1.10985
+    assert found == pytest.approx([1.8, 1.43, 1.10985], abs=1e-12)
+
+
+def test_it_is_pytorch_s_rule_while_the_rate_is_constant() -> None:
+    ours, theirs = weight(2.0), weight(2.0)
+    plan = [(1.0, 0.1), (0.5, 0.1), (-2.0, 0.1), (0.25, 0.1)]
+    found = steps(PaperSGD([ours], 0.1, 0.9, 0.5), ours, plan)
+    assert found == pytest.approx(steps(torch.optim.SGD([theirs], 0.1, 0.9, weight_decay=0.5), theirs, plan), abs=1e-12)
+
+
+def test_it_is_not_pytorch_s_rule_when_the_rate_drops() -> None:
+    ours, theirs = weight(1.0), weight(1.0)
+    plan = [(1.0, 0.1), (0.0, 0.01)]
+    # Ours carries the old step on: v = -.1, then -.09. PyTorch's velocity is 1, then .9, times the new rate.
+    assert steps(PaperSGD([ours], 0.1, 0.9, 0.0), ours, plan) == pytest.approx([0.9, 0.81], abs=1e-12)
+    assert steps(torch.optim.SGD([theirs], 0.1, 0.9), theirs, plan) == pytest.approx([0.9, 0.891], abs=1e-12)
+
+
+def test_a_weight_without_gradient_stays() -> None:
+    w = weight(3.0)
+    PaperSGD([w], decay=0.5).step()
+    assert w.item() == 3.0
+
+
+def layered() -> nn.Module:
+    return nn.ModuleDict(
+        {"conv1": nn.Conv2d(3, 2, 1), "norm1": nn.BatchNorm2d(2), "fc6": nn.Linear(2, 2), "fc8": nn.Linear(2, 2)}
+    )
+
+
+def test_groups_are_by_place_and_kind_and_hold_every_parameter_once() -> None:
+    model = AlexNet(replace(TINY_NETWORK, normalization="batch"))
+    made = groups(model, "fc6", 0.0005, bias_decay=True)
+    held = [id(parameter) for group in made for parameter in group["params"]]
+    assert sorted(held) == sorted(id(parameter) for parameter in model.parameters())
+    places = {(g["place"], g["kind"]) for g in made}
+    assert places == {(place, kind) for place in ("first", "middle", "last") for kind in ("weights", "biases")}
+    by = {(g["place"], g["kind"]): {id(p) for p in g["params"]} for g in made}
+    assert by["first", "weights"] == {id(model.conv1.weight)} and by["first", "biases"] == {id(model.conv1.bias)}
+    assert by["last", "weights"] == {id(model.fc6.weight)} and by["last", "biases"] == {id(model.fc6.bias)}
+    assert id(model.norm1.weight) in by["middle", "biases"]
+    assert {g["decay"] for g in made} == {0.0005}
+
+
+def test_the_two_forms_of_bias_rate_and_decay_by_hand() -> None:
+    model = layered()
+    for bias_rate, bias_decay, weights_after, biases_after in [
+        (1.0, True, 0.895, 0.895),  # the text: all alike, 1 - .1 * .05 - .1 * 1
+        (2.0, False, 0.895, 0.8),  # the program: twice the rate, no decay: 1 - .2 * 1
+    ]:
+        for parameter in model.parameters():
+            nn.init.ones_(parameter)
+            parameter.grad = torch.ones_like(parameter)
+        optimizer = PaperSGD(groups(model, "fc8", 0.05, bias_decay), momentum=0.9)
+        apply(optimizer, rates(Schedule("constant"), 0, 1, 0.1, bias_rate, Plateau()))
+        optimizer.step()
+        for parameter in model.parameters():
+            wanted = biases_after if parameter.ndim == 1 else weights_after
+            torch.testing.assert_close(parameter.detach(), torch.full_like(parameter, wanted))
+
+
+def test_rates_by_place() -> None:
+    optimizer = PaperSGD(groups(layered(), "fc8", 0.05, True))
+    apply(optimizer, Rates(0.01, 0.02, first=0.1), first=0.5, last=10.0)
+    found = {(g["place"], g["kind"]): g["lr"] for g in optimizer.param_groups}
+    assert found == pytest.approx(
+        {
+            ("first", "weights"): 0.0005,
+            ("first", "biases"): 0.001,
+            ("middle", "weights"): 0.01,
+            ("middle", "biases"): 0.02,
+            ("last", "weights"): 0.1,
+            ("last", "biases"): 0.2,
+        }
+    )
+
+
+def table(schedule: Schedule, epochs: int, rate: float = 0.01, bias_rate: float = 2.0) -> list[Rates]:
+    return [rates(schedule, epoch, epochs, rate, bias_rate, Plateau()) for epoch in range(epochs)]
+
+
+def test_the_recorded_schedule_of_2012_epoch_by_epoch() -> None:
+    found = table(Schedule("recorded-2012"), 91)
+    assert [r.weights for r in found] == pytest.approx([1e-2] * 25 + [1e-3] * 26 + [1e-4] * 28 + [1e-5] * 12)
+    assert [r.biases for r in found] == pytest.approx([2e-2] * 25 + [2e-3] * 66)
+    assert [r.weights * r.first for r in found[:79]] == pytest.approx(
+        [1e-2] * 25 + [1e-3] * 26 + [1e-4] * 16 + [1e-5] * 5 + [0.0] * 7
+    )
+    assert [r.first for r in found[72:]] == [0.0] * 19  # frozen
+    assert [r.colour for r in found] == [True] * 67 + [False] * 24
+    assert {r.last for r in found} == {1.0}
+
+
+@pytest.mark.parametrize("times", [2, 3, 7])
+def test_the_recorded_schedule_keeps_its_shape_over_more_epochs(times: int) -> None:
+    once, longer = table(Schedule("recorded-2012"), 91), table(Schedule("recorded-2012"), 91 * times)
+    assert longer == [r for r in once for _ in range(times)]
+
+
+def test_the_recorded_schedule_scaled_to_30_epochs() -> None:
+    found = table(Schedule("recorded-2012"), 30)
+    # Epoch e of 30 is epoch 91 e / 30: 24.3 | 27.3 ... 48.5 | 51.6 ... 66.7 | 69.8 ... 75.8 | 78.9 | 81.9
+    assert [r.weights for r in found] == pytest.approx([1e-2] * 9 + [1e-3] * 8 + [1e-4] * 10 + [1e-5] * 3)
+    assert [r.biases for r in found] == pytest.approx([2e-2] * 9 + [2e-3] * 21)
+    assert [r.first for r in found] == [1.0] * 23 + [0.1] + [0.0] * 6
+    assert [r.colour for r in found] == [True] * 23 + [False] * 7
+
+
+@pytest.mark.parametrize("epochs", [4, 60, 90])
+def test_run_170_s_four_stages(epochs: int) -> None:
+    found = table(Schedule("run-170"), epochs)
+    quarter, half = epochs / 4, epochs // 2
+    stages = [0.01, 0.01 / 250 ** (1 / 3), 0.01 / 250 ** (2 / 3), 0.01 / 250]
+    assert [r.weights for r in found] == pytest.approx([stages[int(epoch / quarter)] for epoch in range(epochs)])
+    assert found[-1].weights == pytest.approx(4e-5)
+    assert [r.biases for r in found] == pytest.approx([0.02] * half + [0.002] * (epochs - half))
+    assert all(r.colour and r.first == 1.0 for r in found)
+
+
+def test_steps_drop_at_their_shares() -> None:
+    found = table(Schedule("steps", factor=10.0, drops=(0.5, 0.75, 0.9)), 20, bias_rate=1.0)
+    assert [r.weights for r in found] == pytest.approx([1e-2] * 10 + [1e-3] * 5 + [1e-4] * 3 + [1e-5] * 2)
+    assert [r.biases for r in found] == [r.weights for r in found]
+    assert [r.weights for r in table(Schedule("steps", factor=2.0, drops=(0.5,)), 4)] == [0.01, 0.01, 0.005, 0.005]
+
+
+def test_constant() -> None:
+    assert table(Schedule("constant"), 3) == [Rates(0.01, 0.02)] * 3
+
+
+def test_a_plateau_drops_the_rate_three_times_and_then_ends() -> None:
+    schedule = Schedule("plateau", patience=2)
+    memory, found = Plateau(), []
+    #          better  | two without | equal is not better, worse | better, then two plateaus without another drop left
+    for error in [90, 80, 80, 81, 70, 75, 70, 60, 61, 60, 59, 60, 60]:
+        assert not memory.ended
+        memory = memory.after(error, schedule)
+        found.append(rates(schedule, 0, 90, 0.01, 2.0, memory))
+    assert [r.weights for r in found] == pytest.approx([1e-2] * 3 + [1e-3] * 3 + [1e-4] * 3 + [1e-5] * 4)
+    assert [r.biases for r in found] == pytest.approx([2 * r.weights for r in found])
+    assert memory.ended and memory.best == 59 and memory.drops == 3
+
+
+def test_a_plateau_without_drops_ends_at_once() -> None:
+    memory = Plateau()
+    for error in (50.0, 50.0):
+        memory = memory.after(error, Schedule("plateau", times=0, patience=1))
+    assert memory.ended

@@ -1,0 +1,141 @@
+"""A run folder alone is enough to predict, and says what is wrong with it."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from alexnet.data.batches import test_views
+from alexnet.data.prepared import Prepared
+from alexnet.errors import InputError
+from alexnet.evaluation.errors import evaluate
+from alexnet.training import checkpoint, trained
+from alexnet.training.trainer import read_metrics, validation_of
+from tests.conftest import CLASSES
+
+
+@pytest.fixture
+def run(tiny_run: Path, tmp_path: Path) -> Path:
+    """A copy of the finished run, to damage."""
+    shutil.copytree(tiny_run, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def test_a_loaded_network_has_all_it_needs(tiny_run: Path, tiny_prepared: Prepared) -> None:
+    loaded = trained.load(str(tiny_run))
+    assert loaded.classes == CLASSES
+    assert loaded.path == tiny_run and loaded.recipe.name == "tiny"
+    assert not loaded.training and not loaded.network.training
+    np.testing.assert_array_equal(loaded.mean.numpy(), tiny_prepared.mean)
+    images = tiny_prepared.split("train").images[:5]
+    assert loaded.prepare(images).shape == (5, 3, 28, 28)
+    assert loaded(images).shape == (5, 4)
+
+
+@pytest.mark.parametrize("views", [1, 10])
+def test_probabilities_sum_to_one_and_are_the_softmax_of_the_views(
+    views: int, tiny_run: Path, tiny_prepared: Prepared, recwarn: pytest.WarningsRecorder
+) -> None:
+    loaded = trained.load(tiny_run)
+    images = tiny_prepared.split("train").images[:6]  # a read-only memory map
+    found = loaded.probabilities(images, views)
+    assert found.shape == (6, 4) and found.dtype == torch.float32
+    torch.testing.assert_close(found.sum(dim=1), torch.ones(6))
+    assert not recwarn.list
+    inputs = test_views(torch.from_numpy(np.array(images)), loaded.preparation, views)
+    with torch.no_grad():
+        wanted = torch.stack([loaded.network(view).softmax(dim=1) for view in inputs]).mean(dim=0)
+    torch.testing.assert_close(found, wanted)
+    torch.testing.assert_close(loaded.probabilities(torch.from_numpy(np.array(images)), views), found)
+
+
+def test_a_loaded_network_measures_what_its_training_measured(tiny_run: Path, tiny_prepared: Prepared) -> None:
+    loaded = trained.load(tiny_run)
+    split, indices = validation_of(loaded.recipe, tiny_prepared)
+    found = evaluate(loaded.network, loaded.preparation, split.images, split.labels, loaded.classes, indices)
+    last = read_metrics(tiny_run)[-1]
+    assert (found.top1_error, found.top5_error) == (last["validation_top1"], last["validation_top5"])
+
+
+def test_the_same_prediction_from_a_copy_without_the_data(run: Path, tiny_run: Path, tiny_prepared: Prepared) -> None:
+    (run / "data.json").unlink()  # where the dataset was; not needed to predict
+    images = tiny_prepared.split("train").images[:4]
+    assert torch.equal(trained.load(run).probabilities(images, 10), trained.load(tiny_run).probabilities(images, 10))
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        np.zeros((2, 32, 32, 3), np.float32),
+        np.zeros((32, 32, 3), np.uint8),
+        np.zeros((2, 28, 28, 3), np.uint8),
+        np.zeros((2, 3, 32, 32), np.uint8),
+        torch.zeros(2, 32, 32, 3),
+    ],
+)
+def test_other_images_are_refused_with_the_fix(images: np.ndarray | torch.Tensor, tiny_run: Path) -> None:
+    with pytest.raises(InputError, match=r"takes uint8 \[N, 32, 32, 3\].*to_square"):
+        trained.load(tiny_run).probabilities(images)
+
+
+def test_the_statistics_move_with_the_network(tiny_run: Path) -> None:
+    moved = trained.load(tiny_run).to("meta")
+    assert {p.device.type for p in moved.parameters()} == {moved.preparation.mean.device.type} == {"meta"}
+
+
+def remove(name: str) -> Callable[[Path], None]:
+    def change(run: Path) -> None:
+        path = run / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    return change
+
+
+def write(name: str, content: str) -> Callable[[Path], None]:
+    def change(run: Path) -> None:
+        (run / name).write_text(content)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (remove("recipe.json"), "no recipe.json"),
+        (write("recipe.json", "{"), "recipe.json: not JSON"),
+        (remove("checkpoints"), "no checkpoint in .*alexnet train"),
+        (remove("classes.json"), "classes.json or preparation/"),
+        (write("classes.json", "[oh"), "classes.json or preparation/"),
+        (write("classes.json", json.dumps(["a", "b"])), "classes.json: 2 classes, the network has 4"),
+        (remove("preparation/mean.npy"), "mean.npy"),
+        (write("preparation/mean.npy", "no array"), "classes.json or preparation/"),
+        (write("preparation/mean.npy", ""), "classes.json or preparation/"),
+        (remove("preparation/colour.json"), "colour.json"),
+        (write("preparation/colour.json", "{}"), "eigenvalues"),
+    ],
+)
+def test_a_folder_that_is_not_a_whole_run_is_refused(run: Path, change: Callable[[Path], None], message: str) -> None:
+    change(run)
+    with pytest.raises(InputError, match=message):
+        trained.load(run)
+
+
+def test_damaged_weights_are_refused(run: Path) -> None:
+    (checkpoint.newest(run) / "weights.safetensors").write_bytes(b"no weights")
+    with pytest.raises(InputError, match=r"weights\.safetensors.*remove that checkpoint"):
+        trained.load(run)
+
+
+def test_nothing_in_a_run_is_unpickled(run: Path) -> None:
+    np.save(run / "preparation" / "mean.npy", np.array([{}], dtype=object), allow_pickle=True)
+    with pytest.raises(InputError, match="allow_pickle"):
+        trained.load(run)
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="nowhere"):
+        trained.load(tmp_path / "nowhere")
