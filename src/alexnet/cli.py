@@ -5,11 +5,13 @@ With `--json` a command prints one JSON document on stdout; everything else alwa
 """
 
 import argparse
+import errno
+import io
 import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,8 +25,14 @@ from tyro.conf import FlagCreatePairsOff, Positional
 from alexnet.errors import InputError, RunFailed
 from alexnet.progress import Bar
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError  # rich would exit with 1; `main` knows what it means that a reader has left
+
+
+out = _Console(highlight=False)
+err = _Console(stderr=True, highlight=False)
 
 
 def _print_json(value: Any) -> None:
@@ -39,18 +47,25 @@ def summary(args: list[str]) -> int:
     from alexnet.network import summary as summaries
     from alexnet.network.spec import Network, networks
 
-    parser = _parser(
-        "summary", "NETWORK [--json] [--classes N] [--normalization none] ... (any field of the network)", summary
+    usage = (
+        "NETWORK [--json] [--classes N] [--normalization none] ...\n\n"
+        f"Networks: {', '.join(networks)}. `alexnet summary NETWORK --help` lists every field that can be set."
     )
-    parser.add_argument("network", nargs="?", default="paper", metavar="NETWORK", help=f"one of {', '.join(networks)}")
+    parser = _parser("summary", usage, summary, add_help=False)
     parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
     parser.add_argument(
         "--all", action="store_true", help="more columns: kernels, initial values, what follows a layer"
     )
     known, rest = parser.parse_known_args(args)
-    spec = _named(networks, known.network, "NETWORK", "network")
+    name = _first(rest, networks)
+    if name is None and ("-h" in rest or "--help" in rest):
+        parser.print_help()
+        return 0
+    spec = _named(networks, name or "paper", "NETWORK", "network")
+    if name is not None:
+        rest.remove(name)
     if rest:
-        spec = tyro.cli(Network, default=spec, args=rest, prog=f"alexnet summary {known.network}")
+        spec = tyro.cli(Network, default=spec, args=rest, prog=f"alexnet summary {spec.name}")
     made = summaries.summarize(spec)
     if known.json:
         _print_json(made.to_dict())
@@ -80,7 +95,7 @@ def summary(args: list[str]) -> int:
 
 def _wide(table: Table) -> None:
     """Print a table unsqueezed, whatever the width of the terminal, if there is one."""
-    Console(width=Console(width=1000).measure(table).maximum, highlight=False).print(table)
+    _Console(width=Console(width=1000).measure(table).maximum, highlight=False).print(table)
 
 
 # --- alexnet prepare, alexnet data ------------------------------------------------------------------------------------
@@ -111,7 +126,7 @@ def prepare(
     from alexnet.data.sources import open_source
 
     opened = open_source(source)
-    err.print(f"{opened.description} → {dest}")
+    err.print(f"{opened.description} → {dest}", markup=False, soft_wrap=True)
     if (dest / "manifest.json").is_file():
         err.print("already prepared; checking that it is this source")
     with Bar("images", err) as bar:
@@ -161,12 +176,18 @@ def data(dest: Positional[Path], sheet: Path | None = None, json: bool = False) 
 
     opened = prepared_sets.open(dest)
     problems = opened.check()
-    picture = sheet or dest / "contact-sheet.png"
-    if not problems:
+    picture = None if problems else sheet or dest / "contact-sheet.png"
+    if picture:
         shown = opened.sample(opened.splits[0], 6 if len(opened.classes) <= 20 else 1)
-        contact_sheet.draw(shown.images[:100], [opened.classes[label] for label in shown.labels[:100]], picture)
+        try:
+            contact_sheet.draw(shown.images, [opened.classes[label] for label in shown.labels], picture)
+        except OSError as error:  # a dataset that may be read only is as good
+            if sheet:
+                raise
+            err.print(f"no contact sheet ({error}); name a place for it with --sheet", markup=False, soft_wrap=True)
+            picture = None
     if json:
-        _print_json({**opened.describe(), "problems": problems, "sheet": None if problems else str(picture)})
+        _print_json({**opened.describe(), "problems": problems, "sheet": picture and str(picture)})
     else:
         facts = opened.describe()
         out.print(
@@ -188,9 +209,11 @@ def data(dest: Positional[Path], sheet: Path | None = None, json: bool = False) 
         out.print(f"mean colour (RGB, 0-255): {rgb}")
         out.print(f"standard deviation along the principal components of RGB: {roots}")
         if not problems:
-            out.print(f"whole: sizes, labels and checksums are right\ncontact sheet: {picture}", markup=False)
+            out.print("whole: sizes, labels and checksums are right")
+        if picture:
+            out.print(f"contact sheet: {picture}", markup=False, soft_wrap=True)
     for problem in problems:
-        err.print(f"alexnet data: {problem}", markup=False)
+        err.print(f"alexnet data: {problem}", markup=False, soft_wrap=True)
     return 2 if problems else 0
 
 
@@ -219,14 +242,7 @@ def train(args: list[str]) -> int:
     parser.add_argument("--network", choices=list(networks), help="the recipe with another named network")
     parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
     known, rest = parser.parse_known_args(args)
-    name = next(
-        (
-            token
-            for at, token in enumerate(rest)
-            if not token.startswith("-") and (at == 0 or not rest[at - 1].startswith("--"))
-        ),
-        None,
-    )
+    name = _first(rest, recipe.recipes)
     if name is None and ("-h" in rest or "--help" in rest):
         parser.print_help()
         return 0
@@ -237,15 +253,20 @@ def train(args: list[str]) -> int:
                 f"--resume {known.resume} goes on with the run's own recipe; only --data can stand beside it"
             )
         chosen, folder = recipe.read(known.resume), known.resume
-        data_path = known.data or _data_of(known.resume)
+        data_path = known.data or _data_of(known.resume, there=True)
     else:
+        if known.start and name is not None:
+            raise InputError(
+                f"--from {known.start} takes that run's recipe, not {name} too; set fields instead: --rate ..."
+            )
         if known.start:
             start = recipe.read(known.start)
             weights = checkpoint.weights(checkpoint.newest(known.start))
             chosen = recipe.fine_tuned(start, start.network.classes)
         elif name is None:
             raise InputError(
-                f"train needs a RECIPE ({', '.join(recipe.recipes)}), --resume RUN, or --from RUN; see alexnet train --help"
+                f"the first argument must be a RECIPE ({', '.join(recipe.recipes)}), --resume RUN or --from RUN;"
+                " see alexnet train --help"
             )
         else:
             chosen = _named(recipe.recipes, name, "RECIPE", "recipe")
@@ -300,21 +321,24 @@ def train(args: list[str]) -> int:
             out.print(
                 f"epoch {last['epoch']}: validation error {last['validation_top1']:.2f} / {last['validation_top5']:.2f} %"
             )
-        out.print(f"run folder {folder}, report {page}", markup=False)
+        out.print(f"run folder {folder}, report {page}", markup=False, soft_wrap=True)
     if caught and not outcome.finished:
-        err.print(f"stopped; go on with: alexnet train --resume {folder}", markup=False)
+        err.print(f"stopped; go on with: alexnet train --resume {folder}", markup=False, soft_wrap=True)
         return 128 + caught[0]
     return 0
 
 
-def _data_of(run: Path) -> Path:
-    """The prepared dataset that a run was trained on."""
+def _data_of(run: Path, there: bool = False) -> Path:
+    """The prepared dataset that a run was trained on; InputError if that is not known, or has to be `there` and is not."""
     try:
-        return Path(json.loads((run / "data.json").read_text())["path"])
-    except FileNotFoundError:
+        path = Path(json.loads((run / "data.json").read_text())["path"])
+    except (OSError, ValueError, KeyError, TypeError):
         raise InputError(
-            f"{run}: no data.json in it, so it is no run folder, or a damaged one; say --data DIR"
+            f"{run}: no readable data.json in it, so it is no run folder, or a damaged one; say --data DIR"
         ) from None
+    if there and not path.is_dir():
+        raise InputError(f"{path}: the data of {run} is not there any more; say --data DIR if it was moved")
+    return path
 
 
 def _report(run: Path, opened: Any) -> Path:
@@ -360,7 +384,7 @@ def evaluate(
     if batch < 1:
         raise InputError(f"--batch {batch}: must be at least 1")
     network = trained.load(run, pick(device))
-    opened = prepared_sets.open(data or _data_of(run))
+    opened = prepared_sets.open(data or _data_of(run, there=True))
     if opened.classes != network.classes:
         raise InputError(
             f"{opened.path}: its classes are not the run's, or in another order ({len(opened.classes)} against"
@@ -384,6 +408,7 @@ def evaluate(
             batch,
             progress=lambda done, total: bar.update(part.name, done, total),
         )
+    measured = replace(measured, checkpoint=network.checkpoint)
     file = run / f"evaluation-{split}-{views}views.json"
     measured.save(file)
     confusion.draw(np.array(measured.confusion), network.classes, run / f"confusion-{split}-{views}views.png")
@@ -391,9 +416,8 @@ def evaluate(
     if json:
         _print_json({"run": str(run), "data": str(opened.path), "split": part.name, **measured.to_dict()})
         return 0
-    table = Table(
-        title=f"{run} on {opened.path} ({part.name}, {measured.images} images, {views} view{'s' * (views > 1)})"
-    )
+    number = f"{measured.images} images, {views} view{'s' * (views > 1)}"
+    table = Table(title=escape(f"{run}, {network.checkpoint}, on {opened.path} ({part.name}, {number})"))
     for column in ("class", "images", "top-1 error %", "top-5 error %"):
         table.add_column(column, justify="left" if column == "class" else "right")
     for row in measured.per_class[:100]:
@@ -464,48 +488,59 @@ def predict(
         if picture and prediction.pixels is not None and len(shown) < 16:
             shown.append((prediction, prediction.pixels))
         if not json:
-            out.print(prediction.image, markup=False, style="bold")
+            out.print(prediction.image, markup=False, style="bold", soft_wrap=True)
             for line in pictures.text(prediction.labels):
                 out.print("  ", line, sep="")
     if picture and shown:
         pixels = np.stack([image for _, image in shown])
         names = [Path(prediction.image).name for prediction, _ in shown]
         pictures.draw(pixels, [prediction.labels for prediction, _ in shown], [None] * len(shown), picture, names=names)
-        err.print(f"drawn: {picture}" + (" (the first 16)" if good > 16 else ""), markup=False)
+        err.print(f"drawn: {picture}" + (" (the first 16)" if good > 16 else ""), markup=False, soft_wrap=True)
+    if not documents:
+        raise InputError("-: no image is listed on stdin; give one path a line")
     if json:
         _print_json(documents)
     return 0 if good else 2
 
 
-def report(run: Positional[Path], data: Path | None = None) -> int:
+def report(run: Positional[Path], data: Path | None = None, json: bool = False) -> int:
     """Write RUN/report.html again: recipe, curves, learned kernels, predictions and errors, one file that opens offline.
 
     Args:
         run: a run folder.
         data: a prepared dataset; by default the one it was trained on, if it is still there.
+        json: print one JSON document on stdout.
     """
     from alexnet.data import prepared as prepared_sets
 
     path = data or _data_of(run)
     opened = prepared_sets.open(path) if data or (path / "manifest.json").is_file() else None
     if opened is None:
-        err.print(f"{path} is not there any more: the report will have no predictions", markup=False)
-    out.print(str(_report(run, opened)), markup=False)
+        err.print(f"{path} is not there any more: the report will have no predictions", markup=False, soft_wrap=True)
+    page = _report(run, opened)
+    if json:
+        _print_json({"run": str(run), "report": str(page)})
+    else:
+        out.print(str(page), markup=False, soft_wrap=True)
     return 0
 
 
-def kernels(run: Positional[Path], picture: Positional[Path] = Path("kernels.png")) -> int:
+def kernels(run: Positional[Path], picture: Positional[Path] = Path("kernels.png"), json: bool = False) -> int:
     """Draw the first layer's learned kernels by column, like fig. 3 of the paper.
 
     Args:
         run: a run folder.
         picture: the file to draw (.png or .svg).
+        json: print one JSON document on stdout.
     """
     from alexnet.insight import kernels as pictures
     from alexnet.training import trained
 
     pictures.draw(trained.load(run).network, picture, title=str(run))
-    out.print(str(picture), markup=False)
+    if json:
+        _print_json({"run": str(run), "picture": str(picture)})
+    else:
+        out.print(str(picture), markup=False, soft_wrap=True)
     return 0
 
 
@@ -532,9 +567,9 @@ def doctor(path: Positional[Path], json: bool = False) -> int:
         for finding in findings:
             mark, colour = marks[finding.level]
             out.print(f"[{colour}]{mark}[/{colour}]", end=" ")
-            out.print(finding.what, markup=False)
+            out.print(finding.what, markup=False, soft_wrap=True)
             if finding.fix:
-                out.print(f"  → {finding.fix}", markup=False)
+                out.print(f"  → {finding.fix}", markup=False, soft_wrap=True)
         warnings = sum(finding.level == "warning" for finding in findings)
         out.print(f"{errors} error{'s' * (errors != 1)}, {warnings} warning{'s' * (warnings != 1)}")
     return 2 if errors else 0
@@ -552,6 +587,14 @@ def _parser(name: str, usage: str, command: Callable[..., int], add_help: bool =
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+
+
+def _first(args: list[str], names: Iterable[str]) -> str | None:
+    """The name that a command is for, among options that only tyro knows: the first argument, or one of `names` later on
+    that cannot be the value of the option before it."""
+    if args and not args[0].startswith("-"):
+        return args[0]
+    return next((arg for at, arg in enumerate(args) if arg in names and not args[at - 1].startswith("--")), None)
 
 
 def _named(there: dict[str, Any], name: str, what: str, kind: str) -> Any:
@@ -580,6 +623,8 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
 def main(args: list[str] | None = None) -> int:
     """Run one command; returns its exit code."""
     args = sys.argv[1:] if args is None else args
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may be no text that a terminal can show
+        sys.stdout.reconfigure(errors="backslashreplace")
     if not args or args[0] in ("-h", "--help"):
         out.print("alexnet COMMAND ... — ImageNet classification with deep convolutional neural networks, 2012\n")
         for name, (_, line) in COMMANDS.items():
@@ -603,12 +648,17 @@ def main(args: list[str] | None = None) -> int:
         err.print(f"alexnet {args[0]}: {error}", markup=False, soft_wrap=True)
         return 1
     except KeyboardInterrupt:
-        err.print(f"alexnet {args[0]}: interrupted; the same command goes on where it was", markup=False)
+        go_on = "; the same command goes on where it was" if args[0] == "prepare" else ""
+        err.print(f"alexnet {args[0]}: interrupted{go_on}", markup=False)
         return 130
     except BrokenPipeError:
         # Whoever read us (head, less) has left; nothing more can be said to it, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        # What the machine refuses: a folder that may not be written, a disk that is full or gone. It names the file.
+        err.print(f"alexnet {args[0]}: {error}", markup=False, soft_wrap=True)
+        return 1 if error.errno == errno.ENOSPC else 2
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from alexnet.errors import InputError
 
@@ -35,14 +36,19 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Replace `path` by `content` in one step."""
+    """Replace `path` by `content` in one step. A kill in the middle leaves the old one, and a hidden .new beside it."""
     beside = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
         with beside.open("wb") as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
+            sync(file)
+        beside.replace(path)
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
+
+
+def sync(file: BinaryIO) -> None:
+    """Bring what was written to `file` onto the disk."""
+    file.flush()
+    os.fsync(file.fileno())

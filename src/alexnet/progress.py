@@ -4,7 +4,8 @@ import time
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.table import Column
 
 from alexnet.training.trainer import Status
 
@@ -28,20 +29,19 @@ class Bar:
         self.what, self.console = what, console
         self.last = time.monotonic()
         self.begun = time.monotonic()
-        self.epoch = 0
         self.bar = (
             Progress(
                 TextColumn("{task.description}"),
-                BarColumn(bar_width=24),
-                TextColumn("{task.fields[text]}"),
+                BarColumn(bar_width=10),
+                TextColumn("{task.fields[text]}", table_column=Column(overflow="fold")),
                 console=console,
-                transient=False,
                 refresh_per_second=4,
             )
             if console.is_terminal
             else None
         )
-        self.tasks: dict[str, int] = {}
+        self.shown: tuple[str, TaskID, str] | None = None
+        """Name, task and text of what the bar shows."""
 
     def __enter__(self) -> "Bar":
         if self.bar:
@@ -76,20 +76,23 @@ class Bar:
     def training(self, now: Status) -> None:
         """Epoch, loss, error, images/s, time left, rate."""
         text = (
-            f"step {now.step}/{now.steps}  loss {now.loss:.4f}  error {now.error:.1f}%"
-            + (f"  validation {now.validation:.1f}%" if now.validation is not None else "")
-            + f"  rate {now.rate:.2g}  {now.images_per_second:.1f} images/s  {duration(now.seconds_left)} left"
+            f"{now.step}/{now.steps}  loss {now.loss:.3f}  error {now.error:.1f}"
+            + (f" (val {now.validation:.1f})" if now.validation is not None else "")
+            + f" %  rate {now.rate:.2g}  {now.images_per_second:,.0f} images/s  {duration(now.seconds_left)} left"
         )
-        ended = now.step == now.steps
-        self._show(f"epoch {now.epoch}/{now.epochs}", now.step, now.steps, text, ended)
+        self._show(f"epoch {now.epoch}/{now.epochs}", now.step, now.steps, text, now.ended)
 
     def _show(self, name: str, done: int, total: int | None, text: str, ended: bool) -> None:
         if self.bar:
-            if name not in self.tasks:
-                for task in self.tasks.values():
-                    self.bar.stop_task(task)  # type: ignore[arg-type]
-                self.tasks[name] = self.bar.add_task(name, total=total, text="")
-            self.bar.update(self.tasks[name], completed=done, total=total, text=text)  # type: ignore[arg-type]
+            if self.shown and self.shown[0] != name:
+                # One bar at a time: 90 would be more than a terminal has lines. What it said last stays above it.
+                before, task, last = self.shown
+                self.bar.remove_task(task)
+                self.bar.console.print(f"{before}  {last}", markup=False, soft_wrap=True)
+                self.shown = None
+            task = self.shown[1] if self.shown else self.bar.add_task(name, total=total, text="")
+            self.shown = (name, task, text)
+            self.bar.update(task, completed=done, total=total, text=text)
         elif ended or time.monotonic() - self.last >= QUIET_SECONDS:
             self.last = time.monotonic()
             self.console.print(f"{name}  {text}", markup=False, soft_wrap=True)

@@ -247,7 +247,9 @@ def test_leftovers_of_a_run_killed_at_its_very_end_are_swept(tmp_path: Path) -> 
     prepare(source, tmp_path)
     before = contents(tmp_path)
     write_folder(tmp_path, {"begun.json": (tmp_path / "manifest.json").read_bytes(), "train/progress.jsonl": b"{}"})
-    write_folder(tmp_path, {"train/sums-000000001.npy": b"", "manifest.json.new": b"{"})
+    write_folder(
+        tmp_path, {"train/sums-000000001.npy": b"", ".manifest.json.9.new": b"{", "train/.sums-1.npy.9.new": b""}
+    )
     prepare(source, tmp_path)
     assert contents(tmp_path) == before
 
@@ -372,7 +374,7 @@ def test_few_images_are_in_flight(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_a_failed_run_that_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source, plain = ListSource({"train": good(20)}), prepare_module._sync
+    source, plain = ListSource({"train": good(20)}), prepare_module.sync
     monkeypatch.setattr(prepare_module, "CHUNK", 4)
     calls = iter(range(1000))
 
@@ -381,7 +383,7 @@ def test_a_full_disk_is_a_failed_run_that_goes_on(tmp_path: Path, monkeypatch: p
             raise OSError(28, "No space left on device")
         plain(file)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(prepare_module, "_sync", full)
+    monkeypatch.setattr(prepare_module, "sync", full)
     with pytest.raises(RunFailed, match="disk is full"):
         prepare(source, tmp_path / "out")
     prepare(source, tmp_path / "out")

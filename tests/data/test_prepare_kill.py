@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from alexnet import files
 from alexnet.data import prepare as prepare_module
 from alexnet.data import prepared
 from alexnet.data.prepare import prepare
@@ -93,7 +94,8 @@ def test_death_at_every_single_step(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
         return step
 
-    monkeypatch.setattr(prepare_module, "_sync", counted(prepare_module._sync))
+    for module in (prepare_module, files):
+        monkeypatch.setattr(module, "sync", counted(module.sync))
     monkeypatch.setattr(Path, "replace", counted(Path.replace))
     monkeypatch.setattr(
         Path, "unlink", lambda self, missing_ok=False: counted(os.unlink)(self) if self.exists() else None

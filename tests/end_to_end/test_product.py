@@ -105,7 +105,76 @@ def test_data_describes_checks_and_draws(folder: Path, capsys: pytest.CaptureFix
         file.seek(1000)
         file.write(bytes([byte[0] ^ 1]))
     assert run("data", tmp_path / "damaged") == 2
-    assert "images.bin" in capsys.readouterr().err
+    assert "train: images 0 to 95 have changed" in capsys.readouterr().err
+
+
+def test_odd_names_are_printed(tmp_path: Path) -> None:
+    """Brackets are no markup, and a name that is no UTF-8 does not break the terminal."""
+    photos = write_class_folders(tmp_path / "my [bold] photos", 2, seed=5)
+    if sys.platform != "darwin":
+        (photos / CLASSES[0] / os.fsdecode(b"caf\xe9.png")).write_bytes(b"")
+    strict = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
+    command = [sys.executable, "-m", "alexnet", "prepare", photos, tmp_path / "data", "--size", "8", "--max-bad", ".5"]
+    done = subprocess.run(command, capture_output=True, text=True, env=strict)
+    assert done.returncode == 0, done.stderr
+    assert "my [bold] photos" in done.stderr
+    if sys.platform != "darwin":
+        assert r"caf\udce9.png: empty file" in done.stdout
+
+
+def test_what_the_machine_refuses_is_one_line(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert run("data", folder / "data", "--sheet", tmp_path / "no-such-folder" / "sheet.png") == 2
+    said = capsys.readouterr().err
+    assert "no-such-folder" in said and "Traceback" not in said
+
+    def read_only(self: Path, *_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "mkdir", read_only)
+    assert run("prepare", folder / "photos", tmp_path / "out") == 2
+    said = capsys.readouterr().err
+    assert "Permission denied" in said and str(tmp_path / "out") in said and "Traceback" not in said
+
+
+def test_doctor_says_what_it_found(folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    for place in ("photos", "data", "run"):
+        findings = run_json(capsys, "doctor", folder / place)
+        assert isinstance(findings, list) and all(set(finding) == {"level", "what", "fix"} for finding in findings)
+    write_class_folders(tmp_path / "photos", 1, seed=6, kinds=CLASSES[:1])
+    assert run("doctor", tmp_path / "photos") == 2
+    assert "only one class" in capsys.readouterr().out
+
+
+def test_a_read_only_dataset_is_described_all_the_same(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from alexnet.insight import contact_sheet
+
+    def read_only(*_: object) -> None:
+        raise PermissionError(13, "Permission denied", "contact-sheet.png")
+
+    monkeypatch.setattr(contact_sheet, "draw", read_only)
+    made = run_json(capsys, "data", folder / "data")
+    assert isinstance(made, dict) and made["sheet"] is None and made["problems"] == []
+    assert run("data", folder / "data") == 0
+    said = capsys.readouterr()
+    assert "whole" in said.out and "--sheet" in said.err
+
+
+def test_the_contact_sheet_shows_every_class(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from alexnet.insight import contact_sheet
+
+    labels = np.repeat(np.arange(20), 6)
+    np.savez(tmp_path / "a.npz", images=np.zeros((120, 4, 4, 3), np.uint8), labels=labels)
+    assert run("prepare", tmp_path / "a.npz", tmp_path / "data", "--size", 4) == 0
+    drawn: list[str] = []
+    monkeypatch.setattr(contact_sheet, "draw", lambda images, labels, path: drawn.extend(labels))
+    assert run("data", tmp_path / "data") == 0
+    assert set(drawn) == {str(label) for label in range(20)}
 
 
 def test_the_run_learned_and_its_folder_is_whole(folder: Path) -> None:
@@ -125,6 +194,9 @@ def test_evaluate(folder: Path, capsys: pytest.CaptureFixture[str], views: int) 
     measured = run_json(capsys, "evaluate", folder / "run", "--data", folder / "data", "--views", views)
     assert isinstance(measured, dict)
     assert measured["images"] == 24 and measured["views"] == views
+    newest = sorted((folder / "run" / "checkpoints").iterdir())[-1].name
+    saved = json.loads((folder / "run" / f"evaluation-val-{views}views.json").read_text())
+    assert measured["checkpoint"] == saved["checkpoint"] == newest
     assert 0 <= measured["top5_error"] <= measured["top1_error"] <= 50
     assert np.sum(measured["confusion"]) == 24
     assert (folder / "run" / f"confusion-val-{views}views.png").is_file()
@@ -286,6 +358,38 @@ def test_summary_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert made["layers"][0]["output"] == [96, 55, 55]
 
 
+def test_the_name_may_stand_behind_options(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = run_json(capsys, "summary", "--classes", 10, "--normalization", "paper", "one-gpu")
+    assert isinstance(made, dict) and (made["network"], made["layers"][-1]["output"]) == ("one-gpu", [10, 1, 1])
+    assert run("train", "--epochs", 1, "demo", "--data", folder / "data", "--out", tmp_path / "run", *SMALL) == 0
+    links = ("--network.links", "conv3", "fc6")
+    options = ("--data", folder / "data", "--out", tmp_path / "tuned", "--epochs", 1)
+    assert run("train", "--from", tmp_path / "run", *links, *options) == 0
+    assert json.loads((tmp_path / "tuned" / "recipe.json").read_text())["network"]["links"] == ["conv3", "fc6"]
+    assert run("train", "demo", "--from", tmp_path / "run", *options) == 2
+    assert "takes that run's recipe, not demo too" in capsys.readouterr().err
+
+
+def test_data_that_was_moved(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    moved = shutil.copytree(folder / "run", tmp_path / "run")
+    (moved / "data.json").write_text(json.dumps({"path": str(tmp_path / "gone")}))
+    for command in (("evaluate", moved), ("train", "--resume", moved)):
+        assert run(*command) == 2
+        assert "not there any more; say --data DIR" in capsys.readouterr().err
+    assert run_json(capsys, "report", moved) == {"run": str(moved), "report": str(moved / "report.html")}
+    (moved / "data.json").write_text("{")
+    assert run("evaluate", moved) == 2
+    assert "no readable data.json" in capsys.readouterr().err
+
+
+def test_predict_says_what_is_no_image(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty").mkdir()
+    code = run("predict", folder / "run", tmp_path / "empty", "x" * 5000, "a\0b", "--json")
+    said = capsys.readouterr()
+    assert code == 2 and len(json.loads(said.out)) == 3 and all("error" in one for one in json.loads(said.out))
+    assert "empty: no images in this folder" in said.err
+
+
 def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
     from alexnet.cli import COMMANDS
 
@@ -298,6 +402,10 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_reader_that_leaves_early_is_no_error() -> None:
-    piped = f"{sys.executable} -m alexnet summary | head -1; exit ${{PIPESTATUS[0]}}"
-    done = subprocess.run(["bash", "-c", piped], capture_output=True, text=True, env=os.environ)
-    assert done.returncode == 0 and "Traceback" not in done.stderr
+    for option in ([], ["--json"]):
+        reader, writer = os.pipe()
+        os.close(reader)
+        command = [sys.executable, "-m", "alexnet", "summary", *option]
+        done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True)
+        os.close(writer)
+        assert (done.returncode, done.stderr) == (0, "")

@@ -19,7 +19,7 @@ from alexnet.evaluation.errors import evaluate
 from alexnet.insight import report
 from alexnet.network import spec
 from alexnet.network.spec import Convolution, Hidden, Network
-from alexnet.training import trained, trainer
+from alexnet.training import checkpoint, trained, trainer
 from alexnet.training.optimizer import Schedule
 from alexnet.training.recipe import Recipe, paper, recipes
 
@@ -123,6 +123,15 @@ def test_a_whole_run_has_every_section(evaluated: Path, data: prepared.Prepared)
     assert "2 of 2 epochs are done" in page.text
     assert "2 unreadable files skipped in train" in page.text and "broken0.jpeg" in page.text
     assert not [file for file in evaluated.iterdir() if file.name.endswith(".new")]
+
+
+def test_an_evaluation_of_an_older_checkpoint_is_marked(evaluated: Path) -> None:
+    file = evaluated / "evaluation-val-10views.json"
+    measured = json.loads(file.read_text())
+    for name, said in ((None, False), (checkpoint.newest(evaluated).name, False), ("step-00000001", True)):
+        file.write_text(json.dumps({**measured, "checkpoint": name}))
+        report.write(evaluated)
+        assert ("at step 1; trained since, evaluate again" in page_of(evaluated).text) == said
 
 
 def test_the_page_needs_nothing_from_elsewhere(evaluated: Path, data: prepared.Prepared) -> None:
@@ -295,7 +304,7 @@ def changed(value: object) -> object:
         return value[:-1]
     return {
         "paper": "none", "auto": "bf16", "image": "centre", "position": "centre", "plateau": "constant", "across": "column",
-        "rows": "authors-2012", "3/2": "2/2", "up": "down", "relu": "tanh", "mask": "inverted",
+        "by-kind": "plain" , "rows": "authors-2012", "3/2": "2/2", "up": "down", "relu": "tanh", "mask": "inverted",
     }[str(value)]  # fmt: skip
 
 
@@ -307,7 +316,7 @@ FIELDS = [
     ],
     *[("network", field.name) for field in dataclasses.fields(spec.paper) if field.name != "name"],
     *[("augmentation", field.name) for field in dataclasses.fields(paper.augmentation)],
-    *[("schedule", name) for name in ("kind", "factor", "times", "patience")],
+    *[("schedule", name) for name in ("kind", "factor", "times", "patience", "biases", "last_third")],
 ]
 
 
@@ -317,6 +326,8 @@ def test_no_difference_goes_unmarked(part: str, field: str) -> None:
     value = changed(getattr(owner, field))
     if field == "order":
         value = "norm-relu-pool"
+    if field == "biases":
+        value = "once"
     altered = replace(owner, **{field: value})
     recipe = replace(paper, **{part: altered}) if part else altered
     assert [line for line in report.settings(recipe) if line.differs]

@@ -154,6 +154,32 @@ def test_run_170_s_four_stages(epochs: int) -> None:
     assert all(r.colour and r.first == 1.0 for r in found)
 
 
+def test_the_fine_tuning_of_2012_epoch_by_epoch() -> None:
+    found = table(Schedule("fine-tuning-2012"), 54, rate=0.001, bias_rate=2.0)
+    assert [r.weights for r in found] == pytest.approx([1e-3] * 22 + [1e-4] * 20 + [1e-5] * 12)
+    assert [r.biases for r in found] == pytest.approx([2 * r.weights for r in found])
+    assert [0.1 * r.weights * r.first for r in found] == pytest.approx([1e-4] * 5 + [1e-5] * 2 + [0.0] * 47)
+    assert [10 * r.weights * r.last for r in found] == pytest.approx(
+        [1e-2] * 9 + [1e-3] * 13 + [1e-4] * 20 + [1e-5] * 12
+    )
+    assert [r.colour for r in found] == [True] * 38 + [False] * 16
+
+
+def test_the_biases_and_the_last_third_of_2012_are_switches_of_their_own() -> None:
+    steps, recorded = Schedule("steps", drops=(0.5, 0.75)), Schedule("recorded-2012")
+    plain, program = table(steps, 91), table(recorded, 91)
+    once = table(replace(steps, biases="once"), 91)
+    assert [r.biases for r in once] == pytest.approx([0.02] * 46 + [0.002] * 45)
+    assert [replace(r, biases=0.0) for r in once] == [replace(r, biases=0.0) for r in plain]
+    third = table(replace(steps, last_third="authors-2012"), 91)
+    assert [(r.first, r.colour) for r in third] == [(r.first, r.colour) for r in program]
+    assert [(r.weights, r.biases) for r in third] == [(r.weights, r.biases) for r in plain]
+    text = table(replace(recorded, biases="with-weights", last_third="plain"), 91)
+    assert [r.weights for r in text] == [r.weights for r in program]
+    assert all(r.biases == 2 * r.weights and r.first == 1.0 and r.colour for r in text)
+    assert table(replace(recorded, biases="once", last_third="authors-2012"), 91) == program
+
+
 def test_steps_drop_at_their_shares() -> None:
     found = table(Schedule("steps", factor=10.0, drops=(0.5, 0.75, 0.9)), 20, bias_rate=1.0)
     assert [r.weights for r in found] == pytest.approx([1e-2] * 10 + [1e-3] * 5 + [1e-4] * 3 + [1e-5] * 2)

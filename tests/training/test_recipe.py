@@ -1,6 +1,7 @@
 """A recipe is a value: it survives JSON, and what is wrong in one is named."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,60 @@ def test_an_unknown_field_is_named(where: tuple[str, ...], field: str) -> None:
         Recipe.from_json(json.dumps(values), "RUN/recipe.json")
 
 
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [
+        ("epochs", "90"),
+        ("epochs", 1.5),
+        ("epochs", True),
+        ("rate", "fast"),
+        ("bias_decay", 1),
+        ("device", None),
+        ("micro_batch", "8"),
+        ("precision", "fp16"),
+        ("network", "paper"),
+        ("network.columns", True),
+        ("network.columns", 3),
+        ("network.links", "fc6"),
+        ("network.links.0", 6),
+        ("network.convolutions", {}),
+        ("network.convolutions.1", 96),
+        ("network.convolutions.1.kernels", "many"),
+        ("network.convolutions.1.then.0", "gelu"),
+        ("schedule.kind", "cosine"),
+        ("schedule.drops", 0.5),
+        ("augmentation.crop", None),
+    ],
+)
+def test_a_value_of_a_wrong_type_is_named(where: str, value: Any) -> None:
+    values = json.loads(recipes["demo"].to_json())
+    *path, last = (int(part) if part.isdigit() else part for part in where.split("."))
+    inner = values
+    for part in path:
+        inner = inner[part]
+    inner[last] = value
+    with pytest.raises(InputError, match=rf"^RUN/recipe\.json\.{re.escape(where)}: .*(must be|choose one of)"):
+        Recipe.from_json(json.dumps(values), "RUN/recipe.json")
+
+
+def test_a_whole_number_is_a_number_and_null_is_none() -> None:
+    values = json.loads(recipes["demo"].to_json())
+    values |= {"rate": 1, "micro_batch": None}
+    made = Recipe.from_json(json.dumps(values))
+    assert made.rate == 1.0 and isinstance(made.rate, float) and made.micro_batch is None
+    values["micro_batch"] = 8
+    assert Recipe.from_json(json.dumps(values)).micro_batch == 8
+
+
+def test_a_missing_field_is_named_and_one_with_a_default_is_not_needed() -> None:
+    values = json.loads(recipes["demo"].to_json())
+    del values["schedule"]["biases"]  # runs of before there was this switch
+    assert Recipe.from_json(json.dumps(values)) == recipes["demo"]
+    del values["network"]["hidden"]
+    with pytest.raises(InputError, match=r"recipe\.json\.network\.hidden is missing"):
+        Recipe.from_json(json.dumps(values))
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", '"demo"', "null", "{}", '{"name": "demo"}', '{"epochs": [1]}'])
 def test_what_is_no_recipe_is_refused_by_its_file(text: str) -> None:
     with pytest.raises(InputError, match="RUN/recipe.json"):
@@ -77,6 +132,9 @@ def test_what_is_no_recipe_is_refused_by_its_file(text: str) -> None:
         ({"micro_batch": 0}, "--micro-batch 0"),
         ({"rate": 0.0}, "--rate 0"),
         ({"rate": float("nan")}, "--rate nan"),
+        ({"rate": float("inf")}, "--rate inf"),
+        ({"seed": -1}, "--seed -1"),
+        ({"hold_out_seed": -1}, "--hold-out-seed -1"),
         ({"momentum": 1.0}, "--momentum 1"),
         ({"momentum": -0.1}, "--momentum -0.1"),
         ({"decay": -1.0}, "--decay -1"),
@@ -111,5 +169,6 @@ def test_fine_tuning_keeps_the_network_but_its_classes_and_lowers_the_rates() ->
     assert fine.rate == pytest.approx(0.001)
     assert fine.rate * fine.first_rate == pytest.approx(0.0001)
     assert fine.rate * fine.last_rate == pytest.approx(0.01)
+    assert fine.schedule.kind == "fine-tuning-2012"
     assert fine.name == "paper-fine-tuned"
     fine.check()

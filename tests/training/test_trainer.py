@@ -307,6 +307,17 @@ def test_an_update_that_spoils_the_weights_never_becomes_a_checkpoint(
     assert train(tiny_recipe, tiny_prepared, tmp_path, resume=True).finished
 
 
+def test_a_device_without_memory_fails_with_advice(
+    tiny_prepared: Prepared, tiny_recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(PaperSGD, "step", full)
+    with pytest.raises(RunFailed, match="cpu: out of memory. --micro-batch 8 passes fewer"):
+        train(tiny_recipe, tiny_prepared, tmp_path)
+
+
 def test_a_loss_stuck_at_chance_fails_with_advice(tiny_prepared: Prepared, tiny_recipe: Recipe, tmp_path: Path) -> None:
     stuck = replace(tiny_recipe, rate=1e-9, stuck_steps=8)
     with pytest.raises(
@@ -523,9 +534,12 @@ def test_the_same_numbers_as_tensorboard_events(tiny_run: Path) -> None:
 def test_live_progress(tiny_prepared: Prepared, tiny_recipe: Recipe, tmp_path: Path) -> None:
     seen: list[Status] = []
     train(replace(tiny_recipe, epochs=2), tiny_prepared, tmp_path, progress=seen.append)
-    assert [(now.epoch, now.step) for now in seen] == [(epoch, step) for epoch in (1, 2) for step in range(1, 6)]
+    steps = (1, 2, 3, 4, 5, 5)  # the fifth again when the epoch's validation is over
+    assert [(now.epoch, now.step) for now in seen] == [(epoch, step) for epoch in (1, 2) for step in steps]
+    assert [now.ended for now in seen] == ([False] * 5 + [True]) * 2
     assert {(now.epochs, now.steps, now.rate) for now in seen} == {(2, 5, 0.005)}
-    assert [now.validation is None for now in seen] == [True] * 5 + [False] * 5
+    assert [now.validation is None for now in seen] == [True] * 5 + [False] * 7
+    assert [now.validation for now in seen if now.ended] == [line["validation_top1"] for line in epochs(tmp_path)]
     assert seen[-1].seconds_left == 0.0 < seen[0].seconds_left
     assert seen[-1].loss == epochs(tmp_path)[-1]["loss"] and seen[-1].error == epochs(tmp_path)[-1]["train_error"]
 
@@ -533,13 +547,14 @@ def test_live_progress(tiny_prepared: Prepared, tiny_recipe: Recipe, tmp_path: P
 def test_a_resumed_run_knows_its_last_validation(tiny_prepared: Prepared, tiny_recipe: Recipe, tmp_path: Path) -> None:
     seen: list[Status] = []
     train(replace(tiny_recipe, epochs=2), tiny_prepared, tmp_path, progress=seen.append, stop=lambda: len(seen) > 5)
+    seen.clear()
     train(replace(tiny_recipe, epochs=2), tiny_prepared, tmp_path, resume=True, progress=seen.append)
-    assert seen[-1].validation == epochs(tmp_path)[0]["validation_top1"]
+    assert seen[0].epoch == 2 and seen[0].validation == epochs(tmp_path)[0]["validation_top1"]
 
 
 def test_a_line_that_was_cut_short_is_left_out(tmp_path: Path) -> None:
     assert read_metrics(tmp_path) == []
-    (tmp_path / "metrics.jsonl").write_text('{"kind": "start"}\n{"kind": "epoch", "epo')
+    (tmp_path / "metrics.jsonl").write_bytes(b'{"kind": "start"}\n[1]\n{"a": 1}\n\xff\xff\n{"kind": "epoch", "epo')
     assert read_metrics(tmp_path) == [{"kind": "start"}]
 
 

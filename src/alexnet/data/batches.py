@@ -189,8 +189,6 @@ def read_ahead(
     try:
         waiting = deque(reader.submit(read, indices) for indices in batches[:ahead])
         for following in range(ahead, len(batches) + ahead):
-            if not waiting:
-                return
             ready = waiting.popleft().result()
             if following < len(batches):
                 waiting.append(reader.submit(read, batches[following]))

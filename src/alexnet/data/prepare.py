@@ -15,7 +15,7 @@ import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -28,11 +28,7 @@ from alexnet.data import prepared
 from alexnet.data.sources import Item, Source
 from alexnet.data.statistics import Sums, products_of
 from alexnet.errors import InputError, RunFailed
-
-try:
-    import fcntl
-except ImportError:  # Windows: then nothing keeps two runs apart
-    fcntl = None  # type: ignore[assignment]
+from alexnet.files import only_writer, sync, write_bytes
 
 CHUNK = 512  # source items per commit
 MAX_PIXELS = 178_956_970  # where Pillow calls an image a decompression bomb (twice Image.MAX_IMAGE_PIXELS)
@@ -217,7 +213,7 @@ def prepare(
 
     Raises InputError where more than the share `max_bad` of a split's items is unreadable (what was done stays, a run
     with a higher share goes on from it), where `dest` belongs to another source, another size or something else, and
-    where another run is writing it.
+    where another run is writing it. Raises RunFailed where the disk is full.
     """
     size = source.default_size if size is None else size
     if size < 1:
@@ -240,7 +236,7 @@ def prepare(
         dest.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         raise InputError(f"{dest} is a file, or lies below one: give another DEST") from None
-    with _only_run_in(dest):
+    with only_writer(dest, "alexnet prepare"):
         if not _finished(dest, begun):
             try:
                 _prepare_all(source, dest, begun, size, max_bad, workers, progress or (lambda _: None))
@@ -255,7 +251,12 @@ def prepare(
                 bad = len(counts["skipped"])
                 done = counts["images"] + bad
                 progress(Progress(split, done, done, bad, done, 0.0, 0.0))
-        for path in [dest / "begun.json", *dest.glob("*/progress.jsonl"), *dest.glob("*/sums-*"), *dest.glob("*.new")]:
+        for path in [
+            dest / "begun.json",
+            *dest.glob("*/progress.jsonl"),
+            *dest.glob("*/sums-*"),
+            *dest.rglob(".*.new"),
+        ]:
             path.unlink(missing_ok=True)
     return prepared.open(dest)
 
@@ -275,29 +276,11 @@ def _prepare_all(
         if sums is not None:
             mean, colour = io.BytesIO(), json.dumps(sums.colour().to_json(), indent=1).encode()
             np.save(mean, sums.mean_image())
-            write_atomically(dest / "mean.npy", mean.getvalue())
-            write_atomically(dest / "colour.json", colour)
+            write_bytes(dest / "mean.npy", mean.getvalue())
+            write_bytes(dest / "colour.json", colour)
     checksums = {name: hashlib.sha256((dest / name).read_bytes()).hexdigest() for name in ("mean.npy", "colour.json")}
     manifest = begun | {"splits": splits, "statistics": checksums, "complete": True}
-    write_atomically(dest / "manifest.json", json.dumps(manifest, indent=1).encode())
-
-
-@contextmanager
-def _only_run_in(dest: Path) -> Iterator[None]:
-    if fcntl is None:
-        yield
-        return
-    folder = os.open(dest, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(f"{dest}: another `alexnet prepare` is writing it; wait for it, or stop it") from None
-        except OSError:
-            pass  # a file system without locks
-        yield
-    finally:
-        os.close(folder)
+    write_bytes(dest / "manifest.json", json.dumps(manifest, indent=1).encode())
 
 
 def _finished(dest: Path, begun: dict) -> bool:
@@ -320,9 +303,9 @@ def _finished(dest: Path, begun: dict) -> bool:
                         "give another DEST, or delete that folder to prepare it anew"
                     )
             return name == "manifest.json"
-    if any(path.name != "begun.json.new" and not path.name.startswith(".") for path in dest.iterdir()):
+    if any(not path.name.startswith(".") for path in dest.iterdir()):
         raise InputError(f"{dest} is not empty and no prepared dataset: give another DEST")
-    write_atomically(dest / "begun.json", json.dumps(begun).encode())
+    write_bytes(dest / "begun.json", json.dumps(begun).encode())
     return False
 
 
@@ -368,12 +351,13 @@ def _prepare_split(
         raise InputError(f"{source.description}: no images in its split {split}")
     if bad > max_bad * writer.items or bad == writer.items:
         first = "; ".join(f"{skipped['file']}: {skipped['reason']}" for skipped in writer.skipped[:3])
+        first += " and others" if bad > 3 else ""
         allowed = (
             "all of them" if bad == writer.items else f"{100 * bad / writer.items:.2g}%, allowed {100 * max_bad:g}%"
         )
         raise InputError(
-            f"{bad} of the {writer.items} images of {split} are unreadable ({allowed}): {first}"
-            f"{'; ...' if bad > 3 else ''}. Mend or remove them, or allow a higher share with --max-bad"
+            f"{bad} of the {writer.items} images of {split} are unreadable ({allowed}): {first}. "
+            "Mend or remove them, or allow a higher share with --max-bad"
         )
     return writer.manifest(), writer.sums
 
@@ -487,14 +471,14 @@ class _Writer:
         self._labels.write(labels)
         self._names.write(names)
         for file in (self._images, self._labels, self._names):
-            _sync(file)
+            sync(file)
         per_class = Counter(self._chunk_labels)
         for label, images in per_class.items():
             self.per_class[label] += images
         self.checksums.append({"images": len(self._chunk_labels), "sha256": self._digest.hexdigest()})
         if self.sums is not None:
             # Named by the chunk, so that a run killed just here does not count its images twice.
-            write_atomically(self._sums_path(len(self.checksums)), self.sums.to_bytes())
+            write_bytes(self._sums_path(len(self.checksums)), self.sums.to_bytes())
         chunk = {
             "items": self.items - self._committed,
             "names_bytes": len(names),
@@ -503,7 +487,7 @@ class _Writer:
             "checksum": self.checksums[-1],
         }
         self._journal.write(json.dumps(chunk).encode() + b"\n")
-        _sync(self._journal)
+        sync(self._journal)
         self._sums_path(len(self.checksums) - 1).unlink(missing_ok=True)
         self._committed = self.items
         self._start_chunk()
@@ -519,17 +503,3 @@ class _Writer:
     def close(self) -> None:
         for file in (self._images, self._labels, self._names, self._journal):
             file.close()
-
-
-def _sync(file: io.BufferedWriter) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Writes beside and renames: the file is whole or not there."""
-    beside = path.with_name(path.name + ".new")
-    with beside.open("wb") as file:
-        file.write(data)
-        _sync(file)
-    beside.replace(path)

@@ -14,6 +14,7 @@ from functools import cached_property, partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Protocol
+from zipfile import is_zipfile
 
 import numpy as np
 
@@ -229,6 +230,10 @@ def open_folder(root: Path) -> ClassFolders:
         raise InputError(f"{root} has no images in it. {KINDS}")
     for name in class_folders:
         folder = folders["train"] / name
+        try:
+            name.encode()  # the names of classes go into JSON, HTML and pictures
+        except UnicodeEncodeError:
+            raise InputError(f"{ascii(str(folder))}: the name of a class folder must be UTF-8: rename it") from None
         if "train" in subfolders(folder) and subfolders(folder / "train"):
             raise InputError(f"{root} has no class folders, but {folder} looks like a dataset: give that folder")
         if next(image_files(str(folder), name), None) is None:
@@ -239,11 +244,14 @@ def open_folder(root: Path) -> ClassFolders:
         folder = folders[split]
         extra = sorted(set(subfolders(folder)) - set(class_folders))
         if extra:
-            raise InputError(f"{folder / extra[0]} is a class folder that {folders['train']} does not have")
+            raise InputError(
+                f"{folder / extra[0]} is a class folder that {folders['train']} does not have: "
+                "give it the same name in both (letter case counts), or remove it"
+            )
+        if next(image_files(str(folder), ""), None) is None:
+            raise InputError(f"{folder} has no images in it: fill it or remove it")
         if subfolders(folder):
             continue
-        if not any(_is_image_name(name) for name, _ in _visible(str(folder))):
-            raise InputError(f"{folder} has no images in it: fill it or remove it")
         devkit = read_devkit(root) if split == "val" else None
         if split == "test" and "val" in folders:
             del folders[split]  # ILSVRC's test images, which have no public labels
@@ -433,7 +441,7 @@ def open_archives(root: Path) -> Archives:
     """ILSVRC-2012's archives in `root`: the train tar; with the val tar, the devkit too (packed or unpacked)."""
     train = root / TRAIN_TAR
     if not train.is_file():
-        raise InputError(f"{root} has {VAL_TAR} but no {TRAIN_TAR}")
+        raise InputError(f"{root} has {VAL_TAR} but no {TRAIN_TAR}: put it beside, there is nothing else to train on")
     size = train.stat().st_size
     found: dict[str, tuple[int, int]] = {}
     for member in _members(train):
@@ -449,7 +457,7 @@ def open_archives(root: Path) -> Archives:
     devkit, truth = read_devkit(root), None
     if (root / VAL_TAR).is_file():
         if devkit is None:
-            raise InputError(f"{root}: the labels of {VAL_TAR} are in {DEVKIT}.tar.gz, which is missing; put it beside")
+            raise InputError(f"{root} has {VAL_TAR} but no {DEVKIT}.tar.gz, which has its labels: put it beside")
         truth = devkit.truth_for(wnids)
     classes = devkit.class_names(wnids) if devkit else tuple(wnids)
     return Archives(root, classes, tuple(wnids), tuple(found[wnid] for wnid in wnids), devkit, truth)
@@ -508,10 +516,15 @@ def _datasets() -> Any:
 def open_hub(name: str) -> Tables:
     """The dataset NAME, or NAME:CONFIGURATION, of the Hugging Face hub (kept in the hub's own cache, memory-mapped)."""
     datasets = _datasets()
+    if not name.partition(":")[0]:
+        raise InputError("hf: lacks the NAME of a dataset, such as hf:frgfm/imagenette:320px")
     try:
         tables = datasets.load_dataset(*name.split(":", 1))
     except Exception as error:  # connection, no such name, needs consent, needs a configuration: all say so themselves
-        raise InputError(f"hf:{name} cannot be loaded: {' '.join(str(error).split())}") from None
+        raise InputError(
+            f"hf:{name} cannot be loaded ({' '.join(str(error).split())}): check the name and the connection; "
+            "without one, give a folder with the dataset's .parquet files"
+        ) from None
     description = f"Hugging Face dataset {name}"
     counts = {split: table.num_rows for split, table in tables.items()}
     facts = [(split, table.num_rows, table.info.dataset_size, str(table.features)) for split, table in tables.items()]
@@ -616,6 +629,8 @@ def open_arrays(path: Path) -> Arrays:
 
     images uint8 [N, H, W, 3] or [N, H, W] (grey); labels integers [N], 0 to K-1; classes K names (default "0", "1", ...).
     """
+    if not is_zipfile(path):  # numpy would take it for a pickle, and say how to load one
+        raise InputError(f"{path} cannot be read as .npz: make it with numpy.savez")
     try:
         with np.load(path, allow_pickle=False) as file:
             content = {name: file[name] for name in file.files}

@@ -4,6 +4,7 @@ import os
 import platform
 import re
 import shutil
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -20,8 +21,8 @@ OLDEST_TORCH = (2, 11)
 
 
 def examine() -> list[Finding]:
-    """Versions, device, threads and decoders of the machine this runs on."""
-    return [*_versions(), *_device(), *_threads(), *_decoders()]
+    """Versions, device and threads of the machine this runs on."""
+    return [*_versions(), *_device(), *_threads()]
 
 
 def _versions() -> list[Finding]:
@@ -91,21 +92,6 @@ def _threads() -> list[Finding]:
             )
         ]
     return [ok(f"threads: torch computes with {threads}, on {cores} cores")]
-
-
-def _decoders() -> list[Finding]:
-    # Slow loading starves the accelerator. Here it can only slow `prepare`: training reads pixels, not JPEGs.
-    from PIL import features
-
-    lacking = [name for name in ("jpg", "zlib", "webp") if not features.check(name)]
-    if lacking:
-        return [
-            warning(
-                f"decoders: this Pillow has no {', '.join(lacking)}, so such files will be skipped",
-                "install Pillow's own wheel: pip install --force-reinstall pillow",
-            )
-        ]
-    return [ok("decoders: JPEG, PNG and WebP are there; training reads prepared pixels and decodes nothing")]
 
 
 def memory_free() -> int | None:
@@ -184,8 +170,6 @@ def memory(recipe: Recipe) -> list[Finding]:
 
 
 def _with_micro_batch(recipe: Recipe, size: int) -> Recipe:
-    from dataclasses import replace
-
     return replace(recipe, micro_batch=size)
 
 

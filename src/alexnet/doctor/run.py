@@ -258,9 +258,9 @@ def _preparation(path: Path, recipe: Recipe) -> list[Finding]:
     except (OSError, ValueError, KeyError, TypeError) as problem:
         return [error(f"{folder} cannot be read ({problem})", again)]
     side = recipe.image_size
-    if mean.shape != (side, side, 3):
+    if mean.ndim != 3 or mean.shape != (len(mean), len(mean), 3) or len(mean) < side:
         return [
-            error(f"{folder / 'mean.npy'} is {list(mean.shape)}, the recipe's images are [{side}, {side}, 3]", again)
+            error(f"{folder / 'mean.npy'} is {list(mean.shape)}, must be [{side}, {side}, 3] or larger", again),
         ]
     # 0-1 or 0-255: weights learned on one scale are useless on the other.
     if float(mean.max()) <= 1.5:

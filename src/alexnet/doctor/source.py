@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -43,19 +44,17 @@ def examine(path: Path) -> list[Finding]:
     """Findings about a folder, an archive folder, a table or an array file that `alexnet prepare` would be given."""
     findings: list[Finding] = []
     tree = None
-    archives = path.is_dir() and any((path / name).exists() for name in (TRAIN_TAR, VAL_TAR))
-    if archives:
-        findings += _archives(path)
+    if (path / TRAIN_TAR).exists() or (path / VAL_TAR).exists():
+        if not (path / VAL_TAR).exists():
+            what = f"{path} has no {VAL_TAR}, so training images will be held out for validation"
+            findings.append(warning(what, "put it there (6.3 GB) to measure what the paper measured"))
     elif path.is_dir() and not any(path.glob("*.parquet")) and not any(path.glob("data/*.parquet")):
         tree = _Tree.of(path)
-        findings += [*_layout(tree), *_names(tree), *_counts(tree)]
+        findings += [*_layout(tree), *_other_files(tree), *judge_counts(tree.counts("train"), tree.about)]
     try:
         source = open_source(str(path))
     except InputError as problem:
-        if not any(finding.level == "error" for finding in findings):
-            findings.append(_refused(path, problem))
-        items = _any_files(tree) if tree else iter(())
-        return findings + _files(items)
+        return [*findings, _refused(path, problem), *_files(_any_files(tree) if tree else iter(()))]
     findings.insert(0, ok(f"a source that alexnet prepare takes: {source.description}, {len(source.classes)} classes"))
     findings += [*_class_order(path, source), *_files(_sampled(source))]
     images = tree.images if tree else _quick_count(source)
@@ -167,16 +166,8 @@ def _layout(tree: _Tree) -> list[Finding]:
     findings: list[Finding] = []
     root, train = tree.root, tree.classes["train"]
 
-    # "Where do my images go?": everything in one folder.
     loose = tree.loose["train"].images
-    if loose and not train:
-        findings.append(
-            error(
-                f"{root} has {loose:,} images in it but no class folders",
-                f"make one folder per class and move each image into its own: {root}/cat/1.jpg, {root}/dog/2.jpg",
-            )
-        )
-    elif loose:
+    if loose and train:
         findings.append(
             warning(
                 f"{tree.folders['train']} has {loose:,} images beside its class folders, which belong to no class",
@@ -204,31 +195,15 @@ def _layout(tree: _Tree) -> list[Finding]:
             )
 
     for split in [name for name in tree.folders if name != "train"]:
-        folder, own = tree.folders[split], tree.classes[split]
-        # Validation images that are not in class folders: ILSVRC's are not, and the labels are in the devkit.
+        folder, own = tree.folders[split], tree.counts(split)
         if tree.loose[split].images and not own:
             if split == "val" and any((root / name).exists() for name in (DEVKIT, f"{DEVKIT}.tar.gz")):
                 findings.append(ok(f"{folder} is flat, and {DEVKIT} beside it has its labels, as ILSVRC-2012 comes"))
             elif split == "test" and "val" in tree.folders:
                 findings.append(ok(f"{folder} has no class folders, so it is left out: its images have no labels"))
-            else:
-                findings.append(
-                    error(
-                        f"{folder} has {tree.loose[split].images:,} images but no class folders, so they have no labels",
-                        f"move each into {folder}/CLASS/; if these are ILSVRC-2012's, put {DEVKIT}.tar.gz into {root}",
-                    )
-                )
             continue
-        # A class that one split has and the other has not shifts every label behind it.
-        extra, absent = sorted(set(own) - set(train)), sorted(set(train) - set(own))
-        if extra:
-            findings.append(
-                error(
-                    f"{folder} has class folders that {tree.folders['train']} has not: {some(extra)}",
-                    "give the folders of a class the same name in both (letter case counts), or remove these",
-                )
-            )
-        if absent and own:
+        absent = [name for name in train if not own.get(name)]
+        if absent and own and tree.whole:
             findings.append(
                 warning(
                     f"{folder} has no images of {len(absent)} of the {len(train)} classes: {some(absent)}",
@@ -256,18 +231,8 @@ def _split_like(name: str) -> str | None:
     return SPLITS.get(word) or _SPLIT_WORDS.get(word)
 
 
-def _names(tree: _Tree) -> list[Finding]:
+def _other_files(tree: _Tree) -> list[Finding]:
     findings: list[Finding] = []
-    # "Cat" and "cat ": two classes nobody can tell apart, from two people who sorted the images.
-    alike: dict[str, list[str]] = {}
-    for name in tree.classes["train"]:
-        alike.setdefault(re.sub(r"[\W_]", "", name.casefold()), []).append(name)
-    twins = [" and ".join(names) for key, names in alike.items() if len(names) > 1 and key]
-    if twins:
-        findings.append(
-            warning(f"class folders with nearly the same name: {some(twins)}", "merge them if they are one class")
-        )
-
     others = [name for folders in tree.classes.values() for folder in folders.values() for name in folder.others]
     if others:
         # Photographs from telephones (.heic) and downloads without a suffix are left out without a word.
@@ -300,27 +265,6 @@ def _is_image(path: str) -> bool:
             return True
     except Exception:  # whatever Pillow makes of a text file
         return False
-
-
-def _counts(tree: _Tree) -> list[Finding]:
-    findings: list[Finding] = []
-    for split in tree.folders:
-        counts = tree.counts(split)
-        if not counts:
-            continue
-        empty = [name for name, count in counts.items() if not count]
-        # A count that was cut short may just not have come to them.
-        if empty and tree.whole:
-            level = error if split == "train" else warning
-            findings.append(
-                level(
-                    f"{len(empty)} class folders of {split} have no images in them: {some(empty)}",
-                    "fill or remove them",
-                )
-            )
-        if split == "train":
-            findings += judge_counts(counts, tree.about)
-    return findings
 
 
 def judge_counts(counts: dict[str, int], about: str = "") -> list[Finding]:
@@ -358,33 +302,7 @@ def judge_counts(counts: dict[str, int], about: str = "") -> list[Finding]:
     return findings
 
 
-# --- archives and the order of classes --------------------------------------------------------------------------------
-
-
-def _archives(path: Path) -> list[Finding]:
-    findings = []
-    train, val = (path / TRAIN_TAR).is_file(), (path / VAL_TAR).is_file()
-    devkit = any((path / name).exists() for name in (DEVKIT, f"{DEVKIT}.tar.gz"))
-    # The validation archive is flat: without the devkit its images have no labels.
-    if val and not devkit:
-        findings.append(
-            error(
-                f"{path} has {VAL_TAR} but not the development kit, which has its labels",
-                f"put {DEVKIT}.tar.gz beside it (2.5 MB, from where the archives are)",
-            )
-        )
-    if not train:
-        findings.append(
-            error(f"{path} has no {TRAIN_TAR}", "put it there (138 GB); without it there is nothing to train on")
-        )
-    if train and not val:
-        findings.append(
-            warning(
-                f"{path} has no {VAL_TAR}, so training images will be held out for validation",
-                "put it there (6.3 GB) to measure what the paper measured",
-            )
-        )
-    return findings
+# --- the order of classes ---------------------------------------------------------------------------------------------
 
 
 def _class_order(path: Path, source: Source) -> list[Finding]:
@@ -428,7 +346,7 @@ def _sampled(source: Source) -> Iterator[Item]:
         for label in range(0, len(classes), step):
             folder = source.folders["train"] / classes[label]
             for name, entry in islice(image_files(str(folder), classes[label]), each):
-                yield Item(name, label, lambda path=entry.path: read_file(path))  # type: ignore[misc]
+                yield Item(name, label, partial(read_file, entry.path))
         return
     each = SAMPLE // len(source.splits)
     for split in source.splits:
@@ -437,7 +355,7 @@ def _sampled(source: Source) -> Iterator[Item]:
 
 def _any_files(tree: _Tree) -> Iterator[Item]:
     for name, entry in islice(image_files(str(tree.root), ""), SAMPLE):
-        yield Item(name.lstrip("/"), 0, lambda path=entry.path: read_file(path))  # type: ignore[misc]
+        yield Item(name.lstrip("/"), 0, partial(read_file, entry.path))
 
 
 @dataclass
@@ -452,7 +370,6 @@ class _Odd:
     turned: list[str] = field(default_factory=list)
     clear: list[str] = field(default_factory=list)
     tiny: list[str] = field(default_factory=list)
-    large: list[str] = field(default_factory=list)
 
 
 def _files(items: Iterator[Item]) -> list[Finding]:
@@ -490,7 +407,6 @@ def _look(item: Item, odd: _Odd) -> None:
                 (odd.grey, image.mode in ("1", "L", "LA") or image.mode.startswith("I")),
                 (odd.clear, image.has_transparency_data),
                 (odd.tiny, min(width, height) < 64),
-                (odd.large, width * height > 24_000_000),
             ):
                 if yes:
                     names.append(item.name)
@@ -552,8 +468,6 @@ def _judge(odd: _Odd) -> list[Finding]:
         )
     elif odd.tiny:
         findings.append(ok(f"{len(odd.tiny)} {of} have a side under 64 pixels: {some(odd.tiny)}"))
-    if len(odd.large) > odd.looked / 10:
-        findings.append(ok(f"{len(odd.large)} {of} have over 24 million pixels: preparing takes longer, once"))
     if not (odd.unreadable or handled or odd.grey or odd.tiny):
         findings.append(ok(f"all {odd.looked} files looked at are whole and ordinary"))
     return findings

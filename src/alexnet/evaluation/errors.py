@@ -28,6 +28,8 @@ class Evaluation:
     """label, images, top1_error, top5_error of every class, in label order; the errors of a class without images are None"""
     confusion: list[list[int]]
     """[true][predicted] counts of the first label"""
+    checkpoint: str | None = None
+    """Name of the checkpoint's folder whose weights were measured, where they come from one"""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""

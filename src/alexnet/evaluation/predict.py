@@ -1,6 +1,7 @@
 """Five labels for images from anywhere: files, folders, globs, lists."""
 
 import glob
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -40,12 +41,12 @@ def find(wanted: Sequence[str], listed: Sequence[str] = ()) -> Iterator[str]:
     A name that matches nothing comes out as it is, so that its prediction says what is wrong with it.
     """
     for name in wanted:
-        path = Path(name)
         if name == "-":
             yield from find([line.strip() for line in listed if line.strip() not in ("", "-")])
-        elif path.is_dir():
-            yield from sorted(str(p) for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
-        elif not path.exists() and glob.has_magic(name):
+        elif os.path.isdir(name):  # not Path's, which raise for a name that is too long
+            images = [str(p) for p in Path(name).rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
+            yield from sorted(images) or [name]
+        elif not os.path.exists(name) and glob.has_magic(name):
             yield from sorted(glob.glob(name, recursive=True)) or [name]
         else:
             yield name
@@ -60,8 +61,10 @@ def predictions(network: TrainedNetwork, images: Iterator[str], views: int = 10)
             return to_square(Path(name).read_bytes(), size)
         except Unreadable as error:
             return str(error)
-        except OSError as error:
-            return error.strerror or str(error)
+        except IsADirectoryError:
+            return "no images in this folder"
+        except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+            return getattr(error, "strerror", None) or str(error)
 
     with ThreadPoolExecutor() as readers:
         while names := list(islice(images, BATCH)):

@@ -45,7 +45,7 @@ def write(run: Path, prepared: Prepared | None = None, trained: TrainedNetwork |
     if trained is None and saved is not None:
         trained = load(run)
     epochs = [line for line in metrics if line["kind"] == "epoch"]
-    evaluations = _evaluations(run, classes)
+    evaluations = _evaluations(run, classes, saved.name if saved else None)
     source = (prepared.manifest if prepared else data).get("source", {}).get("description", "unknown")
     page = {
         "run": run.resolve().name,
@@ -98,8 +98,11 @@ def _json(path: Path, absent: Any) -> Any:
         ) from None
 
 
-def _evaluations(run: Path, classes: tuple[str, ...]) -> list[dict[str, Any]]:
-    """What `alexnet evaluate` left in the run folder, with the split's name: most telling first, so ten views before one."""
+def _evaluations(run: Path, classes: tuple[str, ...], newest: str | None) -> list[dict[str, Any]]:
+    """What `alexnet evaluate` left in the run folder, most telling first, so ten views before one.
+
+    With the split's name, and whether it measured an older checkpoint than `newest`.
+    """
     found = []
     for path in run.glob("evaluation-*views.json"):
         if name := re.fullmatch(r"evaluation-(.+)-\d+views", path.stem):
@@ -108,8 +111,10 @@ def _evaluations(run: Path, classes: tuple[str, ...]) -> list[dict[str, Any]]:
                 raise InputError(
                     f"{path}: not an evaluation of this run's {len(classes)} classes; remove it and evaluate again"
                 )
-            found.append({"split": name[1], **one})
-    return sorted(found, key=lambda one: (one["split"] == "train", one["split"], -one["views"]))
+            # Epochs that were trained since are not in it. (Evaluations before there was a checkpoint in them say nothing.)
+            older = newest is not None and (one.get("checkpoint") or newest) != newest
+            found.append({"split": name[1], "older": older, **one})
+    return sorted(found, key=lambda one: (one["split"] == "train", one["split"], one["older"], -one["views"]))
 
 
 def _per_class(evaluation: dict[str, Any]) -> list[dict[str, Any]]:
@@ -312,13 +317,27 @@ def _last_std(network: specs.Network) -> float:
 def _schedule(recipe: Recipe) -> str:
     how = recipe.schedule
     shares = ", ".join(f"{100 * share:g}" for share in how.drops)
-    return {
+    text = {
         "plateau": f"÷{how.factor:g} after {how.patience} validations without a lower error, {how.times} times",
         "steps": f"÷{how.factor:g} at {shares} % of the epochs",
-        "recorded-2012": "as recorded in 2012: ÷10 at epochs 25, 51 and 79; conv1 ÷10 at 67, frozen at 72",
+        "recorded-2012": "as recorded in 2012: ÷10 at 25, 51 and 79 of 91 epochs, biases once; conv1 ÷10 and colour noise"
+        " off at 67, conv1 frozen at 72",
         "run-170": "four equal stages from the first rate to 1/250 of it (2012, run 170)",
+        "fine-tuning-2012": "as in the fine-tuning of 2012: ÷10 at 22/54 and 42/54 of the epochs, the last layer at 9/54"
+        " too; conv1 ÷10 at 5/54, frozen at 7/54; colour noise off at 38/54",
         "constant": "constant",
     }[how.kind]
+    biases = {
+        "by-kind": "",
+        "with-weights": "; the biases' rate falls with the weights'",
+        "once": "; the biases' rate falls once",
+    }
+    last_third = {
+        "by-kind": "",
+        "plain": "; conv1 and the colour noise as before to the end",
+        "authors-2012": "; conv1 ÷10 and colour noise off at 67/91 of the epochs, conv1 frozen at 72/91",
+    }
+    return text + biases[how.biases] + last_third[how.last_third]
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

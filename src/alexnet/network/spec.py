@@ -6,8 +6,9 @@ command line.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Any, Literal
+from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
+from types import UnionType
+from typing import Any, Literal, get_args, get_origin
 
 from alexnet.errors import InputError
 
@@ -147,23 +148,44 @@ class Network:
 def from_dict(kind: Any, values: dict[str, Any], where: str = "network") -> Any:
     """Build dataclass `kind` (Network, Recipe ...) from the dictionary that `dataclasses.asdict` and JSON made of one.
 
-    Raises InputError for a field that `kind` does not have, naming it and the ones there are.
+    Raises InputError, naming the field, for one that `kind` does not have, one that is missing, or a value of another
+    type than its annotation's.
     """
     known = {field.name: field for field in fields(kind)}
     for name in values:
         if name not in known:
             raise InputError(f"{where}.{name}: no such field; the fields are {', '.join(known)}")
+    for name, field in known.items():
+        if name not in values and field.default is MISSING:
+            raise InputError(f"{where}.{name} is missing")
     return kind(**{name: _typed(known[name].type, value, f"{where}.{name}") for name, value in values.items()})
 
 
 def _typed(annotation: Any, value: Any, where: str) -> Any:
-    # JSON knows no tuples and no dataclasses; the annotation says what a list or an object was.
-    if is_dataclass(annotation) and isinstance(value, dict):
-        return from_dict(annotation, value, where)
-    if isinstance(value, list):
-        inner = annotation.__args__[0]
-        return tuple(_typed(inner, item, f"{where}.{number}") for number, item in enumerate(value))
+    # JSON knows no tuples, no dataclasses and hardly a float; the annotation says what a value was.
+    if isinstance(annotation, UnionType):  # the only ones are "or None"
+        return None if value is None else _typed(get_args(annotation)[0], value, where)
+    if is_dataclass(annotation):
+        if isinstance(value, dict):
+            return from_dict(annotation, value, where)
+        raise InputError(f"{where}: {value!r}; it must be an object")
+    if get_origin(annotation) is tuple:
+        if isinstance(value, list):
+            inner = get_args(annotation)[0]
+            return tuple(_typed(inner, item, f"{where}.{number}") for number, item in enumerate(value))
+        raise InputError(f"{where}: {value!r}; it must be a list")
+    if get_origin(annotation) is Literal:
+        if any(value == choice and type(value) is type(choice) for choice in get_args(annotation)):
+            return value
+        raise InputError(f"{where}: {value!r}; choose one of {', '.join(map(str, get_args(annotation)))}")
+    if annotation is float and type(value) is int:
+        return float(value)
+    if type(value) is not annotation:  # not isinstance: a bool is an int
+        raise InputError(f"{where}: {value!r}; it must be {_WORDS[annotation]}")
     return value
+
+
+_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 
 
 paper = Network(

@@ -58,7 +58,7 @@ def groups(model: nn.Module, last: str, decay: float, bias_decay: bool) -> list[
 class Schedule:
     """How the learning rate falls. Epochs count from 0; every kind but "plateau" scales to any number of epochs."""
 
-    kind: Literal["plateau", "steps", "recorded-2012", "run-170", "constant"] = "plateau"
+    kind: Literal["plateau", "steps", "recorded-2012", "run-170", "fine-tuning-2012", "constant"] = "plateau"
     factor: float = 10.0
     """What the rate is divided by at a drop ("plateau", "steps")."""
     drops: tuple[float, ...] = (0.5, 0.75, 0.9)
@@ -67,6 +67,12 @@ class Schedule:
     """"plateau": how many drops; one plateau more ends the run."""
     patience: int = 5
     """"plateau": validations without a lower error before a drop."""
+    biases: Literal["by-kind", "with-weights", "once"] = "by-kind"
+    """How the biases' rate falls: with the weights', or by 10 once, at the weights' first drop (2012). By kind: once in
+    "recorded-2012" and, at half-time, in "run-170"; with the weights' in the others."""
+    last_third: Literal["by-kind", "plain", "authors-2012"] = "by-kind"
+    """authors-2012: conv1's rate by 10 lower and the colour noise off from 67/91 of the epochs, conv1 frozen from 72/91.
+    By kind: in "recorded-2012" only."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +110,20 @@ class Plateau:
 
 def rates(schedule: Schedule, epoch: int, epochs: int, rate: float, bias_rate: float, plateau: Plateau) -> Rates:
     """The rates of `epoch` (from 0) of `epochs`; `rate` is the first one and `bias_rate` the biases' multiple of it."""
+    now = _by_kind(schedule, epoch, epochs, rate, bias_rate, plateau)
+    if schedule.biases == "with-weights":
+        now = replace(now, biases=now.weights * bias_rate)
+    elif schedule.biases == "once":
+        now = replace(now, biases=rate * bias_rate / (10 if now.weights < rate else 1))
+    if schedule.last_third == "plain":
+        now = replace(now, first=1.0, colour=True)
+    elif schedule.last_third == "authors-2012":
+        recorded = _recorded_2012(91 * epoch / max(epochs, 1), rate, bias_rate)
+        now = replace(now, first=recorded.first, colour=recorded.colour)
+    return now
+
+
+def _by_kind(schedule: Schedule, epoch: int, epochs: int, rate: float, bias_rate: float, plateau: Plateau) -> Rates:
     share = epoch / max(epochs, 1)
     if schedule.kind == "plateau":
         now = rate / schedule.factor**plateau.drops
@@ -115,6 +135,8 @@ def rates(schedule: Schedule, epoch: int, epochs: int, rate: float, bias_rate: f
         # Four equal stages, geometric from rate to rate / 250; biases drop once, by 10, at half-time.
         now = rate / 250 ** (min(int(4 * share), 3) / 3)
         return Rates(now, rate * bias_rate / (1 if share < 0.5 else 10))
+    elif schedule.kind == "fine-tuning-2012":
+        return _fine_tuning_2012(54 * epoch / max(epochs, 1), rate, bias_rate)
     else:
         now = rate
     return Rates(now, now * bias_rate)
@@ -128,6 +150,17 @@ def _recorded_2012(epoch: float, rate: float, bias_rate: float) -> Rates:
     drops = 0 if epoch < 25 else 1 if epoch < 51 else 2 if epoch < 79 else 3
     first = 1.0 if epoch < 67 else 0.1 if epoch < 72 else 0.0
     return Rates(rate / 10**drops, rate * bias_rate / (1 if epoch < 25 else 10), first=first, colour=epoch < 67)
+
+
+def _fine_tuning_2012(epoch: float, rate: float, bias_rate: float) -> Rates:
+    """The schedule of the fine-tuning in 2012, stopped at 54 epochs, from 10^-3, conv1 10^-4 and the last layer 10^-2.
+
+    conv1 goes to 10^-5 at 5 and to 0 at 7, the last layer to the others' rate at 9, all by 10 lower at 22 and at 42, the
+    colour noise off at 38. (The last layer's first 300 batches at a lower rate, 3% of an epoch then, are left out.)
+    """
+    now = rate / 10 ** ((epoch >= 22) + (epoch >= 42))
+    first = 1.0 if epoch < 5 else 0.1 if epoch < 7 else 0.0
+    return Rates(now, now * bias_rate, first, last=1.0 if epoch < 9 else 0.1, colour=epoch < 38)
 
 
 def apply(optimizer: torch.optim.Optimizer, now: Rates, first: float = 1.0, last: float = 1.0) -> None:

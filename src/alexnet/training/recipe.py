@@ -65,16 +65,17 @@ class Recipe:
                 raise InputError(f"--{name.replace('_', '-')} {value}: must be at least 1")
         if self.micro_batch is not None and self.micro_batch < 1:
             raise InputError(f"--micro-batch {self.micro_batch}: must be at least 1")
-        if not self.rate > 0:
-            raise InputError(f"--rate {self.rate}: must be above 0")
+        if not 0 < self.rate < float("inf"):
+            raise InputError(f"--rate {self.rate}: must be above 0 and finite")
         if not 0 <= self.momentum < 1:
             raise InputError(f"--momentum {self.momentum}: must be at least 0 and below 1")
         if not 0 < self.hold_out < 1:
             raise InputError(f"--hold-out {self.hold_out}: must be between 0 and 1")
-        not_negative = ("decay", "bias_rate", "first_rate", "last_rate", "checkpoint_minutes", "stuck_steps")
-        for name in not_negative:
-            if not getattr(self, name) >= 0:
-                raise InputError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be at least 0")
+        rates = ("decay", "bias_rate", "first_rate", "last_rate")
+        for name in (*rates, "checkpoint_minutes", "stuck_steps", "seed", "hold_out_seed"):
+            value = getattr(self, name)
+            if not value >= 0 or (name in rates and value == float("inf")):
+                raise InputError(f"--{name.replace('_', '-')} {value}: must be at least 0 and finite")
         if not self.schedule.factor > 1:
             raise InputError(f"--schedule.factor {self.schedule.factor}: must be above 1, as the rate is divided by it")
         if self.schedule.patience < 1 or self.schedule.times < 0:
@@ -145,7 +146,7 @@ cifar10 = Recipe(
 demo = Recipe(
     name="demo",
     network=spec.small,
-    epochs=12,
+    epochs=24,
     batch=64,
     schedule=Schedule("steps", drops=(0.6, 0.85)),
     image_size=64,
@@ -157,7 +158,8 @@ recipes: dict[str, Recipe] = {recipe.name: recipe for recipe in (demo, imagenett
 def fine_tuned(start: Recipe, classes: int) -> Recipe:
     """The recipe that continues `start` on other classes: a new last layer, lower rates below (2012, layers-*-ft).
 
-    A tenth of the rate, a hundredth for conv1, and the full first rate for the new last layer.
+    A tenth of the rate, a hundredth for conv1, and the full first rate for the new last layer; then the schedule
+    "fine-tuning-2012", scaled to 30 epochs.
     """
     return replace(
         start,
@@ -167,5 +169,5 @@ def fine_tuned(start: Recipe, classes: int) -> Recipe:
         rate=start.rate / 10,
         first_rate=0.1,
         last_rate=10.0,
-        schedule=Schedule("steps"),
+        schedule=Schedule("fine-tuning-2012"),
     )

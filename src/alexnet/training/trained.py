@@ -29,11 +29,14 @@ class TrainedNetwork(nn.Module):
         classes: tuple[str, ...],
         preparation: Preparation,
         size: int,
+        checkpoint: str,
     ) -> None:
         super().__init__()
         self.path, self.recipe, self.network, self.classes, self.preparation = path, of, network, classes, preparation
         self.size = size
         """Side of the images it takes, in pixels: that of the dataset it was trained on."""
+        self.checkpoint = checkpoint
+        """Name of the checkpoint's folder, as "step-00000074": the steps its weights were trained for."""
         self.eval()
 
     @property
@@ -118,4 +121,4 @@ def load(run: Path | str, device: torch.device | str = "cpu") -> TrainedNetwork:
     network = AlexNet(of.network)
     checkpoint.load_weights(network, found)
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return TrainedNetwork(path, of, network, classes, preparation.to(device), mean.shape[0])
+    return TrainedNetwork(path, of, network, classes, preparation.to(device), mean.shape[0], found.name)

@@ -44,7 +44,8 @@ class Status:
     images_per_second: float
     seconds_left: float
     validation: float | None
-    phase: str = "training"
+    ended: bool = False
+    """Whether the epoch is over, its validation too."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ def train(
 ) -> Outcome:
     """Train `recipe` on `prepared` into the folder `run`, or go on with the run that is there.
 
-    start_from: weights by name to begin with where name and shape fit (fine-tuning); the others start as the recipe says.
+    start_from: weights by name to begin with, for fine-tuning; the last layer starts as the recipe says.
     stop: asked after every step; True saves a checkpoint and ends the call. On the CPU a run that was stopped or killed
     at any moment and resumed has the same weights, to the bit, as one that never was.
     Raises InputError for a recipe that does not fit the data or a folder that is taken; RunFailed, with advice, for a
@@ -125,15 +126,7 @@ def train(
     torch.manual_seed(seed_of(recipe.seed, "init", 0))
     model = AlexNet(recipe.network)
     if start_from is not None and not resume:
-        own, last = model.state_dict(), f"{recipe.network.last_name}."
-        fitting = {
-            n: t for n, t in start_from.items() if n in own and own[n].shape == t.shape and not n.startswith(last)
-        }
-        if not fitting:
-            raise InputError(
-                f"--from: none of its weights fit network {recipe.network.name}; use a recipe of the same network"
-            )
-        model.load_state_dict(fitting, strict=False)
+        model.load_state_dict(_without_last(recipe, start_from, model.state_dict()), strict=False)
     model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     preparation = preparation_of(prepared.mean, prepared.eigenvalues, prepared.eigenvectors, recipe).to(device)
     sgd = optimizer.PaperSGD(
@@ -154,6 +147,12 @@ def train(
         try:
             checkpoint.tidy(run, recipe.keep)
             return _Loop(recipe, prepared, preparation, run, model, sgd, state, device, progress, stop).go()
+        except torch.OutOfMemoryError as error:
+            half = max(1, min(recipe.micro_batch or recipe.batch, recipe.batch) // 2)
+            raise RunFailed(
+                f"{device}: out of memory. --micro-batch {half} passes fewer images at a time through the network and adds up"
+                " their gradients, for the same steps; start again with it and another --out"
+            ) from error
         except OSError as error:  # most likely a full disk
             raise RunFailed(
                 f"{run}: cannot be written ({error}); the last whole checkpoint is {checkpoint.latest(run)}."
@@ -189,6 +188,19 @@ def _begin(
         write_text(run / "recipe.json", recipe.to_json())
     except OSError as error:
         raise InputError(f"--out {run}: cannot be written ({error}); use another folder, or make room") from None
+
+
+def _without_last(recipe: Recipe, start: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, Tensor]:
+    """All weights of `start` that the network has, but the last layer's. InputError, naming it, for a layer they do not fit."""
+    copied = {name: start.get(name) for name in own if not name.startswith(f"{recipe.network.last_name}.")}
+    for name, tensor in copied.items():
+        if tensor is None or tensor.shape != own[name].shape:
+            there = "not in that run" if tensor is None else f"{list(tensor.shape)} in that run"
+            raise InputError(
+                f"--from: {name} is {list(own[name].shape)} here and {there}; all layers but the last have to be of the same"
+                " shape, so leave out what changes them in --network"
+            )
+    return {name: tensor for name, tensor in copied.items() if tensor is not None}
 
 
 def _check_same_data(run: Path, prepared: Prepared) -> None:
@@ -324,12 +336,17 @@ class _Loop:
 
     def _look(self, now: optimizer.Rates) -> None:
         """Stop if the loss is no number; log and report."""
-        recipe, state = self.recipe, self.state
+        state = self.state
         loss, error = state.loss / state.images, 100.0 * state.wrong / state.images
         if not math.isfinite(loss):
             raise self._diverged(f"the loss became {loss}")
         if state.step % LOG_STEPS == 0:
             self.log.write("step", epoch=state.epoch, step=state.step, loss=loss, error=error, rate=now.weights)
+        self._tell(now)
+
+    def _tell(self, now: optimizer.Rates, ended: bool = False) -> None:
+        """Live progress; before the counters of the epoch are set back."""
+        recipe, state = self.recipe, self.state
         if self.progress:
             speed = self.seen_here / max(time.monotonic() - self.begun, 1e-9)
             left = (recipe.epochs - state.epoch) * len(self.indices) - state.images
@@ -339,12 +356,13 @@ class _Loop:
                     recipe.epochs,
                     state.step_in_epoch,
                     self.steps,
-                    loss,
-                    error,
+                    state.loss / state.images,
+                    100.0 * state.wrong / state.images,
                     now.weights,
                     speed,
                     left / speed,
                     self.validation_error,
+                    ended,
                 )
             )
 
@@ -360,9 +378,9 @@ class _Loop:
         recipe, state = self.recipe, self.state
         loss = state.loss / state.images
         state.lowest_loss = min(state.lowest_loss, loss)
-        state.epoch += 1
+        epoch = state.epoch + 1
         line: dict[str, Any] = {
-            "epoch": state.epoch,
+            "epoch": epoch,
             "step": state.step,
             "loss": loss,
             "train_error": 100.0 * state.wrong / state.images,
@@ -370,7 +388,7 @@ class _Loop:
             "images_per_second": state.images / max(state.seconds, 1e-9),
             "seconds": state.seconds,
         }
-        if state.epoch % recipe.validate_every == 0 or state.epoch == recipe.epochs:
+        if epoch % recipe.validate_every == 0 or epoch == recipe.epochs:
             self.model.eval()
             measured = evaluate(
                 self.model,
@@ -385,6 +403,8 @@ class _Loop:
             line |= {"validation_top1": measured.top1_error, "validation_top5": measured.top5_error}
             if recipe.schedule.kind == "plateau":
                 state.plateau = state.plateau.after(measured.top1_error, recipe.schedule)
+        self._tell(now, ended=True)
+        state.epoch = epoch
         state.step_in_epoch, state.images, state.loss, state.wrong, state.seconds = 0, 0, 0.0, 0, 0.0
         # The line first: if a kill comes between the two, resuming drops the line and does the epoch's end again.
         self.log.write("epoch", **line)
@@ -439,15 +459,17 @@ class _Log:
 
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:
-    """The lines of a run's metrics.jsonl; a last line that a kill cut short is left out."""
+    """The lines of a run's metrics.jsonl; a line that a kill cut short, or that is no event, is left out."""
     lines: list[dict[str, Any]] = []
     try:
-        text = (run / "metrics.jsonl").read_text()
+        text = (run / "metrics.jsonl").read_text("utf-8", errors="replace")
     except FileNotFoundError:
         return lines
-    for line in text.splitlines():
+    for written in text.splitlines():
         try:
-            lines.append(json.loads(line))
+            line = json.loads(written)
         except json.JSONDecodeError:
             continue
+        if isinstance(line, dict) and "kind" in line:
+            lines.append(line)
     return lines
