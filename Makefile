@@ -28,6 +28,7 @@ setup: .venv/.installed
 	@# Without isolation the build uses the pinned setuptools from above, and asks no index for another.
 	$(PIP_INSTALL) --no-build-isolation -e '.[dev,hub]'
 	@touch $@
+	@echo 'ready: use .venv/bin/alexnet, or: . .venv/bin/activate'
 
 demo: setup
 	rm -rf $(DEMO)

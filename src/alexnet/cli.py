@@ -301,6 +301,7 @@ def train(args: list[str]) -> int:
                 start_from=weights,
                 progress=bar.training,
                 stop=lambda: bool(caught),
+                started=lambda now: _say_start(now, folder),
             )
     finally:
         for number, handler in before.items():
@@ -318,14 +319,34 @@ def train(args: list[str]) -> int:
     else:
         last = outcome.last
         if "validation_top1" in last:
-            out.print(
-                f"epoch {last['epoch']}: validation error {last['validation_top1']:.2f} / {last['validation_top5']:.2f} %"
-            )
+            five = f", top-5 {last['validation_top5']:.2f} %" if len(opened.classes) > 5 else ""
+            out.print(f"epoch {last['epoch']}: validation error top-1 {last['validation_top1']:.2f} %{five}")
         out.print(f"run folder {folder}, report {page}", markup=False, soft_wrap=True)
     if caught and not outcome.finished:
         err.print(f"stopped; go on with: alexnet train --resume {folder}", markup=False, soft_wrap=True)
         return 128 + caught[0]
     return 0
+
+
+FEW_UPDATES = 300
+"""Below this a network that starts from nothing has hardly begun to learn; the warning says so."""
+
+
+def _say_start(now: Any, folder: Path) -> None:
+    threads = f" ({now.threads} threads)" if now.device == "cpu" else ""
+    err.print(
+        f"network {now.network}, {now.classes} classes, on {now.device}{threads}: {now.images:,} training images,"
+        f" {now.steps:,} updates an epoch, {now.validation_images:,} images ({now.validation}) to validate; run folder {folder}",
+        markup=False,
+        soft_wrap=True,
+    )
+    if 0 < now.updates < FEW_UPDATES:
+        err.print(
+            f"only {now.updates} updates of the weights in all, too few to learn much from nothing: use a smaller --batch or more"
+            " --epochs; with few images train demo, a small network, or start --from a trained run",
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 def _data_of(run: Path, there: bool = False) -> Path:
@@ -392,9 +413,10 @@ def evaluate(
         )
     if split == "val":
         part, indices = trainer.validation_of(network.recipe, opened)
+        where = trainer.measured_on(part)
     else:
         part = opened.split(split)
-        indices = np.arange(len(part.labels))
+        indices, where = np.arange(len(part.labels)), part.name
     keep_memory()
     with Bar("images", err) as bar:
         measured = errors.evaluate(
@@ -406,34 +428,33 @@ def evaluate(
             indices,
             views,
             batch,
-            progress=lambda done, total: bar.update(part.name, done, total),
+            progress=lambda done, total: bar.update(where, done, total),
         )
     measured = replace(measured, checkpoint=network.checkpoint)
-    file = run / f"evaluation-{split}-{views}views.json"
+    name = f"{where.replace(' ', '-')}-{views}views"
+    file, picture = run / f"evaluation-{name}.json", run / f"confusion-{name}.png"
     measured.save(file)
-    confusion.draw(np.array(measured.confusion), network.classes, run / f"confusion-{split}-{views}views.png")
-    _report(run, opened)
+    confusion.draw(np.array(measured.confusion), network.classes, picture)
+    page = _report(run, opened)
     if json:
-        _print_json({"run": str(run), "data": str(opened.path), "split": part.name, **measured.to_dict()})
+        _print_json({"run": str(run), "data": str(opened.path), "split": where, **measured.to_dict()})
         return 0
-    number = f"{measured.images} images, {views} view{'s' * (views > 1)}"
-    table = Table(title=escape(f"{run}, {network.checkpoint}, on {opened.path} ({part.name}, {number})"))
-    for column in ("class", "images", "top-1 error %", "top-5 error %"):
-        table.add_column(column, justify="left" if column == "class" else "right")
+    number = f"{measured.images:,} images, {views} view{'s' * (views > 1)}"
+    out.print(f"{run}, {network.checkpoint}, on {opened.path} ({where}, {number})", markup=False, soft_wrap=True)
+    five = len(network.classes) > 5  # with fewer classes every answer is among the first five
+    table = Table("class", "images", "top-1 error %", *(["top-5 error %"] if five else []))
+    for column in table.columns[1:]:
+        column.justify = "right"
     for row in measured.per_class[:100]:
-        table.add_row(
-            escape(with_word(row["label"])),
-            str(row["images"]),
-            _percent(row["top1_error"]),
-            _percent(row["top5_error"]),
-        )
+        errors_of_class = (_percent(row["top1_error"]), _percent(row["top5_error"]))[: 1 + five]
+        table.add_row(escape(with_word(row["label"])), str(row["images"]), *errors_of_class)
     table.add_section()
-    table.add_row(
-        "all", str(measured.images), _percent(measured.top1_error), _percent(measured.top5_error), style="bold"
-    )
+    of_all = (_percent(measured.top1_error), _percent(measured.top5_error))[: 1 + five]
+    table.add_row("all", str(measured.images), *of_all, style="bold")
     out.print(table)
     if len(measured.per_class) > 100:
-        out.print(f"the first 100 of {len(measured.per_class)} classes; all are in {file}")
+        out.print(f"the first 100 of {len(measured.per_class)} classes")
+    out.print(f"all of it: {file}, {picture}, {page}", markup=False, soft_wrap=True)
     return 0
 
 
@@ -537,6 +558,25 @@ def kernels(run: Positional[Path], picture: Positional[Path] = Path("kernels.png
     from alexnet.training import trained
 
     pictures.draw(trained.load(run).network, picture, title=str(run))
+    return _drawn(run, picture, json)
+
+
+def curves(run: Positional[Path], picture: Positional[Path] = Path("curves.png"), json: bool = False) -> int:
+    """Draw a run's loss and its training and validation error over the epochs.
+
+    Args:
+        run: a run folder.
+        picture: the file to draw (.png or .svg).
+        json: print one JSON document on stdout.
+    """
+    from alexnet.insight import curves as pictures
+    from alexnet.training import recipe, trainer
+
+    pictures.draw(trainer.read_metrics(run), picture, recipe.read(run).network.classes)
+    return _drawn(run, picture, json)
+
+
+def _drawn(run: Path, picture: Path, json: bool) -> int:
     if json:
         _print_json({"run": str(run), "picture": str(picture)})
     else:
@@ -616,6 +656,7 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
     "predict": (_typed("predict", predict), "five labels for an image"),
     "report": (_typed("report", report), "a run as one HTML page"),
     "kernels": (_typed("kernels", kernels), "a run's first-layer kernels, drawn by column"),
+    "curves": (_typed("curves", curves), "a run's loss and errors over the epochs, drawn"),
     "doctor": (_typed("doctor", doctor), "what is wrong with this folder, and the fix"),
 }
 

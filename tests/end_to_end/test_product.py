@@ -237,6 +237,8 @@ def test_predict_takes_folders_globs_and_lists(
 
 def test_kernels_and_report_again(folder: Path, tmp_path: Path) -> None:
     assert run("kernels", folder / "run", tmp_path / "kernels.svg") == 0
+    assert run("curves", folder / "run", tmp_path / "curves.svg") == 0
+    assert "<svg" in (tmp_path / "curves.svg").read_text()
     assert "<svg" in (tmp_path / "kernels.svg").read_text()
     (folder / "run" / "report.html").unlink()
     assert run("report", folder / "run") == 0

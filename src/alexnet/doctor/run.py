@@ -116,7 +116,9 @@ def _checkpoints(path: Path, model: AlexNet) -> list[Finding]:
             ok(f"checkpoints: {', '.join(whole)} are whole, their weights finite, optimiser and rates with them")
         )
     if list(folder.glob(".*.new")):
-        findings.append(ok("a half-written checkpoint of a killed process is there; the next one removes it"))
+        findings.append(
+            ok("a checkpoint is being written, or a killed process left half of one, which the next one removes")
+        )
     return findings
 
 

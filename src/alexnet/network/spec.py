@@ -22,11 +22,15 @@ class Convolution:
     kernels: int
     """Number of kernels, all columns together."""
     size: int
+    """Side of the square window, in pixels."""
     stride: int = 1
+    """Pixels between two windows."""
     padding: int = 0
+    """Zeros around the map, in pixels."""
     std: float = 0.01
     """Standard deviation of the zero-mean Gaussian that the weights start from (§5)."""
     bias: float = 0.0
+    """What the biases start from."""
     then: tuple[Step, ...] = ("relu",)
     """What follows: the activation, "norm" (the network's normalization), "norm-map" (see `map_normalization`), pooling,
     dropout."""
@@ -37,9 +41,13 @@ class Hidden:
     """One fully connected hidden layer and the steps that follow it."""
 
     units: int
+    """Number of activations, all columns together."""
     std: float = 0.01
+    """Standard deviation that the weights start from."""
     bias: float = 1.0
+    """What the biases start from."""
     then: tuple[Step, ...] = ("relu", "dropout")
+    """What follows: the activation, dropout."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +55,11 @@ class Network:
     """A whole network: rows of layers, and switches of which each can be used alone."""
 
     name: str
+    """What summaries and reports call it."""
     convolutions: tuple[Convolution, ...]
     hidden: tuple[Hidden, ...]
     classes: int = 1000
+    """Outputs of the last layer; training takes as many as the data has."""
     input_size: int = 224
     """Side of the square input in pixels; 224 with the overhanging window of 2012, 227, or any that leaves a map."""
     columns: Literal[1, 2] = 2
@@ -79,6 +89,7 @@ class Network:
     """Output size where (size + padding - window) / stride is no whole number: up lets the last window hang over the
     right and bottom edge (2012; a convolution reads zeros there), down leaves those pixels unread (PyTorch)."""
     activation: Literal["relu", "tanh", "sigmoid"] = "relu"
+    """What "relu" is in the rows (§3.1)."""
     dropout: float = 0.5
     """Probability of dropping a hidden activation (§4.2); 0 is none."""
     dropout_form: Literal["mask", "inverted"] = "mask"

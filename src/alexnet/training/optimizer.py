@@ -59,6 +59,8 @@ class Schedule:
     """How the learning rate falls. Epochs count from 0; every kind but "plateau" scales to any number of epochs."""
 
     kind: Literal["plateau", "steps", "recorded-2012", "run-170", "fine-tuning-2012", "constant"] = "plateau"
+    """plateau: lower when the validation error stops falling (§5); steps: at fixed shares of the epochs; recorded-2012: the
+    log of run 145; run-170: four equal stages; fine-tuning-2012: as fine-tuned then; constant: never."""
     factor: float = 10.0
     """What the rate is divided by at a drop ("plateau", "steps")."""
     drops: tuple[float, ...] = (0.5, 0.75, 0.9)

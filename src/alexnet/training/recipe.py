@@ -18,13 +18,18 @@ class Recipe:
     """Network, data and optimisation of a run; `recipe.json` in the run folder is one of these."""
 
     name: str
+    """What reports call it; also in the name of the run folder where --out is not given."""
     network: Network
     epochs: int = 90
+    """Times that every training image is seen; most schedules scale to it."""
     batch: int = 128
+    """Images to one update of the weights."""
     seed: int = 0
+    """Of initial values, order, crops, colours and dropout."""
     rate: float = 0.01
     """First learning rate of the weights."""
     momentum: float = 0.9
+    """Share of the last update that the next one keeps."""
     decay: float = 0.0005
     """Weight decay."""
     bias_rate: float = 1.0
@@ -42,6 +47,7 @@ class Recipe:
     hold_out: float = 0.1
     """Share of the training images of each class held out for validation where the data has no validation split."""
     hold_out_seed: int = 0
+    """Of which images are held out."""
     micro_batch: int | None = None
     """Images a pass through the network; the gradient of a batch is accumulated over several. None: the whole batch."""
     precision: Literal["auto", "float32", "bf16"] = "auto"

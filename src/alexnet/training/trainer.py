@@ -49,6 +49,24 @@ class Status:
 
 
 @dataclass(frozen=True)
+class Start:
+    """What a call of `train` is about to do."""
+
+    network: str
+    classes: int
+    device: str
+    threads: int
+    images: int
+    validation: str
+    """The split that measures the run: "val", "test", or "held out of train"."""
+    validation_images: int
+    steps: int
+    """Updates of the weights in an epoch."""
+    updates: int
+    """Updates that are left."""
+
+
+@dataclass(frozen=True)
 class Outcome:
     """How a call of `train` ended."""
 
@@ -73,6 +91,11 @@ def validation_of(recipe: Recipe, prepared: Prepared) -> tuple[Split, np.ndarray
         return split, np.arange(len(split.labels))
     split = prepared.split("train")
     return split, hold_out(split.labels, recipe.hold_out, recipe.hold_out_seed)[1]
+
+
+def measured_on(validation: Split) -> str:
+    """What the split of `validation_of` is called: "val", "test", or "held out of train"."""
+    return "held out of train" if validation.name == "train" else validation.name
 
 
 def _training_indices(recipe: Recipe, prepared: Prepared) -> np.ndarray:
@@ -111,6 +134,7 @@ def train(
     start_from: dict[str, Tensor] | None = None,
     progress: Callable[[Status], None] | None = None,
     stop: Callable[[], bool] = lambda: False,
+    started: Callable[[Start], None] | None = None,
 ) -> Outcome:
     """Train `recipe` on `prepared` into the folder `run`, or go on with the run that is there.
 
@@ -146,7 +170,7 @@ def train(
             _begin(run, recipe, prepared, model, sgd, state)
         try:
             checkpoint.tidy(run, recipe.keep)
-            return _Loop(recipe, prepared, preparation, run, model, sgd, state, device, progress, stop).go()
+            return _Loop(recipe, prepared, preparation, run, model, sgd, state, device, progress, stop).go(started)
         except torch.OutOfMemoryError as error:
             half = max(1, min(recipe.micro_batch or recipe.batch, recipe.batch) // 2)
             raise RunFailed(
@@ -247,9 +271,23 @@ class _Loop:
         self.generator = torch.Generator(device)
         self.begun, self.seen_here, self.saved = time.monotonic(), 0, time.monotonic()
 
-    def go(self) -> Outcome:
+    def go(self, started: Callable[[Start], None] | None = None) -> Outcome:
         """All epochs that are left."""
         recipe, state = self.recipe, self.state
+        if started:
+            started(
+                Start(
+                    recipe.network.name,
+                    recipe.network.classes,
+                    _device_name(self.device),
+                    torch.get_num_threads(),
+                    len(self.indices),
+                    measured_on(self.validation),
+                    len(self.validation_indices),
+                    self.steps,
+                    self.steps * recipe.epochs - state.step,
+                )
+            )
         self.log.write(
             "start",
             epoch=state.epoch,
