@@ -364,7 +364,7 @@ def test_the_name_may_stand_behind_options(folder: Path, tmp_path: Path, capsys:
     made = run_json(capsys, "summary", "--classes", 10, "--normalization", "paper", "one-gpu")
     assert isinstance(made, dict) and (made["network"], made["layers"][-1]["output"]) == ("one-gpu", [10, 1, 1])
     assert run("train", "--epochs", 1, "demo", "--data", folder / "data", "--out", tmp_path / "run", *SMALL) == 0
-    links = ("--network.links", "conv3", "fc6")
+    links = ("--network.links", "conv3", "fc6", "fc7")
     options = ("--data", folder / "data", "--out", tmp_path / "tuned", "--epochs", 1)
     assert run("train", "--from", tmp_path / "run", *links, *options) == 0
     assert json.loads((tmp_path / "tuned" / "recipe.json").read_text())["network"]["links"] == ["conv3", "fc6"]
