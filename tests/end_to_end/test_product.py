@@ -257,6 +257,8 @@ def test_a_folder_without_validation_images_holds_some_out(
     measured = run_json(capsys, "evaluate", tmp_path / "run")
     assert isinstance(measured, dict)
     assert measured["images"] == 24  # a quarter of 96
+    assert measured["split"] == "held out of train"
+    assert (tmp_path / "run" / "evaluation-held-out-of-train-1views.json").is_file()
     started = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[0])
     assert (started["images"], started["validation_images"]) == (72, 24)
 
@@ -364,10 +366,10 @@ def test_the_name_may_stand_behind_options(folder: Path, tmp_path: Path, capsys:
     made = run_json(capsys, "summary", "--classes", 10, "--normalization", "paper", "one-gpu")
     assert isinstance(made, dict) and (made["network"], made["layers"][-1]["output"]) == ("one-gpu", [10, 1, 1])
     assert run("train", "--epochs", 1, "demo", "--data", folder / "data", "--out", tmp_path / "run", *SMALL) == 0
-    links = ("--network.links", "conv3", "fc6", "fc7")
+    links = ("--network.links", "fc6", "conv3", "fc7")  # none of them a recipe's name
     options = ("--data", folder / "data", "--out", tmp_path / "tuned", "--epochs", 1)
     assert run("train", "--from", tmp_path / "run", *links, *options) == 0
-    assert json.loads((tmp_path / "tuned" / "recipe.json").read_text())["network"]["links"] == ["conv3", "fc6"]
+    assert json.loads((tmp_path / "tuned" / "recipe.json").read_text())["network"]["links"] == ["fc6", "conv3", "fc7"]
     assert run("train", "demo", "--from", tmp_path / "run", *options) == 2
     assert "takes that run's recipe, not demo too" in capsys.readouterr().err
 

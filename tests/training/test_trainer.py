@@ -258,8 +258,8 @@ def test_the_last_layer_is_new_even_where_the_number_of_classes_is_the_same(
     assert torch.equal(first["fc5.weight"], weights(tiny_run)["fc5.weight"])
 
 
-def test_weights_of_which_none_fit_are_refused(tiny_prepared: Prepared, tiny_recipe: Recipe, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="--from: none of its weights fit network tiny"):
+def test_weights_that_do_not_fit_are_refused(tiny_prepared: Prepared, tiny_recipe: Recipe, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"--from: conv1.weight is \[16, 3, 5, 5\] here and \[1\] in that run"):
         train(tiny_recipe, tiny_prepared, tmp_path / "run", start_from={"conv1.weight": torch.zeros(1)})
     assert not (tmp_path / "run").exists()
 
