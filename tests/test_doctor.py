@@ -332,7 +332,7 @@ def newest(run: Path) -> Path:
 def test_an_ordinary_run_has_no_troubles(run: Path) -> None:
     findings = examine(run)
     assert troubles(findings) == []
-    found(findings, "finished: 1 epochs", "ok")
+    found(findings, "finished after epoch 1", "ok")
     found(findings, "the same as when it began", "ok")
 
 

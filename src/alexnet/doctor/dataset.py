@@ -64,7 +64,7 @@ def _skipped(opened: Prepared) -> list[Finding]:
         return []
     return [
         warning(
-            f"{len(skipped):,} files were skipped as unreadable: {some(skipped)}",
+            f"skipped as unreadable, {len(skipped):,}: {some(skipped)}",
             f"the reasons are in {opened.path / 'manifest.json'}; mend the files and prepare again where it matters",
         )
     ]

@@ -204,7 +204,7 @@ def _training(path: Path, recipe: Recipe, lines: list[dict[str, Any]]) -> list[F
     if not ended:
         findings.append(warning(f"{last['epoch']} of {recipe.epochs} epochs are done", f"go on: {resume}"))
     else:
-        findings.append(ok(f"finished: {last['epoch']} epochs"))
+        findings.append(ok(f"finished after epoch {last['epoch']}"))
     return findings
 
 

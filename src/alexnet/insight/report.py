@@ -48,7 +48,7 @@ def write(run: Path, prepared: Prepared | None = None, trained: TrainedNetwork |
     evaluations = _evaluations(run, classes, saved.name if saved else None)
     source = (prepared.manifest if prepared else data).get("source", {}).get("description", "unknown")
     page = {
-        "run": run.resolve().name,
+        "run": "/".join(run.resolve().parts[-2:]),  # the folder's own name may be no more than "run"
         "recipe": recipe,
         "parameters": summarize(recipe.network).parameters,
         "source": source,
