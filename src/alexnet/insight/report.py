@@ -281,7 +281,7 @@ _SENTENCES = ("schedule.", "augmentation.")
 def _lines(recipe: Recipe) -> dict[str, str]:
     network, flat = recipe.network, _flat(asdict(recipe))
     lines = {name: _layer(network, name, row) for name, row in network.rows()}
-    lines[network.last_name] = f"{network.classes} classes; from std {_last_std(network):g}"
+    lines[network.last_name] = f"{network.classes} classes; from std {network.std_of_last:g}"
     for field, name in _FIELDS:
         value = flat[field]
         lines[name] = {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
@@ -308,10 +308,6 @@ def _layer(network: specs.Network, name: str, row: specs.Convolution | specs.Hid
     return text + (
         "; from PyTorch's values" if network.init == "pytorch" else f"; from std {row.std:g}, bias {row.bias:g}"
     )
-
-
-def _last_std(network: specs.Network) -> float:
-    return 0.01 if network.init in ("paper", "authors-2012") else network.last_std
 
 
 def _schedule(recipe: Recipe) -> str:

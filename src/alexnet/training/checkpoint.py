@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from alexnet.errors import InputError, RunFailed
+from alexnet.files import sync
 from alexnet.training.optimizer import Plateau
 
 FORMAT = 1
@@ -93,7 +94,7 @@ def tidy(run: Path, keep: int) -> None:
 
 def _to_disk(file: Path) -> None:
     with file.open("r+b") as opened:
-        os.fsync(opened.fileno())
+        sync(opened)
 
 
 def _remove(checkpoint: Path) -> None:

@@ -1,7 +1,6 @@
 """A trained network with all it needs to judge a photograph: classes, crop size and the statistics of its training set."""
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from alexnet.data.batches import Preparation, test_views, to_channels
 from alexnet.data.prepared import Prepared
 from alexnet.errors import InputError
 from alexnet.evaluation.errors import view_probabilities
-from alexnet.files import write_text
+from alexnet.files import write_bytes, write_text
 from alexnet.network.model import AlexNet
 from alexnet.training import checkpoint, recipe
 
@@ -91,8 +90,7 @@ def keep_preparation(run: Path, prepared: Prepared) -> None:
     folder = run / "preparation"
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("mean.npy", "colour.json"):
-        shutil.copyfile(prepared.path / name, folder / f".{name}.new")
-        (folder / f".{name}.new").replace(folder / name)
+        write_bytes(folder / name, (prepared.path / name).read_bytes())
     write_text(run / "classes.json", json.dumps(list(prepared.classes), indent=2) + "\n")
 
 

@@ -84,9 +84,13 @@ def seed_of(seed: int, purpose: str, number: int) -> int:
     return int.from_bytes(digest[:8], "little") >> 1
 
 
+def _has_validation(prepared: Prepared) -> bool:
+    return bool({"val", "test"} & set(prepared.splits))
+
+
 def validation_of(recipe: Recipe, prepared: Prepared) -> tuple[Split, np.ndarray]:
     """The images that validate a run, and their indices: the set's own split, or the recipe's share of the training images."""
-    if {"val", "test"} & set(prepared.splits):
+    if _has_validation(prepared):
         split = prepared.split("val")
         return split, np.arange(len(split.labels))
     split = prepared.split("train")
@@ -100,7 +104,7 @@ def measured_on(validation: Split) -> str:
 
 def _training_indices(recipe: Recipe, prepared: Prepared) -> np.ndarray:
     labels = prepared.split("train").labels
-    if {"val", "test"} & set(prepared.splits):
+    if _has_validation(prepared):
         return np.arange(len(labels))
     return hold_out(labels, recipe.hold_out, recipe.hold_out_seed)[0]
 
@@ -274,29 +278,28 @@ class _Loop:
     def go(self, started: Callable[[Start], None] | None = None) -> Outcome:
         """All epochs that are left."""
         recipe, state = self.recipe, self.state
+        start = Start(
+            recipe.network.name,
+            recipe.network.classes,
+            _device_name(self.device),
+            torch.get_num_threads(),
+            len(self.indices),
+            measured_on(self.validation),
+            len(self.validation_indices),
+            self.steps,
+            self.steps * recipe.epochs - state.step,
+        )
         if started:
-            started(
-                Start(
-                    recipe.network.name,
-                    recipe.network.classes,
-                    _device_name(self.device),
-                    torch.get_num_threads(),
-                    len(self.indices),
-                    measured_on(self.validation),
-                    len(self.validation_indices),
-                    self.steps,
-                    self.steps * recipe.epochs - state.step,
-                )
-            )
+            started(start)
         self.log.write(
             "start",
             epoch=state.epoch,
             step=state.step,
-            device=_device_name(self.device),
+            device=start.device,
             torch=torch.__version__,
-            threads=torch.get_num_threads(),
-            images=len(self.indices),
-            validation_images=len(self.validation_indices),
+            threads=start.threads,
+            images=start.images,
+            validation_images=start.validation_images,
         )
         try:
             while not self._finished():
