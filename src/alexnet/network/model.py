@@ -11,7 +11,13 @@ from torch import Tensor, nn
 
 from alexnet.errors import InputError
 from alexnet.network import spec as specs
-from alexnet.network.normalization import LocalResponseNormalization, MapNormalization
+from alexnet.network.linear import Linear
+from alexnet.network.normalization import (
+    LocalResponseNormalization,
+    MapNormalization,
+    can_fuse,
+    normalize_and_pool,
+)
 
 
 class Convolution(nn.Conv2d):
@@ -134,7 +140,7 @@ class AlexNet(nn.Sequential):
                 if "flatten" not in layers:
                     layers["flatten"] = nn.Flatten()
                     channels, size = channels * size * size, 1
-                linear = nn.Linear(channels, row.units) if groups == 1 else ColumnLinear(channels, row.units, groups)
+                linear = Linear(channels, row.units) if groups == 1 else ColumnLinear(channels, row.units, groups)
                 layers[name], channels = linear, row.units
             for step in row.then:
                 if step == "relu":
@@ -154,7 +160,7 @@ class AlexNet(nn.Sequential):
         if "flatten" not in layers:
             layers["flatten"] = nn.Flatten()
             channels = channels * size * size
-        layers[spec.last_name] = nn.Linear(channels, spec.classes)
+        layers[spec.last_name] = Linear(channels, spec.classes)
         super().__init__(layers)
         self.spec = spec
         self.windows = windows
@@ -186,7 +192,22 @@ class AlexNet(nn.Sequential):
         side = self.spec.input_size
         if tuple(input.shape[1:]) != (3, side, side):
             raise ValueError(f"images are {list(input.shape)}; network {self.spec.name} takes [N, 3, {side}, {side}]")
-        return super().forward(input)
+        x = input
+        layers = list(self.children())
+        while layers:
+            # ReLU, normalization and pooling in one pass, where they follow each other and nobody looks in between.
+            relu = isinstance(layers[0], nn.ReLU)
+            norm, pool = (layers[relu : relu + 2] + [None, None])[:2]
+            if (
+                isinstance(norm, LocalResponseNormalization)
+                and isinstance(pool, nn.MaxPool2d)
+                and can_fuse(x, norm)
+                and not any(_watched(layer) for layer in layers[: 2 + relu])
+            ):
+                x, layers = normalize_and_pool(x, relu, norm, pool), layers[2 + relu :]
+            else:
+                x, layers = layers[0](x), layers[1:]
+        return x
 
     def activations(self, images: Tensor) -> dict[str, Tensor]:
         """Output of every layer for images [N, 3, S, S], by name, in order; the last is the logits."""
@@ -208,6 +229,10 @@ class AlexNet(nn.Sequential):
             if name == names[-2]:  # the last but the classes
                 break
         return x
+
+
+def _watched(layer: nn.Module) -> bool:
+    return bool(layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks)
 
 
 def _normalization(spec: specs.Network, channels: int) -> nn.Module:

@@ -1,13 +1,31 @@
-"""Local response normalization (§3.3), and the second normalization of the 2012 program, in their plain form.
+"""Local response normalization (§3.3): the plain form, the fast forms, chosen by device. And that of the 2012 program.
 
 x is [N, C, H, W]; y = x * (k + alpha * S) ** -beta, where S is a sum of squares over a small neighbourhood: adjacent
 kernels at the same position (`local_response_normalization`), or adjacent positions of the same map
-(`map_normalization`). Fast forms may come behind these two functions; they have to equal them.
+(`map_normalization`).
+
+    plain            what the formula says, differentiated by autograd; every other form equals it within rounding
+    in pieces        torch operations on a few images at a time, so that what is in between stays in the cache
+    compiled         loops of `compiled.py` on the CPU (numba); with ReLU and the pooling that follows in the same pass
+    gpu              kernels of `gpu.py` (Triton); likewise
+
+All but the plain one have a backward pass of their own, which keeps one tensor, the input, and computes the rest again.
 """
 
+import importlib.util
+from functools import cache
+from typing import Any
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from alexnet.parallel import compiled, in_parts
+
+PIECE = 1 << 20
+"""Numbers in a piece of the form in pieces: 4 MB, so that the three or four tensors in between share a cache."""
 
 
 def local_response_normalization(
@@ -17,18 +35,210 @@ def local_response_normalization(
 
     x: [N, C, H, W] -> the same shape. `alpha` multiplies the plain sum, as in the paper; PyTorch's and Caffe's alpha is
     divided by `size`. With `columns` > 1 the window stays inside its column's C / columns kernels. The sum is at least
-    float32, whatever x is.
+    float32, whatever x is. The fast forms can be differentiated once.
     """
-    # The sum over a window of kernels is a product with a banded C x C matrix, which is a 1x1 convolution.
+    if _on_gpu(x):
+        from alexnet.network import gpu
+
+        return gpu.local_response_normalization(x, size, k, alpha, beta, columns)
+    if _being_traced():
+        return plain(x, size, k, alpha, beta, columns)
+    with torch.autocast(x.device.type, enabled=False):
+        wide = x if x.dtype == torch.float64 else x.float()
+        if _can_compile(wide, size, beta):
+            return _Compiled.apply(wide, k, alpha, columns).to(x.dtype)
+        return _InPieces.apply(wide, size, k, alpha, beta, columns).to(x.dtype)
+
+
+def plain(
+    x: Tensor, size: int = 5, k: float = 2.0, alpha: float = 1e-4, beta: float = 0.75, columns: int = 1
+) -> Tensor:
+    """The plain form of `local_response_normalization`."""
+    with torch.autocast(x.device.type, enabled=False):
+        wide = x if x.dtype == torch.float64 else x.float()
+        sums = F.conv2d(wide * wide, _band(wide, size, columns))
+        return (wide * (k + alpha * sums).pow(-beta)).to(x.dtype)
+
+
+def _band(x: Tensor, size: int, columns: int) -> Tensor:
+    """The sum over a window of kernels is a product with a banded C x C matrix, which is a 1x1 convolution: its weights."""
     channels = x.shape[1]
     index = torch.arange(channels, device=x.device)
     near = (index[:, None] - index[None, :]).abs() <= size // 2
     same_column = (index[:, None] * columns // channels) == (index[None, :] * columns // channels)
-    with torch.autocast(x.device.type, enabled=False):
-        wide = x if x.dtype == torch.float64 else x.float()
-        band = (near & same_column).to(wide.dtype)
-        sums = F.conv2d(wide * wide, band[:, :, None, None])
-        return (wide * (k + alpha * sums).pow(-beta)).to(x.dtype)
+    return (near & same_column).to(x.dtype)[:, :, None, None]
+
+
+class _InPieces(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, size: int, k: float, alpha: float, beta: float, columns: int) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.how = size, k, alpha, beta, columns
+        band, out = _band(x, size, columns), torch.empty_like(x)
+        constant = x.new_full((x.shape[1],), k)
+        for part, target in zip(x.split(_images(x)), out.split(_images(x)), strict=True):
+            factor, _ = _powers(F.conv2d(part * part, alpha * band, constant), beta)
+            torch.mul(part, factor, out=target)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        # d = k + alpha S;  dy_j/dx_i = [i = j] d_j^-beta - 2 alpha beta x_i x_j d_j^(-beta - 1) where i is in j's window
+        (x,) = ctx.saved_tensors
+        size, k, alpha, beta, columns = ctx.how
+        band, out = _band(x, size, columns), torch.empty_like(x)
+        constant, pieces = x.new_full((x.shape[1],), k), _images(x)
+        for part, came, target in zip(x.split(pieces), gradient.split(pieces), out.split(pieces), strict=True):
+            factor, inverse = _powers(F.conv2d(part * part, alpha * band, constant), beta)
+            direct = factor.mul_(came)
+            sums = F.conv2d(inverse.mul_(direct).mul_(part), 2 * alpha * beta * band)
+            torch.sub(direct, sums.mul_(part), out=target)
+        return out, None, None, None, None, None
+
+
+def _images(x: Tensor) -> int:
+    return max(1, PIECE // max(1, x[0].numel()))
+
+
+def _powers(d: Tensor, beta: float) -> tuple[Tensor, Tensor]:
+    """d ** -beta and 1 / d; for the paper's beta by square roots, since a power costs more than all the rest."""
+    if beta == 0.75:
+        root = d.rsqrt_()
+        return root * root.sqrt(), root.square()
+    return d.pow(-beta), d.reciprocal()
+
+
+def _can_compile(x: Tensor, size: int, beta: float) -> bool:
+    return x.device.type == "cpu" and x.dtype == torch.float32 and size == 5 and beta == 0.75 and compiled()
+
+
+def _on_gpu(x: Tensor) -> bool:
+    if not x.is_cuda or not _have_triton():
+        return False
+    from alexnet.network import gpu
+
+    return gpu.takes(x)
+
+
+@cache
+def _have_triton() -> bool:
+    return importlib.util.find_spec("triton") is not None
+
+
+def _being_traced() -> bool:
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()
+
+
+def _rows(x: Tensor, columns: int) -> Any:
+    """[N, C, H, W] in channels-last memory as an array [N, H, W, columns, C / columns], without a copy."""
+    return x.detach().permute(0, 2, 3, 1).unflatten(3, (columns, -1)).numpy()
+
+
+def _planes(x: Tensor, columns: int) -> Any:
+    """[N, C, H, W] in contiguous memory as an array [N, columns, C / columns, H W], without a copy."""
+    return x.detach().flatten(2).unflatten(1, (columns, -1)).numpy()
+
+
+def _is_channels_last(x: Tensor) -> bool:
+    return x.is_contiguous(memory_format=torch.channels_last)
+
+
+class _Compiled(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, k: float, alpha: float, columns: int) -> Tensor:
+        from alexnet.network import compiled as loops
+
+        x = x if _is_channels_last(x) else x.contiguous()
+        ctx.save_for_backward(x)
+        ctx.how = k, alpha, columns
+        out = torch.empty_like(x)
+        if _is_channels_last(x):
+            here, there = (_rows(each, columns).reshape(-1, columns, x.shape[1] // columns) for each in (x, out))
+            in_parts(lambda a, b: loops.normalize(here[a:b], there[a:b], _f(k), _f(alpha)), len(here))
+        else:
+            here, there = _planes(x, columns), _planes(out, columns)
+            in_parts(lambda a, b: loops.normalize_planes(here[a:b], there[a:b], _f(k), _f(alpha)), len(here))
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        from alexnet.network import compiled as loops
+
+        (x,) = ctx.saved_tensors
+        k, alpha, columns = ctx.how
+        out = torch.empty_like(x)
+        if _is_channels_last(x):
+            gradient = gradient.contiguous(memory_format=torch.channels_last)
+            arrays = [_rows(each, columns).reshape(-1, columns, x.shape[1] // columns) for each in (x, gradient, out)]
+            loop = loops.normalize_backward
+        else:
+            arrays = [_planes(each, columns) for each in (x, gradient.contiguous(), out)]
+            loop = loops.normalize_planes_backward
+        in_parts(lambda a, b: loop(*(array[a:b] for array in arrays), _f(k), _f(alpha)), len(arrays[0]))
+        return out, None, None, None
+
+
+def _f(value: float) -> np.float32:
+    return np.float32(value)  # a Python float would make the loops' arithmetic float64
+
+
+# --- ReLU, normalization and pooling in one pass ----------------------------------------------------------------------
+
+
+def can_fuse(x: Tensor, norm: "LocalResponseNormalization") -> bool:
+    """Whether `normalize_and_pool` can take x here."""
+    if _on_gpu(x):
+        return True
+    if _being_traced():
+        return False
+    plain_precision = not torch.is_autocast_enabled(x.device.type)
+    return plain_precision and _can_compile(x, norm.size, norm.beta) and _is_channels_last(x)
+
+
+def normalize_and_pool(x: Tensor, relu: bool, norm: "LocalResponseNormalization", pool: nn.MaxPool2d) -> Tensor:
+    """pool(norm(relu(x))), or pool(norm(x)) without `relu`, in one pass over memory each way, keeping x only (§3.1-3.4).
+
+    x: [N, C, H, W] -> [N, C, H', W'], where `can_fuse(x, norm)`.
+    """
+    if x.device.type == "cpu":
+        return _NormalizedAndPooled.apply(x, relu, norm.k, norm.alpha, norm.columns, pool)
+    from alexnet.network import gpu
+
+    window: Any = pool.kernel_size  # one number, as is the stride: the windows are square
+    stride: Any = pool.stride
+    how = norm.size, norm.k, norm.alpha, norm.beta, norm.columns
+    return gpu.relu_lrn_pool(x, *how, window, stride, pool.ceil_mode, relu="before" if relu else "none")
+
+
+class _NormalizedAndPooled(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, relu: bool, k: float, alpha: float, columns: int, pool: nn.MaxPool2d) -> Tensor:
+        from alexnet.network import compiled as loops
+
+        pooled = pool(torch.empty_like(z[:1, :1], device="meta"))
+        shape = (len(z), z.shape[1], *pooled.shape[2:])
+        out = z.new_empty(shape).to(memory_format=torch.channels_last)
+        place = torch.empty_like(out, dtype=torch.uint8)  # the window has 9 positions; torch keeps 8 bytes each
+        how = relu, _f(k), _f(alpha), pool.kernel_size, pool.stride
+        arrays = [_rows(each, columns) for each in (z, out, place)]
+        in_parts(lambda a, b: loops.normalize_and_pool(*(array[a:b] for array in arrays), *how), len(z))
+        ctx.save_for_backward(z, place)
+        ctx.how, ctx.columns = how, columns
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        from alexnet.network import compiled as loops
+
+        z, place = ctx.saved_tensors
+        out = torch.empty_like(z)
+        came = gradient.contiguous(memory_format=torch.channels_last)
+        arrays = [_rows(each, ctx.columns) for each in (z, place, came, out)]
+        in_parts(lambda a, b: loops.normalize_and_pool_backward(*(array[a:b] for array in arrays), *ctx.how), len(z))
+        return out, None, None, None, None, None
 
 
 def map_normalization(

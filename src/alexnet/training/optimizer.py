@@ -8,8 +8,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+from alexnet.parallel import compiled, in_parts
 
 Kind = Literal["weights", "biases"]
 
@@ -28,14 +31,48 @@ class PaperSGD(torch.optim.Optimizer):
             if not weights:
                 continue
             for w in weights:
-                if "v" not in self.state[w]:
-                    self.state[w]["v"] = torch.zeros_like(w)
+                own = self.state[w]
+                if "v" not in own or own["v"].stride() != w.stride():  # a checkpoint's are contiguous
+                    own["v"] = torch.empty_like(w).copy_(own.get("v", torch.zeros(())))
             v = [self.state[w]["v"] for w in weights]
-            torch._foreach_mul_(v, group["momentum"])
-            if group["decay"]:
-                torch._foreach_add_(v, weights, alpha=-group["decay"] * group["lr"])
-            torch._foreach_add_(v, [w.grad for w in weights], alpha=-group["lr"])
-            torch._foreach_add_(weights, v)
+            gradients = [w.grad for w in weights if w.grad is not None]
+            rates = group["momentum"], group["decay"] * group["lr"], group["lr"]
+            if all(_loops_take(w) for w in weights):
+                for each in zip(weights, v, gradients, strict=True):
+                    _update_in_one_pass(*each, *rates)
+            else:
+                update(weights, v, gradients, *rates)
+
+
+def update(
+    weights: list[Tensor],
+    v: list[Tensor],
+    gradients: list[Tensor],
+    momentum: float,
+    shrink: float,
+    rate: float,
+) -> None:
+    """v <- momentum v - shrink w - rate g;  w <- w + v, for each weight, in place; the plain form."""
+    torch._foreach_mul_(v, momentum)
+    if shrink:
+        torch._foreach_add_(v, weights, alpha=-shrink)
+    torch._foreach_add_(v, gradients, alpha=-rate)
+    torch._foreach_add_(weights, v)
+
+
+def _loops_take(w: Tensor) -> bool:
+    dense = w.is_contiguous() or w.is_contiguous(memory_format=torch.channels_last)
+    return compiled() and w.device.type == "cpu" and w.dtype == torch.float32 and dense
+
+
+def _update_in_one_pass(w: Tensor, v: Tensor, g: Tensor, momentum: float, shrink: float, rate: float) -> None:
+    from alexnet.training import compiled as loops
+
+    if g.stride() != w.stride():  # the three are walked through side by side, in the order of memory
+        g = torch.empty_like(w).copy_(g)
+    arrays = [each.detach().as_strided((each.numel(),), (1,)).numpy() for each in (w, v, g)]
+    how = np.float32(momentum), np.float32(shrink), np.float32(rate)
+    in_parts(lambda a, b: loops.update(*(array[a:b] for array in arrays), *how), w.numel(), least=1 << 16)
 
 
 def groups(model: nn.Module, last: str, decay: float, bias_decay: bool) -> list[dict[str, Any]]:

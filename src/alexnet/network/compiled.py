@@ -1,0 +1,205 @@
+"""Local response normalization (§3.3) as compiled loops: one pass over memory each way, nothing kept but the input.
+
+All arrays are float32, and but for the `_planes` loops channels-last, so that the adjacent kernels of a position lie side
+by side: a row of them fits the nearest cache, where the window's sum is taken. All take the window of five kernels and
+the power of 3/4, which every named network has. The loops let go of the interpreter lock; `alexnet.parallel` gives
+each thread its part. `normalization.py` decides when they are used.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import float32, njit, uint8
+
+# No fastmath: how it rounds would depend on how a loop happened to be compiled, and a resumed run has to have the same
+# bits. It is not needed either: the sums are written out, and the rest is the speed of memory.
+_loop: Any = njit(nogil=True, cache=True, error_model="numpy")
+
+BLOCK = 128
+"""Positions that the loops for contiguous memory take at once, so that a window's kernels stay in the nearest cache."""
+
+
+@_loop
+def normalize(x, out, k, alpha):  # type: ignore[no-untyped-def]
+    """out = x · d^-0.75, d = k + alpha · (sum of x² over five adjacent kernels); x, out [positions, columns, kernels]."""
+    positions, columns, kernels = x.shape
+    squares = np.zeros(kernels + 4, np.float32)  # two zeros on either side: a window ends where its column ends
+    for p in range(positions):
+        for column in range(columns):
+            for c in range(kernels):
+                squares[c + 2] = x[p, column, c] * x[p, column, c]
+            for c in range(kernels):
+                total = squares[c] + squares[c + 1] + squares[c + 2] + squares[c + 3] + squares[c + 4]
+                root = float32(1) / math.sqrt(k + alpha * total)  # d^-0.5: two square roots instead of a power
+                out[p, column, c] = x[p, column, c] * (root * math.sqrt(root))
+
+
+@_loop
+def normalize_backward(x, gradient, out, k, alpha):  # type: ignore[no-untyped-def]
+    """out = gradient · d^-0.75 - 1.5 alpha x · (sum over the window of gradient · x · d^-1.75); shapes as above."""
+    positions, columns, kernels = x.shape
+    squares, terms = np.zeros(kernels + 4, np.float32), np.zeros(kernels + 4, np.float32)
+    direct = np.empty(kernels, np.float32)
+    scale = float32(1.5) * alpha
+    for p in range(positions):
+        for column in range(columns):
+            for c in range(kernels):
+                squares[c + 2] = x[p, column, c] * x[p, column, c]
+            for c in range(kernels):
+                total = squares[c] + squares[c + 1] + squares[c + 2] + squares[c + 3] + squares[c + 4]
+                root = float32(1) / math.sqrt(k + alpha * total)
+                direct[c] = gradient[p, column, c] * (root * math.sqrt(root))
+                terms[c + 2] = direct[c] * x[p, column, c] * (root * root)
+            for c in range(kernels):
+                total = terms[c] + terms[c + 1] + terms[c + 2] + terms[c + 3] + terms[c + 4]
+                out[p, column, c] = direct[c] - scale * x[p, column, c] * total
+
+
+@_loop
+def _sum_of_rows(rows, c, total, size):  # type: ignore[no-untyped-def]
+    """total[p] = rows[c, p] + .. + rows[c + 4, p]"""
+    first, second, third, fourth, fifth = rows[c], rows[c + 1], rows[c + 2], rows[c + 3], rows[c + 4]
+    for p in range(size):
+        total[p] = first[p] + second[p] + third[p] + fourth[p] + fifth[p]
+
+
+@_loop
+def normalize_planes(x, out, k, alpha):  # type: ignore[no-untyped-def]
+    """`normalize` for contiguous memory: x, out [N, columns, kernels, positions]."""
+    images, columns, kernels, positions = x.shape
+    squares, total = np.zeros((kernels + 4, BLOCK), np.float32), np.empty(BLOCK, np.float32)
+    for n in range(images):
+        for column in range(columns):
+            for start in range(0, positions, BLOCK):
+                stop = min(start + BLOCK, positions)
+                for c in range(kernels):
+                    here, square = x[n, column, c, start:stop], squares[c + 2]
+                    for p in range(len(here)):
+                        square[p] = here[p] * here[p]
+                for c in range(kernels):
+                    here, there = x[n, column, c, start:stop], out[n, column, c, start:stop]
+                    _sum_of_rows(squares, c, total, stop - start)
+                    for p in range(len(here)):
+                        root = float32(1) / math.sqrt(k + alpha * total[p])
+                        there[p] = here[p] * (root * math.sqrt(root))
+
+
+@_loop
+def normalize_planes_backward(x, gradient, out, k, alpha):  # type: ignore[no-untyped-def]
+    """`normalize_backward` for contiguous memory; shapes as in `normalize_planes`."""
+    images, columns, kernels, positions = x.shape
+    squares, terms = np.zeros((kernels + 4, BLOCK), np.float32), np.zeros((kernels + 4, BLOCK), np.float32)
+    direct, total = np.empty((kernels, BLOCK), np.float32), np.empty(BLOCK, np.float32)
+    scale = float32(1.5) * alpha
+    for n in range(images):
+        for column in range(columns):
+            for start in range(0, positions, BLOCK):
+                stop = min(start + BLOCK, positions)
+                for c in range(kernels):
+                    here, square = x[n, column, c, start:stop], squares[c + 2]
+                    for p in range(len(here)):
+                        square[p] = here[p] * here[p]
+                for c in range(kernels):
+                    here, came = x[n, column, c, start:stop], gradient[n, column, c, start:stop]
+                    term, own = terms[c + 2], direct[c]
+                    _sum_of_rows(squares, c, total, stop - start)
+                    for p in range(len(here)):
+                        root = float32(1) / math.sqrt(k + alpha * total[p])
+                        own[p] = came[p] * (root * math.sqrt(root))
+                        term[p] = own[p] * here[p] * (root * root)
+                for c in range(kernels):
+                    here, there, own = x[n, column, c, start:stop], out[n, column, c, start:stop], direct[c]
+                    _sum_of_rows(terms, c, total, stop - start)
+                    for p in range(len(here)):
+                        there[p] = own[p] - scale * here[p] * total[p]
+
+
+@_loop
+def _rectified(z, out):  # type: ignore[no-untyped-def]
+    """ReLU of one row of a map, [width, columns, kernels]; a NaN stays one."""
+    width, columns, kernels = z.shape
+    for p in range(width):
+        for column in range(columns):
+            for c in range(kernels):
+                out[p, column, c] = float32(0) if z[p, column, c] < 0 else z[p, column, c]
+
+
+@_loop
+def normalize_and_pool(z, out, place, relu, k, alpha, window, stride):  # type: ignore[no-untyped-def]
+    """z [N, H, W, columns, kernels] -> out [N, H', W', columns, kernels]: ReLU if `relu`, normalization, maxima.
+
+    Rows of the map are normalized once, into a ring of `window` rows; a window may hang over the edge. `place`, uint8 as
+    `out`, says where each maximum was, counting the positions of a window row by row.
+    """
+    images, height, width, columns, kernels = z.shape
+    pooled_height, pooled_width = out.shape[1:3]
+    ring, rectified = np.empty((window, width, columns, kernels), np.float32), np.empty(z.shape[2:], np.float32)
+    best, where = np.empty(kernels, np.float32), np.empty(kernels, np.int32)
+    for n in range(images):
+        ready = 0
+        for oy in range(pooled_height):
+            top, bottom = oy * stride, min(oy * stride + window, height)
+            while ready < bottom:
+                if relu:
+                    _rectified(z[n, ready], rectified)
+                    normalize(rectified, ring[ready % window], k, alpha)
+                else:
+                    normalize(z[n, ready], ring[ready % window], k, alpha)
+                ready += 1
+            for ox in range(pooled_width):
+                left, right = ox * stride, min(ox * stride + window, width)
+                for column in range(columns):
+                    first = ring[top % window, left, column]
+                    for c in range(kernels):
+                        best[c], where[c] = first[c], 0
+                    for row in range(top, bottom):
+                        for across in range(left, right):
+                            here = ring[row % window, across, column]
+                            code = (row - top) * window + across - left
+                            for c in range(kernels):
+                                # As torch decides: the first of equals; a NaN wins.
+                                better = here[c] > best[c] or here[c] != here[c]
+                                best[c] = here[c] if better else best[c]
+                                where[c] = code if better else where[c]
+                    for c in range(kernels):
+                        out[n, oy, ox, column, c] = best[c]
+                        place[n, oy, ox, column, c] = uint8(where[c])
+
+
+@_loop
+def normalize_and_pool_backward(z, place, gradient, out, relu, k, alpha, window, stride):  # type: ignore[no-untyped-def]
+    """Gradient of z, into `out`, shaped as z, from `gradient`, that of the pooled maps, shaped as `place`."""
+    images, height, width, columns, kernels = z.shape
+    pooled_height, pooled_width = gradient.shape[1:3]
+    ring, rectified = np.zeros((window, width, columns, kernels), np.float32), np.empty(z.shape[2:], np.float32)
+    for n in range(images):
+        done = 0
+        for oy in range(pooled_height):
+            top, bottom = oy * stride, min(oy * stride + window, height)
+            for ox in range(pooled_width):
+                left, right = ox * stride, min(ox * stride + window, width)
+                for column in range(columns):
+                    came, from_where = gradient[n, oy, ox, column], place[n, oy, ox, column]
+                    for row in range(top, bottom):
+                        for across in range(left, right):
+                            there = ring[row % window, across, column]
+                            code = uint8((row - top) * window + across - left)
+                            for c in range(kernels):
+                                there[c] += came[c] if from_where[c] == code else float32(0)
+            # Rows above the next window have all they get.
+            final = min((oy + 1) * stride, height) if oy + 1 < pooled_height else height
+            while done < final:
+                slot, row_of_z, row_out = ring[done % window], z[n, done], out[n, done]
+                if relu:
+                    _rectified(row_of_z, rectified)
+                    normalize_backward(rectified, slot, row_out, k, alpha)
+                    for across in range(width):
+                        for column in range(columns):
+                            for c in range(kernels):
+                                if row_of_z[across, column, c] <= 0:
+                                    row_out[across, column, c] = float32(0)
+                else:
+                    normalize_backward(row_of_z, slot, row_out, k, alpha)
+                slot[:] = float32(0)
+                done += 1

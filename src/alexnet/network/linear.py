@@ -1,0 +1,63 @@
+"""The matrix products of the fully connected layers, on the CPU by oneDNN, which also computes the convolutions.
+
+PyTorch gives float32 products to MKL, which keeps to half of an AMD processor's vector width; oneDNN does not
+(benchmarks/products.py).
+"""
+
+from functools import cache
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+
+def _times(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x [N, in] · weight [out, in]ᵀ + bias"""
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+
+
+@cache
+def _available() -> bool:
+    """Whether this build of PyTorch has that operation: one for 64-bit x86 has."""
+    try:
+        return torch.equal(_times(torch.ones(2, 3), torch.ones(4, 3)), torch.full((2, 4), 3.0))
+    except (AttributeError, RuntimeError):
+        return False
+
+
+class _Product(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return _times(x, weight, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        x, weight = ctx.saved_tensors
+        wanted = ctx.needs_input_grad
+        return (
+            _times(gradient, weight.t()) if wanted[0] else None,
+            _times(gradient.t(), x.t()) if wanted[1] else None,
+            gradient.sum(dim=0) if wanted[2] else None,
+        )
+
+
+class Linear(nn.Linear):
+    """`nn.Linear`, by whichever library multiplies faster here; can be differentiated once."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """input [N, in] -> [N, out]"""
+        if (
+            input.device.type == "cpu"
+            and input.dtype == torch.float32 == self.weight.dtype
+            and input.ndim == 2
+            and not torch.is_autocast_enabled("cpu")
+            and not torch.compiler.is_compiling()
+            and not torch.jit.is_tracing()
+            and _available()
+        ):
+            return _Product.apply(input, self.weight, self.bias)
+        return F.linear(input, self.weight, self.bias)

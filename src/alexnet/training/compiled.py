@@ -1,0 +1,15 @@
+"""The update rule (§5) as one compiled loop: reads w, v and g once, writes w and v once."""
+
+from typing import Any
+
+from numba import njit
+
+_loop: Any = njit(nogil=True, cache=True, error_model="numpy")
+
+
+@_loop
+def update(w, v, g, momentum, shrink, rate):  # type: ignore[no-untyped-def]
+    """v <- momentum v - shrink w - rate g;  w <- w + v. Arrays of float32, one dimension."""
+    for i in range(len(w)):
+        v[i] = momentum * v[i] - shrink * w[i] - rate * g[i]
+        w[i] += v[i]

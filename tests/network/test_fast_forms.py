@@ -1,0 +1,170 @@
+"""The fast forms equal the plain one: normalization alone, with ReLU and pooling in the same pass, and the products."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from alexnet.network import normalization
+from alexnet.network.linear import Linear, _available
+from alexnet.network.model import AlexNet
+from alexnet.network.normalization import LocalResponseNormalization, can_fuse, normalize_and_pool, plain
+
+from .tiny import seeded, tiny
+
+CHANNELS_LAST = torch.channels_last
+CONTIGUOUS = torch.contiguous_format
+
+
+@pytest.fixture
+def loops() -> None:
+    pytest.importorskip("numba")
+
+
+def gradients(form: Callable[[Tensor], Tensor], x: Tensor, came: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    x = x.detach().clone(memory_format=torch.preserve_format).requires_grad_()
+    y = form(x)
+    came = torch.randn(y.shape, generator=seeded(4), dtype=y.dtype) if came is None else came
+    y.backward(came)
+    assert x.grad is not None
+    return y.detach(), x.grad
+
+
+def responses(*shape: int, layout: torch.memory_format = CHANNELS_LAST) -> Tensor:
+    """Float32 responses, large enough for alpha * sum to weigh as much as k, positive and negative."""
+    return (150 * torch.randn(*shape, generator=seeded(3))).to(memory_format=layout)
+
+
+def compiled_form(x: Tensor, k: float, alpha: float, columns: int) -> Tensor:
+    return normalization._Compiled.apply(x, k, alpha, columns)
+
+
+def form_in_pieces(x: Tensor, k: float, alpha: float, columns: int) -> Tensor:
+    return normalization._InPieces.apply(x, 5, k, alpha, 0.75, columns)
+
+
+@pytest.mark.parametrize("layout", [CHANNELS_LAST, CONTIGUOUS])
+@pytest.mark.parametrize("columns", [1, 2])
+@pytest.mark.parametrize("shape", [(2, 2, 1, 1), (1, 8, 3, 5), (3, 6, 13, 11), (2, 96, 9, 9)])
+@pytest.mark.parametrize("form", [compiled_form, form_in_pieces])
+def test_forms_of_normalization_equal_the_plain_one(
+    form: Callable[..., Tensor],
+    shape: tuple[int, ...],
+    columns: int,
+    layout: torch.memory_format,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if form is compiled_form:
+        pytest.importorskip("numba")
+    monkeypatch.setattr(normalization, "PIECE", 500)  # several pieces, and a last one of another size
+    x = responses(*shape, layout=layout)
+    expected = gradients(lambda x: plain(x.double(), columns=columns).float(), x)
+    for actual, wanted in zip(gradients(lambda x: form(x, 2.0, 1e-4, columns), x), expected, strict=True):
+        # A few units in the last place of what is added up: values up to 100, gradients up to 2.
+        assert torch.allclose(actual, wanted, rtol=2e-6, atol=2e-6)
+
+
+def test_the_function_keeps_one_tensor(loops: None) -> None:
+    kept: list[Tensor] = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+        x = responses(2, 8, 5, 5).requires_grad_()
+        normalization.local_response_normalization(x)
+    assert [each.data_ptr() for each in kept] == [x.data_ptr()]
+
+
+def test_without_compiled_loops_the_form_in_pieces_does_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(normalization, "compiled", lambda: False)
+    x = responses(2, 8, 5, 5).requires_grad_()
+    y = normalization.local_response_normalization(x)
+    assert type(y.grad_fn).__name__ == "_InPiecesBackward"
+    assert not can_fuse(x, LocalResponseNormalization())
+
+
+def test_other_windows_and_powers_are_not_compiled() -> None:
+    x = responses(1, 8, 3, 3)
+    for size, beta in ((3, 0.75), (5, 0.5), (7, 1.0)):
+        expected = plain(x.double(), size=size, beta=beta).float()
+        actual = normalization.local_response_normalization(x, size=size, beta=beta)
+        assert torch.allclose(actual, expected, rtol=2e-6, atol=2e-6)
+
+
+@pytest.mark.parametrize("relu", [True, False])
+@pytest.mark.parametrize("columns", [1, 2])
+@pytest.mark.parametrize(
+    "pool", [nn.MaxPool2d(3, 2, ceil_mode=True), nn.MaxPool2d(3, 2), nn.MaxPool2d(2, 2), nn.MaxPool2d(2, 3)]
+)
+@pytest.mark.parametrize("size", [(7, 7), (8, 6), (4, 9)])
+def test_normalization_and_pooling_in_one_pass(
+    loops: None, size: tuple[int, int], pool: nn.MaxPool2d, columns: int, relu: bool
+) -> None:
+    z = responses(3, 12, *size)
+    norm = LocalResponseNormalization(columns=columns)
+    y, gradient = gradients(lambda z: normalize_and_pool(z, relu, norm, pool), z)
+    assert y.is_contiguous(memory_format=CHANNELS_LAST)
+
+    def apart(z: Tensor) -> Tensor:
+        x = F.relu(z) if relu else z
+        return pool(normalization._Compiled.apply(x, norm.k, norm.alpha, columns))
+
+    # The same loops apart, so that rounding decides no maximum another way; they equal the plain form by the test above.
+    wanted, wanted_gradient = gradients(apart, z)
+    assert torch.equal(y, wanted)
+    assert torch.allclose(gradient, wanted_gradient, rtol=2e-6, atol=2e-6)
+
+
+def test_equal_maxima_go_to_the_first_and_a_nan_stays_one(loops: None) -> None:
+    norm, pool = LocalResponseNormalization(), nn.MaxPool2d(3, 2)
+    zeros = torch.zeros(1, 4, 3, 3).to(memory_format=CHANNELS_LAST)
+    _, gradient = gradients(lambda z: normalize_and_pool(z, False, norm, pool), zeros, torch.ones(1, 4, 1, 1))
+    expected = torch.zeros(1, 4, 3, 3)
+    expected[:, :, 0, 0] = 2**-0.75
+    assert torch.allclose(gradient, expected)
+    spoilt = responses(1, 4, 5, 5)
+    spoilt[0, 1, 4, 4] = torch.nan
+    for relu in (True, False):
+        assert normalize_and_pool(spoilt, relu, norm, pool)[0, :, 1, 1].isnan().any()
+        assert not normalize_and_pool(spoilt, relu, norm, pool)[0, :, 0, 0].isnan().any()
+
+
+def test_a_network_goes_through_the_fused_layers_to_the_same_logits(loops: None) -> None:
+    model = AlexNet(tiny, seeded(1)).to(memory_format=CHANNELS_LAST).eval()
+    images = (50 * torch.randn(2, 3, tiny.input_size, tiny.input_size, generator=seeded(2))).to(
+        memory_format=CHANNELS_LAST
+    )
+    layer_by_layer = list(model.activations(images).values())[-1]
+    assert torch.allclose(model(images), layer_by_layer, rtol=1e-5, atol=1e-6)
+
+
+def test_a_hook_on_a_layer_is_called_although_its_layers_could_be_fused(loops: None) -> None:
+    model = AlexNet(tiny, seeded(1)).to(memory_format=CHANNELS_LAST)
+    images = torch.randn(2, 3, tiny.input_size, tiny.input_size).to(memory_format=CHANNELS_LAST)
+    seen: list[tuple[int, ...]] = []
+    handle = model.get_submodule("norm1").register_forward_hook(lambda layer, given, out: seen.append(tuple(out.shape)))
+    model(images)
+    handle.remove()
+    model(images)
+    assert seen == [tuple(model.activations(images)["norm1"].shape)]
+
+
+@pytest.mark.skipif(not _available(), reason="this build of PyTorch has no oneDNN product")
+def test_the_product_and_its_gradients_equal_torchs() -> None:
+    layer = Linear(37, 21)
+    x = torch.randn(5, 37, generator=seeded(5)).requires_grad_()
+    came = torch.randn(5, 21, generator=seeded(6))
+    layer(x).backward(came)
+    assert type(layer(x).grad_fn).__name__ == "_ProductBackward"
+    own = [x.grad, layer.weight.grad, layer.bias.grad]
+    x.grad = layer.weight.grad = layer.bias.grad = None
+    F.linear(x, layer.weight, layer.bias).backward(came)
+    for actual, wanted in zip(own, [x.grad, layer.weight.grad, layer.bias.grad], strict=True):
+        assert actual is not None and wanted is not None
+        assert torch.allclose(actual, wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_only_what_needs_a_gradient_gets_one() -> None:
+    layer = Linear(7, 3).requires_grad_(False)
+    x = torch.randn(2, 7, requires_grad=True)
+    layer(x).sum().backward()
+    assert x.grad is not None and layer.weight.grad is None
