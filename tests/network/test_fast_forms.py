@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from alexnet.network import normalization
+from alexnet.network.convolution import Convolution
 from alexnet.network.linear import Linear, _available
 from alexnet.network.model import AlexNet
 from alexnet.network.normalization import LocalResponseNormalization, can_fuse, normalize_and_pool, plain
@@ -168,3 +169,44 @@ def test_only_what_needs_a_gradient_gets_one() -> None:
     x = torch.randn(2, 7, requires_grad=True)
     layer(x).sum().backward()
     assert x.grad is not None and layer.weight.grad is None
+
+
+@pytest.mark.parametrize("layout", [CHANNELS_LAST, CONTIGUOUS])
+@pytest.mark.parametrize(
+    ("inputs", "size", "window", "stride", "padding", "groups", "overhang"),
+    [
+        (3, 32, 11, 4, 0, 1, 3),  # as the paper's conv1: the last window hangs over
+        (3, 35, 11, 4, 0, 1, 0),
+        (3, 33, 11, 4, 2, 1, 0),  # as torchvision's, with pixels that go unread
+        (3, 28, 5, 2, 0, 1, 1),  # six numbers to a row of a block
+        (3, 9, 3, 1, 1, 1, 0),
+        (8, 9, 3, 1, 1, 2, 0),
+        (4, 9, 3, 2, 0, 1, 0),
+    ],
+)
+def test_a_convolution_and_its_gradients_equal_torchs(
+    inputs: int,
+    size: int,
+    window: int,
+    stride: int,
+    padding: int,
+    groups: int,
+    overhang: int,
+    layout: torch.memory_format,
+) -> None:
+    layer = Convolution(inputs, 6, window, stride, padding, groups, overhang).to(memory_format=layout)
+    images = torch.randn(3, inputs, size, size, generator=seeded(7)).to(memory_format=layout)
+    for wanted in (False, True):
+        x = images.clone(memory_format=torch.preserve_format).requires_grad_(wanted)
+        y = layer(x)
+        assert (type(y.grad_fn).__name__ == "_ConvolvedBackward") == (layout == CHANNELS_LAST)
+        came = torch.randn(y.shape, generator=seeded(8))
+        y.backward(came)
+        own = [y, layer.weight.grad, layer.bias.grad, x.grad]
+        layer.weight.grad = layer.bias.grad = x.grad = None
+        expected = F.conv2d(F.pad(x, (0, overhang, 0, overhang)), layer.weight, layer.bias, stride, padding, 1, groups)
+        expected.backward(came)
+        for actual, right in zip(own, [expected, layer.weight.grad, layer.bias.grad, x.grad], strict=True):
+            assert (actual is None) == (right is None)
+            assert actual is None or torch.allclose(actual, right, rtol=1e-5, atol=1e-4)
+        layer.weight.grad = layer.bias.grad = None

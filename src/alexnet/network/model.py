@@ -6,11 +6,11 @@ from dataclasses import dataclass, fields
 from typing import Literal, get_args, get_origin
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from alexnet.errors import InputError
 from alexnet.network import spec as specs
+from alexnet.network.convolution import Convolution
 from alexnet.network.linear import Linear
 from alexnet.network.normalization import (
     LocalResponseNormalization,
@@ -18,27 +18,6 @@ from alexnet.network.normalization import (
     can_fuse,
     normalize_and_pool,
 )
-
-
-class Convolution(nn.Conv2d):
-    """A convolution whose last window may hang over the right and bottom edge, where it reads zeros.
-
-    `overhang` is by how many pixels. 0 is the mean, because the mean has been subtracted (the 2012 program, layer 1).
-    """
-
-    def __init__(
-        self, inputs: int, kernels: int, size: int, stride: int, padding: int, groups: int = 1, overhang: int = 0
-    ) -> None:
-        super().__init__(inputs, kernels, size, stride, padding, groups=groups)
-        self.overhang = overhang
-
-    def extra_repr(self) -> str:
-        return super().extra_repr() + (f", overhang={self.overhang}" if self.overhang else "")
-
-    def forward(self, input: Tensor) -> Tensor:
-        if self.overhang:
-            input = F.pad(input, (0, self.overhang, 0, self.overhang))
-        return super().forward(input)
 
 
 class ColumnLinear(nn.Module):

@@ -1,0 +1,34 @@
+"""torchvision's alexnet with the training step of its reference script, on images already in memory.
+
+    python torchvision_step.py BATCH eager|channels-last
+
+Cross entropy, SGD with momentum .9 and weight decay 1e-4, `model.train()`; no LRN, no columns, other widths.
+"""
+
+import sys
+
+import torch
+import torchvision
+from serve import keep_memory, serve
+from torch import nn
+
+keep_memory()
+batch, form = int(sys.argv[1]), sys.argv[2]
+layout = torch.channels_last if form == "channels-last" else torch.contiguous_format
+torch.manual_seed(0)
+model = torchvision.models.alexnet(num_classes=1000).to(memory_format=layout).train()
+criterion = nn.CrossEntropyLoss()
+optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
+image = torch.randn(batch, 3, 224, 224).to(memory_format=layout)
+target = torch.randint(1000, (batch,))
+
+
+def step() -> None:
+    output = model(image)
+    loss = criterion(output, target)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+
+
+serve(step)

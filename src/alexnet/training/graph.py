@@ -1,0 +1,151 @@
+"""One step of training (§5), captured as a CUDA graph where there is a GPU: the host then starts one thing a step.
+
+The same lines run in every case. On a GPU with Triton the network computes with bfloat16 copies of the float32 weights,
+which one kernel a tensor updates together with weights and velocities, so that no weight is converted twice a step.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from alexnet.training.optimizer import PaperSGD
+
+WARM = 3
+"""Steps before the capture: real ones, on the stream that is captured later, in which libraries choose their algorithms."""
+
+
+class Step:
+    """step(given, labels): one update of the weights of `model` by `sgd`. `given` is what `input_of` makes images of.
+
+    given: uint8 images, or indices of images that are on the device; labels: int64 [N]; both on the model's device.
+    `input_of` runs within the step, so that augmentation is captured with it; it must not wait for the device, and
+    draws from `generators`, which may be seeded anew before every call. It is to be replaced by `set_input`.
+    Sums of the loss and of the errors stay on the device until `take`.
+
+    low: what the network computes in, None for float32. fused: whether to update by `alexnet.training.gpu`. capture:
+    whether to replay full batches, of `batch` images, as a CUDA graph; after other changes than those of learning rates,
+    seeds and data the graph is wrong. compile: a mode of torch.compile for forward and backward of full batches.
+    Velocities are those in `sgd.state`, so a checkpoint is to be loaded before.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        sgd: PaperSGD,
+        input_of: Callable[[Tensor], Tensor],
+        batch: int,
+        micro_batch: int | None = None,
+        low: torch.dtype | None = None,
+        fused: bool = False,
+        capture: bool = False,
+        compile: str | None = None,
+        generators: Sequence[torch.Generator] = (),
+    ) -> None:
+        self.model, self.sgd, self.batch, self.micro_batch, self.low = model, sgd, batch, micro_batch, low
+        self.fused, self.generators = fused, tuple(generators)
+        self.device = next(model.parameters()).device
+        self.loss, self.wrong = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
+        self.rates = [torch.zeros((), device=self.device) for _ in sgd.param_groups]
+        self._rates = [0.0 for _ in sgd.param_groups]
+        # Micro-batches add up their gradients, for which bfloat16 is too coarse; there autocast makes its own copies.
+        self.copied = fused and low is not None and micro_batch is None
+        self.leaves = {name: self._leaf(name, weight) for name, weight in model.named_parameters()}
+        self.leaf_of = {weight: self.leaves[name] for name, weight in model.named_parameters()}
+        if fused:
+            for weight in self.leaf_of:
+                v = torch.zeros_like(weight)  # laid out as the weight is, which a loaded velocity may not be
+                sgd.state[weight]["v"] = v.copy_(sgd.state[weight].get("v", v))
+        self._full = torch.compile(self._loss, mode=compile, dynamic=False) if compile else self._loss
+        self._stream = torch.cuda.Stream(self.device) if capture and self.device.type == "cuda" else None
+        self.set_input(input_of)
+
+    def _leaf(self, name: str, weight: nn.Parameter) -> Tensor:
+        """What the network computes with in place of `weight`. Batch normalization keeps float32, as under autocast."""
+        normalizes = isinstance(self.model.get_submodule(name.rpartition(".")[0]), nn.BatchNorm2d)
+        if not self.copied or normalizes:
+            return weight
+        return weight.detach().to(self.low).requires_grad_()
+
+    def set_input(self, input_of: Callable[[Tensor], Tensor]) -> None:
+        """Another `input_of` from the next step on; the graph is captured again."""
+        self.input_of = input_of
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._warmed = 0
+
+    def __call__(self, given: Tensor, labels: Tensor) -> None:
+        """One step; the rates are those that `sgd.param_groups` have now."""
+        for number, group in enumerate(self.sgd.param_groups):
+            if group["lr"] != self._rates[number]:
+                self._rates[number] = group["lr"]
+                self.rates[number].fill_(group["lr"])
+        if self._stream is None or len(labels) != self.batch:
+            self._once(given, labels)
+        elif self._graph is None and self._warmed < WARM:
+            self._warmed += 1
+            here = torch.cuda.current_stream(self.device)
+            self._stream.wait_stream(here)
+            with torch.cuda.stream(self._stream):
+                self._once(given, labels)
+            here.wait_stream(self._stream)
+        else:
+            if self._graph is None:
+                self._record(given, labels)
+            self._given.copy_(given)
+            self._labels.copy_(labels)
+            self._graph.replay()  # type: ignore[union-attr]
+
+    def take(self) -> tuple[float, int]:
+        """Summed loss and number of errors since the last call; waits for the device."""
+        sums = float(self.loss), int(self.wrong)
+        self.loss.zero_()
+        self.wrong.zero_()
+        return sums
+
+    def _record(self, given: Tensor, labels: Tensor) -> None:
+        self._given, self._labels = given.clone(), labels.clone()
+        for leaf in self.leaves.values():
+            leaf.grad = None
+        self._graph = torch.cuda.CUDAGraph()
+        for generator in self.generators:
+            self._graph.register_generator_state(generator)
+        # The thread that reads ahead may copy and allocate meanwhile, which is no part of the graph.
+        with torch.cuda.graph(self._graph, stream=self._stream, capture_error_mode="thread_local"):
+            self._once(self._given, self._labels)
+
+    def _once(self, given: Tensor, labels: Tensor) -> None:
+        size = self.micro_batch or len(labels)
+        images = self.input_of(given)
+        for leaf in self.leaves.values():
+            leaf.grad = None
+        for part, truth in zip(images.split(size), labels.split(size), strict=True):
+            loss, wrong = (self._full if len(labels) == self.batch else self._loss)(self.leaves, part, truth)
+            (loss / len(labels)).backward()
+            self.loss += loss.detach()
+            self.wrong += wrong
+        self._update()
+
+    def _loss(self, leaves: dict[str, Tensor], images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Summed loss and number of errors of images by the network with these weights."""
+        by_itself = self.low is not None and not self.copied
+        with torch.autocast(self.device.type, dtype=self.low) if by_itself else nullcontext():
+            logits = functional_call(self.model, leaves, (images.to(self.low) if self.copied else images,))
+        logits = logits.float()
+        return F.cross_entropy(logits, labels, reduction="sum"), (logits.detach().argmax(dim=1) != labels).sum()
+
+    @torch.no_grad()
+    def _update(self) -> None:
+        if not self.fused:
+            self.sgd.step()
+            return
+        from alexnet.training.gpu import sgd_
+
+        for group, rate in zip(self.sgd.param_groups, self.rates, strict=True):
+            for weight in group["params"]:
+                leaf = self.leaf_of[weight]
+                assert leaf.grad is not None  # every weight takes part in the loss
+                copy = None if leaf is weight else leaf
+                sgd_(weight, self.sgd.state[weight]["v"], leaf.grad, rate, group["momentum"], group["decay"], copy)

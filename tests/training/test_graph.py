@@ -1,0 +1,166 @@
+"""One step of training: the same whichever way it is done, captured as a CUDA graph where there is a GPU."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from importlib.util import find_spec
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from alexnet.network.model import AlexNet
+from alexnet.training import optimizer
+from alexnet.training.graph import WARM, Step
+
+from ..conftest import TINY_NETWORK
+from ..triton_device import DEVICE
+
+BATCH = 8
+needs_triton = pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not installed")
+
+
+def learner(**changes: object) -> tuple[AlexNet, optimizer.PaperSGD]:
+    network = replace(TINY_NETWORK, **changes)  # type: ignore[arg-type]
+    model = AlexNet(network, torch.Generator().manual_seed(1))
+    model = model.to(DEVICE, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    groups = optimizer.groups(model, network.last_name, 0.0005, bias_decay=False)
+    return model, optimizer.PaperSGD(groups, lr=0.005)
+
+
+def batches(*sizes: int) -> list[tuple[Tensor, Tensor]]:
+    generator = torch.Generator().manual_seed(2)
+    return [
+        (
+            torch.randint(0, 256, (size, 28, 28, 3), generator=generator, dtype=torch.uint8).to(DEVICE),
+            torch.randint(4, (size,), generator=generator).to(DEVICE),
+        )
+        for size in sizes
+    ]
+
+
+def input_of(pixels: Tensor) -> Tensor:
+    return (pixels.permute(0, 3, 1, 2).float() - 120).contiguous(memory_format=torch.channels_last)
+
+
+def run(make: Callable[[AlexNet, optimizer.PaperSGD], Step], sizes: tuple[int, ...], **changes: object) -> tuple:
+    """Weights, velocities and sums after steps with batches of these sizes, the rate falling before the last."""
+    model, sgd = learner(**changes)
+    step = make(model, sgd)
+    for number, (pixels, labels) in enumerate(batches(*sizes)):
+        torch.manual_seed(number)
+        if number == len(sizes) - 1:
+            for group in sgd.param_groups:
+                group["lr"] = 0.001
+        step(pixels, labels)
+    weights = [w.detach().clone() for w in model.parameters()]
+    return weights, [sgd.state[w]["v"] for w in model.parameters()], step.take()
+
+
+def by_hand(sizes: tuple[int, ...]) -> tuple[list[Tensor], float, int]:
+    """The same by the lines that everybody writes."""
+    model, sgd = learner()
+    total, wrong = 0.0, 0
+    for number, (pixels, labels) in enumerate(batches(*sizes)):
+        torch.manual_seed(number)
+        for group in sgd.param_groups:
+            group["lr"] = 0.001 if number == len(sizes) - 1 else 0.005
+        sgd.zero_grad()
+        logits = model(input_of(pixels))
+        loss = F.cross_entropy(logits, labels)
+        loss.backward()
+        sgd.step()
+        total += loss.item() * len(labels)
+        wrong += int((logits.argmax(dim=1) != labels).sum())
+    return [w.detach() for w in model.parameters()], total, wrong
+
+
+SIZES = (BATCH, BATCH, 5, BATCH)
+
+
+def test_a_step_is_forward_backward_and_the_papers_rule() -> None:
+    weights, _, (loss, wrong) = run(lambda model, sgd: Step(model, sgd, input_of, BATCH), SIZES)
+    expected, expected_loss, expected_wrong = by_hand(SIZES)
+    for found, w in zip(weights, expected, strict=True):
+        assert torch.allclose(found, w, rtol=1e-5, atol=1e-7)
+    assert loss == pytest.approx(expected_loss, rel=1e-5) and wrong == expected_wrong
+
+
+def test_sums_are_taken_once() -> None:
+    model, sgd = learner()
+    step = Step(model, sgd, input_of, BATCH)
+    step(*batches(BATCH)[0])
+    assert step.take()[0] > 0 and step.take() == (0.0, 0)
+
+
+def test_micro_batches_add_up_to_the_same_step() -> None:
+    whole = run(lambda model, sgd: Step(model, sgd, input_of, BATCH), SIZES, dropout=0.0)
+    parts = run(lambda model, sgd: Step(model, sgd, input_of, BATCH, micro_batch=3), SIZES, dropout=0.0)
+    for a, b in zip(whole[0], parts[0], strict=True):
+        assert torch.allclose(a, b, rtol=1e-4, atol=1e-6)
+    assert parts[2] == pytest.approx(whole[2], rel=1e-5)
+
+
+@needs_triton
+def test_fused_update_is_the_same_step() -> None:
+    plain = run(lambda model, sgd: Step(model, sgd, input_of, BATCH), SIZES[:2])
+    fused = run(lambda model, sgd: Step(model, sgd, input_of, BATCH, fused=True), SIZES[:2])
+    for kind in (0, 1):  # weights, velocities
+        for a, b in zip(plain[kind], fused[kind], strict=True):
+            assert torch.allclose(a, b, rtol=1e-5, atol=1e-7)
+
+
+@needs_triton
+def test_velocities_that_were_loaded_are_taken_in_whatever_layout() -> None:
+    model, sgd = learner()
+    loaded = torch.randn(model.conv1.weight.shape, generator=torch.Generator().manual_seed(3)).to(DEVICE)
+    sgd.state[model.conv1.weight]["v"] = loaded.contiguous()
+    Step(model, sgd, input_of, BATCH, fused=True)
+    found = sgd.state[model.conv1.weight]["v"]
+    assert found.equal(loaded) and found.stride() == model.conv1.weight.stride() != loaded.stride()
+
+
+@needs_triton
+@pytest.mark.parametrize("normalization", ["paper", "batch"])
+def test_bfloat16_copies_compute_what_autocast_does_and_follow_the_weights(normalization: str) -> None:
+    low = torch.bfloat16
+    made: list[Step] = []
+
+    def copied(model: AlexNet, sgd: optimizer.PaperSGD) -> Step:
+        made.append(Step(model, sgd, input_of, BATCH, low=low, fused=True))
+        return made[0]
+
+    changes = {"normalization": normalization, "dropout": 0.0}
+    found = run(copied, SIZES[:2], **changes)
+    expected = run(lambda model, sgd: Step(model, sgd, input_of, BATCH, low=low), SIZES[:2], **changes)
+    start = [w.detach() for w in learner(**changes)[0].parameters()]
+    for a, b, w in zip(found[0], expected[0], start, strict=True):
+        assert a.dtype == torch.float32
+        assert (a - b).norm() <= 0.05 * (b - w).norm()  # of the way that the weights went
+    assert found[2] == pytest.approx(expected[2], rel=0.01)
+    for name, weight in made[0].model.named_parameters():
+        leaf = made[0].leaves[name]
+        # The interpreter rounds bfloat16 towards zero.
+        assert leaf is weight if "norm" in name else torch.allclose(leaf.float(), weight, rtol=2**-7, atol=0)
+
+
+def test_dynamo_can_compile_the_loss() -> None:
+    model, sgd = learner(dropout=0.0)
+    step = Step(model, sgd, input_of, BATCH)
+    pixels, labels = batches(BATCH)[0]
+    compiled = torch.compile(step._loss, backend="aot_eager", fullgraph=True)
+    found = compiled(step.leaves, input_of(pixels), labels)
+    expected = step._loss(step.leaves, input_of(pixels), labels)
+    assert found[0].item() == pytest.approx(expected[0].item(), rel=1e-5) and found[1].equal(expected[1])
+
+
+@pytest.mark.skipif(DEVICE != "cuda", reason="needs a GPU")
+@pytest.mark.parametrize("low", [None, torch.bfloat16])
+def test_a_captured_graph_does_the_same_steps(low: torch.dtype | None) -> None:
+    sizes = (BATCH,) * (WARM + 3) + (5,) + (BATCH,) * 3
+    eager = run(lambda model, sgd: Step(model, sgd, input_of, BATCH, low=low, fused=True), sizes)
+    graph = run(lambda model, sgd: Step(model, sgd, input_of, BATCH, low=low, fused=True, capture=True), sizes)
+    start = [w.detach() for w in learner()[0].parameters()]
+    for a, b, w in zip(eager[0], graph[0], start, strict=True):
+        assert (a - b).norm() <= (1e-3 if low is None else 0.05) * (a - w).norm()
+    assert graph[2] == pytest.approx(eager[2], rel=1e-3)
