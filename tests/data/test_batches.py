@@ -16,6 +16,7 @@ from alexnet.data.batches import (
     centre,
     colour_noise,
     read_ahead,
+    resident,
     test_views,
     to_channels,
     training_batch,
@@ -299,3 +300,50 @@ def test_no_more_is_held_than_was_asked_for() -> None:
     batches = [np.array([part]) for part in range(20)]
     for taken, _ in enumerate(read_ahead(Images(), np.zeros(20, np.int64), batches, torch.device("cpu"), ahead=2), 1):  # type: ignore[arg-type]
         assert len(read) <= taken + 2
+
+
+def test_a_resident_split_gives_the_same_batches_without_reading() -> None:
+    draw = np.random.default_rng(0)
+    images = draw.integers(0, 256, (1100, 4, 4, 3), dtype=np.uint8)  # more than are brought over at a time
+    labels = draw.integers(0, 7, 1100).astype(np.int32)
+    batches = [draw.permutation(1100)[:number] for number in (64, 64, 1, 33)]
+    cpu = torch.device("cpu")
+    there = resident(images, labels, cpu, "yes")
+    assert there is not None
+    found = [(there.images[indices], labels) for indices, labels in there.batches(batches)]
+    plain = list(read_ahead(images, labels, batches, cpu))
+    assert len(found) == len(plain) == 4
+    for own, other in zip(found, plain, strict=True):
+        for a, b in zip(own, other, strict=True):
+            assert torch.equal(a, b) and a.dtype == b.dtype
+    assert list(there.batches([])) == []
+
+
+def test_a_split_is_resident_only_where_it_fits_beside_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    images, labels, gpu = np.zeros((100, 10, 10, 3), np.uint8), np.zeros(100, np.int64), torch.device("cuda")
+    assert resident(images, labels, torch.device("cpu")) is None
+    assert resident(images, labels, gpu, "no") is None
+    plain_empty, plain_from = torch.empty, torch.from_numpy
+
+    class There:  # a tensor of the CPU that is asked to go to the GPU
+        def __init__(self, array: np.ndarray) -> None:
+            self.array = array
+
+        def to(self, device: torch.device) -> torch.Tensor:
+            return plain_from(self.array)
+
+    monkeypatch.setattr(torch, "empty", lambda shape, dtype, device: plain_empty(shape, dtype=dtype))
+    for free, fits in ((29_000, False), (54_999, False), (55_000, True), (100_000, True)):
+        # 30,000 bytes of images, and 25,000 that stay free of 100,000.
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, free=free: (free, 100_000))
+        with monkeypatch.context() as patch:
+            patch.setattr(torch, "from_numpy", lambda a: There(a) if a.ndim == 1 else plain_from(a))
+            assert (resident(images, labels, gpu) is not None) is fits
+
+
+def test_a_split_that_must_be_resident_and_does_not_fit_is_refused() -> None:
+    class Huge:
+        shape = (1 << 40, 256, 256, 3)
+
+    with pytest.raises(InputError, match="--resident yes.*no room for"):
+        resident(Huge(), np.zeros(0), torch.device("cpu"), "yes")  # type: ignore[arg-type]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import simplejpeg
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -61,6 +62,18 @@ def test_a_mirrored_image_gives_a_mirrored_square(height: int, width: int, size:
 
 def test_an_image_of_the_right_size_is_left_alone() -> None:
     np.testing.assert_array_equal(to_square(picture(40, 40), 40), picture(40, 40))
+
+
+@pytest.mark.parametrize(("height", "width"), [(200, 301), (301, 200), (111, 160), (163, 164), (97, 97), (900, 1201)])
+def test_a_large_jpeg_is_decoded_smaller_and_keeps_its_place(height: int, width: int) -> None:
+    # Lines of one pixel would show a shift by a small part of a pixel, as would a decoder's rounded sides.
+    y, x = np.mgrid[:height, :width]
+    image = np.stack([128 + 100 * np.sin(y / 9), 128 + 100 * np.sin(x / 9), 128 + 60 * np.sin((x + y) / 5)], 2)
+    data = encode(image.round().astype(np.uint8), "JPEG", quality=98, subsampling=0)
+    square = to_square(data, 24)
+    whole = to_square(simplejpeg.decode_jpeg(data), 24)
+    assert np.abs(square.astype(float) - whole).mean() < 1
+    assert simplejpeg.decode_jpeg(data, min_height=48, min_width=48, min_factor=2.0).shape != image.shape
 
 
 def test_reduction_does_not_alias() -> None:

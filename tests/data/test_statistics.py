@@ -71,3 +71,10 @@ def test_sums_come_back_from_disk(tmp_path) -> None:
         resumed.add(image)
     assert resumed.images == 5
     assert resumed.to_bytes() == whole.to_bytes()
+
+
+def test_many_white_images_are_summed_exactly() -> None:
+    # More than 16 bits hold of the brightest.
+    sums = sums_of(np.full((600, 2, 2, 3), 255, np.uint8))
+    assert (sums.image_sum == 600 * 255).all()
+    assert sums.mean_image().tolist() == np.full((2, 2, 3), 255.0).tolist()

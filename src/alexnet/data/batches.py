@@ -4,6 +4,7 @@ Each step comes in the paper's form and in the 2012 program's; `Augmentation` sa
 [N, S, S, 3] and leave as float32 [N, 3, C, C] in channels-last memory, on the pixel scale 0-255 minus the mean.
 """
 
+import math
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from alexnet import parallel
+from alexnet.data.prepared import Images
 from alexnet.errors import InputError
+from alexnet.parallel import TRITON, in_parts
 
 
 @dataclass(frozen=True)
@@ -33,11 +37,17 @@ class Augmentation:
     """The mean that a training crop subtracts: that of its own pixels (the text), or the mean image's centre crop (2012)."""
 
 
+VIEW = Augmentation(crop="centre", flip=False, colour="none", mean="centre")
+"""What is done to the views of a test image."""
+
 GROUP = 32
 """Consecutive images that share a crop and a flip in the 2012 program (convdata.py)."""
 
 COLOUR_STD = 0.1
 """Standard deviation of alpha, §4.1."""
+
+SHRINK = 1.1
+"""What the 2012 program divides an image by after adding colour noise (convdata.py)."""
 
 
 @dataclass(frozen=True)
@@ -94,37 +104,105 @@ def _windows(images: Tensor, size: int) -> Tensor:
     return images.unfold(2, size, 1).unfold(3, size, 1).permute(0, 2, 3, 1, 4, 5)
 
 
-def training_batch(images: Tensor, preparation: Preparation, how: Augmentation, generator: torch.Generator) -> Tensor:
+def training_batch(
+    images: Tensor,
+    preparation: Preparation,
+    how: Augmentation,
+    generator: torch.Generator,
+    indices: Tensor | None = None,
+) -> Tensor:
     """Augmented input of one training step: uint8 [N, S, S, 3] -> float32 [N, 3, C, C], all on the images' device.
 
-    `generator` belongs to that device; the same generator state gives the same batch.
+    indices: int64 [N] of the images to take, on their device; all of them by default. `generator` belongs to that device;
+    the same generator state gives the same batch.
     """
-    number, device = len(images), images.device
-    size, last = preparation.input_size, preparation.positions
+    number = len(images) if indices is None else len(indices)
+    drawn = draw(number, preparation, how, generator, images.device)
+    if images.is_cuda and TRITON and images.shape[1] == preparation.size:
+        from alexnet.data.gpu import augment
+
+        size = preparation.input_size
+        mean = preparation.mean if how.mean == "position" else centre(preparation.mean, size)
+        shrink = SHRINK if how.colour == "authors-2012" else 1.0
+        return augment(images, indices, drawn.top, drawn.left, drawn.flip, mean, drawn.offsets, shrink, size)
+    if indices is not None:
+        images = images.index_select(0, indices)
+    form = _compiled_batch if _compilable(images, preparation) else _plain_batch
+    return form(images, preparation, how, drawn)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What chance decides of a batch."""
+
+    top: Tensor
+    """int64 [N], first row of the crop"""
+    left: Tensor
+    """int64 [N], first column"""
+    flip: Tensor
+    """bool [N]"""
+    offsets: Tensor | None
+    """float32 [N, 3], colour noise of RGB, 0-255"""
+
+
+def draw(
+    number: int, preparation: Preparation, how: Augmentation, generator: torch.Generator, device: torch.device
+) -> Drawn:
+    """Crops, flips and colour noise of `number` images, without waiting for the device."""
+    last = preparation.positions
     draws = -(-number // GROUP) if how.crop == "group" else number
 
-    def drawn(values: Tensor) -> Tensor:
+    def each(values: Tensor) -> Tensor:
         return values.repeat_interleave(GROUP)[:number] if how.crop == "group" else values
 
     if how.crop == "centre":
         top = left = torch.full((number,), (last - 1) // 2, device=device)
     else:
-        top = drawn(torch.randint(last, (draws,), generator=generator, device=device))
-        left = drawn(torch.randint(last, (draws,), generator=generator, device=device))
-    flip = drawn(torch.randint(2, (draws,), generator=generator, device=device)).bool() & how.flip
+        top = each(torch.randint(last, (draws,), generator=generator, device=device))
+        left = each(torch.randint(last, (draws,), generator=generator, device=device))
+    flip = each(torch.randint(2, (draws,), generator=generator, device=device)).bool() & how.flip
+    offsets = None if how.colour == "none" else colour_noise(number, preparation, how.colour, generator)
+    return Drawn(top, left, flip, offsets)
 
-    every = torch.arange(number, device=device)
+
+def _compilable(images: Tensor, preparation: Preparation) -> bool:
+    here = images.device.type == "cpu" and images.dtype == torch.uint8
+    return here and images.shape[1] == preparation.size and parallel.compiled()
+
+
+def _plain_batch(images: Tensor, preparation: Preparation, how: Augmentation, drawn: Drawn) -> Tensor:
+    """The crops, minus the mean, mirrored, with their colour noise, by torch alone."""
+    size, top, left = preparation.input_size, drawn.top, drawn.left
+    every = torch.arange(len(images), device=images.device)
     crops = _windows(to_channels(images, preparation.size), size)[every, top, left].float()
     if how.mean == "position":
         crops -= _windows(preparation.mean[None], size)[0][top, left]
     else:
         crops -= centre(preparation.mean, size)
-    crops = torch.where(flip[:, None, None, None], crops.flip(-1), crops)
-    if how.colour != "none":
-        crops += colour_noise(number, preparation, how.colour, generator)[:, :, None, None]
+    crops = torch.where(drawn.flip[:, None, None, None], crops.flip(-1), crops)
+    if drawn.offsets is not None:
+        crops += drawn.offsets[:, :, None, None]
     if how.colour == "authors-2012":
-        crops /= 1.1
+        crops /= SHRINK
     return crops.contiguous(memory_format=torch.channels_last)
+
+
+def _compiled_batch(images: Tensor, preparation: Preparation, how: Augmentation, drawn: Drawn) -> Tensor:
+    """The bits of `_plain_batch` in one pass over the pixels, on the CPU, for images that need no averaging."""
+    from alexnet.data.compiled import augment
+
+    number, size = len(images), preparation.input_size
+    out = torch.empty(number, 3, size, size, memory_format=torch.channels_last)
+    top, left = drawn.top, drawn.left
+    middle = torch.full_like(top, (preparation.positions - 1) // 2)
+    mean_top, mean_left = (top, left) if how.mean == "position" else (middle, middle)
+    offsets = torch.zeros(number, 3) if drawn.offsets is None else drawn.offsets
+    of_images = (images, top, left, mean_top, mean_left, drawn.flip, offsets, out.permute(0, 2, 3, 1))
+    arrays = [tensor.contiguous().numpy() for tensor in of_images]
+    mean = preparation.mean.permute(1, 2, 0).contiguous().numpy()
+    divisor = np.float32(SHRINK if how.colour == "authors-2012" else 1)
+    in_parts(lambda start, stop: augment(mean, divisor, *(array[start:stop] for array in arrays)), number)
+    return out
 
 
 def colour_noise(number: int, preparation: Preparation, form: str, generator: torch.Generator) -> Tensor:
@@ -160,8 +238,13 @@ def test_views(images: Tensor, preparation: Preparation, views: int = 1) -> Iter
     mean = centre(preparation.mean, size)
     whole = to_channels(images, preparation.size)
     corners = [(0, 0), (0, last), (last, 0), (last, last)] if views == 10 else []
+    here = torch.ones(len(images), dtype=torch.int64)
     for mirrored in (False, True)[: 1 if views == 1 else 2]:
         for top, left in [*corners, (last // 2, last // 2)]:
+            if _compilable(images, preparation):
+                flip = torch.full((len(images),), mirrored)
+                yield _compiled_batch(images, preparation, VIEW, Drawn(top * here, left * here, flip, None))
+                continue
             crop = whole[:, :, top : top + size, left : left + size].float() - mean
             yield (crop.flip(-1) if mirrored else crop).contiguous(memory_format=torch.channels_last)
 
@@ -169,13 +252,62 @@ def test_views(images: Tensor, preparation: Preparation, views: int = 1) -> Iter
 test_views.__test__ = False  # type: ignore[attr-defined]  # not a test, whatever pytest thinks of its name
 
 
+@dataclass(frozen=True)
+class Resident:
+    """A split in the memory of a device, where batches of it are put together without the host."""
+
+    images: Tensor
+    """uint8 [N, S, S, 3]"""
+    labels: Tensor
+    """int64 [N]"""
+
+    def batches(self, of: list[np.ndarray]) -> Iterator[tuple[Tensor, Tensor]]:
+        """(indices int64 [B], labels int64 [B]) on the device for each array of indices."""
+        if not of:
+            return
+        # All indices go over at once: no copy from the host, and no waiting for it, between one step and the next.
+        order = torch.from_numpy(np.concatenate(of)).to(self.images.device)
+        for indices in order.split([len(batch) for batch in of]):
+            yield indices, self.labels.index_select(0, indices)
+
+
+SPARE = 0.25
+"""Share of a GPU's memory that stays free of resident images, for weights, activations and the library's own needs."""
+
+
+def resident(
+    images: Images, labels: np.ndarray, device: torch.device, wanted: Literal["auto", "yes", "no"] = "auto"
+) -> Resident | None:
+    """The split on `device`; None where it is to be read batch by batch, by `read_ahead`.
+
+    auto: on a GPU whose free memory holds the pixels and a quarter of its whole memory besides. To be called before the
+    first step, as that takes memory too. yes: on any device, whatever is free. Raises InputError if it then does not fit.
+    """
+    size = math.prod(images.shape)
+    if wanted == "no" or (wanted == "auto" and device.type != "cuda"):
+        return None
+    if wanted == "auto":
+        free, whole = torch.cuda.mem_get_info(device)
+        if size > free - SPARE * whole:
+            return None
+    try:
+        there = torch.empty(images.shape, dtype=torch.uint8, device=device)
+    except RuntimeError:  # OutOfMemoryError is one; the CPU's has no name of its own
+        raise InputError(
+            f"--resident yes: {device} has no room for {size / 1e9:.1f} GB of images; use auto or no"
+        ) from None
+    for start in range(0, len(labels), 512):
+        there[start : start + 512] = torch.from_numpy(np.array(images[start : start + 512]))
+    return Resident(there, torch.from_numpy(np.asarray(labels, dtype=np.int64)).to(device))
+
+
 def read_ahead(
-    images: np.ndarray, labels: np.ndarray, batches: list[np.ndarray], device: torch.device, ahead: int = 2
+    images: Images, labels: np.ndarray, batches: list[np.ndarray], device: torch.device, ahead: int = 2
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """(uint8 [B, S, S, 3], int64 [B]) on `device` for each array of indices, read by a thread while the caller computes.
 
     `images` may be a memory map: one indexing call a batch copies it at the speed of memory, outside the interpreter
-    lock. At most `ahead` batches are held beside the caller's.
+    lock; or JPEGs, which that call decodes on all threads. At most `ahead` batches are held beside the caller's.
     """
 
     def read(indices: np.ndarray) -> tuple[Tensor, Tensor]:

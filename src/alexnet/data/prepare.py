@@ -19,12 +19,14 @@ from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import simplejpeg
 from PIL import Image
 
-from alexnet.data import prepared
+from alexnet import parallel
+from alexnet.data import jpegs, prepared
 from alexnet.data.sources import Item, Source
 from alexnet.data.statistics import Sums, products_of
 from alexnet.errors import InputError, RunFailed
@@ -84,7 +86,7 @@ def _from_jpeg(data: bytes, size: int) -> np.ndarray:
         _check_pixels(width, height)
         if space not in ("YCbCr", "Gray", "RGB"):
             raise _NotPlainJpeg
-        # Large photographs are decoded at 1/2, 1/4 or 1/8, never under twice what is needed: the antialiased resize
+        # Large photographs are decoded at 1/2, 3/8, 1/4 or 1/8, never under twice what is needed: the antialiased resize
         # still does the last step. (Left to itself the decoder would also take 3/4, and round thin images out of shape.)
         least = 2 * size if min(height, width) >= 4 * size else 0
         pixels = simplejpeg.decode_jpeg(data, "RGB", min_height=least, min_width=least, min_factor=2.0)
@@ -95,17 +97,29 @@ def _from_jpeg(data: bytes, size: int) -> np.ndarray:
         if "premature end" in str(error).lower():
             raise Unreadable(f"truncated ({error})") from None
         raise _NotPlainJpeg from None  # damage that decoders get over, or no JPEG that simplejpeg knows: Pillow decides
-    return _square(Image.fromarray(pixels), size, _orientation(data))
+    return _square(pixels, size, _orientation(data), (width, height))
 
 
 def _orientation(data: bytes) -> int:
-    if b"Exif\0\0" not in data[:65536]:
+    if not _has_exif(data):
         return 1
     try:
         with Image.open(io.BytesIO(data), formats=["JPEG", "MPO"]) as image:
             return int(image.getexif().get(0x0112, 1))
     except Exception:  # broken EXIF blocks raise all sorts of things, and the image is fine
         return 1
+
+
+def _has_exif(data: bytes) -> bool:
+    """Whether one of the segments before the pixels is EXIF; True as well where they are too odd to tell."""
+    at = 2
+    while data[at : at + 1] == b"\xff":
+        if data[at + 1 : at + 2] == b"\xda":  # the pixels begin
+            return False
+        if data[at + 4 : at + 10] == b"Exif\0\0":
+            return True
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return b"Exif\0\0" in data
 
 
 def _from_pillow(data: bytes, size: int) -> np.ndarray:
@@ -149,25 +163,43 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _from_array(array: np.ndarray) -> Image.Image:
+def _from_array(array: np.ndarray) -> np.ndarray:
     if array.dtype != np.uint8 or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] != 3):
         raise Unreadable(f"array of {array.dtype} {list(array.shape)}, not uint8 [H, W, 3] or [H, W]")
     if array.size == 0:
         raise Unreadable(f"array without pixels {list(array.shape)}")
     _check_pixels(array.shape[1], array.shape[0])
-    return Image.fromarray(array).convert("RGB")
+    return array if array.ndim == 3 else np.repeat(array[:, :, None], 3, axis=2)
 
 
-def _square(image: Image.Image, size: int, orientation: int) -> np.ndarray:
-    width, height = image.size
-    if (width, height) != (size, size):
-        side = min(width, height)
-        left, top = (width - side) / 2, (height - side) / 2
-        # One resize of the central box is resizing all and cropping: the filter still sees the pixels around the box.
-        image = image.resize((size, size), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side))
+def _square(
+    image: Image.Image | np.ndarray, size: int, orientation: int, whole: tuple[int, int] | None = None
+) -> np.ndarray:
+    """The central square, upright. `whole` is (width, height) of an image that a JPEG decoder gave in eighths of it."""
+    width, height = (image.width, image.height) if isinstance(image, Image.Image) else image.shape[1::-1]
+    whole, eighths = whole or (width, height), 8
+    if whole != (width, height):
+        # The decoder rounds sides up, so that the middle of what it gives is not the middle of the image.
+        eighths = next(n for n in range(1, 8) if (-(-whole[0] * n // 8), -(-whole[1] * n // 8)) == (width, height))
+    side = min(whole)
+    box = (whole[0] - side) / 2 * eighths / 8, (whole[1] - side) / 2 * eighths / 8, side * eighths / 8
+    if parallel.compiled():
+        from alexnet.data import compiled
+
+        square = compiled.resize(np.asarray(image), size, *box)
+    else:
+        square = plain_resize(image, size, *box)
     # A central square may be turned after it is cut as well as before, and it is smaller then.
-    pixels = _TURNS.get(orientation, np.asarray)(np.asarray(image))
-    return np.ascontiguousarray(pixels)
+    return np.ascontiguousarray(_TURNS.get(orientation, np.asarray)(square))
+
+
+def plain_resize(image: Image.Image | np.ndarray, size: int, left: float, top: float, side: float) -> np.ndarray:
+    """What `compiled.resize` does, by Pillow: a square of an RGB image -> uint8 [size, size, 3]."""
+    image = image if isinstance(image, Image.Image) else Image.fromarray(image)
+    # A resize of a box is resizing all and cropping: the filter still sees the pixels around the box.
+    # The two axes one by one, as Pillow rounds in between, and which of them it takes first depends on its version.
+    image = image.resize((image.width, size), Image.Resampling.BICUBIC, box=(0, top, image.width, top + side))
+    return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC, box=(left, 0, left + side, size)))
 
 
 _TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # EXIF orientation -> upright
@@ -182,6 +214,8 @@ _TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # EXIF orientation ->
 
 
 # ---------------------------------------------------------------- a whole source
+
+FORM = 2  # of `to_square`: raised when an image would get other pixels, so that no set is begun with one and ended with another
 
 
 @dataclass(frozen=True)
@@ -204,16 +238,21 @@ def prepare(
     max_bad: float = 0.01,
     workers: int | None = None,
     progress: Callable[[Progress], None] | None = None,
+    store: Literal["raw", "jpeg"] = "raw",
+    quality: int = 95,
 ) -> prepared.Prepared:
     """Writes `source` as a prepared dataset of size×size images (default: the source's own, 256) into `dest`.
+
+    `store` "raw" keeps the pixels; "jpeg" keeps JPEGs of that `quality` (jpegs.py), and the statistics are of the pixels
+    that they are decoded to, since training sees those.
 
     Resumes what an earlier run left; does nothing where `dest` is this source prepared already (`progress` then gets one
     call per split, with earlier == done). `workers` threads decode (default: one per core); memory holds a few images
     per worker and one sum image, whatever the size of the source.
 
-    Raises InputError where more than the share `max_bad` of a split's items is unreadable (what was done stays, a run
-    with a higher share goes on from it), where `dest` belongs to another source, another size or something else, and
-    where another run is writing it. Raises RunFailed where the disk is full.
+    Raises InputError where an option is out of range, where more than the share `max_bad` of a split's items is
+    unreadable (what was done stays, a run with a higher share goes on from it), where `dest` belongs to another source,
+    another size or store or something else, and where another run is writing it. Raises RunFailed where the disk is full.
     """
     size = source.default_size if size is None else size
     if size < 1:
@@ -222,9 +261,17 @@ def prepare(
         raise InputError(f"--max-bad {max_bad}: must be a share from 0 to 1")
     if workers is not None and workers < 1:
         raise InputError(f"--workers {workers}: must be at least 1")
+    if store not in prepared.VERSIONS:
+        raise InputError(f"--store {store}: must be raw or jpeg")
+    if not 1 <= quality <= 100:
+        raise InputError(f"--quality {quality}: must be from 1 to 100")
+    kept_at = quality if store == "jpeg" else None
     dest = Path(dest)
     begun = {
-        "version": prepared.VERSION,
+        "version": prepared.VERSIONS[store],
+        "store": store,
+        **({"quality": quality} if store == "jpeg" else {}),
+        "form": FORM,
         "source": {"description": source.description, "fingerprint": source.fingerprint()},
         "size": size,
         "classes": list(source.classes),
@@ -239,7 +286,7 @@ def prepare(
     with only_writer(dest, "alexnet prepare"):
         if not _finished(dest, begun):
             try:
-                _prepare_all(source, dest, begun, size, max_bad, workers, progress or (lambda _: None))
+                _prepare_all(source, dest, begun, size, kept_at, max_bad, workers, progress or (lambda _: None))
             except OSError as error:
                 if error.errno != errno.ENOSPC:
                     raise
@@ -266,13 +313,14 @@ def _prepare_all(
     dest: Path,
     begun: dict,
     size: int,
+    quality: int | None,
     max_bad: float,
     workers: int | None,
     progress: Callable[[Progress], None],
 ) -> None:
     splits = {}
     for split in source.splits:
-        splits[split], sums = _prepare_split(source, split, dest / split, size, max_bad, workers, progress)
+        splits[split], sums = _prepare_split(source, split, dest / split, size, quality, max_bad, workers, progress)
         if sums is not None:
             mean, colour = io.BytesIO(), json.dumps(sums.colour().to_json(), indent=1).encode()
             np.save(mean, sums.mean_image())
@@ -289,12 +337,16 @@ def _finished(dest: Path, begun: dict) -> bool:
         if (dest / name).exists():
             try:
                 earlier = json.loads((dest / name).read_bytes())
-                pairs = (
+                pairs = [
+                    ("--store", begun["store"], earlier.get("store", "raw")),
+                    ("--quality", begun.get("quality"), earlier.get("quality")),
                     ("format version", begun["version"], earlier["version"]),
                     ("--size", begun["size"], earlier["size"]),
                     ("source", _name(begun["source"]), _name(earlier["source"])),
-                )
-            except (ValueError, KeyError, TypeError):
+                ]
+                if name == "begun.json":
+                    pairs.append(("form of resizing", begun["form"], earlier.get("form", 1)))
+            except (ValueError, KeyError, TypeError, AttributeError):
                 raise InputError(f"{dest / name} is no prepared dataset's: give another DEST") from None
             for what, now, then in pairs:
                 if now != then:
@@ -318,12 +370,14 @@ def _prepare_split(
     split: str,
     folder: Path,
     size: int,
+    quality: int | None,
     max_bad: float,
     workers: int | None,
     progress: Callable[[Progress], None],
 ) -> tuple[dict, Sums | None]:
     """Writes one split, or what is missing of it -> its part of the manifest, and for train its sums."""
-    with closing(_Writer(folder, size, len(source.classes), Sums(size) if split == "train" else None)) as writer:
+    sums = Sums(size) if split == "train" else None
+    with closing(_Writer(folder, size, quality is not None, len(source.classes), sums)) as writer:
         total, earlier, start = source.count(split), writer.items, time.perf_counter()
 
         def report() -> None:
@@ -335,9 +389,10 @@ def _prepare_split(
         report()
         told = start
         items = islice(source.items(split), earlier, None)
-        with closing(_decoded(items, size, workers or os.cpu_count() or 1, writer.sums is not None)) as decoded:
-            for item, pixels, products in decoded:
-                writer.add(item, pixels, products)
+        threads = workers or os.cpu_count() or 1
+        with closing(_made(items, size, quality, threads, with_sums=sums is not None)) as made:
+            for item, image in made:
+                writer.add(item, image)
                 if writer.items % CHUNK == 0:
                     writer.commit()
                 if time.perf_counter() - told > 0.1:
@@ -362,19 +417,34 @@ def _prepare_split(
     return writer.manifest(), writer.sums
 
 
-def _decoded(
-    items: Iterator[Item], size: int, workers: int, with_products: bool
-) -> Generator[tuple[Item, np.ndarray | str, np.ndarray | None]]:
-    """(item, pixels or why there are none, RGB products) in the items' order, with at most a window of them in memory."""
+@dataclass(frozen=True)
+class _Made:
+    """An image as it is stored, and what the statistics of the training split need of it."""
 
-    def work(item: Item) -> tuple[np.ndarray | str, np.ndarray | None]:
+    stored: memoryview
+    pixels: np.ndarray | None = None
+    products: np.ndarray | None = None
+
+
+def _made(
+    items: Iterator[Item], size: int, quality: int | None, workers: int, with_sums: bool
+) -> Generator[tuple[Item, _Made | str]]:
+    """(item, its image or why there is none) in the items' order, with at most a window of them in memory."""
+
+    def work(item: Item) -> _Made | str:
         try:
             pixels = to_square(item.read(), size)
         except Unreadable as error:
-            return str(error), None
+            return str(error)
         except OSError as error:
-            return f"cannot be read ({error.strerror or error})", None
-        return pixels, products_of(pixels) if with_products else None
+            return f"cannot be read ({error.strerror or error})"
+        stored = pixels.data.cast("B") if quality is None else memoryview(jpegs.encode(pixels, quality))
+        if not with_sums:
+            return _Made(stored)
+        if quality is not None:
+            pixels = np.empty_like(pixels)
+            jpegs.decode(stored, pixels)
+        return _Made(stored, pixels, products_of(pixels))
 
     # Threads, as simplejpeg and Pillow let go of the interpreter lock while they work.
     pool = ThreadPoolExecutor(workers, thread_name_prefix="prepare")
@@ -384,10 +454,10 @@ def _decoded(
             window.append((item, pool.submit(work, item)))
             if len(window) >= 16 * workers:
                 item, future = window.popleft()
-                yield item, *future.result()
+                yield item, future.result()
         while window:
             item, future = window.popleft()
-            yield item, *future.result()
+            yield item, future.result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
@@ -395,18 +465,21 @@ def _decoded(
 class _Writer:
     """The files of one split, its statistics and its journal; starts where the journal of an earlier run ends."""
 
-    def __init__(self, folder: Path, size: int, classes: int, sums: Sums | None) -> None:
-        self.folder, self.sums = folder, sums
+    def __init__(self, folder: Path, size: int, coded: bool, classes: int, sums: Sums | None) -> None:
+        self.folder, self.coded, self.sums = folder, coded, sums
         self.items = 0  # of the source, skipped ones included
         self.per_class = [0] * classes
         self.skipped: list[dict[str, str]] = []
         self.checksums: list[dict[str, int | str]] = []  # of the chunks
         self._committed = 0  # items
+        self._end = 0  # of the pixels' file, in bytes
         folder.mkdir(exist_ok=True)
         self._cut_back(size)
         self._images, self._labels, self._names, self._journal = (
-            (folder / name).open("ab") for name in ("images.bin", "labels.bin", "files.txt", "progress.jsonl")
+            (folder / name).open("ab")
+            for name in (jpegs.PIXELS if coded else "images.bin", "labels.bin", "files.txt", "progress.jsonl")
         )
+        self._offsets = (folder / jpegs.OFFSETS).open("ab") if coded else None
         self._start_chunk()
 
     def _cut_back(self, size: int) -> None:
@@ -420,13 +493,15 @@ class _Writer:
             names_bytes += chunk["names_bytes"]
             for label, images in chunk["per_class"].items():
                 self.per_class[int(label)] += images
+            self._end += chunk.get("image_bytes", chunk["checksum"]["images"] * size * size * 3)
             self.items += chunk["items"]
             self.skipped += chunk["skipped"]
             self.checksums.append(chunk["checksum"])
         self._committed = self.items
         lost = f"{self.folder} has lost what an earlier run wrote: delete {self.folder.parent} and run this again"
         for name, length in (
-            ("images.bin", sum(self.per_class) * size * size * 3),
+            (jpegs.PIXELS if self.coded else "images.bin", self._end),
+            *([(jpegs.OFFSETS, sum(self.per_class) * 8)] if self.coded else []),
             ("labels.bin", sum(self.per_class) * 4),
             ("files.txt", names_bytes),
             ("progress.jsonl", sum(len(line) + 1 for line in lines)),
@@ -445,32 +520,42 @@ class _Writer:
         self._digest = hashlib.sha256()
         self._chunk_labels: list[int] = []
         self._chunk_names: list[bytes] = []
+        self._chunk_ends: list[int] = []
+        self._chunk_start = self._end
         self._chunk_skipped = len(self.skipped)  # where this chunk's begin
 
     def _sums_path(self, chunks: int) -> Path:
         return self.folder / f"sums-{chunks:09}.npy"
 
-    def add(self, item: Item, pixels: np.ndarray | str, products: np.ndarray | None) -> None:
+    def add(self, item: Item, image: _Made | str) -> None:
         self.items += 1
-        if isinstance(pixels, str):
-            self.skipped.append({"file": item.name, "reason": pixels})
+        if isinstance(image, str):
+            self.skipped.append({"file": item.name, "reason": image})
             return
-        self._images.write(pixels.data)
-        self._digest.update(pixels.data)
+        self._images.write(image.stored)
+        self._digest.update(image.stored)
+        self._end += len(image.stored)
+        self._chunk_ends.append(self._end)
         self._chunk_labels.append(item.label)
         self._chunk_names.append(prepared.encode_name(item.name) + b"\n")
-        if self.sums is not None:
-            self.sums.add(pixels, products)
+        if self.sums is not None and image.pixels is not None:
+            self.sums.add(image.pixels, image.products)
 
     def commit(self) -> None:
         """Makes what was added safe: files, then sums, then the journal's line that makes them count."""
         if self.items == self._committed:
             return
         labels, names = np.array(self._chunk_labels, "<i4").tobytes(), b"".join(self._chunk_names)
+        written = [self._images, self._labels, self._names]
+        if self._offsets:
+            ends = np.array(self._chunk_ends, "<i8").tobytes()
+            self._digest.update(ends)
+            self._offsets.write(ends)
+            written.append(self._offsets)
         self._digest.update(labels + names)
         self._labels.write(labels)
         self._names.write(names)
-        for file in (self._images, self._labels, self._names):
+        for file in written:
             sync(file)
         per_class = Counter(self._chunk_labels)
         for label, images in per_class.items():
@@ -481,6 +566,7 @@ class _Writer:
             write_bytes(self._sums_path(len(self.checksums)), self.sums.to_bytes())
         chunk = {
             "items": self.items - self._committed,
+            "image_bytes": self._end - self._chunk_start,
             "names_bytes": len(names),
             "per_class": per_class,
             "skipped": self.skipped[self._chunk_skipped :],
@@ -501,5 +587,6 @@ class _Writer:
         }
 
     def close(self) -> None:
-        for file in (self._images, self._labels, self._names, self._journal):
-            file.close()
+        for file in (self._images, self._labels, self._names, self._journal, self._offsets):
+            if file:
+                file.close()

@@ -1,7 +1,9 @@
 """A prepared dataset on disk: open, check, describe.
 
-DEST/manifest.json            version, source, size, classes, splits (counts, skipped files, checksums); written last
-DEST/<split>/images.bin       uint8 [N, size, size, 3], RGB
+DEST/manifest.json            version, store, source, size, classes, splits (counts, skipped files, checksums); written last
+DEST/<split>/images.bin       store raw: uint8 [N, size, size, 3], RGB
+DEST/<split>/jpegs.bin        store jpeg: the images as JPEGs, one after another
+DEST/<split>/offsets.bin      store jpeg: int64 [N], little-endian: where each JPEG ends (the first begins at 0)
 DEST/<split>/labels.bin       int32 [N], little-endian
 DEST/<split>/files.txt        the source's name of each image, one a line
 DEST/mean.npy                 float32 [size, size, 3], the mean training image, 0-255
@@ -13,13 +15,16 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, Protocol, overload
 
 import numpy as np
 
+from alexnet.data import jpegs
+from alexnet.data.jpegs import JpegImages
 from alexnet.errors import InputError
 
-VERSION = 1
+VERSIONS = {"raw": 1, "jpeg": 2}
+"""Of the format, by store. Sets of version 1 that were written before there were two say nothing of a store."""
 
 
 def encode_name(name: str) -> bytes:
@@ -51,12 +56,29 @@ class Names(Sequence[str]):
         return self._bytes[start : self._ends[index]].tobytes().decode("utf-8", "surrogateescape")
 
 
+class Images(Protocol):
+    """What the images of a split can be asked, whichever way they are stored: numpy's memory map, or `JpegImages`."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, S, S, 3)"""
+
+    @property
+    def dtype(self) -> np.dtype:
+        """uint8"""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: Any, /) -> np.ndarray:
+        """A number, a slice or an array of numbers -> uint8 [..., S, S, 3]."""
+
+
 @dataclass(frozen=True)
 class Split:
-    """images uint8 [N, S, S, 3], a read-only memory map; labels int64 [N]; files: the source's name of each image."""
+    """images uint8 [N, S, S, 3], to be indexed; labels int64 [N]; files: the source's name of each image."""
 
     name: str
-    images: np.ndarray
+    images: Images
     labels: np.ndarray
     classes: tuple[str, ...]
     files: Sequence[str]
@@ -69,6 +91,7 @@ class Prepared:
         self.path = path
         self.manifest = manifest
         self.size: int = manifest["size"]
+        self.store: str = manifest.get("store", "raw")
         self.classes: tuple[str, ...] = tuple(manifest["classes"])
         self.splits: tuple[str, ...] = tuple(manifest["splits"])
         self.mean: np.ndarray = np.load(path / "mean.npy", allow_pickle=False)
@@ -85,12 +108,26 @@ class Prepared:
             raise InputError(f"{self.path} has no split {name!r}; it has {', '.join(self.splits)}")
         folder, images = self.path / name, self.manifest["splits"][name]["images"]
         try:
-            pixels = np.memmap(folder / "images.bin", np.uint8, "r", shape=(images, self.size, self.size, 3))
+            pixels: Images
+            if self.store == "jpeg":
+                pixels = JpegImages(folder, images, self.size)
+            else:
+                pixels = np.memmap(folder / "images.bin", np.uint8, "r", shape=(images, self.size, self.size, 3))
             labels = np.fromfile(folder / "labels.bin", "<i4").astype(np.int64)
             files = Names(folder / "files.txt")
         except (OSError, ValueError) as error:
             raise InputError(f"{folder} is damaged ({error}): {self._mend}") from None
         return Split(name, pixels, labels, self.classes, files)
+
+    @property
+    def image_bytes(self) -> int:
+        """What the images of all splits take on disk."""
+        files = [self.path / name / self._pixels for name in self.splits]
+        return sum(file.stat().st_size for file in files if file.is_file())
+
+    @property
+    def _pixels(self) -> str:
+        return jpegs.PIXELS if self.store == "jpeg" else "images.bin"
 
     @property
     def _mend(self) -> str:
@@ -108,14 +145,22 @@ class Prepared:
 
     def _check_split(self, name: str) -> list[str]:
         facts, folder = self.manifest["splits"][name], self.path / name
-        images, image_bytes = facts["images"], self.size * self.size * 3
-        for file, length in (("images.bin", images * image_bytes), ("labels.bin", images * 4), ("files.txt", None)):
+        images = facts["images"]
+        lengths = {"labels.bin": images * 4, "files.txt": None}
+        if self.store == "jpeg":
+            lengths = {jpegs.OFFSETS: images * 8, jpegs.PIXELS: None, **lengths}
+        else:
+            lengths = {"images.bin": images * self.size * self.size * 3, **lengths}
+        for file, length in lengths.items():
             if not (folder / file).is_file():
                 return [f"{folder / file} is missing: {self._mend}"]
             size = (folder / file).stat().st_size
             if length is not None and size != length:
                 return [f"{folder / file} has {size:,} bytes, not {length:,}: {self._mend}"]
-        split = self.split(name)
+        try:
+            split = self.split(name)
+        except InputError as problem:
+            return [str(problem)]
         if len(split.files) != images:
             return [f"{folder / 'files.txt'} has {len(split.files):,} lines, not {images:,}: {self._mend}"]
 
@@ -127,7 +172,11 @@ class Prepared:
         start = 0
         for chunk in facts["checksums"]:
             end = start + chunk["images"]
-            digest = hashlib.sha256(split.images[start:end].data)
+            if isinstance(split.images, JpegImages):
+                digest = hashlib.sha256(split.images.stored(start, end).data)
+                digest.update(split.images.ends[start:end].data)
+            else:
+                digest = hashlib.sha256(split.images[start:end].data)
             digest.update(split.labels[start:end].astype("<i4").tobytes())
             digest.update(b"".join(encode_name(file) + b"\n" for file in split.files[start:end]))
             if digest.hexdigest() != chunk["sha256"]:
@@ -143,6 +192,8 @@ class Prepared:
             "path": str(self.path),
             "source": self.manifest["source"]["description"],
             "size": self.size,
+            "store": self.store,
+            "quality": self.manifest.get("quality"),
             "classes": list(self.classes),
             "splits": {
                 name: {
@@ -183,13 +234,14 @@ def open(path: Path | str) -> Prepared:  # read as prepared.open(...)
     try:
         manifest = json.loads((path / "manifest.json").read_bytes())
         version = manifest["version"]
-        if version == VERSION:
+        if version in VERSIONS.values():
             return Prepared(path, manifest)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{path} is damaged ({type(error).__name__}: {error}): delete it and run `alexnet prepare` again"
         ) from None
-    raise InputError(f"{path} has format version {version}, this program reads {VERSION}: prepare it again")
+    known = " and ".join(str(version) for version in VERSIONS.values())
+    raise InputError(f"{path} has format version {version}, this program reads {known}: prepare it again")
 
 
 def hold_out(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from alexnet import parallel
+
 
 @dataclass(frozen=True)
 class Colour:
@@ -35,8 +37,16 @@ def products_of(image: np.ndarray) -> np.ndarray:
 
     float64 holds these integers exactly for any image under 2^53 / 255² = 138 thousand million pixels.
     """
+    if parallel.compiled():
+        from alexnet.data import compiled
+
+        return compiled.products(image.reshape(-1, 3))
     pixels = image.reshape(-1, 3).T.astype(np.float64)
     return (pixels @ pixels.T).astype(np.int64)
+
+
+RECENT = 65535 // 255
+"""Images whose sum 16 bits hold."""
 
 
 class Sums:
@@ -45,14 +55,30 @@ class Sums:
     def __init__(self, size: int) -> None:
         self.size = size
         self.images = 0
-        self.image_sum = np.zeros((size, size, 3), np.int64)
         self.products = np.zeros((3, 3), np.int64)
+        self._image_sum = np.zeros((size, size, 3), np.int64)
+        self._recent = np.zeros((size, size, 3), np.uint16)  # of the last images: a quarter of the memory to go through
+        self._recent_images = 0
 
     def add(self, image: np.ndarray, products: np.ndarray | None = None) -> None:
         """Adds one uint8 [size, size, 3]; `products` where a worker has computed `products_of(image)` already."""
-        np.add(self.image_sum, image, out=self.image_sum, casting="unsafe")
+        self._recent += image
+        self._recent_images += 1
+        if self._recent_images == RECENT:
+            self._take_up()
         self.products += products_of(image) if products is None else products
         self.images += 1
+
+    def _take_up(self) -> None:
+        self._image_sum += self._recent
+        self._recent[:] = 0
+        self._recent_images = 0
+
+    @property
+    def image_sum(self) -> np.ndarray:
+        """int64 [size, size, 3], the sum of all images."""
+        self._take_up()
+        return self._image_sum
 
     def mean_image(self) -> np.ndarray:
         """float32 [size, size, 3]: "the mean activity over the training set from each pixel" (§2)."""
@@ -82,7 +108,7 @@ class Sums:
         """What `to_bytes` wrote. Raises OSError or ValueError where the file is missing or damaged."""
         numbers = np.load(path, allow_pickle=False)
         sums = Sums(size)
-        sums.image_sum += numbers[:-10].reshape(size, size, 3)
+        sums._image_sum += numbers[:-10].reshape(size, size, 3)
         sums.products += numbers[-10:-1].reshape(3, 3)
         sums.images = int(numbers[-1])
         return sums

@@ -39,7 +39,7 @@ def examine(path: Path) -> list[Finding]:
 
 def _whole(opened: Prepared) -> list[Finding]:
     # A copy that stopped half-way, a disk that lied.
-    size = _bytes(opened)
+    size = opened.image_bytes
     if size <= CHECKED:
         problems = opened.check()
         if problems:
@@ -52,10 +52,6 @@ def _whole(opened: Prepared) -> list[Finding]:
         return [error(*parts(problem, "delete the dataset and prepare again"))]
     fix = f"alexnet data {opened.path} checks them all"
     return [Finding("ok", f"its {gigabytes(size)} are too much to compute the checksums of here", fix)]
-
-
-def _bytes(opened: Prepared) -> int:
-    return sum(part["images"] for part in opened.manifest["splits"].values()) * opened.size**2 * 3
 
 
 def _skipped(opened: Prepared) -> list[Finding]:
@@ -147,7 +143,7 @@ def colour(values: np.ndarray, vectors: np.ndarray, covariance: np.ndarray | Non
 
 def _loading(opened: Prepared) -> list[Finding]:
     # Slow loading starves the accelerator: a memory map is as fast as memory only where it fits.
-    size, free = _bytes(opened), machine.memory_free()
+    size, free = opened.image_bytes, machine.memory_free()
     if free is None or size <= free:
         return [ok(f"loading: the {gigabytes(size)} of pixels fit in memory after the first epoch")]
     return [
