@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
@@ -107,6 +107,8 @@ def prepare(
     size: int | None = None,
     max_bad: float = 0.01,
     workers: int | None = None,
+    store: Literal["raw", "jpeg"] = "raw",
+    quality: int = 95,
     json: bool = False,
 ) -> int:
     """Turn a source of labelled images into a prepared dataset: shorter side to 256, central crop, RGB (§2).
@@ -120,11 +122,15 @@ def prepare(
         size: side of the prepared images in pixels; by default 256 (64 for the built-in set).
         max_bad: share of unreadable images above which the command fails.
         workers: threads that decode; by default one a core.
+        store: raw keeps the pixels, fastest to read; jpeg keeps JPEGs, in about a sixth of the space.
+        quality: of those JPEGs, 1 to 100.
         json: print one JSON document on stdout.
     """
     from alexnet.data.prepare import prepare as prepare_images
     from alexnet.data.sources import open_source
+    from alexnet.training.device import keep_memory
 
+    keep_memory()
     opened = open_source(source)
     err.print(f"{opened.description} → {dest}", markup=False, soft_wrap=True)
     if (dest / "manifest.json").is_file():
@@ -136,6 +142,8 @@ def prepare(
             size=size,
             max_bad=max_bad,
             workers=workers,
+            store=store,
+            quality=quality,
             progress=lambda now: bar.update(
                 now.split, now.done, now.total, _speed(now.images_per_second), now.seconds_left, now.skipped
             ),
@@ -180,7 +188,7 @@ def data(dest: Positional[Path], sheet: Path | None = None, json: bool = False) 
     if picture:
         shown = opened.sample(opened.splits[0], 6 if len(opened.classes) <= 20 else 1)
         try:
-            contact_sheet.draw(shown.images, [opened.classes[label] for label in shown.labels], picture)
+            contact_sheet.draw(shown.images[:], [opened.classes[label] for label in shown.labels], picture)
         except OSError as error:  # a dataset that may be read only is as good
             if sheet:
                 raise
@@ -191,7 +199,8 @@ def data(dest: Positional[Path], sheet: Path | None = None, json: bool = False) 
     else:
         facts = opened.describe()
         out.print(
-            f"{facts['source']}, prepared at {facts['size']}×{facts['size']}, {facts['bytes'] / 1e6:,.0f} MB",
+            f"{facts['source']}, prepared at {facts['size']}×{facts['size']}"
+            f"{', JPEGs of quality ' + str(facts['quality']) if facts['quality'] else ''}, {facts['bytes'] / 1e6:,.0f} MB",
             markup=False,
         )
         table = Table("class", *facts["splits"])
@@ -584,6 +593,64 @@ def _drawn(run: Path, picture: Path, json: bool) -> int:
     return 0
 
 
+# --- alexnet export ---------------------------------------------------------------------------------------------------
+
+
+def export(
+    run: Positional[Path],
+    format: Positional[Literal["onnx", "openvino"]],
+    file: Annotated[Path | None, tyro.conf.arg(name="out")] = None,
+    int8: bool = False,
+    data: Path | None = None,
+    views: int = 1,
+    json: bool = False,
+) -> int:
+    """Write a run's network as one file for onnxruntime or OpenVINO, compared with the run's own before it is kept.
+
+    The file takes float32 pixels [N, 3, S, S], RGB, 0-255, and gives probabilities and logits [N, classes]; the mean is
+    subtracted inside, and the classes are among its properties. Needs the packages of alexnet[export].
+
+    Args:
+        run: a run folder.
+        format: onnx or openvino.
+        file: the file to write; by default network.onnx or network.xml in the run folder (network-int8...).
+        int8: 8-bit weights and activations, calibrated on training images; the loss of accuracy is measured and stated.
+        data: a prepared dataset to compare on, and for int8 to calibrate and measure on; by default the run's own.
+        views: int8: measure the errors over 1 view or 10.
+        json: print one JSON document on stdout.
+    """
+    from alexnet.data import prepared as prepared_sets
+    from alexnet.export import write
+    from alexnet.training import trained
+
+    if views not in (1, 10):
+        raise InputError(f"--views {views}: the views are 1 (centre crop) or 10 (corners, centre, mirrored)")
+    write.check_packages(format, int8)
+    network = trained.load(run)
+    path = data or (_data_of(run, there=int8) if int8 or (run / "data.json").is_file() else None)
+    opened = prepared_sets.open(path) if path and (data or (path / "manifest.json").is_file()) else None
+    with Bar("images", err) as bar:
+        made = write.export(network, format, file, opened, int8, views, progress=bar.update)
+    if json:
+        _print_json({"run": str(run), "checkpoint": network.checkpoint, "format": format, **made.to_dict()})
+        return 0
+    names = ", ".join(str(part) for part in made.files)
+    out.print(f"{names}: {made.bytes / 1e6:,.0f} MB{', int8' if int8 else ''}", markup=False, soft_wrap=True)
+    out.print(
+        f"float32 against the run's own network on {made.compared}: probabilities differ by"
+        f" {made.probability_difference:.1e} at most, logits by {made.logit_difference:.1e} of the largest",
+        markup=False,
+        soft_wrap=True,
+    )
+    if made.before and made.after:
+        five = len(network.classes) > 5
+        table = Table(escape(made.measured or ""), "top-1 error %", *(["top-5 error %"] if five else []))
+        for name, errors in (("float32", made.before), ("int8", made.after)):
+            table.add_row(name, f"{errors.top1_error:.2f}", *([f"{errors.top5_error:.2f}"] if five else []))
+        _wide(table)
+    return 0
+
+
 # --- alexnet doctor ---------------------------------------------------------------------------------------------------
 
 
@@ -654,6 +721,7 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
     "train": (train, "a recipe and a prepared dataset → a run"),
     "evaluate": (_typed("evaluate", evaluate), "top-1 and top-5 error of a run"),
     "predict": (_typed("predict", predict), "five labels for an image"),
+    "export": (_typed("export", export), "a run's network for onnxruntime or OpenVINO, float32 or int8"),
     "report": (_typed("report", report), "a run as one HTML page"),
     "kernels": (_typed("kernels", kernels), "a run's first-layer kernels, drawn by column"),
     "curves": (_typed("curves", curves), "a run's loss and errors over the epochs, drawn"),

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from alexnet.data.batches import Preparation, read_ahead, test_views
+from alexnet.data.prepared import Images
 from alexnet.errors import InputError
 from alexnet.files import write_text
 
@@ -57,7 +58,7 @@ def view_probabilities(network: nn.Module, images: Tensor, preparation: Preparat
 def evaluate(
     network: nn.Module,
     preparation: Preparation,
-    images: np.ndarray,
+    images: Images,
     labels: np.ndarray,
     classes: tuple[str, ...],
     indices: np.ndarray | None = None,

@@ -67,8 +67,15 @@ def predictions(network: TrainedNetwork, images: Iterator[str], views: int = 10)
             return getattr(error, "strerror", None) or str(error)
 
     with ThreadPoolExecutor() as readers:
-        while names := list(islice(images, BATCH)):
-            read_images = list(readers.map(read, names))
+
+        def ahead() -> tuple[list[str], Iterator[np.ndarray | str]]:
+            names = list(islice(images, BATCH))
+            return names, readers.map(read, names)
+
+        names, reading = ahead()
+        while names:
+            read_images = list(reading)
+            following = ahead()  # read while this thread computes
             good = [pixels for pixels in read_images if not isinstance(pixels, str)]
             best = iter(_best(network, np.stack(good), views) if good else [])
             for name, pixels in zip(names, read_images, strict=True):
@@ -76,6 +83,7 @@ def predictions(network: TrainedNetwork, images: Iterator[str], views: int = 10)
                     yield Prediction(name, [], error=pixels)
                 else:
                     yield Prediction(name, next(best), pixels=pixels)
+            names, reading = following
 
 
 def _best(network: TrainedNetwork, images: np.ndarray, views: int) -> list[list[tuple[str, float]]]:
