@@ -1,4 +1,6 @@
-"""Loops that numba compiles (extra `fast`), over as many threads as torch uses on the CPU.
+"""Which compilers there are, and work in parts.
+
+Loops that numba compiles (extra `fast`), over as many threads as torch uses on the CPU.
 
 numba brings its own compiler, so none has to be on the machine; where numba is not installed, or ALEXNET_COMPILED=0 is
 set, the plain torch forms are used. The first call of a compiled loop takes a second or two; the result is kept on disk.
@@ -11,6 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
 import torch
+
+TRITON = importlib.util.find_spec("triton") is not None
+"""Whether the kernels for a GPU can be compiled. Builds of torch for CUDA bring Triton."""
 
 
 @cache

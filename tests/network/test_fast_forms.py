@@ -178,7 +178,7 @@ def test_only_what_needs_a_gradient_gets_one() -> None:
         (3, 32, 11, 4, 0, 1, 3),  # as the paper's conv1: the last window hangs over
         (3, 35, 11, 4, 0, 1, 0),
         (3, 33, 11, 4, 2, 1, 0),  # as torchvision's, with pixels that go unread
-        (3, 28, 5, 2, 0, 1, 1),  # six numbers to a row of a block
+        (3, 28, 5, 2, 0, 1, 1),
         (3, 9, 3, 1, 1, 1, 0),
         (8, 9, 3, 1, 1, 2, 0),
         (4, 9, 3, 2, 0, 1, 0),

@@ -1,7 +1,5 @@
 """Which device is taken, and in which numbers it computes."""
 
-import contextlib
-
 import pytest
 import torch
 
@@ -47,9 +45,9 @@ def test_what_is_no_device_is_refused(wanted: str) -> None:
 
 def test_bf16_is_used_where_the_recipe_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     cpu = torch.device("cpu")
-    a = torch.ones(2, 2)
-    for wanted, dtype in (("auto", torch.float32), ("float32", torch.float32), ("bf16", torch.bfloat16)):
-        with device.precision(wanted, cpu):
-            assert (a @ a).dtype == dtype
+    for wanted, low in (("auto", None), ("float32", None), ("bf16", torch.bfloat16)):
+        assert device.low_precision(wanted, cpu) is low
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: False)
-    assert isinstance(device.precision("auto", torch.device("cuda")), contextlib.nullcontext)
+    assert device.low_precision("auto", torch.device("cuda")) is None
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    assert device.low_precision("auto", torch.device("cuda")) is torch.bfloat16

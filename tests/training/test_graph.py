@@ -12,8 +12,8 @@ from torch import Tensor
 from alexnet.network.model import AlexNet
 from alexnet.training import optimizer
 from alexnet.training.graph import WARM, Step
+from tests.conftest import TINY_NETWORK
 
-from ..conftest import TINY_NETWORK
 from ..triton_device import DEVICE
 
 BATCH = 8

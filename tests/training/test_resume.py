@@ -13,11 +13,14 @@ import pytest
 import torch
 
 from alexnet.data.batches import Augmentation
+from alexnet.data.prepare import prepare
 from alexnet.data.prepared import Prepared
+from alexnet.data.sources import open_source
 from alexnet.training import checkpoint
 from alexnet.training.optimizer import Schedule
 from alexnet.training.recipe import Recipe
 from alexnet.training.trainer import read_metrics, train
+from tests.conftest import write_class_folders
 
 EPOCHS, STEPS = 3, 5
 
@@ -105,6 +108,24 @@ def test_with_every_other_switch(tiny_prepared: Prepared, recipe: Recipe, tmp_pa
     outcome = train(other, tiny_prepared, tmp_path / "stopped", stop=asked(4))
     while not outcome.finished:
         outcome = train(other, tiny_prepared, tmp_path / "stopped", resume=True, stop=asked(4))
+    assert_same(tmp_path / "stopped", tmp_path / "never")
+
+
+def test_with_images_in_the_memory_of_the_device(
+    tiny_prepared: Prepared, recipe: Recipe, never_stopped: Path, tmp_path: Path
+) -> None:
+    kept = replace(recipe, resident="yes")
+    train(kept, tiny_prepared, tmp_path, stop=asked(7))
+    train(kept, tiny_prepared, tmp_path, resume=True)
+    assert_same(tmp_path, never_stopped)
+
+
+def test_with_images_kept_as_jpegs(recipe: Recipe, tmp_path: Path) -> None:
+    pictures = open_source(str(write_class_folders(tmp_path / "pictures", 24, seed=1)))
+    data = prepare(pictures, tmp_path / "jpegs", size=32, store="jpeg")
+    train(recipe, data, tmp_path / "never")
+    train(recipe, data, tmp_path / "stopped", stop=asked(7))
+    train(recipe, data, tmp_path / "stopped", resume=True)
     assert_same(tmp_path / "stopped", tmp_path / "never")
 
 

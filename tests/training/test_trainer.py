@@ -87,7 +87,7 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(
         largest = max(largest, len(logits))
         return plain(logits, *others, **more)
 
-    monkeypatch.setattr(trainer.F, "cross_entropy", seen)
+    monkeypatch.setattr(torch.nn.functional, "cross_entropy", seen)
     train(replace(without_dropout, micro_batch=micro_batch), tiny_prepared, tmp_path / "parts")
     assert largest == min(micro_batch, one_epoch.batch)
     one, other = weights(tmp_path / "whole"), weights(tmp_path / "parts")
@@ -184,9 +184,9 @@ def test_the_recorded_schedule_freezes_conv1_and_turns_the_colour_noise_off(
     colours: list[str] = []
     plain = trainer.training_batch
 
-    def recorded(images: Tensor, preparation: Any, how: Augmentation, generator: torch.Generator) -> Tensor:
+    def recorded(images: Tensor, preparation: Any, how: Augmentation, *others: Any) -> Tensor:
         colours.append(how.colour)
-        return plain(images, preparation, how, generator)
+        return plain(images, preparation, how, *others)
 
     monkeypatch.setattr(trainer, "training_batch", recorded)
     noisy = replace(

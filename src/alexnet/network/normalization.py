@@ -12,8 +12,6 @@ kernels at the same position (`local_response_normalization`), or adjacent posit
 All but the plain one have a backward pass of their own, which keeps one tensor, the input, and computes the rest again.
 """
 
-import importlib.util
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -22,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from alexnet.parallel import compiled, in_parts
+from alexnet.parallel import TRITON, compiled, in_parts
 
 PIECE = 1 << 20
 """Numbers in a piece of the form in pieces: 4 MB, so that the three or four tensors in between share a cache."""
@@ -114,16 +112,11 @@ def _can_compile(x: Tensor, size: int, beta: float) -> bool:
 
 
 def _on_gpu(x: Tensor) -> bool:
-    if not x.is_cuda or not _have_triton():
+    if not x.is_cuda or not TRITON:
         return False
     from alexnet.network import gpu
 
     return gpu.takes(x)
-
-
-@cache
-def _have_triton() -> bool:
-    return importlib.util.find_spec("triton") is not None
 
 
 def _being_traced() -> bool:

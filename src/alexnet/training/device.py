@@ -1,6 +1,5 @@
 """Where a network is computed, and in which numbers."""
 
-import contextlib
 import ctypes
 import sys
 
@@ -29,12 +28,11 @@ def pick(wanted: str = "auto") -> torch.device:
     return device
 
 
-def precision(wanted: str, device: torch.device) -> contextlib.AbstractContextManager:
-    """Autocast to bf16 where the recipe says so; "auto" does on CUDA devices that have it. Weights stay float32."""
+def low_precision(wanted: str, device: torch.device) -> torch.dtype | None:
+    """What the network computes in if not in float32, bf16 where the recipe says so; "auto" does on CUDA devices that
+    have it. Weights stay float32."""
     auto = wanted == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported()
-    if wanted == "bf16" or auto:
-        return torch.autocast(device.type, dtype=torch.bfloat16)
-    return contextlib.nullcontext()
+    return torch.bfloat16 if wanted == "bf16" or auto else None
 
 
 def keep_memory() -> bool:

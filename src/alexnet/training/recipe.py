@@ -54,6 +54,10 @@ class Recipe:
     """auto: bf16 on a GPU that has it (float32 weights), float32 elsewhere."""
     device: str = "auto"
     """auto: cuda, else mps, else cpu."""
+    compile: bool = False
+    """Whether torch.compile takes forward and backward of whole batches. Starts late; on the CPU it is slower."""
+    resident: Literal["auto", "yes", "no"] = "auto"
+    """Whether the training images are kept in the device's memory. auto: on a GPU where they fit."""
     validate_every: int = 1
     """Epochs between two measurements of the validation error (centre crop); the last epoch is always measured."""
     checkpoint_minutes: float = 15.0

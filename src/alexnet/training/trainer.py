@@ -11,18 +11,20 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from alexnet.data import batches
 from alexnet.data.batches import Preparation, read_ahead, training_batch
 from alexnet.data.prepared import Prepared, Split, hold_out
 from alexnet.errors import InputError, RunFailed
 from alexnet.evaluation.errors import evaluate
 from alexnet.files import only_writer, write_text
 from alexnet.network.model import AlexNet
+from alexnet.parallel import TRITON
 from alexnet.training import checkpoint, optimizer
 from alexnet.training.checkpoint import Progress
-from alexnet.training.device import keep_memory, pick, precision
+from alexnet.training.device import keep_memory, low_precision, pick
+from alexnet.training.graph import Step
 from alexnet.training.recipe import Recipe
 from alexnet.training.trained import keep_preparation, preparation_of
 
@@ -273,6 +275,22 @@ class _Loop:
         self.log = _Log(run, state.step)
         self.validation_error: float | None = self.log.last.get("validation_top1")
         self.generator = torch.Generator(device)
+        self.resident = batches.resident(self.data.images, self.data.labels, device, recipe.resident)
+        self.how = recipe.augmentation
+        low, gpu = low_precision(recipe.precision, device), device.type == "cuda"
+        torch.backends.cudnn.benchmark = gpu  # batches are of one size
+        self.update = Step(
+            model,
+            sgd,
+            self._input,
+            recipe.batch,
+            recipe.micro_batch,
+            low,
+            fused=gpu and TRITON,
+            capture=gpu and TRITON,  # what is captured reads its rates from the device, which the fused update does
+            compile="default" if recipe.compile else None,
+            generators=(self.generator,),
+        )
         self.begun, self.seen_here, self.saved = time.monotonic(), 0, time.monotonic()
 
     def go(self, started: Callable[[Start], None] | None = None) -> Outcome:
@@ -326,16 +344,20 @@ class _Loop:
         order = np.random.default_rng(seed_of(recipe.seed, "order", state.epoch)).permutation(self.indices)
         parts = [order[start : start + recipe.batch] for start in range(0, len(order), recipe.batch)]
         how = recipe.augmentation if now.colour else replace(recipe.augmentation, colour="none")
-        loss_sum, wrong = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
+        if how != self.how:
+            self.how = how
+            self.update.set_input(self._input)
         began, before = time.monotonic(), state.seconds
         self.model.train()
-        for pixels, labels in read_ahead(self.data.images, self.data.labels, parts[state.step_in_epoch :], self.device):
+        left = parts[state.step_in_epoch :]
+        if self.resident:
+            given = self.resident.batches(left)
+        else:
+            given = read_ahead(self.data.images, self.data.labels, left, self.device)
+        for images, labels in given:
             self.generator.manual_seed(seed_of(recipe.seed, "batch", state.step))
             torch.manual_seed(seed_of(recipe.seed, "dropout", state.step))
-            images = training_batch(pixels, self.preparation, how, self.generator)
-            loss, errors = self._step(images, labels)
-            loss_sum += loss
-            wrong += errors
+            self.update(images, labels)
             state.step, state.step_in_epoch = state.step + 1, state.step_in_epoch + 1
             state.images += len(labels)
             self.seen_here += len(labels)
@@ -344,9 +366,8 @@ class _Loop:
             due = time.monotonic() - self.saved > 60 * recipe.checkpoint_minutes and not last
             if state.step % LOG_STEPS == 0 or last or stopping or due or self.device.type == "cpu":
                 # Sums go from the device to Python here, so that no step in between waits for it.
-                state.loss, state.wrong = state.loss + float(loss_sum), state.wrong + int(wrong)
-                loss_sum.zero_()
-                wrong.zero_()
+                loss, wrong = self.update.take()
+                state.loss, state.wrong = state.loss + loss, state.wrong + wrong
                 state.seconds = before + time.monotonic() - began
                 self._look(now)
             if (last or stopping or due) and not _finite(self.model):
@@ -359,21 +380,10 @@ class _Loop:
                 self.saved = time.monotonic()
         return True
 
-    def _step(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """One update of the weights; returns the batch's summed loss and number of errors."""
-        size = self.recipe.micro_batch or len(labels)
-        self.sgd.zero_grad(set_to_none=True)
-        loss_sum, wrong = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
-        for start in range(0, len(labels), size):
-            part, truth = images[start : start + size], labels[start : start + size]
-            with precision(self.recipe.precision, self.device):
-                logits = self.model(part)
-            loss = F.cross_entropy(logits.float(), truth, reduction="sum")
-            (loss / len(labels)).backward()
-            loss_sum += loss.detach()
-            wrong += (logits.detach().argmax(dim=1) != truth).sum()
-        self.sgd.step()
-        return loss_sum, wrong
+    def _input(self, given: Tensor) -> Tensor:
+        """The network's input from images, or from the indices of those that are on the device."""
+        images, indices = (self.resident.images, given) if self.resident else (given, None)
+        return training_batch(images, self.preparation, self.how, self.generator, indices)
 
     def _look(self, now: optimizer.Rates) -> None:
         """Stop if the loss is no number; log and report."""
