@@ -55,11 +55,10 @@ def arguments(description: str | None, **defaults: Any) -> argparse.Namespace:
     The allocator setting holds for this process and, through ALEXNET_BENCH_ALLOCATOR, for its peers.
     """
     parser = argparse.ArgumentParser(description=description)
+    kept = defaults.pop("allocator", "kept")
     parser.add_argument("--repeats", type=int, default=defaults.pop("repeats", 7), help="rounds that count")
     parser.add_argument("--save", action="store_true", help=f"write benchmarks/{RESULTS.name}/NAME.json")
-    parser.add_argument(
-        "--allocator", choices=("kept", "default"), default="kept", help="whether freed blocks are kept"
-    )
+    parser.add_argument("--allocator", choices=("kept", "default"), default=kept, help="whether freed blocks are kept")
     for name, value in defaults.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
     given = parser.parse_args()
@@ -176,6 +175,12 @@ def _commit() -> str:
     return said or "unknown"
 
 
+def _command() -> str:
+    # Paths by their last name: where a set lies on this machine says nothing to anybody else.
+    given = [Path(word).name if os.path.exists(word) else word for word in sys.argv[1:]]
+    return " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *given])
+
+
 def finish(name: str, rows: list[Row], given: argparse.Namespace, **more: Any) -> None:
     """Print the rows; with --save write them, with commit, command and machine, to results/NAME.json."""
     table = Table(title=name)
@@ -194,7 +199,7 @@ def finish(name: str, rows: list[Row], given: argparse.Namespace, **more: Any) -
         RESULTS.mkdir(exist_ok=True)
         result = {
             "benchmark": name,
-            "command": " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
+            "command": _command(),
             "commit": _commit(),
             "machine": machine(),
             "rows": [asdict(figure) for figure in rows],

@@ -60,6 +60,11 @@ def step_of(
     return step
 
 
+def paper_sgd(model: AlexNet) -> PaperSGD:
+    """The paper's rule, as a recipe sets it up."""
+    return PaperSGD(groups(model, "fc8", 0.0005, True), 0.01)
+
+
 def main() -> None:
     given = arguments(__doc__, batch=128)
     torch.manual_seed(0)
@@ -72,9 +77,6 @@ def main() -> None:
     port = plain_port(AlexNet(networks.paper))
     without = AlexNet(replace(networks.paper, normalization="none")).to(memory_format=torch.channels_last)
     a, b, out = torch.randn(4096, 4096), torch.randn(4096, 4096), torch.empty(4096, 4096)
-
-    def paper_sgd(model: AlexNet) -> PaperSGD:
-        return PaperSGD(groups(model, "fc8", 0.0005, True), 0.01)
 
     plain_sgd = torch.optim.SGD(port.parameters(), 0.01, momentum=0.9, weight_decay=0.0005)
     forms: dict[str, Callable[[], float | None]] = {
@@ -104,7 +106,9 @@ def main() -> None:
         if name.startswith("product"):
             speed = [batch * GFLOP / each for each in seconds["ours"]]
             product = [2 * 4096**3 / each / 1e9 for each in took]
-            rows.append(row(f"ours: share of the {name}", [100 * s / p for s, p in zip(speed, product, strict=True)], "%"))
+            rows.append(
+                row(f"ours: share of the {name}", [100 * s / p for s, p in zip(speed, product, strict=True)], "%")
+            )
         elif name != "ours":
             rows.append(row(f"ours against {name}", ratios(seconds["ours"], took), "×"))
     finish(f"training_step_{given.allocator}", rows, given)
