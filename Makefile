@@ -10,7 +10,7 @@ DEMO := runs/demo
 WORKERS ?= 2
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
-.PHONY: setup demo test lint bench clean
+.PHONY: setup demo test lint peers bench clean
 .DEFAULT_GOAL := setup
 
 setup: .venv/.installed
@@ -45,11 +45,28 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The environment of the peers that benchmarks compare with: torchvision and its own torch, some gigabytes.
+peers: benchmarks/peers/.venv/.installed
+
+benchmarks/peers/.venv/.installed:
+	$(PYTHON) -m venv benchmarks/peers/.venv
+	benchmarks/peers/.venv/bin/python -m pip install --disable-pip-version-check torch==2.14.1 torchvision==0.29.1
+	@touch $@
+
+# Every benchmark, with its results kept; about half an hour. What needs more than is there says so and is left out:
+#   make bench DATA=data/photos RUN=runs/photos IMAGES=photos     a prepared dataset, a run, a folder of photographs
 bench: setup
-	@set -e; for file in benchmarks/*.py; do \
-	  test -f "$$file" || { echo "there are no benchmarks yet"; break; }; \
-	  echo "== $$file"; $(BIN)/python "$$file"; \
+	@for each in "training_step.py" "training_step.py --allocator default" "normalization.py" \
+	    "normalization.py --allocator default" "convolutions.py" "memory.py" "prepare_speed.py" "prepare_memory.py" \
+	    "loading.py $(if $(DATA),--data $(DATA))" "evaluation.py $(if $(IMAGES),--images $(IMAGES))" \
+	    "inference.py --batch 1" "inference.py --batch 64 --repeats 5" \
+	    "int8.py $(if $(RUN),--run $(RUN)) $(if $(DATA),--data $(DATA))" \
+	    "int8.py --format onnx $(if $(RUN),--run $(RUN)) $(if $(DATA),--data $(DATA))" "gpu.py"; do \
+	  case "$$each" in prepare_memory*) save=;; *) save=--save;; esac; \
+	  echo "== benchmarks/$$each"; $(BIN)/python benchmarks/$$each $$save; code=$$?; \
+	  test $$code = 0 -o $$code = 2 || exit $$code; \
 	done
+	$(BIN)/python benchmarks/tables.py
 
 clean:
 	rm -rf $(DEMO) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info

@@ -1,0 +1,65 @@
+"""Writes the tables of docs/performance.md from benchmarks/results/*.json: no figure there is typed by hand.
+
+    python benchmarks/tables.py [--check]
+
+A line `<!-- results: NAME -->` in the page is followed by the table of results/NAME.json, up to `<!-- end -->`. With
+--check nothing is written, and the exit code is 1 if the page is not what the results give.
+"""
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+PAGE = HERE.parent / "docs" / "performance.md"
+PLACE = re.compile(r"(<!-- results: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def table(result: dict[str, Any]) -> str:
+    """Where the figures come from, and a line for each."""
+    machine = result["machine"]
+    lines = [
+        f"`{result['command']}`, commit {result['commit']}; {machine['cpu']} ({machine['capability']}),"
+        f" {machine['threads']} threads, torch {machine['torch']}; blocks {machine['allocator']}",
+        "",
+        "| | median | lowest | highest | rounds |",
+        "|---|---|---|---|---|",
+    ]
+    for row in result["rows"]:
+        figures = " | ".join(number(row[which], row["unit"]) for which in ("median", "low", "high"))
+        note = f" ({row['note']})" if row["note"] else ""
+        lines.append(f"| {row['name']}{note} | {figures} | {row['rounds']} |")
+    return "\n".join(lines) + "\n"
+
+
+def number(value: float, unit: str) -> str:
+    """Three digits at least, with its unit."""
+    digits = f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}" if abs(value) < 10 else f"{value:.1f}"
+    return f"{digits} {unit}".strip() if unit != "×" else f"{digits}×"
+
+
+def page(text: str) -> str:
+    """The page with its tables as the results give them."""
+
+    def filled(place: re.Match[str]) -> str:
+        result = json.loads((HERE / "results" / f"{place[2]}.json").read_text())
+        return f"{place[1]}{table(result)}{place[3]}"
+
+    return PLACE.sub(filled, text)
+
+
+def main() -> int:
+    before = PAGE.read_text()
+    after = page(before)
+    if "--check" in sys.argv[1:]:
+        if before != after:
+            print("docs/performance.md is not what benchmarks/results give: python benchmarks/tables.py", file=sys.stderr)
+        return int(before != after)
+    PAGE.write_text(after)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
