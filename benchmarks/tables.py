@@ -2,8 +2,9 @@
 
     python benchmarks/tables.py [--check]
 
-A line `<!-- results: NAME -->` in the page is followed by the table of results/NAME.json, up to `<!-- end -->`. With
---check nothing is written, and the exit code is 1 if the page is not what the results give.
+A line `<!-- results: NAME -->` in the page is followed by the table of results/NAME.json, up to `<!-- end -->`; the line
+`<!-- targets -->` by what was to be reached (targets.json) and was. With --check nothing is written, and the exit code is 1
+if the page is not what the results give.
 """
 
 import json
@@ -14,6 +15,8 @@ from typing import Any
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "performance.md"
+TARGETS = re.compile(r"(<!-- targets -->\n).*?(<!-- end -->)", re.DOTALL)
+
 PLACE = re.compile(r"(<!-- results: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -37,7 +40,24 @@ def table(result: dict[str, Any]) -> str:
 def number(value: float, unit: str) -> str:
     """Three digits at least, with its unit."""
     digits = f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}" if abs(value) < 10 else f"{value:.1f}"
-    return f"{digits} {unit}".strip() if unit != "×" else f"{digits}×"
+    return f"{digits} {unit}".strip() if unit not in ("×", "x", "times") else f"{digits}×"
+
+
+def targets() -> str:
+    """What was to be reached, what was measured, and whether it was."""
+    lines = ["| | at least | aim | measured | lowest to highest | |", "|---|---|---|---|---|---|"]
+    for target in json.loads((HERE / "targets.json").read_text()):
+        rows = json.loads((HERE / "results" / f"{target['result']}.json").read_text())["rows"]
+        row = next(row for row in rows if row["name"] == target["row"])
+        least, aim = target["least"], target["aim"]
+        # The aim lies beyond the least, above it or, where less is better, below.
+        beyond = [abs(aim - least) * (row["median"] - wanted) / (aim - least) >= 0 for wanted in (aim, least)]
+        reached = "aim reached" if beyond[0] else "reached" if beyond[1] else "**missed**"
+        cells = [number(value, row["unit"]) for value in (least, aim, row["median"], row["low"], row["high"])]
+        lines.append(
+            f"| {target['what']} | {cells[0]} | {cells[1]} | {cells[2]} | {cells[3]} to {cells[4]} | {reached} |"
+        )
+    return "\n".join(lines) + "\n"
 
 
 def page(text: str) -> str:
@@ -47,7 +67,7 @@ def page(text: str) -> str:
         result = json.loads((HERE / "results" / f"{place[2]}.json").read_text())
         return f"{place[1]}{table(result)}{place[3]}"
 
-    return PLACE.sub(filled, text)
+    return PLACE.sub(filled, TARGETS.sub(lambda place: f"{place[1]}{targets()}{place[2]}", text))
 
 
 def main() -> int:
@@ -55,7 +75,9 @@ def main() -> int:
     after = page(before)
     if "--check" in sys.argv[1:]:
         if before != after:
-            print("docs/performance.md is not what benchmarks/results give: python benchmarks/tables.py", file=sys.stderr)
+            print(
+                "docs/performance.md is not what benchmarks/results give: python benchmarks/tables.py", file=sys.stderr
+            )
         return int(before != after)
     PAGE.write_text(after)
     return 0

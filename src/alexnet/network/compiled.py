@@ -135,7 +135,6 @@ def normalize_and_pool(z, out, place, relu, k, alpha, window, stride):  # type: 
     images, height, width, columns, kernels = z.shape
     pooled_height, pooled_width = out.shape[1:3]
     ring, rectified = np.empty((window, width, columns, kernels), np.float32), np.empty(z.shape[2:], np.float32)
-    best, where = np.empty(kernels, np.float32), np.empty(kernels, np.int32)
     for n in range(images):
         ready = 0
         for oy in range(pooled_height):
@@ -150,21 +149,19 @@ def normalize_and_pool(z, out, place, relu, k, alpha, window, stride):  # type: 
             for ox in range(pooled_width):
                 left, right = ox * stride, min(ox * stride + window, width)
                 for column in range(columns):
+                    best, where = out[n, oy, ox, column], place[n, oy, ox, column]
                     first = ring[top % window, left, column]
                     for c in range(kernels):
                         best[c], where[c] = first[c], 0
                     for row in range(top, bottom):
                         for across in range(left, right):
                             here = ring[row % window, across, column]
-                            code = (row - top) * window + across - left
+                            code = uint8((row - top) * window + across - left)
                             for c in range(kernels):
                                 # As torch decides: the first of equals; a NaN wins.
                                 better = here[c] > best[c] or here[c] != here[c]
                                 best[c] = here[c] if better else best[c]
                                 where[c] = code if better else where[c]
-                    for c in range(kernels):
-                        out[n, oy, ox, column, c] = best[c]
-                        place[n, oy, ox, column, c] = uint8(where[c])
 
 
 @_loop

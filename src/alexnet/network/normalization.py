@@ -212,7 +212,7 @@ class _NormalizedAndPooled(torch.autograd.Function):
 
         pooled = pool(torch.empty_like(z[:1, :1], device="meta"))
         shape = (len(z), z.shape[1], *pooled.shape[2:])
-        out = z.new_empty(shape).to(memory_format=torch.channels_last)
+        out = torch.empty(shape, memory_format=torch.channels_last)
         place = torch.empty_like(out, dtype=torch.uint8)  # the window has 9 positions; torch keeps 8 bytes each
         how = relu, _f(k), _f(alpha), pool.kernel_size, pool.stride
         arrays = [_rows(each, columns) for each in (z, out, place)]
