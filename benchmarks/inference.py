@@ -70,9 +70,11 @@ def main() -> None:
                 also = f", in {parts}" if parts > 1 else ""
                 for name, (file, precision) in files.items():
                     path = str(Path(folder) / file)
-                    forms[name + also] = Peer("exported.py", path, precision, *end, str(parts), python=sys.executable)
+                    forms[name + also] = Peer(
+                        "peers/exported.py", path, precision, *end, str(parts), python=sys.executable
+                    )
                 for form in ("eager", "channels-last")[parts > 1 :] if have_peers() else ():
-                    forms[f"torchvision, {form}{also}"] = Peer("inference.py", form, *end, str(parts))
+                    forms[f"torchvision, {form}{also}"] = Peer("peers/inference.py", form, *end, str(parts))
             seconds = in_turn(forms, given.repeats)
             for form in forms.values():
                 if isinstance(form, Peer):

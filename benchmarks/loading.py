@@ -109,7 +109,7 @@ def main() -> None:
         if have_peers():
             write_folder(splits["jpeg"], Path(temporary) / "folder")
             forms["torchvision ImageFolder + DataLoader"] = Peer(
-                "imagefolder.py", str(Path(temporary) / "folder"), str(BATCH), str(CORES)
+                "peers/imagefolder.py", str(Path(temporary) / "folder"), str(BATCH), str(CORES)
             )
         seconds = in_turn(forms, given.repeats)
         number = IMAGES // BATCH * BATCH

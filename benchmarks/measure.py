@@ -96,7 +96,7 @@ class Peer:
 
     def __init__(self, script: str, *arguments: str, python: Path | str = PEERS) -> None:
         self.process = subprocess.Popen(
-            [str(python), str(HERE / "peers" / script), *arguments],
+            [str(python), str(HERE / script), *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -9,12 +9,14 @@ The shares are of 4.136 GFLOP an image, forward and backward, over what the mach
 own (MKL), and oneDNN's, which the convolutions use.
 """
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
-from measure import Peer, arguments, finish, have_peers, in_turn, ratios, row
+from measure import Peer, arguments, finish, have_peers, in_turn, multiply, ratios, row
+from peers.serve import keep_memory, serve
 from torch import nn
 
 from alexnet import networks
@@ -65,35 +67,41 @@ def paper_sgd(model: AlexNet) -> PaperSGD:
     return PaperSGD(groups(model, "fc8", 0.0005, True), 0.01)
 
 
-def main() -> None:
-    given = arguments(__doc__, batch=128)
+FORMS = ("ours", "ours, normalization none", "plain port, nn.LocalResponseNorm")
+
+
+def form(name: str, batch: int) -> Callable[[], None]:
+    """One step of FORMS, on images already in memory."""
     torch.manual_seed(0)
+    images, labels = 60 * torch.randn(batch, 3, 224, 224), torch.randint(1000, (batch,))
+    if name.startswith("plain port"):
+        port = plain_port(AlexNet(networks.paper))
+        return step_of(
+            port, torch.optim.SGD(port.parameters(), 0.01, momentum=0.9, weight_decay=0.0005), images, labels
+        )
+    normalization = "none" if name.endswith("none") else "paper"
+    ours = AlexNet(replace(networks.paper, normalization=normalization)).to(memory_format=torch.channels_last)
+    return step_of(ours, paper_sgd(ours), images.to(memory_format=torch.channels_last), labels)
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["--serve"]:
+        keep_memory()
+        serve(form(sys.argv[2], int(sys.argv[3])))
+        return
+    given = arguments(__doc__, batch=128)
     batch = given.batch
-    images = 60 * torch.randn(batch, 3, 224, 224)
-    near = images.to(memory_format=torch.channels_last)
-    labels = torch.randint(1000, (batch,))
-
-    ours = AlexNet(networks.paper).to(memory_format=torch.channels_last)
-    port = plain_port(AlexNet(networks.paper))
-    without = AlexNet(replace(networks.paper, normalization="none")).to(memory_format=torch.channels_last)
     a, b, out = torch.randn(4096, 4096), torch.randn(4096, 4096), torch.empty(4096, 4096)
-
-    plain_sgd = torch.optim.SGD(port.parameters(), 0.01, momentum=0.9, weight_decay=0.0005)
-    forms: dict[str, Callable[[], float | None]] = {
-        "ours": step_of(ours, paper_sgd(ours), near, labels),
-        "ours, normalization none": step_of(without, paper_sgd(without), near, labels),
-        "plain port, nn.LocalResponseNorm": step_of(port, plain_sgd, images, labels),
-    }
-    forms["product, torch"] = lambda: (torch.mm(a, b, out=out), None)[1]
+    # Every form has a process of its own, as torchvision has to have: memory that others leave behind slows the next.
+    peers = {name: Peer("training_step.py", "--serve", name, str(batch), python=sys.executable) for name in FORMS}
+    if have_peers():
+        for kind in ("eager", "channels-last"):
+            peers[f"torchvision, {kind}"] = Peer("peers/torchvision_step.py", str(batch), kind)
+    forms: dict[str, Callable[[], float | None]] = {**peers, "product, torch": lambda: multiply(a, b, out)}
     if _available():
         forms["product, oneDNN"] = lambda: (_times(a, b), None)[1]
-    peers = []
-    if have_peers():
-        for form in ("eager", "channels-last"):
-            peers.append(Peer("torchvision_step.py", str(batch), form))
-            forms[f"torchvision, {form}"] = peers[-1]
     seconds = in_turn(forms, given.repeats, warmup=3)
-    for peer in peers:
+    for peer in peers.values():
         peer.close()
 
     rows = []

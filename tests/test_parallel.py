@@ -1,11 +1,17 @@
 """Work in parts: every item once, in order, whatever the number of threads; errors come out."""
 
+import os
+import subprocess
+import sys
+import threading
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
 
-from alexnet.parallel import in_parts
+from alexnet.parallel import in_parts, loop
 
 
 @pytest.fixture(params=[1, 2, 5])
@@ -29,14 +35,74 @@ def test_small_work_stays_in_one_part(threads: int) -> None:
     assert parts == [(0, 99)]
 
 
-def test_an_error_comes_out_after_all_parts_have_ended(threads: int) -> None:
-    ended: list[int] = []
+def test_an_error_comes_out_after_all_threads_have_ended(threads: int) -> None:
+    working = 0
 
     def work(start: int, stop: int) -> None:
-        ended.append(start)
+        nonlocal working
+        working += 1
+        time.sleep(0.001)
+        working -= 1
         if start == 0:
             raise ValueError("the first part")
 
     with pytest.raises(ValueError, match="the first part"):
-        in_parts(work, 10)
-    assert len(ended) == threads
+        in_parts(work, 100)
+    assert working == 0
+
+
+def test_all_threads_share_the_work(threads: int) -> None:
+    names = set()
+
+    def work(start: int, stop: int) -> None:
+        names.add(threading.current_thread().name)
+        time.sleep(0.01)
+
+    in_parts(work, 100)
+    assert len(names) == threads
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_has_threads_of_its_own() -> None:
+    program = """
+import os, torch
+from alexnet.parallel import in_parts
+torch.set_num_threads(2)
+in_parts(lambda start, stop: None, 10)
+child = os.fork()
+done = []
+in_parts(lambda start, stop: done.append(stop - start), 10)
+if child == 0:
+    os._exit(0 if sum(done) == 10 else 1)
+assert os.waitpid(child, 0)[1] == 0 and sum(done) == 10
+"""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", program], timeout=60, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_numba_that_does_not_work_is_done_without(tmp_path: Path) -> None:
+    pytest.importorskip("numba")
+    (tmp_path / "numba").mkdir()
+    (tmp_path / "numba" / "__init__.py").write_text("raise ImportError('needs another numpy')")
+    program = "from alexnet.parallel import compiled; assert not compiled()"
+    env = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", program], env=env, timeout=60, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "needs another numpy" in done.stderr
+
+
+def test_loops_are_compiled_where_nothing_can_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    numba = pytest.importorskip("numba")
+    kept = numba.njit
+
+    def without_a_folder(**how: object) -> object:
+        if how.get("cache"):
+
+            def refuse(function: object) -> object:
+                raise RuntimeError("cannot cache function: no locator available")
+
+            return refuse
+        return kept(**how)
+
+    monkeypatch.setattr(numba, "njit", without_a_folder)
+    assert loop(lambda x: x + 1)(2) == 3

@@ -4,6 +4,7 @@ import contextlib
 import re
 import shlex
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -107,3 +108,9 @@ def test_no_registry_and_no_path_of_one_machine_is_written_down() -> None:
             where = f"{file.relative_to(ROOT)}:{number}"
             assert not hosts.search(line), f"{where} names a package registry: {line.strip()[:100]}"
             assert not paths.search(line), f"{where} names a path of one machine: {line.strip()[:100]}"
+
+
+def test_the_tables_of_the_performance_page_are_what_the_results_give() -> None:
+    command = [sys.executable, str(ROOT / "benchmarks" / "tables.py"), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

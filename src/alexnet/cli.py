@@ -629,6 +629,8 @@ def export(
     network = trained.load(run)
     path = data or (_data_of(run, there=int8) if int8 or (run / "data.json").is_file() else None)
     opened = prepared_sets.open(path) if path and (data or (path / "manifest.json").is_file()) else None
+    if opened and not data and not int8 and opened.classes != network.classes:
+        opened = None  # prepared anew as something else since the run; noise will do to compare on
     with Bar("images", err) as bar:
         made = write.export(network, format, file, opened, int8, views, progress=bar.update)
     if json:

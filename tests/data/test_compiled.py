@@ -1,4 +1,4 @@
-"""The compiled loops give the bits of the plain forms, so that neither sets nor runs depend on what is installed."""
+"""The compiled loops give the bits of the plain forms, so that neither sets nor batches depend on what is installed."""
 
 import itertools
 from collections.abc import Callable

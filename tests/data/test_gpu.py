@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from alexnet.data.batches import GROUP, SHRINK, Augmentation, Preparation, centre, colour_noise, training_batch
+from alexnet.data.batches import SHRINK, Augmentation, Preparation, _plain_batch, centre, draw
 
 from ..triton_device import DEVICE
 
@@ -19,16 +19,6 @@ SIZE, CROP = 30, 23
 def images(number: int) -> Tensor:
     drawn = torch.randint(0, 256, (number, SIZE, SIZE, 3), generator=torch.Generator().manual_seed(1))
     return drawn.to(DEVICE, torch.uint8)
-
-
-def draw(number: int, preparation: Preparation, how: Augmentation, generator: torch.Generator) -> tuple[Tensor, ...]:
-    """top, left, flip as `training_batch` draws them, in the same order."""
-    draws = -(-number // GROUP) if how.crop == "group" else number
-    drawn = []
-    for last in (preparation.positions, preparation.positions, 2):
-        values = torch.randint(last, (draws,), generator=generator, device=DEVICE)
-        drawn.append(values.repeat_interleave(GROUP)[:number] if how.crop == "group" else values)
-    return drawn[0], drawn[1], drawn[2].bool() & how.flip
 
 
 @pytest.mark.parametrize(
@@ -44,16 +34,24 @@ def test_equals_the_plain_form(how: Augmentation, indexed: bool, preparation_for
     preparation = preparation_for(SIZE, CROP).to(DEVICE)
     all_images = images(5)
     indices = torch.tensor([3, 0, 4, 4, 1, 2, 3] if indexed else range(5), device=DEVICE)
-    expected = training_batch(all_images[indices], preparation, how, torch.Generator(DEVICE).manual_seed(2))
-
     generator = torch.Generator(DEVICE).manual_seed(2)
-    top, left, flip = draw(len(indices), preparation, how, generator)
-    noise = None if how.colour == "none" else colour_noise(len(indices), preparation, how.colour, generator)
+    drawn = draw(len(indices), preparation, how, generator, torch.device(DEVICE))
+    expected = _plain_batch(all_images[indices], preparation, how, drawn)
     mean = preparation.mean if how.mean == "position" else centre(preparation.mean, CROP)
     divide = SHRINK if how.colour == "authors-2012" else 1.0
-    given = (all_images, indices if indexed else None, top, left, flip, mean, noise, divide, CROP)
+    given = (
+        all_images,
+        indices if indexed else None,
+        drawn.top,
+        drawn.left,
+        drawn.flip,
+        mean,
+        drawn.offsets,
+        divide,
+        CROP,
+    )
     found = augment(*given)
-    assert flip.any() == how.flip
+    assert drawn.flip.any() == how.flip
     assert found.is_contiguous(memory_format=torch.channels_last)
     assert torch.allclose(found, expected, rtol=0, atol=1e-4)  # of values up to some 200
     low = augment(*given, torch.bfloat16)

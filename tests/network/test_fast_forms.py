@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from alexnet.network import model as model_module
 from alexnet.network import normalization
 from alexnet.network.convolution import Convolution
 from alexnet.network.linear import Linear, _available
@@ -80,7 +81,7 @@ def test_without_compiled_loops_the_form_in_pieces_does_it(monkeypatch: pytest.M
     x = responses(2, 8, 5, 5).requires_grad_()
     y = normalization.local_response_normalization(x)
     assert type(y.grad_fn).__name__ == "_InPiecesBackward"
-    assert not can_fuse(x, LocalResponseNormalization())
+    assert not can_fuse(x, LocalResponseNormalization(), nn.MaxPool2d(3, 2))
 
 
 def test_other_windows_and_powers_are_not_compiled() -> None:
@@ -91,23 +92,22 @@ def test_other_windows_and_powers_are_not_compiled() -> None:
         assert torch.allclose(actual, expected, rtol=2e-6, atol=2e-6)
 
 
-@pytest.mark.parametrize("relu", [True, False])
-@pytest.mark.parametrize("columns", [1, 2])
+@pytest.mark.parametrize(("relu", "columns"), [(True, 1), (True, 2), (False, 1), (False, 2), (True, None)])
 @pytest.mark.parametrize(
-    "pool", [nn.MaxPool2d(3, 2, ceil_mode=True), nn.MaxPool2d(3, 2), nn.MaxPool2d(2, 2), nn.MaxPool2d(2, 3)]
+    "pool", [nn.MaxPool2d(3, 2, ceil_mode=True), nn.MaxPool2d(3, 2), nn.MaxPool2d(2, 2), nn.MaxPool2d(3, 1)]
 )
 @pytest.mark.parametrize("size", [(7, 7), (8, 6), (4, 9)])
 def test_normalization_and_pooling_in_one_pass(
-    loops: None, size: tuple[int, int], pool: nn.MaxPool2d, columns: int, relu: bool
+    loops: None, size: tuple[int, int], pool: nn.MaxPool2d, columns: int | None, relu: bool
 ) -> None:
     z = responses(3, 12, *size)
-    norm = LocalResponseNormalization(columns=columns)
+    norm = LocalResponseNormalization(columns=columns) if columns else None
     y, gradient = gradients(lambda z: normalize_and_pool(z, relu, norm, pool), z)
     assert y.is_contiguous(memory_format=CHANNELS_LAST)
 
     def apart(z: Tensor) -> Tensor:
         x = F.relu(z) if relu else z
-        return pool(normalization._Compiled.apply(x, norm.k, norm.alpha, columns))
+        return pool(normalization._Compiled.apply(x, norm.k, norm.alpha, columns) if norm else x)
 
     # The same loops apart, so that rounding decides no maximum another way; they equal the plain form by the test above.
     wanted, wanted_gradient = gradients(apart, z)
@@ -129,24 +129,92 @@ def test_equal_maxima_go_to_the_first_and_a_nan_stays_one(loops: None) -> None:
         assert not normalize_and_pool(spoilt, relu, norm, pool)[0, :, 0, 0].isnan().any()
 
 
-def test_a_network_goes_through_the_fused_layers_to_the_same_logits(loops: None) -> None:
+@pytest.fixture
+def fused(loops: None, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the layers that AlexNet has taken in one pass, as "relu+norm+pool"."""
+    taken: list[str] = []
+    plain_form = model_module.normalize_and_pool
+
+    def noted(x: Tensor, relu: bool, norm: LocalResponseNormalization | None, pool: nn.MaxPool2d) -> Tensor:
+        taken.append("+".join(["relu"] * relu + ["norm"] * (norm is not None) + ["pool"]))
+        return plain_form(x, relu, norm, pool)
+
+    monkeypatch.setattr(model_module, "normalize_and_pool", noted)
+    return taken
+
+
+def images_for(model: AlexNet) -> Tensor:
+    side = model.spec.input_size
+    return (50 * torch.randn(2, 3, side, side, generator=seeded(2))).to(memory_format=CHANNELS_LAST)
+
+
+def last_by_layers(model: AlexNet, images: Tensor) -> Tensor:
+    return list(model.activations(images).values())[-1]
+
+
+def test_a_network_goes_through_the_fused_layers_to_the_same_logits(fused: list[str]) -> None:
     model = AlexNet(tiny, seeded(1)).to(memory_format=CHANNELS_LAST).eval()
-    images = (50 * torch.randn(2, 3, tiny.input_size, tiny.input_size, generator=seeded(2))).to(
-        memory_format=CHANNELS_LAST
-    )
-    layer_by_layer = list(model.activations(images).values())[-1]
-    assert torch.allclose(model(images), layer_by_layer, rtol=1e-5, atol=1e-6)
+    images = images_for(model)
+    assert torch.allclose(model(images), last_by_layers(model, images), rtol=1e-5, atol=1e-6)
+    wanted = [name for name in ("norm1", "norm2") if hasattr(model, name)]
+    assert wanted and fused[: len(wanted)] == ["relu+norm+pool"] * len(wanted)
 
 
-def test_a_hook_on_a_layer_is_called_although_its_layers_could_be_fused(loops: None) -> None:
+def test_a_hook_on_a_layer_is_called_although_its_layers_could_be_fused(fused: list[str]) -> None:
     model = AlexNet(tiny, seeded(1)).to(memory_format=CHANNELS_LAST)
-    images = torch.randn(2, 3, tiny.input_size, tiny.input_size).to(memory_format=CHANNELS_LAST)
+    images = images_for(model)
+    model(images)
+    without = len(fused)
     seen: list[tuple[int, ...]] = []
     handle = model.get_submodule("norm1").register_forward_hook(lambda layer, given, out: seen.append(tuple(out.shape)))
     model(images)
+    assert len(fused) == 2 * without - 1
     handle.remove()
     model(images)
+    assert len(fused) == 3 * without - 1
     assert seen == [tuple(model.activations(images)["norm1"].shape)]
+
+
+@pytest.mark.parametrize(
+    "pool",
+    [
+        nn.MaxPool2d(3, 2, padding=1),
+        nn.MaxPool2d(2, 2, dilation=2),
+        nn.MaxPool2d((3, 3), (2, 2)),
+        nn.MaxPool2d(2, 3),
+        nn.MaxPool2d(16, 1),
+    ],
+)
+def test_a_pooling_that_the_loops_do_not_know_is_not_fused(loops: None, pool: nn.MaxPool2d) -> None:
+    assert not can_fuse(responses(1, 4, 20, 20), LocalResponseNormalization(), pool)
+
+
+def test_a_layer_that_was_replaced_does_what_it_says(fused: list[str]) -> None:
+    class Halved(nn.ReLU):
+        def forward(self, input: Tensor) -> Tensor:
+            return super().forward(input) / 2
+
+    model = AlexNet(tiny, seeded(1)).to(memory_format=CHANNELS_LAST).eval()
+    model(images_for(model))
+    before = len(fused)
+    model.set_submodule("relu1", Halved())
+    expected = last_by_layers(model, images_for(model))
+    assert torch.allclose(model(images_for(model)), expected, rtol=1e-5, atol=1e-6)
+    assert fused[before] == "norm+pool"
+
+
+def test_functorch_and_second_derivatives_of_the_plain_form(loops: None) -> None:
+    model = AlexNet(tiny, seeded(1)).to(memory_format=CHANNELS_LAST).eval()
+    images = images_for(model)
+
+    def loss(weight: Tensor) -> Tensor:
+        return torch.func.functional_call(model, {"conv1.weight": weight}, (images,)).square().sum()
+
+    weight = model.get_submodule("conv1").get_parameter("weight")
+    (expected,) = torch.autograd.grad(model(images).square().sum(), weight)
+    assert torch.allclose(
+        torch.func.grad(loss)(weight.detach()), expected, rtol=1e-3, atol=1e-5 * float(expected.abs().max())
+    )
 
 
 @pytest.mark.skipif(not _available(), reason="this build of PyTorch has no oneDNN product")
@@ -210,3 +278,30 @@ def test_a_convolution_and_its_gradients_equal_torchs(
             assert (actual is None) == (right is None)
             assert actual is None or torch.allclose(actual, right, rtol=1e-5, atol=1e-4)
         layer.weight.grad = layer.bias.grad = None
+
+
+@pytest.mark.skipif(not _available(), reason="this build of PyTorch has no oneDNN product")
+def test_odd_inputs_of_a_product_are_torchs_own_business() -> None:
+    layer = Linear(7, 3)
+    empty = torch.zeros(0, 7, requires_grad=True)
+    layer(empty).sum().backward()
+    assert layer.weight.grad is not None and not layer.weight.grad.any()
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        layer(torch.zeros(2, 8))
+
+
+def test_a_changed_convolution_trains_as_it_computes(loops: None) -> None:
+    for change in (
+        {"dilation": (2, 2)},
+        {"padding_mode": "circular", "_reversed_padding_repeated_twice": [1] * 4},
+        {"bias": None},
+    ):
+        layer = Convolution(4, 6, 3, 1, 1).to(memory_format=CHANNELS_LAST)
+        for name, value in change.items():
+            setattr(layer, name, value)
+        x = torch.randn(2, 4, 9, 9, generator=seeded(1)).to(memory_format=CHANNELS_LAST)
+        with torch.no_grad():
+            expected = layer(x)
+        y = layer(x)
+        assert torch.allclose(y, expected, atol=1e-5)
+        y.sum().backward()

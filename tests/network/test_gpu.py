@@ -18,7 +18,6 @@ from .tiny import seeded
 pytest.importorskip("triton")
 from alexnet.network import gpu  # noqa: E402
 
-PLAIN = getattr(normalization, "plain", normalization.local_response_normalization)
 # Rounding; a GPU takes roots and powers to an ulp or two, the interpreter rounds bfloat16 towards zero.
 CLOSE = {torch.float32: 2e-6, torch.bfloat16: 2**-7, torch.float16: 2**-10}
 FORMATS = {"channels-last": torch.channels_last, "contiguous": torch.contiguous_format}
@@ -57,7 +56,7 @@ def test_normalization_and_its_gradient_equal_the_plain_form(
 ) -> None:
     x = maps(2, channels, 3, 5, dtype=dtype, format=format)
     found = with_gradient(lambda x: gpu.local_response_normalization(x, size, 2.0, 1e-4, beta, columns), x)
-    expected = with_gradient(lambda x: PLAIN(x, size, 2.0, 1e-4, beta, columns), x.double())
+    expected = with_gradient(lambda x: normalization.plain(x, size, 2.0, 1e-4, beta, columns), x.double())
     assert found[0].dtype == dtype and found[0].stride() == x.stride()
     assert max(relative(*pair) for pair in zip(found, expected, strict=True)) < CLOSE[dtype]
 
@@ -65,7 +64,7 @@ def test_normalization_and_its_gradient_equal_the_plain_form(
 def test_more_rows_than_a_block() -> None:
     x = maps(3, 32, 5, 7)
     found = with_gradient(lambda x: gpu.relu_lrn(x, 5, 1.0, 2e-5, 0.75, 2), x)
-    expected = with_gradient(lambda x: PLAIN(x.relu(), 5, 1.0, 2e-5, 0.75, 2), x.double())
+    expected = with_gradient(lambda x: normalization.plain(x.relu(), 5, 1.0, 2e-5, 0.75, 2), x.double())
     assert x.numel() // 4 > 2 * gpu.ROWS
     assert max(relative(*pair) for pair in zip(found, expected, strict=True)) < CLOSE[torch.float32]
 
@@ -74,7 +73,7 @@ def test_gradients_of_other_layouts_and_none_at_all() -> None:
     x = maps(1, 8, 2, 2).requires_grad_()
     gpu.local_response_normalization(x).sum().backward()  # its gradient is one number, expanded
     wide = x.detach().double().requires_grad_()
-    PLAIN(wide).sum().backward()
+    normalization.plain(wide).sum().backward()
     assert x.grad is not None and wide.grad is not None and relative(x.grad, wide.grad) < CLOSE[torch.float32]
     assert gpu.local_response_normalization(x[:0]).shape == (0, 8, 2, 2)
     assert gpu.relu_lrn_pool(maps(1, 8, 4, 4)[:0]).shape == (0, 8, 2, 2)
@@ -87,7 +86,7 @@ def pooled(relu: str, columns: int, window: int, stride: int, ceil: bool):  # ty
         return gpu.relu_lrn_pool(z, 5, 2.0, 1e-4, 0.75, columns, window, stride, ceil, relu)
 
     def plain(z: Tensor) -> Tensor:
-        x = PLAIN(z.relu() if relu == "before" else z, 5, 2.0, 1e-4, 0.75, columns)
+        x = normalization.plain(z.relu() if relu == "before" else z, 5, 2.0, 1e-4, 0.75, columns)
         y = F.max_pool2d(x, window, stride, ceil_mode=ceil)
         return y.relu() if relu == "after" else y
 

@@ -209,3 +209,12 @@ def test_a_plateau_without_drops_ends_at_once() -> None:
     for error in (50.0, 50.0):
         memory = memory.after(error, Schedule("plateau", times=0, patience=1))
     assert memory.ended
+
+
+def test_autograd_sees_the_update() -> None:
+    weight = torch.nn.Parameter(torch.ones(3, 3))
+    loss = (weight * weight).sum()
+    weight.grad = torch.ones(3, 3)
+    PaperSGD([weight]).step()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()

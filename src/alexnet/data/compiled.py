@@ -6,13 +6,14 @@ The plain forms: `batches._plain_batch`, `prepare.plain_resize`, `statistics.pro
 from functools import lru_cache
 
 import numpy as np
-from numba import njit
+
+from alexnet.parallel import loop
 
 BITS = 22  # of Pillow's fixed-point weights, Resample.c: 32 - 8 - 2
 ROWS = 32  # of an image that are resized at once: their columns are vectors of the processor
 
 
-@njit(nogil=True, cache=True)
+@loop
 def augment(
     mean: np.ndarray,
     divisor: np.float32,
@@ -52,7 +53,7 @@ def augment(
                     target[i] /= divisor
 
 
-@njit(nogil=True, cache=True)
+@loop
 def products(pixels: np.ndarray) -> np.ndarray:
     """uint8 [N, 3] -> int64 [3, 3], the sums of R·R, R·G, ..."""
     total = np.zeros((3, 3), np.int64)
@@ -102,7 +103,7 @@ def _weights(length: int, begin: float, side: float, size: int) -> tuple[np.ndar
     return first, number, np.trunc(weights + np.where(weights < 0, -0.5, 0.5)).astype(np.int32)
 
 
-@njit(nogil=True, cache=True)
+@loop
 def _resize(
     pixels: np.ndarray,
     x_first: np.ndarray,

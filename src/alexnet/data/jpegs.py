@@ -73,7 +73,7 @@ class JpegImages:
                         f"{self.folder / PIXELS}: image {number} is damaged ({error}); alexnet data checks the whole set"
                     ) from None
 
-        in_parts(work, len(wanted))
+        in_parts(work, len(wanted), purpose="decode")
         return images
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:

@@ -53,7 +53,10 @@ def find(wanted: Sequence[str], listed: Sequence[str] = ()) -> Iterator[str]:
 
 
 def predictions(network: TrainedNetwork, images: Iterator[str], views: int = 10) -> Iterator[Prediction]:
-    """A prediction for every image, in their order; a bad image is a Prediction with an error."""
+    """A prediction for every image, in their order; a bad image is a Prediction with an error.
+
+    Names are taken from `images` two batches ahead, which are read while the network computes.
+    """
     size = network.size
 
     def read(name: str) -> np.ndarray | str:

@@ -87,6 +87,10 @@ def export(
 
     if data is not None and data.classes != network.classes:
         raise InputError(f"{data.path}: its classes are not the run's, or in another order; use data with the run's")
+    if data is not None and data.size < network.preparation.size:
+        raise InputError(
+            f"{data.path}: its images are {data.size}×{data.size}, the run's {network.preparation.size}; use data as large"
+        )
     if int8 and data is None:
         raise InputError("--int8 needs images to calibrate on and to measure its loss: --data DIR, a prepared dataset")
     suffix = runtimes.SUFFIX[format]
@@ -95,6 +99,9 @@ def export(
         raise InputError(f"--out {file}: the name of an {format} file ends in {suffix}")
     if not file.parent.is_dir():
         raise InputError(f"--out {file}: there is no folder {file.parent}")
+    for part in (file, file.with_suffix(".bin")) if format == "openvino" else (file,):
+        if part.is_dir():
+            raise InputError(f"--out {file}: {part} is a folder; give the name of a file")
     network = network.to("cpu")
     mean = centre(network.preparation.mean, network.preparation.input_size)
     metadata = _metadata(network)

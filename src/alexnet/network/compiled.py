@@ -7,20 +7,17 @@ each thread its part. `normalization.py` decides when they are used.
 """
 
 import math
-from typing import Any
 
 import numpy as np
-from numba import float32, njit, uint8
+from numba import float32, uint8
 
-# No fastmath: how it rounds would depend on how a loop happened to be compiled, and a resumed run has to have the same
-# bits. It is not needed either: the sums are written out, and the rest is the speed of memory.
-_loop: Any = njit(nogil=True, cache=True, error_model="numpy")
+from alexnet.parallel import loop
 
 BLOCK = 128
 """Positions that the loops for contiguous memory take at once, so that a window's kernels stay in the nearest cache."""
 
 
-@_loop
+@loop
 def normalize(x, out, k, alpha):  # type: ignore[no-untyped-def]
     """out = x · d^-0.75, d = k + alpha · (sum of x² over five adjacent kernels); x, out [positions, columns, kernels]."""
     positions, columns, kernels = x.shape
@@ -35,7 +32,7 @@ def normalize(x, out, k, alpha):  # type: ignore[no-untyped-def]
                 out[p, column, c] = x[p, column, c] * (root * math.sqrt(root))
 
 
-@_loop
+@loop
 def normalize_backward(x, gradient, out, k, alpha):  # type: ignore[no-untyped-def]
     """out = gradient · d^-0.75 - 1.5 alpha x · (sum over the window of gradient · x · d^-1.75); shapes as above."""
     positions, columns, kernels = x.shape
@@ -56,7 +53,7 @@ def normalize_backward(x, gradient, out, k, alpha):  # type: ignore[no-untyped-d
                 out[p, column, c] = direct[c] - scale * x[p, column, c] * total
 
 
-@_loop
+@loop
 def _sum_of_rows(rows, c, total, size):  # type: ignore[no-untyped-def]
     """total[p] = rows[c, p] + .. + rows[c + 4, p]"""
     first, second, third, fourth, fifth = rows[c], rows[c + 1], rows[c + 2], rows[c + 3], rows[c + 4]
@@ -64,7 +61,7 @@ def _sum_of_rows(rows, c, total, size):  # type: ignore[no-untyped-def]
         total[p] = first[p] + second[p] + third[p] + fourth[p] + fifth[p]
 
 
-@_loop
+@loop
 def normalize_planes(x, out, k, alpha):  # type: ignore[no-untyped-def]
     """`normalize` for contiguous memory: x, out [N, columns, kernels, positions]."""
     images, columns, kernels, positions = x.shape
@@ -85,7 +82,7 @@ def normalize_planes(x, out, k, alpha):  # type: ignore[no-untyped-def]
                         there[p] = here[p] * (root * math.sqrt(root))
 
 
-@_loop
+@loop
 def normalize_planes_backward(x, gradient, out, k, alpha):  # type: ignore[no-untyped-def]
     """`normalize_backward` for contiguous memory; shapes as in `normalize_planes`."""
     images, columns, kernels, positions = x.shape
@@ -115,7 +112,7 @@ def normalize_planes_backward(x, gradient, out, k, alpha):  # type: ignore[no-un
                         there[p] = own[p] - scale * here[p] * total[p]
 
 
-@_loop
+@loop
 def _rectified(z, out):  # type: ignore[no-untyped-def]
     """ReLU of one row of a map, [width, columns, kernels]; a NaN stays one."""
     width, columns, kernels = z.shape
@@ -125,12 +122,12 @@ def _rectified(z, out):  # type: ignore[no-untyped-def]
                 out[p, column, c] = float32(0) if z[p, column, c] < 0 else z[p, column, c]
 
 
-@_loop
-def normalize_and_pool(z, out, place, relu, k, alpha, window, stride):  # type: ignore[no-untyped-def]
-    """z [N, H, W, columns, kernels] -> out [N, H', W', columns, kernels]: ReLU if `relu`, normalization, maxima.
+@loop
+def normalize_and_pool(z, out, place, relu, norm, k, alpha, window, stride):  # type: ignore[no-untyped-def]
+    """z [N, H, W, columns, kernels] -> out [N, H', W', columns, kernels]: ReLU if `relu`, normalization if `norm`, maxima.
 
-    Rows of the map are normalized once, into a ring of `window` rows; a window may hang over the edge. `place`, uint8 as
-    `out`, says where each maximum was, counting the positions of a window row by row.
+    At least one of the two is there. Rows of the map are normalized once, into a ring of `window` rows; a window may hang
+    over the edge. `place`, uint8 as `out`, says where each maximum was, counting the positions of a window row by row.
     """
     images, height, width, columns, kernels = z.shape
     pooled_height, pooled_width = out.shape[1:3]
@@ -140,11 +137,14 @@ def normalize_and_pool(z, out, place, relu, k, alpha, window, stride):  # type: 
         for oy in range(pooled_height):
             top, bottom = oy * stride, min(oy * stride + window, height)
             while ready < bottom:
-                if relu:
+                slot = ring[ready % window]
+                if not norm:
+                    _rectified(z[n, ready], slot)
+                elif relu:
                     _rectified(z[n, ready], rectified)
-                    normalize(rectified, ring[ready % window], k, alpha)
+                    normalize(rectified, slot, k, alpha)
                 else:
-                    normalize(z[n, ready], ring[ready % window], k, alpha)
+                    normalize(z[n, ready], slot, k, alpha)
                 ready += 1
             for ox in range(pooled_width):
                 left, right = ox * stride, min(ox * stride + window, width)
@@ -164,8 +164,8 @@ def normalize_and_pool(z, out, place, relu, k, alpha, window, stride):  # type: 
                                 where[c] = code if better else where[c]
 
 
-@_loop
-def normalize_and_pool_backward(z, place, gradient, out, relu, k, alpha, window, stride):  # type: ignore[no-untyped-def]
+@loop
+def normalize_and_pool_backward(z, place, gradient, out, relu, norm, k, alpha, window, stride):  # type: ignore[no-untyped-def]
     """Gradient of z, into `out`, shaped as z, from `gradient`, that of the pooled maps, shaped as `place`."""
     images, height, width, columns, kernels = z.shape
     pooled_height, pooled_width = gradient.shape[1:3]
@@ -188,15 +188,18 @@ def normalize_and_pool_backward(z, place, gradient, out, relu, k, alpha, window,
             final = min((oy + 1) * stride, height) if oy + 1 < pooled_height else height
             while done < final:
                 slot, row_of_z, row_out = ring[done % window], z[n, done], out[n, done]
-                if relu:
+                if not norm:
+                    row_out[:] = slot
+                elif relu:
                     _rectified(row_of_z, rectified)
                     normalize_backward(rectified, slot, row_out, k, alpha)
+                else:
+                    normalize_backward(row_of_z, slot, row_out, k, alpha)
+                if relu:
                     for across in range(width):
                         for column in range(columns):
                             for c in range(kernels):
                                 if row_of_z[across, column, c] <= 0:
                                     row_out[across, column, c] = float32(0)
-                else:
-                    normalize_backward(row_of_z, slot, row_out, k, alpha)
                 slot[:] = float32(0)
                 done += 1

@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from alexnet.parallel import by_hand
+
 
 class Convolution(nn.Conv2d):
     """A convolution whose last window may hang over the right and bottom edge, where it reads zeros.
@@ -27,7 +29,8 @@ class Convolution(nn.Conv2d):
         """input [N, inputs, H, W] -> [N, kernels, H', W']"""
         if self.overhang:
             input = F.pad(input, (0, self.overhang, 0, self.overhang))
-        if torch.is_grad_enabled() and self.weight.requires_grad and _for_the_cpu(input):
+        plain = self.padding_mode == "zeros" and self.dilation == (1, 1) and self.bias is not None
+        if plain and torch.is_grad_enabled() and self.weight.requires_grad and _for_the_cpu(input):
             padding = int(self.padding[0])
             return _Convolved.apply(input, self.weight, self.bias, self.stride[0], padding, self.groups)
         return super().forward(input)
@@ -39,8 +42,7 @@ def _for_the_cpu(x: Tensor) -> bool:
         and x.dtype == torch.float32
         and x.is_contiguous(memory_format=torch.channels_last)
         and not torch.is_autocast_enabled("cpu")
-        and not torch.compiler.is_compiling()
-        and not torch.jit.is_tracing()
+        and by_hand(x)
     )
 
 
@@ -60,4 +62,5 @@ class _Convolved(torch.autograd.Function):
         wanted = [ctx.needs_input_grad[0], ctx.needs_input_grad[1], False]
         gradient = gradient.contiguous(memory_format=torch.channels_last)
         of_x, of_weight, _ = torch.ops.aten.convolution_backward(gradient, x, weight, None, *ctx.how, wanted)
-        return of_x, of_weight, gradient.permute(0, 2, 3, 1).flatten(1, 2).sum(1).sum(0), None, None, None
+        of_bias = gradient.permute(0, 2, 3, 1).flatten(1, 2).sum(1).sum(0) if ctx.needs_input_grad[2] else None
+        return of_x, of_weight, of_bias, None, None, None

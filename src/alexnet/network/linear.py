@@ -1,7 +1,7 @@
 """The matrix products of the fully connected layers, on the CPU by oneDNN, which also computes the convolutions.
 
 PyTorch gives float32 products to MKL, which keeps to half of an AMD processor's vector width; oneDNN does not
-(benchmarks/products.py).
+(benchmarks/training_step.py measures both).
 """
 
 from functools import cache
@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+
+from alexnet.parallel import by_hand
 
 
 def _times(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -22,7 +24,8 @@ def _times(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 def _available() -> bool:
     """Whether this build of PyTorch has that operation: one for 64-bit x86 has."""
     try:
-        return torch.equal(_times(torch.ones(2, 3), torch.ones(4, 3)), torch.full((2, 4), 3.0))
+        x, weight = torch.ones(2, 3, device="cpu"), torch.ones(4, 3, device="cpu")
+        return torch.equal(_times(x, weight), torch.full((2, 4), 3.0, device="cpu"))
     except (AttributeError, RuntimeError):
         return False
 
@@ -54,9 +57,10 @@ class Linear(nn.Linear):
             input.device.type == "cpu"
             and input.dtype == torch.float32 == self.weight.dtype
             and input.ndim == 2
+            and input.shape[1] == self.in_features
+            and len(input)
             and not torch.is_autocast_enabled("cpu")
-            and not torch.compiler.is_compiling()
-            and not torch.jit.is_tracing()
+            and by_hand(input)
             and _available()
         ):
             return _Product.apply(input, self.weight, self.bias)

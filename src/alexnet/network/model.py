@@ -96,7 +96,8 @@ class AlexNet(nn.Sequential):
 
     Images are float, on the scale of pixels 0-255, minus the mean (§2, §4.1). Layers are children by name: conv1,
     relu1, norm1, pool1, conv2 .. pool5, flatten, fc6, relu6, dropout6, fc7 .. fc8, so `model.conv1.weight` is
-    [96, 3, 11, 11] and its first 48 kernels are column 1's. No layer works in place.
+    [96, 3, 11, 11] and its first 48 kernels are column 1's. No layer works in place. On the CPU and on a GPU some layers have
+    gradients of their own, which cannot be differentiated again.
 
     Raises InputError, naming the layer, for a spec that cannot be built. `generator` draws the initial values.
     """
@@ -175,15 +176,13 @@ class AlexNet(nn.Sequential):
         layers = list(self.children())
         while layers:
             # ReLU, normalization and pooling in one pass, where they follow each other and nobody looks in between.
-            relu = isinstance(layers[0], nn.ReLU)
-            norm, pool = (layers[relu : relu + 2] + [None, None])[:2]
-            if (
-                isinstance(norm, LocalResponseNormalization)
-                and isinstance(pool, nn.MaxPool2d)
-                and can_fuse(x, norm)
-                and not any(_watched(layer) for layer in layers[: 2 + relu])
-            ):
-                x, layers = normalize_and_pool(x, relu, norm, pool), layers[2 + relu :]
+            relu = type(layers[0]) is nn.ReLU
+            norm = next((layer for layer in layers[relu : relu + 1] if type(layer) is LocalResponseNormalization), None)
+            steps = relu + (norm is not None)
+            pool = next((layer for layer in layers[steps : steps + 1] if type(layer) is nn.MaxPool2d), None)
+            watched = any(_watched(layer) for layer in layers[: steps + 1])
+            if steps and pool and not watched and can_fuse(x, norm, pool):
+                x, layers = normalize_and_pool(x, relu, norm, pool), layers[steps + 1 :]
             else:
                 x, layers = layers[0](x), layers[1:]
         return x

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from alexnet.parallel import TRITON, compiled, in_parts
+from alexnet.parallel import TRITON, by_hand, compiled, in_parts
 
 PIECE = 1 << 20
 """Numbers in a piece of the form in pieces: 4 MB, so that the three or four tensors in between share a cache."""
@@ -39,11 +39,11 @@ def local_response_normalization(
         from alexnet.network import gpu
 
         return gpu.local_response_normalization(x, size, k, alpha, beta, columns)
-    if _being_traced():
+    if not by_hand(x):
         return plain(x, size, k, alpha, beta, columns)
     with torch.autocast(x.device.type, enabled=False):
         wide = x if x.dtype == torch.float64 else x.float()
-        if _can_compile(wide, size, beta):
+        if _can_compile(wide, size, beta, columns):
             return _Compiled.apply(wide, k, alpha, columns).to(x.dtype)
         return _InPieces.apply(wide, size, k, alpha, beta, columns).to(x.dtype)
 
@@ -107,8 +107,9 @@ def _powers(d: Tensor, beta: float) -> tuple[Tensor, Tensor]:
     return d.pow(-beta), d.reciprocal()
 
 
-def _can_compile(x: Tensor, size: int, beta: float) -> bool:
-    return x.device.type == "cpu" and x.dtype == torch.float32 and size == 5 and beta == 0.75 and compiled()
+def _can_compile(x: Tensor, size: int = 5, beta: float = 0.75, columns: int = 1) -> bool:
+    right = size == 5 and beta == 0.75 and x.shape[1] % columns == 0
+    return right and x.device.type == "cpu" and x.dtype == torch.float32 and compiled()
 
 
 def _on_gpu(x: Tensor) -> bool:
@@ -117,10 +118,6 @@ def _on_gpu(x: Tensor) -> bool:
     from alexnet.network import gpu
 
     return gpu.takes(x)
-
-
-def _being_traced() -> bool:
-    return torch.compiler.is_compiling() or torch.jit.is_tracing()
 
 
 def _rows(x: Tensor, columns: int) -> Any:
@@ -180,25 +177,34 @@ def _f(value: float) -> np.float32:
 # --- ReLU, normalization and pooling in one pass ----------------------------------------------------------------------
 
 
-def can_fuse(x: Tensor, norm: "LocalResponseNormalization") -> bool:
-    """Whether `normalize_and_pool` can take x here."""
-    if _on_gpu(x):
-        return True
-    if _being_traced():
+def can_fuse(x: Tensor, norm: "LocalResponseNormalization | None", pool: nn.MaxPool2d) -> bool:
+    """Whether `normalize_and_pool` can take x here, and this pooling: square windows without padding or gaps."""
+    if not (
+        isinstance(pool.kernel_size, int)
+        and isinstance(pool.stride, int)
+        and pool.kernel_size <= 15  # its positions are counted in a byte
+        and (pool.padding, pool.dilation, pool.return_indices) == (0, 1, False)
+        and pool.stride <= pool.kernel_size
+    ):
         return False
-    plain_precision = not torch.is_autocast_enabled(x.device.type)
-    return plain_precision and _can_compile(x, norm.size, norm.beta) and _is_channels_last(x)
+    if _on_gpu(x):
+        return norm is not None
+    if not by_hand(x) or torch.is_autocast_enabled(x.device.type):
+        return False
+    how = (norm.size, norm.beta, norm.columns) if norm else ()
+    return _can_compile(x, *how) and _is_channels_last(x)
 
 
-def normalize_and_pool(x: Tensor, relu: bool, norm: "LocalResponseNormalization", pool: nn.MaxPool2d) -> Tensor:
-    """pool(norm(relu(x))), or pool(norm(x)) without `relu`, in one pass over memory each way, keeping x only (§3.1-3.4).
+def normalize_and_pool(x: Tensor, relu: bool, norm: "LocalResponseNormalization | None", pool: nn.MaxPool2d) -> Tensor:
+    """pool(norm(relu(x))), without what is None or False, in one pass over memory each way, keeping x only (§3.1-3.4).
 
-    x: [N, C, H, W] -> [N, C, H', W'], where `can_fuse(x, norm)`.
+    x: [N, C, H, W] -> [N, C, H', W'], where `can_fuse(x, norm, pool)`; at least one of `relu` and `norm` is there.
     """
     if x.device.type == "cpu":
-        return _NormalizedAndPooled.apply(x, relu, norm.k, norm.alpha, norm.columns, pool)
+        return _NormalizedAndPooled.apply(x, relu, norm, pool)
     from alexnet.network import gpu
 
+    assert norm is not None
     window: Any = pool.kernel_size  # one number, as is the stride: the windows are square
     stride: Any = pool.stride
     how = norm.size, norm.k, norm.alpha, norm.beta, norm.columns
@@ -207,14 +213,17 @@ def normalize_and_pool(x: Tensor, relu: bool, norm: "LocalResponseNormalization"
 
 class _NormalizedAndPooled(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, z: Tensor, relu: bool, k: float, alpha: float, columns: int, pool: nn.MaxPool2d) -> Tensor:
+    def forward(
+        ctx: Any, z: Tensor, relu: bool, norm: "LocalResponseNormalization | None", pool: nn.MaxPool2d
+    ) -> Tensor:
         from alexnet.network import compiled as loops
 
         pooled = pool(torch.empty_like(z[:1, :1], device="meta"))
         shape = (len(z), z.shape[1], *pooled.shape[2:])
         out = torch.empty(shape, memory_format=torch.channels_last)
         place = torch.empty_like(out, dtype=torch.uint8)  # the window has 9 positions; torch keeps 8 bytes each
-        how = relu, _f(k), _f(alpha), pool.kernel_size, pool.stride
+        k, alpha, columns = (norm.k, norm.alpha, norm.columns) if norm else (0.0, 0.0, 1)
+        how = relu, norm is not None, _f(k), _f(alpha), pool.kernel_size, pool.stride
         arrays = [_rows(each, columns) for each in (z, out, place)]
         in_parts(lambda a, b: loops.normalize_and_pool(*(array[a:b] for array in arrays), *how), len(z))
         ctx.save_for_backward(z, place)
@@ -231,7 +240,7 @@ class _NormalizedAndPooled(torch.autograd.Function):
         came = gradient.contiguous(memory_format=torch.channels_last)
         arrays = [_rows(each, ctx.columns) for each in (z, place, came, out)]
         in_parts(lambda a, b: loops.normalize_and_pool_backward(*(array[a:b] for array in arrays), *ctx.how), len(z))
-        return out, None, None, None, None, None
+        return out, None, None, None
 
 
 def map_normalization(

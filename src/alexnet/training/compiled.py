@@ -1,13 +1,9 @@
 """The update rule (§5) as one compiled loop: reads w, v and g once, writes w and v once."""
 
-from typing import Any
-
-from numba import njit
-
-_loop: Any = njit(nogil=True, cache=True, error_model="numpy")
+from alexnet.parallel import loop
 
 
-@_loop
+@loop
 def update(w, v, g, momentum, shrink, rate):  # type: ignore[no-untyped-def]
     """v <- momentum v - shrink w - rate g;  w <- w + v. Arrays of float32, one dimension."""
     for i in range(len(w)):

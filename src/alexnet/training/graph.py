@@ -66,7 +66,7 @@ class Step:
     def _leaf(self, name: str, weight: nn.Parameter) -> Tensor:
         """What the network computes with in place of `weight`. Batch normalization keeps float32, as under autocast."""
         normalizes = isinstance(self.model.get_submodule(name.rpartition(".")[0]), nn.BatchNorm2d)
-        if not self.copied or normalizes:
+        if not self.copied or normalizes or not weight.requires_grad:
             return weight
         return weight.detach().to(self.low).requires_grad_()
 
@@ -146,6 +146,7 @@ class Step:
         for group, rate in zip(self.sgd.param_groups, self.rates, strict=True):
             for weight in group["params"]:
                 leaf = self.leaf_of[weight]
-                assert leaf.grad is not None  # every weight takes part in the loss
+                if leaf.grad is None:  # a weight that is not trained
+                    continue
                 copy = None if leaf is weight else leaf
                 sgd_(weight, self.sgd.state[weight]["v"], leaf.grad, rate, group["momentum"], group["decay"], copy)

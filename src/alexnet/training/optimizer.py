@@ -40,6 +40,7 @@ class PaperSGD(torch.optim.Optimizer):
             if all(_loops_take(w) for w in weights):
                 for each in zip(weights, v, gradients, strict=True):
                     _update_in_one_pass(*each, *rates)
+                torch.autograd.graph.increment_version([*weights, *v])  # autograd has not seen it
             else:
                 update(weights, v, gradients, *rates)
 
