@@ -57,7 +57,7 @@ benchmarks/peers/.venv/.installed:
 #   make bench DATA=data/photos RUN=runs/photos IMAGES=photos GPU=1     a prepared dataset, a run, a folder of photographs
 bench: setup
 	@for each in "training_step.py" "training_step.py --allocator default" "normalization.py" \
-	    "normalization.py --allocator default" "convolutions.py" "memory.py" "prepare_speed.py" \
+	    "normalization.py --allocator default" "changes.py" "convolutions.py" "memory.py" "prepare_speed.py" \
 	    "loading.py $(if $(DATA),--data $(DATA))" "evaluation.py $(if $(IMAGES),--images $(IMAGES))" \
 	    "inference.py --batch 1" "inference.py --batch 64 --repeats 5" $(if $(RUN),"int8.py --run $(RUN) --data $(DATA)" \
 	    "int8.py --format onnx --run $(RUN) --data $(DATA)") $(if $(GPU),"gpu.py"); do \

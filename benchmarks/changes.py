@@ -1,0 +1,72 @@
+"""What each change to the training step brings: the step as it is, and with one change after another taken back.
+
+    python benchmarks/changes.py [--batch 128] [--repeats 7] [--save]
+
+Every form has a process of its own and the same blocks kept; see `training_step.py` for the step.
+"""
+
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from measure import Peer, arguments, finish, in_turn, ratios, row
+from peers.serve import keep_memory, serve
+from training_step import form, paper_sgd, step_of
+
+from alexnet import networks
+from alexnet.network import convolution, linear, model, normalization
+from alexnet.network.model import AlexNet
+from alexnet.training import optimizer
+
+
+def never(*given: Any) -> bool:
+    """In place of a function that says whether a fast form is to be used."""
+    return False
+
+
+def taken_back(what: str, batch: int) -> Callable[[], None]:
+    """One step without that change."""
+    if what == "contiguous memory":
+        torch.manual_seed(0)
+        network = AlexNet(networks.paper)
+        images, labels = 60 * torch.randn(batch, 3, 224, 224), torch.randint(1000, (batch,))
+        return step_of(network, paper_sgd(network), images, labels)
+    for module, name in CHANGES[what]:
+        setattr(module, name, normalization.plain if name == "local_response_normalization" else never)
+    return form("ours", batch)
+
+
+CHANGES: dict[str, list[tuple[Any, str]]] = {
+    "as it is": [],
+    "ReLU, normalization and pooling one after another": [(model, "can_fuse")],
+    "the same, normalization in pieces": [(model, "can_fuse"), (normalization, "compiled")],
+    "the same, normalization plain": [(model, "can_fuse"), (normalization, "local_response_normalization")],
+    "fully connected layers by torch's product": [(linear, "_available")],
+    "biases' gradients with the weights'": [(convolution, "_for_the_cpu")],
+    "the update in four passes": [(optimizer, "compiled")],
+    "contiguous memory": [],
+}
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["--serve"]:
+        keep_memory()
+        serve(taken_back(sys.argv[2], int(sys.argv[3])))
+        return
+    given = arguments(__doc__, batch=128)
+    serving = partial(Peer, "changes.py", "--serve", python=sys.executable)
+    peers = {what: serving(what, str(given.batch)) for what in CHANGES}
+    seconds = in_turn(peers, given.repeats, warmup=3)
+    for peer in peers.values():
+        peer.close()
+    rows = [row(what, [1000 * each for each in took], "ms") for what, took in seconds.items()]
+    for what, took in seconds.items():
+        if what != "as it is":
+            rows.append(row(f"as it is, against: {what}", ratios(seconds["as it is"], took), "×"))
+    finish("changes", rows, given)
+
+
+if __name__ == "__main__":
+    main()
