@@ -57,7 +57,7 @@ def found(findings: list[Finding], text: str, level: str | None = None) -> Findi
 
 def troubles(findings: list[Finding], machine_too: bool = False) -> list[str]:
     """What is not ok, leaving out what depends on the machine that runs the test."""
-    own = () if machine_too else ("threads:", "device:", "disk:", "memory:", "decoders:", "torch")
+    own = () if machine_too else ("compiled loops:", "threads:", "device:", "disk:", "memory:", "decoders:", "torch")
     return [finding.what for finding in findings if finding.level != "ok" and not finding.what.startswith(own)]
 
 
@@ -467,3 +467,12 @@ def test_too_little_memory_suggests_a_micro_batch(monkeypatch: pytest.MonkeyPatc
     assert machine.batch_memory(replace(recipe, micro_batch=size)) < whole // 2 < machine.batch_memory(recipe)
     monkeypatch.setattr(machine, "memory_free", lambda: 2 * whole)
     assert machine.memory(recipe)[0].level == "ok"
+
+
+def test_no_compiled_loops_are_told_with_the_fix(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "compiled", lambda: False)
+    monkeypatch.delenv("ALEXNET_COMPILED", raising=False)
+    (finding,) = machine._compiled()
+    assert finding.level == "warning" and finding.fix == 'pip install "alexnet[fast]"'
+    monkeypatch.setattr(machine, "compiled", lambda: True)
+    assert machine._compiled()[0].level == "ok"

@@ -14,6 +14,7 @@ from alexnet.doctor.finding import Finding, gigabytes, ok, warning
 from alexnet.errors import InputError
 from alexnet.network.model import AlexNet, Convolution
 from alexnet.network.spec import Network
+from alexnet.parallel import compiled
 from alexnet.training import device as devices
 from alexnet.training.recipe import Recipe
 
@@ -22,7 +23,7 @@ OLDEST_TORCH = (2, 11)
 
 def examine() -> list[Finding]:
     """Versions, device and threads of the machine this runs on."""
-    return [*_versions(), *_device(), *_threads()]
+    return [*_versions(), *_device(), *_threads(), *_compiled()]
 
 
 def _versions() -> list[Finding]:
@@ -92,6 +93,15 @@ def _threads() -> list[Finding]:
             )
         ]
     return [ok(f"threads: torch computes with {threads}, on {cores} cores")]
+
+
+def _compiled() -> list[Finding]:
+    # Without numba everything works, and takes its time.
+    if compiled():
+        return [ok(f"compiled loops: numba {installed('numba')}")]
+    off = os.environ.get("ALEXNET_COMPILED") == "0"
+    fix = "unset ALEXNET_COMPILED" if off else 'pip install "alexnet[fast]"'
+    return [warning("compiled loops: none, so preparing and training on the CPU are slower", fix)]
 
 
 def memory_free() -> int | None:

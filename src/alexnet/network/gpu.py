@@ -8,9 +8,8 @@ the same window, which is symmetric.
 Channels-last maps are read as rows of V adjacent kernels, 16 bytes, one row a thread: a window then lies in a thread's own
 row and the rows beside it, which the cache has. So nothing is exchanged between threads, nothing is padded to a power of
 two, and the sum is exact; a product with the banded matrix on the matrix unit would need its operand in two or three
-parts for that. Compiled for Hopper, the forward kernel has 18 instructions for a number and the backward one 41; a
-multiprocessor has time for about 40 and 60 while memory moves their 4 and 6 bytes. The fused ones have 43 and 78, where
-there is time for 27 and 46: arithmetic bounds them, because windows overlap, but they spare the memory half of its work.
+parts for that. The fused kernels compute a position once for every window that it is in, and spare the memory half of
+its work.
 Any other map, and any other window, goes through a kernel that reads each neighbour by itself.
 
 Importing this needs Triton; `alexnet.network.normalization` does so only where it is installed. The kernels also run in
