@@ -38,8 +38,11 @@ def table(result: dict[str, Any]) -> str:
 
 
 def number(value: float, unit: str) -> str:
-    """Three digits at least, with its unit."""
-    digits = f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}" if abs(value) < 10 else f"{value:.1f}"
+    """Three digits at least, error rates to a hundredth, with the unit."""
+    if unit == "% error":
+        digits = f"{value:.2f}"
+    else:
+        digits = f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}" if abs(value) < 10 else f"{value:.1f}"
     return f"{digits} {unit}".strip() if unit not in ("×", "x", "times") else f"{digits}×"
 
 
