@@ -44,7 +44,7 @@ CHANGES: dict[str, list[tuple[Any, str]]] = {
     "the same, normalization in pieces": [(model, "can_fuse"), (normalization, "compiled")],
     "the same, normalization plain": [(model, "can_fuse"), (normalization, "local_response_normalization")],
     "fully connected layers by torch's product": [(linear, "_available")],
-    "biases' gradients with the weights'": [(convolution, "_for_the_cpu")],
+    "biases' gradients with the weights'": [(convolution, "float32_on_the_cpu")],
     "the update in four passes": [(optimizer, "compiled")],
     "contiguous memory": [],
 }

@@ -61,6 +61,12 @@ def by_hand(x: Tensor) -> bool:
     )
 
 
+def float32_on_the_cpu(x: Tensor) -> bool:
+    """Whether the CPU's fast forms may take x: they are float32, and have gradients of their own."""
+    there = x.device.type == "cpu" and x.dtype == torch.float32
+    return there and not torch.is_autocast_enabled("cpu") and by_hand(x)
+
+
 @cache
 def _pool(threads: int, purpose: str) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix=purpose)

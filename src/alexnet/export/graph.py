@@ -18,7 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from alexnet.network.model import AlexNet, ColumnLinear, Convolution, Dropout, Window
-from alexnet.network.normalization import LocalResponseNormalization, MapNormalization, map_normalization
+from alexnet.network.normalization import LocalResponseNormalization, MapNormalization, band, map_normalization
 
 OPSET, IR_VERSION = 17, 8
 """Versions of the format, low enough for the runtimes of the last years."""
@@ -115,12 +115,9 @@ def _layer(
         return parts
     x = _whole(graph, name, parts)
     if isinstance(layer, LocalResponseNormalization) and layer.beta == 0.75:
-        index = torch.arange(channels)
-        near = (index[:, None] - index[None, :]).abs() <= layer.size // 2
-        same_column = (index[:, None] * layer.columns // channels) == (index[None, :] * layer.columns // channels)
-        band = graph.constant(f"{name}.band", layer.alpha * (near & same_column)[:, :, None, None])
+        sums_of = graph.constant(f"{name}.band", layer.alpha * band(channels, layer.size, layer.columns))
         k = graph.constant(f"{name}.k", torch.full((channels,), layer.k))
-        return [_divided(graph, name, x, graph.add("Conv", f"{name}.sums", [_squares(graph, name, x), band, k]))]
+        return [_divided(graph, name, x, graph.add("Conv", f"{name}.sums", [_squares(graph, name, x), sums_of, k]))]
     if isinstance(layer, MapNormalization):
         size, k, alpha, _ = inspect.getfullargspec(map_normalization).defaults or ()
         sizes = {"kernel_shape": [size] * 2, "pads": [size // 2] * 4}

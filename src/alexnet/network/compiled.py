@@ -54,6 +54,15 @@ def normalize_backward(x, gradient, out, k, alpha):  # type: ignore[no-untyped-d
 
 
 @loop
+def _square_rows(planes, start, stop, squares):  # type: ignore[no-untyped-def]
+    """squares[c + 2] = the squares of planes[c, start:stop]; planes [kernels, positions]"""
+    for c in range(len(planes)):
+        here, square = planes[c, start:stop], squares[c + 2]
+        for p in range(len(here)):
+            square[p] = here[p] * here[p]
+
+
+@loop
 def _sum_of_rows(rows, c, total, size):  # type: ignore[no-untyped-def]
     """total[p] = rows[c, p] + .. + rows[c + 4, p]"""
     first, second, third, fourth, fifth = rows[c], rows[c + 1], rows[c + 2], rows[c + 3], rows[c + 4]
@@ -70,10 +79,7 @@ def normalize_planes(x, out, k, alpha):  # type: ignore[no-untyped-def]
         for column in range(columns):
             for start in range(0, positions, BLOCK):
                 stop = min(start + BLOCK, positions)
-                for c in range(kernels):
-                    here, square = x[n, column, c, start:stop], squares[c + 2]
-                    for p in range(len(here)):
-                        square[p] = here[p] * here[p]
+                _square_rows(x[n, column], start, stop, squares)
                 for c in range(kernels):
                     here, there = x[n, column, c, start:stop], out[n, column, c, start:stop]
                     _sum_of_rows(squares, c, total, stop - start)
@@ -93,10 +99,7 @@ def normalize_planes_backward(x, gradient, out, k, alpha):  # type: ignore[no-un
         for column in range(columns):
             for start in range(0, positions, BLOCK):
                 stop = min(start + BLOCK, positions)
-                for c in range(kernels):
-                    here, square = x[n, column, c, start:stop], squares[c + 2]
-                    for p in range(len(here)):
-                        square[p] = here[p] * here[p]
+                _square_rows(x[n, column], start, stop, squares)
                 for c in range(kernels):
                     here, came = x[n, column, c, start:stop], gradient[n, column, c, start:stop]
                     term, own = terms[c + 2], direct[c]

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from alexnet.parallel import by_hand
+from alexnet.parallel import float32_on_the_cpu
 
 
 class Convolution(nn.Conv2d):
@@ -30,20 +30,12 @@ class Convolution(nn.Conv2d):
         if self.overhang:
             input = F.pad(input, (0, self.overhang, 0, self.overhang))
         plain = self.padding_mode == "zeros" and self.dilation == (1, 1) and self.bias is not None
-        if plain and torch.is_grad_enabled() and self.weight.requires_grad and _for_the_cpu(input):
+        trains = torch.is_grad_enabled() and self.weight.requires_grad
+        channels_last = input.is_contiguous(memory_format=torch.channels_last)
+        if plain and trains and channels_last and float32_on_the_cpu(input):
             padding = int(self.padding[0])
             return _Convolved.apply(input, self.weight, self.bias, self.stride[0], padding, self.groups)
         return super().forward(input)
-
-
-def _for_the_cpu(x: Tensor) -> bool:
-    return (
-        x.device.type == "cpu"
-        and x.dtype == torch.float32
-        and x.is_contiguous(memory_format=torch.channels_last)
-        and not torch.is_autocast_enabled("cpu")
-        and by_hand(x)
-    )
 
 
 class _Convolved(torch.autograd.Function):

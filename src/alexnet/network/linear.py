@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from alexnet.parallel import by_hand
+from alexnet.parallel import float32_on_the_cpu
 
 
 def _times(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -54,13 +54,11 @@ class Linear(nn.Linear):
     def forward(self, input: Tensor) -> Tensor:
         """input [N, in] -> [N, out]"""
         if (
-            input.device.type == "cpu"
-            and input.dtype == torch.float32 == self.weight.dtype
+            float32_on_the_cpu(input)
+            and self.weight.dtype == torch.float32
             and input.ndim == 2
             and input.shape[1] == self.in_features
             and len(input)
-            and not torch.is_autocast_enabled("cpu")
-            and by_hand(input)
             and _available()
         ):
             return _Product.apply(input, self.weight, self.bias)

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from alexnet.parallel import TRITON, by_hand, compiled, in_parts
+from alexnet.parallel import TRITON, by_hand, compiled, float32_on_the_cpu, in_parts
 
 PIECE = 1 << 20
 """Numbers in a piece of the form in pieces: 4 MB, so that the three or four tensors in between share a cache."""
@@ -54,17 +54,19 @@ def plain(
     """The plain form of `local_response_normalization`."""
     with torch.autocast(x.device.type, enabled=False):
         wide = x if x.dtype == torch.float64 else x.float()
-        sums = F.conv2d(wide * wide, _band(wide, size, columns))
+        sums = F.conv2d(wide * wide, band(wide.shape[1], size, columns, wide.device).to(wide.dtype))
         return (wide * (k + alpha * sums).pow(-beta)).to(x.dtype)
 
 
-def _band(x: Tensor, size: int, columns: int) -> Tensor:
-    """The sum over a window of kernels is a product with a banded C x C matrix, which is a 1x1 convolution: its weights."""
-    channels = x.shape[1]
-    index = torch.arange(channels, device=x.device)
+def band(channels: int, size: int, columns: int, device: torch.device | str = "cpu") -> Tensor:
+    """The sum over a window of kernels is a product with a banded matrix, which is a 1x1 convolution: its weights, 0 or 1.
+
+    bool [C, C, 1, 1]
+    """
+    index = torch.arange(channels, device=device)
     near = (index[:, None] - index[None, :]).abs() <= size // 2
     same_column = (index[:, None] * columns // channels) == (index[None, :] * columns // channels)
-    return (near & same_column).to(x.dtype)[:, :, None, None]
+    return (near & same_column)[:, :, None, None]
 
 
 class _InPieces(torch.autograd.Function):
@@ -72,10 +74,10 @@ class _InPieces(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, size: int, k: float, alpha: float, beta: float, columns: int) -> Tensor:
         ctx.save_for_backward(x)
         ctx.how = size, k, alpha, beta, columns
-        band, out = _band(x, size, columns), torch.empty_like(x)
+        sums_of, out = band(x.shape[1], size, columns, x.device).to(x.dtype), torch.empty_like(x)
         constant = x.new_full((x.shape[1],), k)
         for part, target in zip(x.split(_images(x)), out.split(_images(x)), strict=True):
-            factor, _ = _powers(F.conv2d(part * part, alpha * band, constant), beta)
+            factor, _ = _powers(F.conv2d(part * part, alpha * sums_of, constant), beta)
             torch.mul(part, factor, out=target)
         return out
 
@@ -85,12 +87,12 @@ class _InPieces(torch.autograd.Function):
         # d = k + alpha S;  dy_j/dx_i = [i = j] d_j^-beta - 2 alpha beta x_i x_j d_j^(-beta - 1) where i is in j's window
         (x,) = ctx.saved_tensors
         size, k, alpha, beta, columns = ctx.how
-        band, out = _band(x, size, columns), torch.empty_like(x)
+        sums_of, out = band(x.shape[1], size, columns, x.device).to(x.dtype), torch.empty_like(x)
         constant, pieces = x.new_full((x.shape[1],), k), _images(x)
         for part, came, target in zip(x.split(pieces), gradient.split(pieces), out.split(pieces), strict=True):
-            factor, inverse = _powers(F.conv2d(part * part, alpha * band, constant), beta)
+            factor, inverse = _powers(F.conv2d(part * part, alpha * sums_of, constant), beta)
             direct = factor.mul_(came)
-            sums = F.conv2d(inverse.mul_(direct).mul_(part), 2 * alpha * beta * band)
+            sums = F.conv2d(inverse.mul_(direct).mul_(part), 2 * alpha * beta * sums_of)
             torch.sub(direct, sums.mul_(part), out=target)
         return out, None, None, None, None, None
 
@@ -189,7 +191,7 @@ def can_fuse(x: Tensor, norm: "LocalResponseNormalization | None", pool: nn.MaxP
         return False
     if _on_gpu(x):
         return norm is not None
-    if not by_hand(x) or torch.is_autocast_enabled(x.device.type):
+    if not float32_on_the_cpu(x):
         return False
     how = (norm.size, norm.beta, norm.columns) if norm else ()
     return _can_compile(x, *how) and _is_channels_last(x)
