@@ -8,7 +8,6 @@ in every peer's, or in none: see `arguments`.
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -22,6 +21,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from alexnet import provenance
 from alexnet.files import write_text
 from alexnet.training.device import keep_memory
 
@@ -152,27 +152,8 @@ def copy(source: torch.Tensor, target: torch.Tensor) -> None:
 
 
 def machine() -> dict[str, str | int]:
-    """The hardware and software of a result."""
-    model = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        named = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
-        model = named[0] if named else model
-    return {
-        "cpu": model,
-        "capability": torch.backends.cpu.get_cpu_capability(),
-        "threads": torch.get_num_threads(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "allocator": os.environ.get("ALEXNET_BENCH_ALLOCATOR", "default"),
-    }
-
-
-def _commit() -> str:
-    said = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=HERE, capture_output=True, text=True
-    ).stdout.strip()
-    return said or "unknown"
+    """The hardware and software of a result, and what becomes of freed blocks."""
+    return {**provenance.machine(), "allocator": os.environ.get("ALEXNET_BENCH_ALLOCATOR", "default")}
 
 
 def _command() -> str:
@@ -200,7 +181,7 @@ def finish(name: str, rows: list[Row], given: argparse.Namespace, **more: Any) -
         result = {
             "benchmark": name,
             "command": _command(),
-            "commit": _commit(),
+            "commit": provenance.commit(),
             "machine": machine(),
             "rows": [asdict(figure) for figure in rows],
             **more,

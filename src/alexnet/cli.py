@@ -11,7 +11,8 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -292,29 +293,17 @@ def train(args: list[str]) -> int:
         data_path, folder = known.data, known.out or Path("runs") / f"{chosen.name}-{chosen.seed}"
     opened = prepared_sets.open(data_path)
 
-    caught: list[int] = []
-
-    def catch(number: int, frame: object) -> None:
-        # A second signal ends at once: the last checkpoint is whole.
-        signal.signal(number, signal.SIG_DFL)
-        caught.append(number)
-
-    before = {number: signal.signal(number, catch) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        with Bar("training", err) as bar:
-            outcome = trainer.train(
-                chosen,
-                opened,
-                folder,
-                resume=bool(known.resume),
-                start_from=weights,
-                progress=bar.training,
-                stop=lambda: bool(caught),
-                started=lambda now: _say_start(now, folder),
-            )
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    with _signals() as caught, Bar("training", err) as bar:
+        outcome = trainer.train(
+            chosen,
+            opened,
+            folder,
+            resume=bool(known.resume),
+            start_from=weights,
+            progress=bar.training,
+            stop=lambda: bool(caught),
+            started=lambda now: _say_start(now, folder),
+        )
     page = _report(folder, opened)
     document = {
         "run": str(folder),
@@ -335,6 +324,23 @@ def train(args: list[str]) -> int:
         err.print(f"stopped; go on with: alexnet train --resume {folder}", markup=False, soft_wrap=True)
         return 128 + caught[0]
     return 0
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """A list that SIGTERM and SIGINT are put into, instead of ending the process; a second one ends it at once."""
+    caught: list[int] = []
+
+    def catch(number: int, frame: object) -> None:
+        signal.signal(number, signal.SIG_DFL)  # what is on disk by then is whole
+        caught.append(number)
+
+    before = {number: signal.signal(number, catch) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 FEW_UPDATES = 300
@@ -684,6 +690,134 @@ def doctor(path: Positional[Path], json: bool = False) -> int:
     return 2 if errors else 0
 
 
+# --- alexnet claims ---------------------------------------------------------------------------------------------------
+
+
+def claims(args: list[str]) -> int:
+    """Every claim of the paper: what it says, what the 2012 log says, what was measured here, at which scale.
+
+    alexnet claims                   the ledger
+    alexnet claims show ID           every figure of a claim
+    alexnet claims run ID ...        run its experiment
+    alexnet claims page              docs/claims.md, from the result files
+    """
+    actions: dict[str, Callable[..., int]] = {"run": claims_run, "show": claims_show, "page": claims_page}
+    if args and args[0] in actions:
+        return _typed(f"claims {args[0]}", actions[args[0]])(args[1:])
+    if args and not args[0].startswith("-"):
+        raise InputError(f"{args[0]}: no such action; there are {', '.join(actions)}, or none for the ledger")
+    return _typed("claims", claims_list)(args)
+
+
+def claims_run(
+    ids: Positional[tuple[str, ...]] = (),
+    all: bool = False,
+    scale: Literal["smoke", "small", "reduced", "imagenette", "imagenet"] = "smoke",
+    data: Path | None = None,
+    out: Path = Path("runs/claims"),
+    results: Path | None = None,
+    seeds: int | None = None,
+    jobs: int = 1,
+    precision: Literal["auto", "float32", "bf16"] | None = None,
+    note: str = "",
+    plan: bool = False,
+    json: bool = False,
+) -> int:
+    """Run the experiments of claims; stopped at any moment, the same command goes on where it was.
+
+    Args:
+        ids: the claims, as `alexnet claims` lists them.
+        all: every claim that has an experiment at this scale.
+        scale: how large: smoke runs on the built-in photographs in a minute or two and says nothing about the claims.
+        data: the prepared dataset that the scale asks for; `smoke` makes its own.
+        out: where the run folders go.
+        results: where the result files go; by default OUT/results.
+        seeds: how many, from 0; by default the scale's, 3. Verdicts need 3.
+        jobs: runs at a time, each with its share of the threads. On few cores two are faster than one.
+        precision: of the runs, where it is not to be the recipe's.
+        note: what to say of the data in the results, such as "JPEG copy".
+        plan: print the runs and what they cost, and start none.
+        json: print one JSON document on stdout.
+    """
+    import shlex
+
+    from alexnet.claims import ledger, runner
+    from alexnet.claims.claims import claims as there
+    from alexnet.claims.claims import scales
+    from alexnet.data import prepared as prepared_sets
+    from alexnet.training.device import keep_memory
+
+    keep_memory()
+    if bool(ids) == all:
+        raise InputError(f"name the claims to run, or --all; at scale {scale} there are {', '.join(ledger.ids(scale))}")
+    chosen = [_named(there, name, "ID", "claim") for name in (ledger.ids(scale) if all else dict.fromkeys(ids))]
+    at = ledger.with_precision(scales[scale], precision)
+    number = at.seeds if seeds is None else seeds
+    if number < 1 or jobs < 1:
+        raise InputError(f"--seeds {number} --jobs {jobs}: both must be at least 1")
+    if data is None and scale == "smoke":
+        data = ledger.smoke_data(out / "builtin")
+    if data is None:
+        raise InputError(f"--data DIR is missing: scale {scale} takes {at.data}")
+    opened = prepared_sets.open(data)
+    if plan:
+        planned = runner.plan(chosen, at, opened, out, range(number))
+        if json:
+            _print_json(planned.to_dict())
+        else:
+            for line in planned.lines():
+                out_line(line)
+        return 0
+    named = " ".join(["--all"] if all else [shlex.quote(name) for name in ids])
+    said = f"alexnet claims run {named} --scale {scale}" + ("" if scale == "smoke" else f" --data {data.name}")
+    said += f" --precision {precision}" if precision else ""
+    with _signals() as caught, Bar("runs", err) as bar:
+        try:
+            made = runner.run(
+                chosen,
+                at,
+                opened,
+                out,
+                results or out / "results",
+                range(number),
+                jobs,
+                command=said,
+                note=note,
+                progress=bar.claims,
+                stop=lambda: bool(caught),
+            )
+        except runner.Stopped:
+            err.print("stopped; the same command goes on where it was", markup=False)
+            return 128 + (caught[0] if caught else signal.SIGINT)
+    if json:
+        _print_json([ledger.to_dict(result) for result in made])
+    else:
+        for result in made:
+            for line in ledger.lines(result):
+                out_line(line)
+    return 0
+
+
+def claims_list(json: bool = False) -> int:
+    """The ledger."""
+    return 0
+
+
+def claims_show(id: Positional[str], json: bool = False) -> int:
+    """Every figure of a claim."""
+    return 0
+
+
+def claims_page(json: bool = False) -> int:
+    """Write docs/claims.md."""
+    return 0
+
+
+def out_line(line: str) -> None:
+    """A line on stdout as it stands."""
+    out.print(line, markup=False, soft_wrap=True)
+
+
 # --- the door ---------------------------------------------------------------------------------------------------------
 
 
@@ -727,6 +861,7 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
     "report": (_typed("report", report), "a run as one HTML page"),
     "kernels": (_typed("kernels", kernels), "a run's first-layer kernels, drawn by column"),
     "curves": (_typed("curves", curves), "a run's loss and errors over the epochs, drawn"),
+    "claims": (claims, "every claim of the paper, as an experiment, and what it gave"),
     "doctor": (_typed("doctor", doctor), "what is wrong with this folder, and the fix"),
 }
 

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Column
 
+from alexnet.claims.runner import Now
 from alexnet.training.trainer import Status
 
 QUIET_SECONDS = 30.0
@@ -81,6 +82,17 @@ class Bar:
             + f" %  rate {now.rate:.2g}  {now.images_per_second:,.0f} images/s  {duration(now.seconds_left)} left"
         )
         self._show(f"epoch {now.epoch}/{now.epochs}", now.step, now.steps, text, now.ended)
+
+    def claims(self, now: Now) -> None:
+        """How many runs of experiments are done, and where the one under way is."""
+        text = f"{now.done}/{now.runs} runs"
+        if now.status:
+            status = now.status
+            text += f"  {now.name}: epoch {status.epoch}/{status.epochs}, error {status.error:.1f} %"
+            text += f", {status.images_per_second:,.0f} images/s, {duration(status.seconds_left)} left"
+        elif now.record and "top1" in now.record["values"]:
+            text += f"  {now.name}: {now.record['values']['top1']:.2f} %"
+        self._show("claims", now.done, now.runs, text, now.status is None)
 
     def _show(self, name: str, done: int, total: int | None, text: str, ended: bool) -> None:
         if self.bar:

@@ -135,7 +135,7 @@ def test_the_held_out_share_is_disjoint_stated_seeded_and_per_class(
 ) -> None:
     labels = tiny_prepared.split("train").labels
     split, held = validation_of(tiny_recipe, tiny_prepared)
-    used = trainer._training_indices(tiny_recipe, tiny_prepared)
+    used = trainer.training_of(tiny_recipe, tiny_prepared)[1]
     assert split.name == "train"
     assert sorted([*held, *used]) == list(range(len(labels)))
     assert np.bincount(labels[held]).tolist() == [IMAGES_PER_CLASS // 4] * len(CLASSES)
@@ -157,7 +157,7 @@ def test_each_training_image_once_an_epoch_in_another_order(
 
     monkeypatch.setattr(trainer, "read_ahead", recorded)
     train(replace(tiny_recipe, epochs=3), tiny_prepared, tmp_path)
-    used = trainer._training_indices(tiny_recipe, tiny_prepared).tolist()
+    used = trainer.training_of(tiny_recipe, tiny_prepared)[1].tolist()
     assert len(used) == TRAINED_ON
     assert [sorted(epoch) for epoch in read] == [used] * 3
     assert read[0] != read[1] != read[2] != read[0]
@@ -172,7 +172,7 @@ def test_a_validation_split_is_used_where_there_is_one(
         monkeypatch.setattr(two, "split", lambda wanted: with_validation.split("train"))
         split, indices = validation_of(tiny_recipe, two)
         assert len(indices) == len(split.labels) == 24
-        assert trainer._training_indices(tiny_recipe, two).tolist() == list(range(24))
+        assert trainer.training_of(tiny_recipe, two)[1].tolist() == list(range(24))
 
 
 # ---------------------------------------------------------------- rates

@@ -17,7 +17,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from alexnet.network.model import AlexNet, ColumnLinear, Convolution, Dropout, Window
+from alexnet.network.model import AlexNet, ColumnLinear, Convolution, Dropout, Scale, Window
 from alexnet.network.normalization import LocalResponseNormalization, MapNormalization, band, map_normalization
 
 OPSET, IR_VERSION = 17, 8
@@ -105,6 +105,8 @@ def _layer(
         overhang = max(0, window.overhang)  # what pads here is never the largest
         sizes = {"kernel_shape": [window.window] * 2, "strides": [window.stride] * 2}
         return _each(graph, "MaxPool", name, parts, pads=[0, 0, overhang, overhang], **sizes)
+    if isinstance(layer, Scale):
+        return [graph.add("Mul", name, [parts[0], graph.constant(f"{name}.factor", layer.factor)])]
     if type(layer) in ACTIVATIONS:
         return _each(graph, ACTIVATIONS[type(layer)], name, parts)
     if isinstance(layer, nn.Flatten):  # kernel by kernel: a column's are together before and after

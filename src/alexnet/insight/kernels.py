@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -23,6 +24,28 @@ def normalized(weight: Tensor | np.ndarray) -> np.ndarray:
     largest = np.abs(values).max(axis=(1, 2, 3), keepdims=True)
     scaled = values / np.where(largest > 0, largest, 1)
     return np.rint(127.5 + 127.5 * scaled).astype(np.uint8).transpose(0, 2, 3, 1)
+
+
+def colour(weight: Tensor) -> Tensor:
+    """Share of colour in kernels [K, 3, h, w]: float32 [K], 0 for one that reads brightness only, up to 1.
+
+    The share of a kernel's energy that is not in its mean over red, green and blue: 1 - 3·|mean|² / |kernel|². §6.1 says
+    "color-agnostic" and "color-specific" and measures neither; a kernel of noise has 2/3, as two of three directions of RGB are
+    colour. A kernel of zeros has 0.
+    """
+    energy = weight.float().square().sum(dim=(1, 2, 3))
+    grey = 3 * weight.float().mean(dim=1).square().sum(dim=(1, 2))
+    return torch.where(energy > 0, 1 - grey / energy.clamp(min=torch.finfo(energy.dtype).tiny), 0).clamp(0, 1)
+
+
+def separation(first: Tensor, second: Tensor) -> float:
+    """How well two groups of numbers [N] and [M] are told apart: 0 if they mix evenly, 1 if one lies wholly above the other.
+
+    |2 P(a > b) - 1| over all pairs, ties counting one half: the rank-biserial correlation of the Mann-Whitney test, whichever way
+    round.
+    """
+    above = (first[:, None] > second).float() + 0.5 * (first[:, None] == second).float()
+    return abs(2 * float(above.mean()) - 1)
 
 
 def grid(weight: Tensor | np.ndarray, across: int | None = None, enlarge: int = 1, gap: int = 1) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
@@ -243,8 +243,8 @@ def settings(recipe: Recipe) -> list[Setting]:
     lines = [Setting(name, own.get(name, "none"), base.get(name, "none")) for name in names]
     lines.append(Setting("seed", str(recipe.seed), str(recipes.paper.seed), mark=False))
     # The rows have the switches applied, and not every switch shows there; whatever else differs comes as it is.
-    shown = ("name", "network.name", "network.convolutions", "network.hidden", "network.classes", *_PRACTICAL)
-    mine, theirs = _flat(asdict(recipe)), _flat(asdict(recipes.paper))
+    shown = ("name", "network.name", "network.classes", *_PRACTICAL)
+    mine, theirs = recipes.flatten(recipe), recipes.flatten(recipes.paper)
     said = {name for name, _ in _FIELDS}
     for name, value in mine.items():
         if value != theirs.get(name) and name not in said and name not in shown and not name.startswith(_SENTENCES):
@@ -275,11 +275,11 @@ _FIELDS = (
     ("hold_out", "held out if there is no validation split"),
     ("precision", "precision"),
 )
-_SENTENCES = ("schedule.", "augmentation.")
+_SENTENCES = ("schedule.", "augmentation.", "network.convolutions.", "network.hidden.")
 
 
 def _lines(recipe: Recipe) -> dict[str, str]:
-    network, flat = recipe.network, _flat(asdict(recipe))
+    network, flat = recipe.network, recipes.flatten(recipe)
     lines = {name: _layer(network, name, row) for name, row in network.rows()}
     lines[network.last_name] = f"{network.classes} classes; from std {network.std_of_last:g}"
     for field, name in _FIELDS:
@@ -321,6 +321,7 @@ def _schedule(recipe: Recipe) -> str:
         "run-170": "four equal stages from the first rate to 1/250 of it (2012, run 170)",
         "fine-tuning-2012": "as in the fine-tuning of 2012: ÷10 at 22/54 and 42/54 of the epochs, the last layer at 9/54"
         " too; conv1 ÷10 at 5/54, frozen at 7/54; colour noise off at 38/54",
+        "linear": "a straight line from the first rate towards 0",
         "constant": "constant",
     }[how.kind]
     biases = {
@@ -334,10 +335,3 @@ def _schedule(recipe: Recipe) -> str:
         "authors-2012": "; conv1 ÷10 and colour noise off at 67/91 of the epochs, conv1 frozen at 72/91",
     }
     return text + biases[how.biases] + last_third[how.last_third]
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
-    return flat

@@ -38,6 +38,20 @@ class ColumnLinear(nn.Module):
         return torch.einsum("nci,cui->ncu", own, self.weight).flatten(1) + self.bias
 
 
+class Scale(nn.Module):
+    """The input times a number: `network.input_scale`."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.factor
+
+    def extra_repr(self) -> str:
+        return f"{self.factor:g}"
+
+
 class Dropout(nn.Module):
     """A 0/1 mask in training and x (1 - p) at test: the paper's form, §4.2. (nn.Dropout is the inverted form.)"""
 
@@ -107,6 +121,8 @@ class AlexNet(nn.Sequential):
         layers: OrderedDict[str, nn.Module] = OrderedDict()
         windows: dict[str, Window] = {}
         channels, size = 3, spec.input_size
+        if spec.input_scale != 1:
+            layers["scale"] = Scale(spec.input_scale)
         for name, row in spec.rows():
             # The steps after conv6 cannot be called by its number, which is fc6's.
             number = f"-{name}" if name == spec.extra_name else name.removeprefix("conv").removeprefix("fc")
@@ -237,6 +253,8 @@ def check(spec: specs.Network) -> None:
         raise InputError(f"network.classes: {spec.classes} classes; there must be at least 2")
     if spec.input_size < 1:
         raise InputError(f"network.input_size: {spec.input_size} pixels; it must be positive")
+    if not 0 < spec.input_scale < math.inf:
+        raise InputError(f"network.input_scale: {spec.input_scale}; it must be above 0 and finite")
     if not 0 <= spec.dropout < 1:
         raise InputError(f"network.dropout: {spec.dropout}; the probability must be at least 0 and less than 1")
     names = dict(spec.rows())

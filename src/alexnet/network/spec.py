@@ -101,6 +101,9 @@ class Network:
     """A sixth convolution on the maps after pool5, reading both columns: the pre-training network of §6."""
     last_std: float = 0.01
     """Standard deviation of the initial weights of the last layer."""
+    input_scale: float = 1.0
+    """What the input, pixels 0-255 minus the mean, is multiplied by: 1 in the paper. About 1/60 gives it the unit variance
+    that others use, for which the paper's initial values, rates and normalization were not made."""
 
     def rows(self) -> Iterator[tuple[str, Convolution | Hidden]]:
         """(name, row) of every layer but the last: conv1 .. conv5, fc6, fc7, with the switches applied.
@@ -116,6 +119,32 @@ class Network:
             yield f"conv{number}", row
         for number, hidden in enumerate(self.hidden, len(self.convolutions) + 1):
             yield f"fc{number}", replace(hidden, std=self._std(hidden))
+
+    def without(self, name: str) -> "Network":
+        """This network with the layer called `name` removed, as §7 did; the layers behind it move up a number.
+
+        Its pooling and normalization pass to the next convolution that has none, or the one before it, so that the maps
+        keep their sizes from there on. A link passes to the layer that takes the removed one's place: what goes is depth,
+        not the columns' view of each other. Raises InputError for a layer that is not there or cannot go.
+        """
+        names = [row_name for row_name, _ in replace(self, conv6=False).rows()]
+        if name not in names[1:] or name == names[-1] == f"fc{len(self.convolutions) + 1}":
+            raise InputError(f"network: {name} cannot be removed; the layers that can are {', '.join(names[1:])}")
+        at, convolutions, hidden = names.index(name), list(self.convolutions), list(self.hidden)
+        if at < len(convolutions):
+            steps = [step for step in convolutions[at].then if step not in ("relu", "dropout")]
+            del convolutions[at]
+            for heir in (at, at - 1) if steps else ():
+                if heir < len(convolutions) and convolutions[heir].then == ("relu",):
+                    convolutions[heir] = replace(convolutions[heir], then=("relu", *steps))
+                    break
+        else:
+            del hidden[at - len(convolutions)]
+        made = replace(self, name=f"{self.name}-without-{name}", convolutions=tuple(convolutions), hidden=tuple(hidden))
+        left = [row_name for row_name, _ in replace(made, conv6=False).rows()] + [made.last_name]
+        places = [names.index(link) for link in self.links if link in names]
+        links = dict.fromkeys(left[place if place <= at else place - 1] for place in places)
+        return replace(made, links=tuple(link for link in links if link != made.last_name))
 
     @property
     def last_name(self) -> str:

@@ -96,9 +96,10 @@ def groups(model: nn.Module, last: str, decay: float, bias_decay: bool) -> list[
 class Schedule:
     """How the learning rate falls. Epochs count from 0; every kind but "plateau" scales to any number of epochs."""
 
-    kind: Literal["plateau", "steps", "recorded-2012", "run-170", "fine-tuning-2012", "constant"] = "plateau"
+    kind: Literal["plateau", "steps", "recorded-2012", "run-170", "fine-tuning-2012", "linear", "constant"] = "plateau"
     """plateau: lower when the validation error stops falling (§5); steps: at fixed shares of the epochs; recorded-2012: the
-    log of run 145; run-170: four equal stages; fine-tuning-2012: as fine-tuned then; constant: never."""
+    log of run 145; run-170: four equal stages; fine-tuning-2012: as fine-tuned then; linear: by the same amount each epoch,
+    towards 0 (not of 2012; for short runs); constant: never."""
     factor: float = 10.0
     """What the rate is divided by at a drop ("plateau", "steps")."""
     drops: tuple[float, ...] = (0.5, 0.75, 0.9)
@@ -177,6 +178,8 @@ def _by_kind(schedule: Schedule, epoch: int, epochs: int, rate: float, bias_rate
         return Rates(now, rate * bias_rate / (1 if share < 0.5 else 10))
     elif schedule.kind == "fine-tuning-2012":
         return _fine_tuning_2012(54 * epoch / max(epochs, 1), rate, bias_rate)
+    elif schedule.kind == "linear":
+        now = rate * (1 - epoch / max(epochs, 1))
     else:
         now = rate
     return Rates(now, now * bias_rate)

@@ -165,6 +165,21 @@ demo = Recipe(
 recipes: dict[str, Recipe] = {recipe.name: recipe for recipe in (demo, imagenette, cifar10, paper, authors_2012)}
 
 
+def flatten(recipe: Recipe) -> dict[str, Any]:
+    """Every field by its full name: {"rate": 0.01, "network.pooling": "3/2", "network.convolutions.0.size": 11, ...}."""
+    return _flat(dataclasses.asdict(recipe), "")
+
+
+def _flat(value: Any, name: str) -> dict[str, Any]:
+    if isinstance(value, dict):
+        parts = {f"{name}.{key}".lstrip("."): inner for key, inner in value.items()}
+    elif isinstance(value, tuple) and value and isinstance(value[0], dict):
+        parts = {f"{name}.{number}": inner for number, inner in enumerate(value)}
+    else:
+        return {name: value}
+    return {key: inner for part, within in parts.items() for key, inner in _flat(within, part).items()}
+
+
 def fine_tuned(start: Recipe, classes: int) -> Recipe:
     """The recipe that continues `start` on other classes: a new last layer, lower rates below (2012, layers-*-ft).
 

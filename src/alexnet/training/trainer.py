@@ -104,11 +104,12 @@ def measured_on(validation: Split) -> str:
     return "held out of train" if validation.name == "train" else validation.name
 
 
-def _training_indices(recipe: Recipe, prepared: Prepared) -> np.ndarray:
-    labels = prepared.split("train").labels
+def training_of(recipe: Recipe, prepared: Prepared) -> tuple[Split, np.ndarray]:
+    """The training split, and the indices of the images that a run trains on: all but those held out for validation."""
+    split = prepared.split("train")
     if _has_validation(prepared):
-        return np.arange(len(labels))
-    return hold_out(labels, recipe.hold_out, recipe.hold_out_seed)[0]
+        return split, np.arange(len(split.labels))
+    return split, hold_out(split.labels, recipe.hold_out, recipe.hold_out_seed)[0]
 
 
 def check_fit(recipe: Recipe, prepared: Prepared) -> Recipe:
@@ -120,10 +121,10 @@ def check_fit(recipe: Recipe, prepared: Prepared) -> Recipe:
             f" prepare with alexnet prepare --size {recipe.image_size}, or set --image-size {prepared.size}"
             " and a --network.input-size that is not larger"
         )
-    labels = prepared.split("train").labels
-    if len(_training_indices(recipe, prepared)) == 0:
+    split, indices = training_of(recipe, prepared)
+    if len(indices) == 0:
         raise InputError(f"{prepared.path}: no training images are left; hold out less with --hold-out")
-    if not 0 <= labels.min() <= labels.max() < len(prepared.classes):
+    if not 0 <= split.labels.min() <= split.labels.max() < len(prepared.classes):
         raise InputError(
             f"{prepared.path}: labels beyond its {len(prepared.classes)} classes; check it with alexnet data"
         )
@@ -268,8 +269,7 @@ class _Loop:
         self.recipe, self.prepared, self.preparation, self.run = recipe, prepared, preparation, run
         self.model, self.sgd, self.state, self.device = model, sgd, state, device
         self.progress, self.stop = progress, stop
-        self.data = prepared.split("train")
-        self.indices = _training_indices(recipe, prepared)
+        self.data, self.indices = training_of(recipe, prepared)
         self.steps = -(-len(self.indices) // recipe.batch)
         self.validation, self.validation_indices = validation_of(recipe, prepared)
         self.log = _Log(run, state.step)

@@ -1,0 +1,1 @@
+"""Every number that the paper states, as an experiment of a few lines."""

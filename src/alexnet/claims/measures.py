@@ -1,0 +1,119 @@
+"""What is measured of a trained network beside its validation error, for the claims that need it.
+
+A measure takes the network, the prepared dataset and what has been measured of the run so far, and gives named numbers.
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from alexnet.data.batches import centre, read_ahead
+from alexnet.data.prepared import Prepared, Split
+from alexnet.evaluation.errors import Evaluation, evaluate
+from alexnet.insight import kernels, neighbours
+from alexnet.training.trained import TrainedNetwork
+from alexnet.training.trainer import training_of, validation_of
+
+Measured = dict[str, float]
+Measure = Callable[[TrainedNetwork, Prepared, Measured], Measured]
+
+TRAINING_SAMPLE = 5000
+"""Training images, drawn once for all runs, that the error on the training set is measured on."""
+
+QUERIES, NEIGHBOURS = 1000, 10
+"""`features`: validation images that are asked about, and neighbours of each among the training images."""
+
+
+def overfitting(trained: TrainedNetwork, prepared: Prepared, measured: Measured) -> Measured:
+    """train_top1: centre-crop error in % on training images, by the finished network as it is tested; gap: the validation
+    error minus that, which is what overfitting is."""
+    split, indices = training_of(trained.recipe, prepared)
+    error = _evaluate(trained, split, _sample(indices, TRAINING_SAMPLE), views=1).top1_error
+    return {"train_top1": error, "gap": measured["top1"] - error}
+
+
+def ten_crops(trained: TrainedNetwork, prepared: Prepared, measured: Measured) -> Measured:
+    """ten_top1, ten_top5: validation error with ten crops in %; ten_gain, ten_gain5: those minus the centre crop's (§6)."""
+    split, indices = validation_of(trained.recipe, prepared)
+    ten = _evaluate(trained, split, indices, views=10)
+    return {
+        "ten_top1": ten.top1_error,
+        "ten_top5": ten.top5_error,
+        "ten_gain": ten.top1_error - measured["top1"],
+        "ten_gain5": ten.top5_error - measured["top5"],
+    }
+
+
+def columns_colour(trained: TrainedNetwork, prepared: Prepared, measured: Measured) -> Measured:
+    """How much colour conv1's kernels hold, and how well the two columns are told apart by it (§6.1, fig. 3).
+
+    colour_1, colour_2: mean share of colour of the kernels of each column (`kernels.colour`), the lesser first, as which
+    column gets the colours is chance. separation: 0 (alike) to 1 (every kernel of one column holds more colour than all of the
+    other). separation_by_chance: the mean of the same over random halves of the same kernels. split: their difference.
+    """
+    weight: Tensor = trained.network.get_parameter("conv1.weight").detach().cpu()
+    share = kernels.colour(weight)
+    first, second = share.chunk(2)
+    generator = torch.Generator().manual_seed(0)
+    by_chance = [
+        kernels.separation(*share[torch.randperm(len(share), generator=generator)].chunk(2)) for _ in range(1000)
+    ]
+    own, chance = kernels.separation(first, second), sum(by_chance) / len(by_chance)
+    low, high = sorted((float(first.mean()), float(second.mean())))
+    return {
+        "colour_1": low,
+        "colour_2": high,
+        "separation": own,
+        "separation_by_chance": chance,
+        "split": own - chance,
+    }
+
+
+def features(trained: TrainedNetwork, prepared: Prepared, measured: Measured) -> Measured:
+    """Share in % of the nearest training images that are of the query's class, by Euclidean distance (§6.1).
+
+    fc7_agreement: in the last hidden activations; pixel_agreement: in the pixels of the centre crop; feature_gain: their
+    difference. Queries are `QUERIES` validation images, neighbours the `NEIGHBOURS` nearest of all training images.
+    """
+    split, indices = validation_of(trained.recipe, prepared)
+    queries = _sample(indices, QUERIES)
+    base, base_indices = training_of(trained.recipe, prepared)
+
+    def agreement(of: Callable[[Tensor], Tensor]) -> float:
+        asked = torch.cat(list(_vectors(trained, split, queries, of)))
+        found = neighbours.nearest(asked, _vectors(trained, base, base_indices, of), NEIGHBOURS)[1].numpy()
+        same = base.labels[base_indices[found]] == split.labels[queries][:, None]
+        return 100.0 * float(same.mean())
+
+    def fc7(images: Tensor) -> Tensor:
+        return trained.network.features(trained.prepare(images)).float().cpu()
+
+    def pixels(images: Tensor) -> Tensor:
+        return centre(images.permute(0, 3, 1, 2), trained.recipe.network.input_size).flatten(1).float().cpu()
+
+    in_features, in_pixels = agreement(fc7), agreement(pixels)
+    return {
+        "fc7_agreement": in_features,
+        "pixel_agreement": in_pixels,
+        "feature_gain": in_features - in_pixels,
+    }
+
+
+@torch.inference_mode()
+def _vectors(
+    trained: TrainedNetwork, split: Split, indices: np.ndarray, of: Callable[[Tensor], Tensor]
+) -> Iterator[Tensor]:
+    parts = [indices[start : start + 256] for start in range(0, len(indices), 256)]
+    for images, _ in read_ahead(split.images, split.labels, parts, trained.preparation.mean.device):
+        yield of(images)
+
+
+def _evaluate(trained: TrainedNetwork, split: Split, indices: np.ndarray, views: int) -> Evaluation:
+    return evaluate(trained.network, trained.preparation, split.images, split.labels, trained.classes, indices, views)
+
+
+def _sample(indices: np.ndarray, number: int) -> np.ndarray:
+    """At most `number` of `indices`, the same ones in every run."""
+    return np.sort(np.random.default_rng(2012).permutation(indices)[:number])

@@ -1,0 +1,221 @@
+"""What an experiment gave: a JSON file for a claim at a scale, and the verdict that follows from it by rule.
+
+SCALE/ID.json holds the base recipe whole, every variant's differences from it, and every run's figures. Means,
+intervals and verdicts are computed from these when they are shown; none is written down.
+"""
+
+import json
+import math
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from alexnet.claims.claim import Comparison
+from alexnet.errors import InputError
+from alexnet.files import write_text
+
+FORMAT = 1
+LEAST_SEEDS = 3
+CONFIDENCE = 0.95
+
+PUBLISHED = Path(__file__).parent / "results"
+"""The results that come with the package, and that docs/claims.md is made from."""
+
+MEASURES = {
+    "top1": "validation error, top-1, centre crop, %",
+    "top5": "validation error, top-5, centre crop, %",
+    "train_error": "training error over the last epoch, as it is trained, %",
+    "train_loss": "training loss over the last epoch",
+    "train_top1": "error on training images as in testing (centre crop, no dropout), %",
+    "gap": "overfitting: validation error minus that on training images, points",
+    "ten_top1": "validation error, top-1, ten crops, %",
+    "ten_top5": "validation error, top-5, ten crops, %",
+    "ten_gain": "ten crops minus the centre crop, top-1, points",
+    "ten_gain5": "ten crops minus the centre crop, top-5, points",
+    "epochs_to_target": "epochs to the target training error",
+    "epochs_to_validation": "epochs to the target validation error",
+    "epochs": "epochs trained",
+    "reached": "whether the target training error was reached",
+    "reached_validation": "whether the target validation error was reached",
+    "colour_1": "share of colour in the kernels of the column that has less",
+    "colour_2": "share of colour in the kernels of the column that has more",
+    "separation": "how well the columns' kernels are told apart by colour, 0 to 1",
+    "separation_by_chance": "the same over random halves of the kernels",
+    "split": "separation minus that by chance",
+    "fc7_agreement": "nearest neighbours of the query's class, in fc7, %",
+    "pixel_agreement": "nearest neighbours of the query's class, in pixels, %",
+    "feature_gain": "agreement in fc7 minus in pixels, points",
+}
+"""What each measured value is, and its unit."""
+
+Verdict = Literal["reproduced", "not reproduced", "inconclusive at this scale", "costs", "gains"]
+
+
+@dataclass(frozen=True)
+class Result:
+    """One claim at one scale, as its file holds it."""
+
+    claim: str
+    scale: str
+    command: str
+    data: dict[str, Any]
+    recipe: dict[str, Any]
+    """The scale's recipe that the variants change."""
+    variants: dict[str, dict[str, Any]]
+    """name -> {"changes": {field: value}, "runs": [{"seed", "values", "curve", ...}]}"""
+    search: dict[str, list[dict[str, float]]]
+    """variant -> what its search tried: [{"rate", "train_error"}]"""
+    target: float | None
+    """Training error in % at which the runs ended, if they did."""
+    validation_target: float
+    machine: dict[str, Any]
+    commits: list[str]
+    seconds: float
+    """Of all runs together, those that other claims share too."""
+
+    def save(self, folder: Path) -> Path:
+        """Write FOLDER/SCALE/ID.json, whole or not at all."""
+        path = folder / self.scale / f"{self.claim}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, _compact({"format": FORMAT, **self.__dict__}) + "\n")
+        return path
+
+    def values(self, variant: str, measure: str) -> list[float]:
+        """The measured values of a variant, one a seed; runs that lack the measure are left out."""
+        runs = self.variants.get(variant, {"runs": []})["runs"]
+        return [run["values"][measure] for run in runs if measure in run["values"]]
+
+
+def load(path: Path) -> Result:
+    """Read a result file; InputError, naming it, if it is none."""
+    try:
+        values = json.loads(path.read_text("utf-8"))
+        if values.pop("format") != FORMAT:
+            raise InputError(f"{path}: written by another version of alexnet; run the claim again")
+        return Result(**values)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: not a result of alexnet claims run ({error})") from None
+
+
+def load_all(folder: Path) -> list[Result]:
+    """All results under a folder, in the order of their paths."""
+    return [load(path) for path in sorted(folder.glob("*/*.json"))]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One comparison of a result: what was measured, with its interval, and the verdict."""
+
+    comparison: Comparison
+    of: list[float]
+    against: list[float]
+    """Empty where the measure is a difference already."""
+    difference: float
+    """Or ratio."""
+    low: float
+    high: float
+    """The 95% interval of the difference, from the spread over the seeds; infinite with fewer than two."""
+    verdict: Verdict
+    size: str
+    """How the paper's own figure lies: "inside the interval", "the paper's is larger", "the paper's is smaller", or ""."""
+
+
+def outcome(result: Result, comparison: Comparison) -> Outcome | None:
+    """Compare, or None if there are no values yet.
+
+    The interval: of the mean of a measure that is a difference within each run, by Student's t; of the difference of two
+    variants' means, by Welch's t, which does not take their spreads for equal; of a ratio, the same on logarithms. It covers
+    seeds (initial values, order, crops, dropout) and not the choice of test images, which all variants share.
+
+    The verdict: "reproduced" if the whole interval lies on the side the paper claims; "not reproduced" if it lies wholly on the
+    other side, or if the paper states a size and the interval excludes half of it; else, and with fewer than three seeds,
+    "inconclusive at this scale". Where nothing is claimed: "costs" and "gains" (error goes up or down), by the same interval.
+    """
+    of = result.values(comparison.of, comparison.measure)
+    against = result.values(comparison.against, comparison.measure) if comparison.against else []
+    if not of or (comparison.against and not against):
+        return None
+    if comparison.ratio and min(*of, *against) <= 0:
+        return None
+    difference, low, high = _interval(of, against if comparison.against else None, comparison.ratio)
+    return Outcome(
+        comparison,
+        of,
+        against,
+        difference,
+        low,
+        high,
+        _verdict(comparison, low, high, min(len(of), len(against) if comparison.against else len(of))),
+        _size(comparison, low, high),
+    )
+
+
+def _interval(of: list[float], against: list[float] | None, ratio: bool) -> tuple[float, float, float]:
+    if ratio:
+        assert against
+        middle, low, high = _interval([math.log(x) for x in of], [math.log(x) for x in against], False)
+        return math.exp(middle), math.exp(low), math.exp(high) if high < 700 else math.inf
+    from scipy.stats import t  # takes a second to import
+
+    groups = [of] if against is None else [of, against]
+    means = [statistics.fmean(group) for group in groups]
+    middle = means[0] if against is None else means[0] - means[1]
+    if min(len(group) for group in groups) < 2:
+        return middle, -math.inf, math.inf
+    shares = [statistics.variance(group) / len(group) for group in groups]
+    error = math.sqrt(sum(shares))
+    if error == 0:  # seeds that agree to the last image say nothing of how far others would lie
+        return middle, -math.inf, math.inf
+    # Welch and Satterthwaite's degrees of freedom; n - 1 for one group.
+    freedom = sum(shares) ** 2 / sum(share**2 / (len(group) - 1) for share, group in zip(shares, groups, strict=True))
+    reach = float(t.ppf((1 + CONFIDENCE) / 2, freedom)) * error
+    return middle, middle - reach, middle + reach
+
+
+def _verdict(comparison: Comparison, low: float, high: float, seeds: int) -> Verdict:
+    none = 1.0 if comparison.ratio else 0.0
+    if seeds < LEAST_SEEDS:
+        return "inconclusive at this scale"
+    below, above = high < none, low > none
+    if comparison.expected == "either":
+        return "gains" if below else "costs" if above else "inconclusive at this scale"
+    claimed, other = (below, above) if comparison.expected == "lower" else (above, below)
+    if claimed:
+        return "reproduced"
+    if other:
+        return "not reproduced"
+    if comparison.paper is not None:
+        half = math.sqrt(comparison.paper) if comparison.ratio else comparison.paper / 2
+        if not low <= half <= high:
+            return "not reproduced"
+    return "inconclusive at this scale"
+
+
+def _size(comparison: Comparison, low: float, high: float) -> str:
+    paper, none = comparison.paper, 1.0 if comparison.ratio else 0.0
+    if paper is None or math.isinf(low) or math.isinf(high):
+        return ""
+    if low <= paper <= high:
+        return "inside the interval"
+    return (
+        "the paper's is larger"
+        if abs(paper - none) > max(abs(low - none), abs(high - none))
+        else "the paper's is smaller"
+    )
+
+
+def _compact(values: Any, indent: int = 0) -> str:
+    """JSON with a line for each member of the outer objects, and short lists on one line, so that a change is seen."""
+    flat = json.dumps(values, ensure_ascii=False)
+    if len(flat) + indent <= 110 or not isinstance(values, dict | list) or not values:
+        return flat
+    inner = " " * (indent + 1)
+    if isinstance(values, dict):
+        lines = [f"{inner}{json.dumps(key)}: {_compact(value, indent + 1)}" for key, value in values.items()]
+        return "{\n" + ",\n".join(lines) + "\n" + " " * indent + "}"
+    if all(isinstance(value, int | float) for value in values):
+        return flat
+    return "[\n" + ",\n".join(inner + _compact(value, indent + 1) for value in values) + "\n" + " " * indent + "]"

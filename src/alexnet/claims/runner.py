@@ -1,0 +1,454 @@
+"""One runner for all claims: every run once, seed after seed, resumable, its measurements kept in its own folder.
+
+OUT/SCALE/NAME-HASH-seed0/ is a run folder like any other, plus measured.json. HASH is of everything that decides the
+outcome (recipe, data, where it ends), so that claims share their runs and a changed recipe is another run.
+"""
+
+import hashlib
+import json
+import re
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import asdict, dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from alexnet import provenance
+from alexnet.claims.claim import Claim, Run, Scale
+from alexnet.claims.measures import Measure, Measured
+from alexnet.claims.results import Result
+from alexnet.data import prepared as prepared_sets
+from alexnet.data.prepared import Prepared
+from alexnet.errors import InputError, RunFailed
+from alexnet.files import write_text
+from alexnet.training import checkpoint, trained, trainer
+from alexnet.training.device import keep_memory, pick
+from alexnet.training.recipe import Recipe, flatten
+from alexnet.training.trainer import Status
+
+MEASURED = "measured.json"
+
+NO_MATTER = ("name", "network.name", "network.classes", "device", "compile", "resident", "keep", "checkpoint_minutes")
+"""Fields of a recipe that do not decide the outcome of a run; classes come from the data."""
+
+
+class Stopped(Exception):
+    """The runner was asked to stop; the same call goes on where it was."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A run of an experiment, and what is to be measured of it."""
+
+    name: str
+    """What its folder and its recipe are called: claim and variant of the first claim that wants it."""
+    run: Run
+    measures: tuple[Measure, ...]
+    validation_target: float
+
+
+@dataclass(frozen=True)
+class Now:
+    """Where the runner is, for live progress."""
+
+    name: str
+    done: int
+    """Runs that are finished."""
+    runs: int
+    status: Status | None = None
+    """Of the run that is under way, where there is one at a time."""
+    record: dict[str, Any] | None = None
+    """What was measured of the run that just ended."""
+
+
+# --- one run ----------------------------------------------------------------------------------------------------------
+
+
+def key(run: Run, prepared: Prepared) -> str:
+    """Eight letters that stand for everything that decides the outcome of a run, its seed apart."""
+    fields = {name: value for name, value in flatten(run.recipe).items() if name not in (*NO_MATTER, "seed")}
+    mean = hashlib.sha256(prepared.mean.tobytes()).hexdigest()
+    text = json.dumps([fields, run.until, prepared.classes, prepared.size, mean], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def folder(task: Task, prepared: Prepared, out: Path) -> Path:
+    """The run folder of a task, under whatever name another claim gave it."""
+    ending = f"-{key(task.run, prepared)}-seed{task.run.recipe.seed}"
+    there = sorted(out.glob(f"*{ending}"))
+    return there[0] if there else out / (re.sub(r"[^a-z0-9.]+", "-", task.name.lower()).strip("-") + ending)
+
+
+def measured(path: Path) -> dict[str, Any] | None:
+    """What is kept of a finished run; None if it is not finished."""
+    try:
+        return dict(json.loads((path / MEASURED).read_text()))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+
+
+def perform(
+    task: Task,
+    prepared: Prepared,
+    path: Path,
+    progress: Callable[[Status], None] = lambda status: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> dict[str, Any]:
+    """Train, if it is not yet, and measure, what is not yet: the run's record, also in PATH/measured.json.
+
+    A run whose loss becomes NaN counts as one that guesses, and says so ("diverged"). Raises Stopped, with a checkpoint
+    written, once `stop` says so.
+    """
+    record = measured(path)
+    if record is None:
+        record = _train(task, prepared, path, progress, stop)
+        write_text(path / MEASURED, json.dumps(record, indent=1) + "\n")
+    missing = [measure for measure in task.measures if measure.__name__ not in record["measures"]]
+    if missing and not record["diverged"]:
+        begun = time.monotonic()
+        network = trained.load(path, pick(task.run.recipe.device))
+        for measure in missing:
+            record["values"] |= measure(network, prepared, record["values"])
+            record["measures"].append(measure.__name__)
+        record["seconds"] += time.monotonic() - begun
+        write_text(path / MEASURED, json.dumps(record, indent=1) + "\n")
+    return record
+
+
+def _train(
+    task: Task, prepared: Prepared, path: Path, progress: Callable[[Status], None], stop: Callable[[], bool]
+) -> dict[str, Any]:
+    target, asked = task.run.until, False
+    begun = checkpoint.latest(path) is not None and (path / "recipe.json").is_file()
+    if path.exists() and not begun:
+        shutil.rmtree(path)  # killed before its first checkpoint
+    path.parent.mkdir(parents=True, exist_ok=True)
+    reached = target is not None and any(line["train_error"] <= target for line in _epochs(path))
+
+    def watch(status: Status) -> None:
+        nonlocal reached
+        reached = reached or (target is not None and status.ended and status.error <= target)
+        progress(status)
+
+    def stopping() -> bool:
+        nonlocal asked
+        asked = asked or stop()
+        return asked or reached
+
+    recipe = replace(task.run.recipe, name=task.name, keep=1)
+    try:
+        finished = reached
+        if not finished:
+            finished = trainer.train(recipe, prepared, path, begun, progress=watch, stop=stopping).finished
+    except RunFailed as failure:
+        if "NaN" not in str(failure) and "the loss became" not in str(failure):
+            raise
+        guess = 100 * (1 - 1 / len(prepared.classes))
+        five = max(0.0, 100 * (1 - 5 / len(prepared.classes)))
+        values = {"top1": guess, "top5": five, "train_error": guess, "train_top1": guess, "gap": 0.0}
+        return _record(path, values, diverged=True)
+    if not finished and not reached:
+        raise Stopped
+    lines = _epochs(path)
+    values = {"train_error": lines[-1]["train_error"], "train_loss": lines[-1]["loss"], "epochs": float(len(lines))}
+    if "validation_top1" in lines[-1]:
+        values |= {"top1": lines[-1]["validation_top1"], "top5": lines[-1]["validation_top5"]}
+    if target is not None:
+        _time_to(
+            values, "epochs_to_target", "reached", target, [(line["epoch"], line["train_error"]) for line in lines]
+        )
+    validated = [(line["epoch"], line["validation_top1"]) for line in lines if "validation_top1" in line]
+    _time_to(values, "epochs_to_validation", "reached_validation", task.validation_target, validated)
+    return _record(path, values)
+
+
+def _epochs(path: Path) -> list[dict[str, Any]]:
+    return [line for line in trainer.read_metrics(path) if line["kind"] == "epoch"]
+
+
+def _time_to(values: Measured, name: str, whether: str, target: float, points: list[tuple[int, float]]) -> None:
+    found = epochs_to(target, points)
+    values[name] = values["epochs"] if found is None else found
+    values[whether] = float(found is not None)
+
+
+def epochs_to(target: float, points: Sequence[tuple[int, float]]) -> float | None:
+    """Epochs until an error reaches `target`, from points (epoch, error in %) joined by straight lines that start from
+    100% at 0; None if it does not."""
+    before = (0, 100.0)
+    for point in points:
+        if point[1] <= target:
+            share = (before[1] - target) / (before[1] - point[1]) if before[1] > point[1] else 0.0
+            return before[0] + share * (point[0] - before[0])
+        before = point
+    return None
+
+
+def _record(path: Path, values: Measured, diverged: bool = False) -> dict[str, Any]:
+    lines = _epochs(path)
+    return {
+        "values": values,
+        "diverged": diverged,
+        "measures": [],
+        "training": [round(line["train_error"], 2) for line in lines],
+        "validation": [
+            [line["epoch"], round(line["validation_top1"], 2)] for line in lines if "validation_top1" in line
+        ],
+        "seconds": sum(line["seconds"] for line in lines),
+        "commit": provenance.commit(),
+        "machine": provenance.machine(),
+    }
+
+
+# --- many runs --------------------------------------------------------------------------------------------------------
+
+
+def variants(claim: Claim, scale: Scale) -> dict[str, Run]:
+    """The runs of a claim at a scale by the names of its variants, seeds and searched rates apart."""
+    base = base_of(claim, scale)
+    made = {}
+    for name, change in claim.variants:
+        recipe = change(base)
+        if claim.stops:
+            recipe = replace(recipe, epochs=scale.most_epochs)
+        made[name] = Run(recipe, scale.target if claim.stops else None)
+    return made
+
+
+def base_of(claim: Claim, scale: Scale) -> Recipe:
+    """The recipe that a claim changes; InputError if the scale has none for it."""
+    if scale.name not in claim.scales or not claim.variants:
+        there = ", ".join(claim.scales) if claim.variants else "none: it has no experiment yet"
+        raise InputError(f"--scale {scale.name}: the scales of claim {claim.id} are {there}")
+    return scale.four_layer if claim.four_layer and scale.four_layer else scale.recipe
+
+
+def search_tasks(claim: Claim, scale: Scale) -> dict[str, list[Task]]:
+    """The short runs that find each variant's rate."""
+    search = scale.search
+    return {
+        name: [
+            Task(
+                f"{claim.id} {name} rate {rate:g}",
+                Run(replace(run.recipe, rate=rate, epochs=search.epochs, seed=search.seed)),
+                (),
+                scale.validation_target,
+            )
+            for rate in search.rates
+        ]
+        for name, run in variants(claim, scale).items()
+        if claim.search
+    }
+
+
+def tasks(claim: Claim, scale: Scale, rates: dict[str, float], seeds: Sequence[int]) -> dict[str, list[Task]]:
+    """The runs of every variant, one a seed; `rates`: what the search found, by variant."""
+    made = {}
+    for name, run in variants(claim, scale).items():
+        recipe = replace(run.recipe, rate=rates.get(name, run.recipe.rate))
+        made[name] = [
+            Task(
+                f"{claim.id} {name}",
+                replace(run, recipe=replace(recipe, seed=seed)),
+                claim.measures,
+                scale.validation_target,
+            )
+            for seed in seeds
+        ]
+    return made
+
+
+def run(
+    claims: Sequence[Claim],
+    scale: Scale,
+    prepared: Prepared,
+    out: Path,
+    results: Path,
+    seeds: Sequence[int],
+    jobs: int = 1,
+    command: str = "",
+    note: str = "",
+    progress: Callable[[Now], None] = lambda now: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> list[Result]:
+    """Run what is left of these claims at a scale, and write RESULTS/SCALE/ID.json for each; returns those results.
+
+    out: where the run folders are. seeds: in turn, every claim's first before any claim's second, so that whatever there is
+    after a while can be compared. jobs: runs at a time, each a process with its share of the threads. `command` and `note`
+    (what the data is) go into the results. Raises Stopped once `stop` says so; the same call then goes on.
+    """
+    for claim in claims:
+        base_of(claim, scale)
+    runner = _Runner(scale, prepared, out, jobs, progress, stop)
+    searches = {claim.id: search_tasks(claim, scale) for claim in claims}
+    runner.all_of([task for search in searches.values() for trials in search.values() for task in trials])
+    found: dict[str, dict[str, list[dict[str, float]]]] = {
+        id: {name: [runner.trial(task) for task in trials] for name, trials in search.items()}
+        for id, search in searches.items()
+    }
+    rates = {
+        id: {name: min(trials, key=lambda trial: trial["train_error"])["rate"] for name, trials in search.items()}
+        for id, search in found.items()
+    }
+    wanted = {claim.id: tasks(claim, scale, rates[claim.id], seeds) for claim in claims}
+    in_turn = [variant[at] for at in range(len(seeds)) for claim in wanted.values() for variant in claim.values()]
+    runner.all_of(in_turn, lambda: [runner.write(c, wanted[c.id], found[c.id], results, command, note) for c in claims])
+    return [runner.write(claim, wanted[claim.id], found[claim.id], results, command, note) for claim in claims]
+
+
+class _Runner:
+    """What the runs of one call share."""
+
+    def __init__(
+        self,
+        scale: Scale,
+        prepared: Prepared,
+        out: Path,
+        jobs: int,
+        progress: Callable[[Now], None],
+        stop: Callable[[], bool],
+    ) -> None:
+        self.scale, self.prepared, self.out, self.jobs = scale, prepared, out / scale.name, jobs
+        self.progress, self.stop = progress, stop
+
+    def path(self, task: Task) -> Path:
+        return folder(task, self.prepared, self.out)
+
+    def all_of(self, wanted: Sequence[Task], after_each: Callable[[], Any] = lambda: None) -> None:
+        """Perform each task once, with all that is to be measured of it."""
+        once: dict[Path, Task] = {}
+        for task in wanted:
+            path = self.out / f"{key(task.run, self.prepared)}-{task.run.recipe.seed}"
+            before = once.get(path, task)
+            once[path] = replace(before, measures=tuple(dict.fromkeys((*before.measures, *task.measures))))
+        left = [task for task in once.values() if not self._is_done(task)]
+        done = len(once) - len(left)
+        performed = self._in_processes(left) if self.jobs > 1 and len(left) > 1 else self._here(left, done, len(once))
+        for task, record in performed:
+            done += 1
+            self.progress(Now(task.name, done, len(once), record=record))
+            after_each()
+
+    def _is_done(self, task: Task) -> bool:
+        record = measured(self.path(task))
+        return record is not None and (
+            record["diverged"] or all(measure.__name__ in record["measures"] for measure in task.measures)
+        )
+
+    def _here(self, left: Sequence[Task], done: int, runs: int) -> Iterator[tuple[Task, dict[str, Any]]]:
+        for number, task in enumerate(left):
+            if self.stop():
+                raise Stopped
+
+            def show(status: Status, task: Task = task, number: int = number) -> None:
+                self.progress(Now(task.name, done + number, runs, status))
+
+            yield task, perform(task, self.prepared, self.path(task), show, self.stop)
+
+    def _in_processes(self, left: Sequence[Task]) -> Iterator[tuple[Task, dict[str, Any]]]:
+        # Spawned, not forked: torch's threads do not survive a fork.
+        context = get_context("spawn")
+        stopping = context.Event()
+        threads = max(1, torch.get_num_threads() // self.jobs)
+        with ProcessPoolExecutor(self.jobs, context, _begin_worker, (threads, stopping)) as pool:
+            waiting: dict[Future[dict[str, Any]], Task] = {
+                pool.submit(_work, task, self.prepared.path, self.path(task)): task for task in left
+            }
+            try:
+                while waiting:
+                    ended, _ = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
+                    for future in ended:
+                        yield waiting.pop(future), future.result()
+                    if self.stop():
+                        raise Stopped
+            finally:
+                stopping.set()  # those under way write a checkpoint and end
+                pool.shutdown(cancel_futures=True)
+
+    def trial(self, task: Task) -> dict[str, float]:
+        """What a search run gave."""
+        record = measured(self.path(task))
+        assert record is not None
+        return {"rate": task.run.recipe.rate, "train_error": record["values"]["train_error"]}
+
+    def write(
+        self,
+        claim: Claim,
+        wanted: dict[str, list[Task]],
+        search: dict[str, list[dict[str, float]]],
+        results: Path,
+        command: str,
+        note: str,
+    ) -> Result:
+        """The result of a claim from the runs that are finished by now, also as a file."""
+        base = base_of(claim, self.scale)
+        made: dict[str, dict[str, Any]] = {}
+        records = []
+        for name, of_seeds in wanted.items():
+            done = [(task, record) for task in of_seeds if (record := measured(self.path(task))) is not None]
+            records += [record for _, record in done]
+            made[name] = {
+                "changes": differences(of_seeds[0].run.recipe, base),
+                "runs": [
+                    {"seed": task.run.recipe.seed, **{what: record[what] for what in _KEPT}} for task, record in done
+                ],
+            }
+        splits = self.prepared.manifest["splits"]
+        result = Result(
+            claim=claim.id,
+            scale=self.scale.name,
+            command=command,
+            data={
+                "source": self.prepared.manifest["source"]["description"],
+                "note": note,
+                "size": self.prepared.size,
+                "classes": len(self.prepared.classes),
+                "images": {name: part["images"] for name, part in splits.items()},
+            },
+            recipe=asdict(base),
+            variants=made,
+            search=search,
+            target=self.scale.target if claim.stops else None,
+            validation_target=self.scale.validation_target,
+            machine=records[0]["machine"] if records else {},
+            commits=sorted({record["commit"] for record in records}),
+            seconds=round(sum(record["seconds"] for record in records), 1),
+        )
+        if records:
+            result.save(results)
+        return result
+
+
+_KEPT = ("values", "diverged", "training", "validation", "seconds")
+"""What a result keeps of a run's record."""
+
+
+def differences(recipe: Recipe, base: Recipe) -> dict[str, Any]:
+    """The fields in which `recipe` differs from `base`, seed and names apart: {"network.normalization": "none"}."""
+    own, other = flatten(recipe), flatten(base)
+    names = [name for name in own if name not in ("seed", "name", "network.name")]
+    changed = {name: own[name] for name in names if own[name] != other.get(name, ...)}
+    gone = [name for name in other if name not in own and name.endswith(".then")]  # one field of each row that went
+    return {**changed, **{name.removesuffix(".then"): None for name in gone}}
+
+
+_process: dict[str, Any] = {}
+"""What a worker process was begun with."""
+
+
+def _begin_worker(threads: int, stopping: Any) -> None:
+    _process["stopping"] = stopping
+    keep_memory()
+    torch.set_num_threads(threads)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # the parent hears them and says when to stop
+
+
+def _work(task: Task, data: Path, path: Path) -> dict[str, Any]:
+    return perform(task, prepared_sets.open(data), path, stop=_process["stopping"].is_set)

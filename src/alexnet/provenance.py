@@ -1,0 +1,39 @@
+"""Where a figure comes from: the machine and the commit that results are kept with."""
+
+import platform
+import subprocess
+from pathlib import Path
+
+import torch
+
+
+def machine() -> dict[str, str | int]:
+    """Hardware and software: the processor and its best instructions, threads, a GPU where torch uses one."""
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        named = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
+        model = named[0] if named else model
+    gpu = {"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {}
+    return {
+        "cpu": model,
+        "capability": torch.backends.cpu.get_cpu_capability(),
+        **gpu,
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
+def commit() -> str:
+    """The commit of the code that runs, with "-dirty" if files were changed since; "unknown" outside a checkout."""
+    here = Path(__file__)
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], cwd=here.parent, capture_output=True, text=True).stdout.strip()
+
+    try:
+        # Installed into an environment that lies in some other project's checkout, it is not of that project's commit.
+        return (git("ls-files", here.name) and git("describe", "--always", "--dirty")) or "unknown"
+    except OSError:
+        return "unknown"
