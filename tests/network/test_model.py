@@ -221,7 +221,7 @@ def test_initial_values_of_2012() -> None:
 def test_initial_values_of_caffe_and_of_the_four_layer_network() -> None:
     caffe = replace(networks["caffe"], hidden=(Hidden(64, std=0.005, bias=0.1),), links=("conv3", "fc6"))
     check_start(AlexNet(caffe, seeded()), {"conv1": (0.01, 0), "conv2": (0.01, 0.1), "fc6": (0.005, 0.1)})
-    expected = {"conv1": (1e-4, 0.0), "conv2": (0.01, 0.0), "conv3": (0.01, 0.0), "fc4": (0.1, 0.0)}
+    expected = {"conv1": (1e-3, 0.0), "conv2": (0.03, 0.0), "conv3": (0.02, 0.0), "fc4": (0.03, 0.0)}
     check_start(AlexNet(networks["four-layer"], seeded()), expected)
 
 

@@ -153,7 +153,7 @@ _smoke = replace(
     stuck_steps=0,
 )
 
-_four_layer = replace(recipes.cifar10, name="small", stuck_steps=0)
+_four_layer = replace(recipes.cifar10, name="small", validate_every=2, stuck_steps=0)
 
 # The paper's network with a quarter of its kernels and units on half its pixels. Twice the initial deviations, as a layer
 # reads a quarter of the inputs.
@@ -161,8 +161,10 @@ _reduced = replace(
     recipes.imagenette,
     name="reduced",
     network=shrunk(recipes.imagenette.network, 0.25, 2.0, input_size=112),
-    epochs=30,
+    epochs=24,
+    batch=64,
     image_size=128,
+    validate_every=2,
     stuck_steps=0,
 )
 
@@ -188,6 +190,8 @@ scales: dict[str, Scale] = {
             "two cores, tens of minutes a claim",
             _four_layer,
             _four_layer,
+            search=Search((0.001, 0.003, 0.01, 0.03), 2),
+            most_epochs=20,
         ),
         Scale(
             "reduced",
