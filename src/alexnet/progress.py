@@ -2,13 +2,17 @@
 
 import time
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Column
 
-from alexnet.claims.runner import Now
 from alexnet.training.trainer import Status
+
+if TYPE_CHECKING:  # it brings much along
+    from alexnet.claims.runner import Now
+
 
 QUIET_SECONDS = 30.0
 """Between two lines where there is no terminal to draw a bar in."""
@@ -83,7 +87,7 @@ class Bar:
         )
         self._show(f"epoch {now.epoch}/{now.epochs}", now.step, now.steps, text, now.ended)
 
-    def claims(self, now: Now) -> None:
+    def claims(self, now: "Now") -> None:
         """How many runs of experiments are done, and where the one under way is."""
         text = f"{now.done}/{now.runs} runs"
         if now.status:

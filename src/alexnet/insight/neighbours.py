@@ -15,16 +15,18 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from alexnet.data.prepared import Images, Prepared
+from alexnet.data.prepared import Images, Prepared, Split
 from alexnet.errors import InputError
 from alexnet.files import only_writer, sync, write_text
 from alexnet.insight import activations, picture
+from alexnet.training.recipe import Recipe
 from alexnet.training.trained import TrainedNetwork
 from alexnet.training.trainer import validation_of
 
@@ -218,7 +220,7 @@ def _read(path: Path, features: int) -> Iterator[Tensor]:
     with path.open("rb", buffering=0) as file, ThreadPoolExecutor(1, thread_name_prefix="features") as reader:
 
         def read(block: Tensor) -> int:
-            into, length = memoryview(block.numpy()).cast("B"), 0
+            into, length = block.numpy().data.cast("B"), 0
             while length < len(into) and (more := file.readinto(into[length:])):
                 length += more
             return length // (4 * features)
@@ -244,6 +246,16 @@ class Similar:
     searched: int
     """Images that they are the nearest of."""
 
+    def listed(self, split: Split) -> list[list[dict[str, Any]]]:
+        """The neighbours of each query, which are images of `split`, as plain values."""
+        return [
+            [
+                {"index": k, "file": split.files[k], "class": split.classes[split.labels[k]], "distance": distance}
+                for k, distance in zip(indices, distances, strict=True)
+            ]
+            for indices, distances in zip(self.indices.tolist(), self.distances.tolist(), strict=True)
+        ]
+
 
 def similar(
     trained: TrainedNetwork,
@@ -261,7 +273,7 @@ def similar(
     """
     if count < 1:
         raise InputError(f"--count {count}: there must be at least 1")
-    searched = searched_of(trained, prepared, split)
+    searched = searched_of(trained.recipe, prepared, split)
     own = torch.cat(list(features_of(trained, queries)))
     if len(searched) == 0:
         raise InputError(f"{prepared.path}: its split {split} has no images to search")
@@ -270,9 +282,9 @@ def similar(
     return Similar(distances, torch.from_numpy(searched)[places], len(searched))
 
 
-def searched_of(trained: TrainedNetwork, prepared: Prepared, split: str) -> np.ndarray:
+def searched_of(recipe: Recipe, prepared: Prepared, split: str) -> np.ndarray:
     """Indices of a split that neighbours come from: all, but in the training split those that the run was validated on."""
-    part, (validation, held_out) = prepared.split(split), validation_of(trained.recipe, prepared)
+    part, (validation, held_out) = prepared.split(split), validation_of(recipe, prepared)
     every = np.arange(len(part.labels))
     return np.setdiff1d(every, held_out) if part.name == validation.name == "train" else every
 
@@ -328,10 +340,14 @@ def figure(
                 if name == classes[k]:
                     page.box(x, y + _SIDE, _SIDE, 3, picture.PALE_ORANGE)
                 page.text(x, y + _SIDE + 13, picture.shorten(name, 16), 7.5)
-                page.text(
-                    x + _SIDE, y + _SIDE + 13, f"{distances[k, n]:#.3g}", 7, ha="right", color=picture.FAINT
-                )
-        page.box(_MARGIN + _SIDE + _RULE / 2 - 0.5, _MARGIN + heading, 1, len(queries) * (_SIDE + _BENEATH) - 20, picture.GREY)
+                page.text(x + _SIDE, y + _SIDE + 13, f"{distances[k, n]:#.3g}", 7, ha="right", color=picture.FAINT)
+        page.box(
+            _MARGIN + _SIDE + _RULE / 2 - 0.5,
+            _MARGIN + heading,
+            1,
+            len(queries) * (_SIDE + _BENEATH) - 20,
+            picture.GREY,
+        )
         if foot:
             page.box(first, page.height - _MARGIN - 5, 18, 3, picture.PALE_ORANGE)
             page.text(first + 24, page.height - _MARGIN - 3, "of the image's own class", 8, color=picture.FAINT)

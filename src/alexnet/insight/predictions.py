@@ -14,7 +14,7 @@ Labels = Sequence[tuple[str, float]]
 """(label, probability), most probable first."""
 
 # Side of a photograph, space between two, margin of the page, height of a bar with its space: in units of the page.
-_SIDE, _GAP, _MARGIN, _BAR = 190, 26, 22, 19
+_SIDE, _GAP, _MARGIN, BAR = 190, 26, 22, 19
 
 
 def figure(
@@ -33,7 +33,7 @@ def figure(
     above = 20 if names is not None else 0
     beneath = 28 if any(label is not None for label in truth) else 8
     most = max((len(five) for five in labels), default=0)
-    cell = above + _SIDE + beneath + most * _BAR
+    cell = above + _SIDE + beneath + most * BAR
     with picture.style():
         page = picture.Page(
             2 * _MARGIN + across * _SIDE + (across - 1) * _GAP, 2 * _MARGIN + rows * cell + (rows - 1) * _GAP
@@ -48,15 +48,36 @@ def figure(
             if true is not None:
                 page.text(x + _SIDE / 2, y + 14, picture.shorten(true, 23), 9, ha="center", weight="bold")
             y += beneath
-            for label, probability in five:
-                right = true is not None and label == true
-                colour = picture.PALE_ORANGE if right else picture.PALE_BLUE
-                page.box(x, y, _SIDE, _BAR - 3, picture.TRACK)
-                page.box(x, y, max(1.0, _SIDE * probability), _BAR - 3, colour)
-                page.text(x + 4, y + 8, picture.shorten(label, 21), 8, weight="bold" if right else "normal")
-                page.text(x + _SIDE - 3, y + 8, _percent(probability), 7, ha="right", color=picture.FAINT)
-                y += _BAR
+            bars(page, five, true, x, y, _SIDE)
     return page.figure
+
+
+def choose(right: np.ndarray, labels: np.ndarray, number: int = 8) -> np.ndarray:
+    """Which of images to show: half that the network gets right, then half that it gets wrong, as in fig. 4 of the paper.
+
+    right: bool [N], whether the first label is the true one; labels int [N], the true classes; both in the order in which
+    the images were drawn, which decides. Classes are different as far as there are so many. Where there are too few of one
+    kind, the other fills its places. int64 [min(number, N)].
+    """
+    taken: list[int] = []
+    for kind, places in ((True, number // 2), (False, number - number // 2), (True, number), (False, number)):
+        for _ in range(min(places, number - len(taken))):
+            left = [k for k in np.flatnonzero(right == kind).tolist() if k not in taken]
+            if left:
+                shown = labels[taken].tolist()
+                taken.append(min(left, key=lambda k: (shown.count(labels[k]), k)))
+    return np.array(sorted(taken, key=lambda k: not right[k]), dtype=np.int64)  # stable: as they were drawn
+
+
+def bars(page: picture.Page, labels: Labels, truth: str | None, x: float, y: float, width: float) -> None:
+    """A bar for each label, `BAR` apart, with its top left corner at (x, y); that of the true label is orange."""
+    for label, probability in labels:
+        right = truth is not None and label == truth
+        page.box(x, y, width, BAR - 3, picture.TRACK)
+        page.box(x, y, max(1.0, width * probability), BAR - 3, picture.PALE_ORANGE if right else picture.PALE_BLUE)
+        page.text(x + 4, y + 8, picture.shorten(label, int(width / 9)), 8, weight="bold" if right else "normal")
+        page.text(x + width - 3, y + 8, _percent(probability), 7, ha="right", color=picture.FAINT)
+        y += BAR
 
 
 def draw(

@@ -15,22 +15,20 @@ from torch import Tensor
 from alexnet.data.prepared import Prepared
 from alexnet.errors import InputError
 from alexnet.files import write_text
-from alexnet.insight import confusion, curves, kernels, picture, predictions
+from alexnet.insight import confusion, curves, figures, kernels, picture
 from alexnet.network import spec as specs
 from alexnet.network.summary import summarize
 from alexnet.training import checkpoint
 from alexnet.training import recipe as recipes
 from alexnet.training.recipe import Recipe
 from alexnet.training.trained import TrainedNetwork, load
-from alexnet.training.trainer import read_metrics, validation_of
-
-SHOWN_IMAGES = 8
+from alexnet.training.trainer import read_metrics
 
 
 def write(run: Path, prepared: Prepared | None = None, trained: TrainedNetwork | None = None) -> Path:
     """Write RUN/report.html from what is in the run folder by now, and return its path.
 
-    prepared: the dataset of the run, for its counts and for eight validation images with their predictions; trained:
+    prepared: the dataset of the run, for its counts and for all pictures with photographs (`figures.sampled`); trained:
     the run's network, loaded from its newest checkpoint if not given. A run that has not got far has a shorter report.
     Raises InputError if `run` is no run folder, a file in it is damaged, or `prepared` has other classes.
     """
@@ -47,6 +45,7 @@ def write(run: Path, prepared: Prepared | None = None, trained: TrainedNetwork |
     epochs = [line for line in metrics if line["kind"] == "epoch"]
     evaluations = _evaluations(run, classes, saved.name if saved else None)
     source = (prepared.manifest if prepared else data).get("source", {}).get("description", "unknown")
+    made = figures.sampled(trained, prepared) if trained and prepared else {}
     page = {
         "run": "/".join(run.resolve().parts[-2:]),  # the folder's own name may be no more than "run"
         "recipe": recipe,
@@ -66,7 +65,8 @@ def write(run: Path, prepared: Prepared | None = None, trained: TrainedNetwork |
         "kernels": trained and picture.data_url(_kernels(trained), "png"),
         "columns": recipe.network.columns,
         "saved_step": saved and int(saved.name.removeprefix("step-")),
-        "predictions": trained and prepared and picture.data_url(_predictions(recipe, prepared, trained), "png"),
+        "pictures": {name: picture.data_url(one, "jpg") for name, one in made.items()},
+        "sample": len(figures.sample_of(recipe, prepared)) if made and prepared else 0,
         "per_class": _per_class(evaluations[0]) if evaluations else [],
         "confusion": evaluations and picture.data_url(confusion.figure(evaluations[0]["confusion"], classes), "png"),
         "settings": settings(recipe),
@@ -140,21 +140,6 @@ def _kernels(trained: TrainedNetwork) -> Any:
     weight = trained.network.get_submodule("conv1").weight
     assert isinstance(weight, Tensor)
     return kernels.figure(weight, trained.network.spec.columns)
-
-
-def _predictions(recipe: Recipe, prepared: Prepared, trained: TrainedNetwork) -> Any:
-    """Validation images drawn by the run's seed, of as many classes as there are, with their five labels (centre crop)."""
-    split, indices = validation_of(recipe, prepared)
-    order = np.random.default_rng(recipe.seed).permutation(indices)
-    first_of_class = np.sort(np.unique(split.labels[order], return_index=True)[1])
-    chosen = np.concatenate([order[first_of_class], np.delete(order, first_of_class)])[:SHOWN_IMAGES]
-    images = np.asarray(split.images[chosen])
-    best = trained.probabilities(images).cpu().topk(min(5, len(split.classes)), dim=1)
-    labels = [
-        [(split.classes[k], p) for k, p in zip(where, values, strict=True)]
-        for where, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
-    ]
-    return predictions.figure(images, labels, [split.classes[k] for k in split.labels[chosen]])
 
 
 def _machine(metrics: list[dict[str, Any]], epochs: list[dict[str, Any]]) -> list[tuple[str, str]]:

@@ -1,0 +1,205 @@
+"""What excites a unit most: the patches of a split's images in which a kernel answers strongest, cut to its receptive field."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+
+from alexnet.data.prepared import Images, Split
+from alexnet.errors import InputError
+from alexnet.insight import activations, picture
+from alexnet.network.model import AlexNet
+from alexnet.network.normalization import MapNormalization
+from alexnet.training.trained import TrainedNetwork
+
+
+@dataclass(frozen=True)
+class Field:
+    """Which pixels of the input the units of a map read, along one side: unit i those from start + i · stride, `size` of them.
+
+    Pixels below 0 or beyond the input are padding.
+    """
+
+    size: int
+    stride: int
+    start: int
+
+
+def receptive_field(network: AlexNet, layer: str) -> Field:
+    """The field of the units of `layer` ("conv5"), as far as the last of its modules that gives its activations.
+
+    Normalization across kernels reads one position only; that of the same map (2012, layer 2) reads 5×5. A fully connected
+    layer reads the whole input. InputError, naming the layers there are, for another name.
+    """
+    last = activations.activated(network, known(network, layer))
+    size, stride, start = 1, 1, 0
+    for name, module in network.named_children():
+        if isinstance(module, nn.Flatten):
+            return Field(network.spec.input_size, 0, 0)
+        if name in network.windows or isinstance(module, MapNormalization):
+            window = network.windows.get(name)
+            wide, step, padding = (window.window, window.stride, window.padding) if window else (5, 1, 2)
+            size, start = size + (wide - 1) * stride, start - padding * stride
+            stride *= step
+        if name == last:
+            break
+    return Field(size, stride, start)
+
+
+def known(network: AlexNet, layer: str) -> str:
+    """`layer`, if the network has a layer of that name; InputError, with the names there are, if not."""
+    there = activations.steps(network)
+    if layer not in there:
+        raise InputError(f"--layer {layer}: the network has no such layer; its layers are {', '.join(there)}")
+    return layer
+
+
+@dataclass(frozen=True)
+class Strongest:
+    """Of every kernel the images that excite it most, each at the place where it answers strongest, best first."""
+
+    values: Tensor
+    """float32 [K, count], the activations; fewer columns if there are fewer images"""
+    images: Tensor
+    """int64 [K, count], which image, counted through all batches"""
+    places: Tensor
+    """int64 [K, count, 2], row and column of the map"""
+
+    def listed(self, unit: int, indices: np.ndarray, split: Split) -> list[dict[str, Any]]:
+        """A unit's images, which were counted through `indices` of `split`, as plain values."""
+        where = indices[self.images[unit].numpy()].tolist()
+        values, places = self.values[unit].tolist(), self.places[unit].tolist()
+        return [
+            {
+                "index": k,
+                "file": split.files[k],
+                "class": split.classes[split.labels[k]],
+                "activation": value,
+                "place": at,
+            }
+            for k, value, at in zip(where, values, places, strict=True)
+        ]
+
+
+def strongest(batches: Iterable[Tensor], count: int) -> Strongest:
+    """The exact best `count` of activations [N, K, H, W], or [N, K], with one place an image; ties to the earlier image.
+
+    Keeps `count` numbers a kernel and one batch. Raises ValueError if there are no batches.
+    """
+    values: Tensor | None = None
+    seen = 0
+    for maps in batches:
+        maps = maps.reshape(*maps.shape[:2], *(maps.shape[2:] or (1, 1)))
+        highest, at = maps.float().flatten(2).max(dim=2)
+        new = highest.T.cpu(), (seen + torch.arange(len(maps))).expand(maps.shape[1], -1), at.T.cpu()
+        if values is None:
+            values, images, places = (part[:, :0] for part in new)
+        # Earlier images stand first, and the sort is stable.
+        together = [torch.cat(pair, dim=1) for pair in zip((values, images, places), new, strict=True)]
+        order = together[0].sort(dim=1, descending=True, stable=True).indices[:, :count]
+        values, images, places = (part.gather(1, order) for part in together)
+        across, seen = maps.shape[3], seen + len(maps)
+    if values is None:
+        raise ValueError("no activations to choose from")
+    return Strongest(values, images, torch.stack([places // across, places % across], dim=2))
+
+
+def check(network: AlexNet, layer: str, wanted: Sequence[int]) -> None:
+    """Raise InputError if `layer` has no unit of one of these numbers."""
+    there = len(network.get_parameter(f"{layer}.bias"))
+    for unit in wanted:
+        if not 0 <= unit < there:
+            raise InputError(f"--units {unit}: {layer} has the units 0 to {there - 1}")
+
+
+def choose(found: Strongest, columns: int, wanted: Sequence[int] = (), number: int = 12) -> list[int]:
+    """The units to show: those `wanted`, or the `number` whose best patches have the highest mean, equally many a column."""
+    if wanted:
+        return list(wanted)
+    there = len(found.values)
+    each = there // columns if there % columns == 0 else there
+    means = found.values.mean(dim=1).view(-1, each)
+    best = means.topk(min(each, number // len(means)), dim=1).indices + each * torch.arange(len(means))[:, None]
+    return best.flatten().tolist()
+
+
+def patch(seen: np.ndarray, field: Field, place: Sequence[int]) -> np.ndarray:
+    """The field of the unit at `place` (row, column) in what the network sees, uint8 [C, C, 3] -> [size, size, 3].
+
+    What is no pixel of the input is grey. Of a field larger than the input nothing can be cut: then it is all of the
+    input, grey where the unit does not read.
+    """
+    side = len(seen)
+    top, left = (field.start + field.stride * int(at) for at in place)
+    rows, across = (slice(max(0, low), min(side, low + field.size)) for low in (top, left))
+    if field.size > side:
+        top = left = 0
+    cut = np.full((min(field.size, side), min(field.size, side), 3), 225, np.uint8)
+    cut[rows.start - top : rows.stop - top, across.start - left : across.stop - left] = seen[rows, across]
+    return cut
+
+
+# The picture ---------------------------------------------------------------------------------------------------------
+
+# Side of the square that a unit's patches fill, space between two patches and two units, margin, height of the line above.
+_BLOCK, _GAP, _BETWEEN, _MARGIN, _ABOVE = 174, 3, 26, 22, 24
+_ACROSS = 6
+
+
+def figure(
+    trained: TrainedNetwork,
+    images: Images,
+    indices: np.ndarray,
+    layer: str,
+    found: Strongest,
+    units: Sequence[int],
+    of: str = "images",
+) -> Figure:
+    """For each of `units` its patches, the strongest first, in a square. `found` counts images through `indices` of `images`.
+
+    of: what the images are called in the heading, as "3,925 images of val".
+    """
+    network, spec = trained.network, trained.network.spec
+    field = receptive_field(network, layer)
+    count = found.values.shape[1]
+    wide = math.ceil(math.sqrt(count))
+    side = (_BLOCK + _GAP) / wide - _GAP
+    across = min(len(units), _ACROSS)
+    high = math.ceil(count / wide) * (side + _GAP)
+    cell = _ABOVE + high + 38
+    width = max(across * (_BLOCK + _BETWEEN) - _BETWEEN, 3 * (_BLOCK + _BETWEEN))
+    ever = spec.activation == "relu" and layer != spec.last_name
+    each = len(found.values) // spec.columns
+    with picture.style():
+        page = picture.Page(width + 2 * _MARGIN, 2 * _MARGIN + 46 + math.ceil(len(units) / across) * cell - 20)
+        page.text(_MARGIN, _MARGIN + 6, f"what excites {layer} most", 12, weight="bold")
+        reads = f"cut to the {field.size}×{field.size} pixels that it reads"
+        if field.size > spec.input_size:
+            reads = f"grey what it does not read (its field is {field.size}×{field.size})"
+        elif not field.stride:
+            reads = "all pixels of which it reads"
+        page.text(
+            _MARGIN, _MARGIN + 26, f"of {of}, the {count} that excite each unit most, {reads}", 8.5, color=picture.FAINT
+        )
+        for k, unit in enumerate(units):
+            x, y = _MARGIN + k % across * (_BLOCK + _BETWEEN), _MARGIN + 46 + k // across * cell
+            name = f"unit {unit}" if layer != spec.last_name else picture.shorten(trained.classes[unit], 16)
+            page.text(x, y + 9, name, 9, weight="bold")
+            if spec.columns > 1 and layer != spec.last_name:
+                page.text(x + _BLOCK, y + 9, f"column {unit // each + 1}", 8, color=picture.FAINT, ha="right")
+            values = found.values[unit]
+            text = f"activations {values[0]:#.3g} to {values[-1]:#.3g}" if values[0] > 0 or not ever else "never active"
+            page.text(x, y + _ABOVE + high + 8, text, 8, color=picture.FAINT)
+            shown = activations.seen(trained, images[indices[found.images[unit].numpy()]])
+            for n in range(count):
+                left, top = x + n % wide * (side + _GAP), y + _ABOVE + n // wide * (side + _GAP)
+                if ever and values[n] <= 0:  # nothing excites it, so there is no place to show
+                    page.image(np.full((1, 1, 3), 245, np.uint8), left, top, side, side)
+                else:
+                    page.photo(patch(shown[n], field, found.places[unit, n].tolist()), left, top, side)
+    return page.figure
