@@ -20,7 +20,7 @@ class Comparison:
 
     of: str
     against: str | None = None
-    """None: the measure is a difference within each run already, such as ten crops minus one, and stands against 0."""
+    """None: the measure stands against `bound`, such as ten crops minus one within each run against 0."""
     measure: str = "top1"
     """A key of what is measured of a run; `results.MEASURES` explains them."""
     expected: Literal["lower", "higher", "either"] = "lower"
@@ -29,6 +29,8 @@ class Comparison:
     """The difference (or ratio) that the paper states, where it states one."""
     ratio: bool = False
     """Whether `of` is divided by `against`."""
+    bound: float = 0.0
+    """What `of` stands against where there is no other variant."""
 
 
 @dataclass(frozen=True)

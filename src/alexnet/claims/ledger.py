@@ -1,14 +1,64 @@
-"""The ledger: every claim beside what was measured of it, as lines, tables and the page docs/claims.md."""
+"""The ledger: every claim beside what was measured of it, as tables for a terminal, a page or JSON.
 
-from collections.abc import Iterator
-from dataclasses import asdict, replace
+Nothing here is written down: all of it follows from the claims and the result files.
+"""
+
+import math
+import re
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from alexnet.claims import results as results_
-from alexnet.claims.claim import Scale
-from alexnet.claims.claims import claims
-from alexnet.claims.results import Outcome, Result
+from alexnet.claims.claim import Claim, Comparison, Scale
+from alexnet.claims.claims import claims, scales
+from alexnet.claims.results import CONFIDENCE, LEAST_SEEDS, MEASURES, Outcome, Result
+from alexnet.errors import InputError
+
+SHORT = {
+    "top1": "top-1",
+    "top5": "top-5",
+    "train_error": "training error",
+    "train_top1": "error in training set",
+    "gap": "overfitting",
+    "ten_gain": "top-1",
+    "ten_gain5": "top-5",
+    "epochs_to_target": "epochs to target",
+    "epochs_to_validation": "epochs to target",
+    "split": "separation beyond chance",
+    "feature_gain": "agreement, fc7 − pixels",
+}
+"""What measures are called where `results.MEASURES` is too long."""
+
+_REACHED = ("epochs_to_target", "epochs_to_validation")
+
+_BESIDE = {
+    "gap": ("train_top1",),
+    "ten_gain": ("ten_top1",),
+    "ten_gain5": ("ten_top5",),
+    "epochs_to_target": ("reached",),
+    "epochs_to_validation": ("reached_validation",),
+    "split": ("colour_1", "colour_2", "separation", "separation_by_chance"),
+    "feature_gain": ("fc7_agreement", "pixel_agreement"),
+}
+"""What a measure is made of, and is shown with it."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under headings."""
+
+    title: str
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+Block = str | Table
+"""A paragraph or a table."""
+
+# --- what there is ----------------------------------------------------------------------------------------------------
 
 
 def ids(scale: str) -> list[str]:
@@ -33,36 +83,398 @@ def smoke_data(path: Path) -> Path:
     return path
 
 
+Found = dict[str, dict[str, Result]]
+"""Results by claim and scale."""
+
+
+def found(folder: Path) -> Found:
+    """The results under a folder: id -> scale -> result, scales from small to large. InputError for a folder that is not
+    there, and for a result of a claim or a scale that this version does not know."""
+    if folder != results_.PUBLISHED and not folder.is_dir():
+        raise InputError(f"--results {folder}: no such folder; alexnet claims run writes result files to OUT/results")
+    made: Found = {id: {} for id in claims}
+    for result in results_.load_all(folder):
+        if result.claim not in claims or result.scale not in scales:
+            raise InputError(
+                f"{folder / result.scale / result.claim}.json: claim {result.claim} at scale {result.scale} is not in this"
+                " version of alexnet; remove the file, or run the claim again"
+            )
+        made[result.claim][result.scale] = result
+    return {id: {scale: by[scale] for scale in scales if scale in by} for id, by in made.items()}
+
+
 def outcomes(result: Result) -> list[Outcome]:
     """Every comparison of a result's claim that there are values for."""
-    found = [results_.outcome(result, comparison) for comparison in claims[result.claim].comparisons]
-    return [one for one in found if one is not None]
+    compared = [results_.outcome(result, comparison) for comparison in claims[result.claim].comparisons]
+    return [one for one in compared if one is not None]
 
 
-def lines(result: Result) -> Iterator[str]:
-    """A result as text: each comparison with its interval and verdict."""
+def state(claim: Claim, of: dict[str, Result]) -> str:
+    """Why a row has no figures; "" if it has."""
+    if not claim.variants:
+        return "no experiment here"
+    return "" if any(outcomes(result) for result in of.values()) else "no result yet"
+
+
+# --- figures as text --------------------------------------------------------------------------------------------------
+
+
+def seeds_of(one: Outcome) -> int:
+    """Of the side that has fewer."""
+    return min(len(one.of), len(one.against)) if one.comparison.against else len(one.of)
+
+
+def seeds(of: Sequence[Outcome]) -> str:
+    """Of several comparisons: "3 seeds", "2 to 3 seeds"."""
+    numbers = sorted({seeds_of(one) for one in of})
+    return f"{' to '.join(str(number) for number in dict.fromkeys((numbers[0], numbers[-1])))} seeds"
+
+
+def what(comparison: Comparison) -> str:
+    """What is compared: "ReLU − tanh", or the variant of a measure that is a difference already."""
+    if comparison.against is None:
+        return comparison.of
+    return f"{comparison.of} {'÷' if comparison.ratio else '−'} {comparison.against}"
+
+
+def number(value: float, measure: str) -> str:
+    """A measured value: two digits behind the point, three where it lies between 0 and 1 by its nature."""
+    return _minus(f"{value:.{_digits(measure)}f}")
+
+
+def _minus(text: str) -> str:
+    """With the typographic sign, and none before zero."""
+    return text.replace("-", "−") if text.strip("+-0.") else text.lstrip("+-")
+
+
+def _digits(measure: str) -> int:
+    return 2 if MEASURES[measure].endswith((" %", " points")) or measure.startswith(("epochs", "reached")) else 3
+
+
+def difference(value: float, comparison: Comparison) -> str:
+    """A difference with its sign, or a ratio."""
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    if comparison.ratio:
+        return f"{value:.2f}×"
+    return _minus(f"{value:+.{_digits(comparison.measure)}f}")
+
+
+def measured(one: Outcome) -> str:
+    """A difference with its interval: "−0.80 (−1.52 to −0.08)"."""
+    middle = difference(one.difference, one.comparison)
+    low, high = interval(one)
+    return f"{middle} ({low} to {high})" if low or high else f"{middle} (no interval)"
+
+
+def interval(one: Outcome) -> tuple[str, str]:
+    """Both ends; "" twice where there is none."""
+    none = math.isinf(one.high) and (math.isinf(one.low) or (one.comparison.ratio and one.low == 0))
+    return ("", "") if none else (difference(one.low, one.comparison), difference(one.high, one.comparison))
+
+
+def label(one: Comparison, claim: Claim) -> str:
+    """What tells a comparison from the claim's others."""
+    pairs = {(each.of, each.against) for each in claim.comparisons}
+    short = SHORT[one.measure]
+    if len(pairs) == 1:
+        return short
+    same = len({each.measure for each in claim.comparisons}) == 1
+    return what(one) if same else f"{what(one)}, {short}"
+
+
+def why(one: Outcome) -> str:
+    """How the verdict follows from the rule."""
+    comparison, none = one.comparison, "1" if one.comparison.ratio else "0"
+    if seeds_of(one) < LEAST_SEEDS:
+        return f"fewer than {LEAST_SEEDS} seeds"
+    if interval(one) == ("", ""):
+        if comparison.measure in _REACHED:
+            return "runs on both sides ended before the target, or all took equally long"
+        return "all seeds agree to the last image, which says nothing of how far others lie"
+    zero = float(none)
+    if one.high < zero or one.low > zero:
+        side = "below" if one.high < zero else "above"
+        if comparison.expected == "either":
+            return f"the interval lies {side} {none}; nothing is claimed"
+        claimed = (comparison.expected == "lower") == (side == "below")
+        return f"the interval lies {side} {none}, {'where the claim puts it' if claimed else 'on the other side'}"
+    if one.verdict == "not reproduced":
+        return f"the interval holds {none} and excludes half of the paper's"
+    if comparison.paper is None:
+        return f"the interval holds {none}"
+    return f"the interval holds {none} and half of the paper's"
+
+
+def paper(comparison: Comparison) -> str:
+    """The paper's difference or ratio; "" where it states none."""
+    if comparison.paper is None:
+        return ""
+    return f"{comparison.paper:g}×" if comparison.ratio else f"{comparison.paper:+g}".replace("-", "−")
+
+
+def duration(seconds: float) -> str:
+    """Roughly: "40 s", "12 min", "3.5 h", "2.1 days"."""
+    for least, unit, name in ((172_800, 86_400, "days"), (5400, 3600, "h"), (100, 60, "min")):
+        if seconds >= least:
+            return f"{seconds / unit:,.{0 if name == 'min' or seconds >= 100 * unit else 1}f} {name}"
+    return f"{seconds:.0f} s"
+
+
+# --- the ledger -------------------------------------------------------------------------------------------------------
+
+
+def lines(result: Result) -> list[str]:
+    """A result in a few lines: each comparison with its interval and verdict."""
     claim = claims[result.claim]
-    yield f"{claim.id} ({claim.section}), scale {result.scale}: {claim.says}"
-    for one in outcomes(result):
-        yield f"  {sentence(one)}"
+    return [
+        f"{claim.id} ({claim.section}), scale {result.scale}: {claim.says}",
+        *(
+            f"  {what(one.comparison)}, {MEASURES[one.comparison.measure]}: {measured(one)}"
+            + (f"; the paper {paper(one.comparison)}" if paper(one.comparison) else "")
+            + f": {one.verdict}"
+            for one in outcomes(result)
+        ),
+    ]
 
 
-def sentence(one: Outcome) -> str:
-    """One comparison in a line."""
-    comparison = one.comparison
-    what = results_.MEASURES[comparison.measure]
-    name = f"{comparison.of} ÷ {comparison.against}" if comparison.ratio else f"{comparison.of} − {comparison.against}"
-    name = name if comparison.against else comparison.of
-    unit = "×" if comparison.ratio else ""
-    paper = f"; the paper {comparison.paper:+g}" if comparison.paper is not None and not comparison.ratio else ""
-    paper = f"; the paper {comparison.paper:g}×" if comparison.paper is not None and comparison.ratio else paper
-    sign = "" if comparison.ratio else "+"
-    return (
-        f"{name}, {what}: {one.difference:{sign}.2f}{unit} ({one.low:{sign}.2f} to {one.high:{sign}.2f}){paper}:"
-        f" {one.verdict}"
-    )
+def rows(all: Found) -> list[dict[str, Any]]:
+    """The ledger, for JSON: every claim with its results in figures."""
+    return [
+        {
+            "id": claim.id,
+            "section": claim.section,
+            "claim": claim.says,
+            "paper": claim.paper,
+            "logged_2012": claim.logged,
+            "scales": list(claim.scales) if claim.variants else [],
+            "state": state(claim, all[claim.id]) or "measured",
+            "results": [
+                {"scale": scale, "comparisons": [outcome_to_dict(one) for one in outcomes(result)]}
+                for scale, result in all[claim.id].items()
+            ],
+        }
+        for claim in claims.values()
+    ]
+
+
+def outcome_to_dict(one: Outcome) -> dict[str, Any]:
+    """An outcome for JSON, which has no infinity: an open end of an interval is null."""
+    low, high = (None if math.isinf(end) else end for end in (one.low, one.high))
+    return {
+        **asdict(one.comparison),
+        "seeds": seeds_of(one),
+        "difference": one.difference,
+        "low": low,
+        "high": high,
+        "verdict": one.verdict,
+        "why": why(one),
+        "the_papers_size": one.size,
+    }
 
 
 def to_dict(result: Result) -> dict[str, Any]:
-    """A result with its outcomes, ready for JSON."""
-    return {**result.__dict__, "outcomes": [asdict(one) for one in outcomes(result)]}
+    """A result file with what follows from it, for JSON."""
+    return {**result.__dict__, "outcomes": [outcome_to_dict(one) for one in outcomes(result)]}
+
+
+# --- one claim --------------------------------------------------------------------------------------------------------
+
+
+def show(result: Result) -> list[Block]:
+    """Everything of a result file, as paragraphs and tables."""
+    return [
+        *comparisons(result),
+        values(result),
+        *searched(result),
+        changes(result),
+        origin(result),
+        base(result),
+        *curves(result),
+    ]
+
+
+def comparisons(result: Result) -> list[Block]:
+    """Every comparison with its interval, the paper's figure and the verdict; a paragraph if there is none."""
+    made = outcomes(result)
+    if not made:
+        return ["No comparison has values yet."]
+    confidence = f"{100 * CONFIDENCE:.0f}% interval"
+    headings = ("compared", "difference", confidence, "seeds", "the paper", "verdict")
+    cells = []
+    for one in made:
+        low, high = interval(one)
+        measure = (
+            _in(one.comparison.measure, result) if one.comparison.measure in _REACHED else SHORT[one.comparison.measure]
+        )
+        beside = one.size.removeprefix("the paper's is ").removesuffix(" the interval")
+        cells.append(
+            (
+                f"{what(one.comparison)}, {measure}",
+                difference(one.difference, one.comparison),
+                f"{low} to {high}" if low or high else "none",
+                str(seeds_of(one)),
+                f"{paper(one.comparison)}, {beside}" if beside else paper(one.comparison),
+                f"{one.verdict}: {why(one)}",
+            )
+        )
+    return [Table("Comparisons", headings, tuple(cells))]
+
+
+def _in(measure: str, result: Result) -> str:
+    """What a measure is, with the target where it has one."""
+    if measure == "epochs_to_target" and result.target is not None:
+        return f"epochs to {result.target:g} % training error"
+    if measure == "epochs_to_validation":
+        return f"epochs to {result.validation_target:g} % validation error"
+    return MEASURES[measure]
+
+
+def shown_measures(result: Result, all_errors: bool) -> list[str]:
+    """The measures that matter for a claim: those that it compares, what they are made of, top-1, and the other errors too if
+    wanted."""
+    compared = [comparison.measure for comparison in claims[result.claim].comparisons]
+    wanted = {"top1", *compared, *(name for one in compared for name in _BESIDE.get(one, ()))}
+    wanted |= {"top5", "train_top1", "gap", "train_error"} if all_errors else set()
+    have = {name for variant in result.variants.values() for run in variant["runs"] for name in run["values"]}
+    return [name for name in MEASURES if name in wanted & have]
+
+
+def values(result: Result, all_errors: bool = True) -> Table:
+    """Mean, standard deviation and every seed's value, of each measure that matters and variant."""
+    numbers = sorted({run["seed"] for variant in result.variants.values() for run in variant["runs"]})
+    cells: list[tuple[str, ...]] = []
+    shown = ""
+    for measure in shown_measures(result, all_errors):
+        for name, variant in result.variants.items():
+            by_seed = {run["seed"]: run["values"][measure] for run in variant["runs"] if measure in run["values"]}
+            if not by_seed:
+                continue
+            mean = number(statistics.fmean(by_seed.values()), measure)
+            spread = number(statistics.stdev(by_seed.values()), measure) if len(by_seed) > 1 else ""
+            diverged = {run["seed"] for run in variant["runs"] if run["diverged"]}
+            each = [
+                (number(by_seed[seed], measure) + " †" * (seed in diverged)) if seed in by_seed else ""
+                for seed in numbers
+            ]
+            first = not cells or measure != shown
+            shown = measure
+            cells.append((_in(measure, result) if first else "", name, mean, spread, *each))
+    marked = any(run["diverged"] for variant in result.variants.values() for run in variant["runs"])
+    title = "Measured" + ("; †: the loss became NaN, counted as guessing" if marked else "")
+    return Table(title, ("", "variant", "mean", "deviation", *(f"seed {seed}" for seed in numbers)), tuple(cells))
+
+
+def searched(result: Result) -> list[Block]:
+    """What the search for each variant's learning rate tried; nothing if there was none."""
+    if not result.search:
+        return []
+    rates = sorted({trial["rate"] for trials in result.search.values() for trial in trials})
+    cells = []
+    for name, trials in result.search.items():
+        errors = {trial["rate"]: trial["train_error"] for trial in trials}
+        best = min(trials, key=lambda trial: trial["train_error"])["rate"] if trials else None
+        each = [f"{errors[rate]:.2f}{' *' if rate == best else ''}" if rate in errors else "" for rate in rates]
+        cells.append((name, *each))
+    title = "The search for each variant's learning rate: training error in % by rate; *: taken"
+    return [Table(title, ("variant", *(f"{rate:g}" for rate in rates)), tuple(cells))]
+
+
+def changes(result: Result) -> Table:
+    """What each variant changes in the scale's recipe."""
+    cells = [(name, changed(variant["changes"])) for name, variant in result.variants.items()]
+    return Table("What the variants change in the scale's recipe", ("variant", "changes"), tuple(cells))
+
+
+def changed(fields: dict[str, Any]) -> str:
+    """Changed fields of a recipe in a line; "nothing" if there are none."""
+    named = {
+        re.sub(r"^network\.convolutions\.(\d+)", lambda found: f"conv{int(found[1]) + 1}", name): value
+        for name, value in fields.items()
+    }
+    return (
+        ", ".join(f"{name} {'gone' if value is None else _value(value)}" for name, value in named.items()) or "nothing"
+    )
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return " ".join(_value(each) for each in value) or "none"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return "none" if value is None else str(value)
+
+
+def origin(result: Result) -> Table:
+    """Where the figures come from."""
+    data, machine = result.data, result.machine
+    images = ", ".join(f"{count:,} {split}" for split, count in data["images"].items())
+    of = f"{data['source']}{', ' + data['note'] if data['note'] else ''}: {images}; {data['classes']} classes,"
+    seconds = [run["seconds"] for variant in result.variants.values() for run in variant["runs"]]
+    parts = [str(machine[name]) for name in ("gpu", "cpu", "capability") if name in machine]
+    parts += [f"{machine['threads']} thread{'s' * (machine['threads'] != 1)} a run"] if "threads" in machine else []
+    parts += [f"{name} {machine[name]}" for name in ("python", "torch") if name in machine]
+    return Table(
+        "Where this comes from",
+        ("", ""),
+        (
+            ("command", result.command),
+            ("data", f"{of} {data['size']} pixels"),
+            ("commit", ", ".join(result.commits)),
+            ("machine", ", ".join(parts)),
+            ("time", f"{duration(sum(seconds))} for {len(seconds)} runs, some of them shared with other claims"),
+        ),
+    )
+
+
+def base(result: Result) -> Table:
+    """The scale's recipe, which the variants change, field by field."""
+    recipe = result.recipe
+    parts: list[tuple[str, dict[str, Any]]] = [("recipe", _plain(recipe)), ("network", _plain(recipe["network"]))]
+    for number, row in enumerate(recipe["network"]["convolutions"], 1):
+        parts.append((f"conv{number}", row))
+    for number, row in enumerate(recipe["network"]["hidden"], len(recipe["network"]["convolutions"]) + 1):
+        parts.append((f"fc{number}", row))
+    parts += [("schedule", recipe["schedule"]), ("augmentation", recipe["augmentation"])]
+    cells = [(name, ", ".join(f"{field} {_value(value)}" for field, value in of.items())) for name, of in parts]
+    return Table(f"The recipe of scale {result.scale}", ("", ""), tuple(cells))
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    inner = ("network", "schedule", "augmentation", "convolutions", "hidden")
+    return {name: value for name, value in values.items() if name not in inner}
+
+
+def curves(result: Result) -> list[Block]:
+    """Training error after each epoch, for claims about it: what fig. 1 is drawn from."""
+    if result.target is None:
+        return []
+    cells = [
+        (name, str(run["seed"]), " ".join(f"{error:.1f}" for error in run["training"]))
+        for name, variant in result.variants.items()
+        for run in variant["runs"]
+    ]
+    return [Table("Training error in % over each epoch", ("variant", "seed", "epochs 1, 2, ..."), tuple(cells))]
+
+
+def costs(all: Found) -> list[tuple[Scale, int, int, float]]:
+    """(scale, claims with a result, claims with an experiment, seconds of their runs), for every scale. Runs that claims
+    share count once: equal figures of one seed are of one run."""
+    made = []
+    for scale in scales.values():
+        there = [by[scale.name] for by in all.values() if scale.name in by]
+        runs = {
+            (run["seed"], repr(run["values"].get("train_loss")), run["seconds"])
+            for result in there
+            for variant in result.variants.values()
+            for run in variant["runs"]
+        }
+        made.append((scale, len(there), len(ids(scale.name)), sum(seconds for *_, seconds in runs)))
+    return made
+
+
+def with_results(all: Found) -> Sequence[Result]:
+    """All results, in the order of the claims, then of the scales."""
+    return [result for by in all.values() for result in by.values()]

@@ -128,7 +128,8 @@ def outcome(result: Result, comparison: Comparison) -> Outcome | None:
 
     The interval: of the mean of a measure that is a difference within each run, by Student's t; of the difference of two
     variants' means, by Welch's t, which does not take their spreads for equal; of a ratio, the same on logarithms. It covers
-    seeds (initial values, order, crops, dropout) and not the choice of test images, which all variants share.
+    seeds (initial values, order, crops, dropout) and not the choice of test images, which all variants share. Where a run
+    ended before its target, its epochs are the least it would take, and the interval is open on that side.
 
     The verdict: "reproduced" if the whole interval lies on the side the paper claims; "not reproduced" if it lies wholly on the
     other side, or if the paper states a size and the interval excludes half of it; else, and with fewer than three seeds,
@@ -140,7 +141,12 @@ def outcome(result: Result, comparison: Comparison) -> Outcome | None:
         return None
     if comparison.ratio and min(*of, *against) <= 0:
         return None
-    difference, low, high = _interval(of, against if comparison.against else None, comparison.ratio)
+    own = of if comparison.against else [value - comparison.bound for value in of]
+    difference, low, high = _interval(own, against if comparison.against else None, comparison.ratio)
+    if _unreached(result, comparison.of, comparison.measure):
+        high = math.inf
+    if comparison.against and _unreached(result, comparison.against, comparison.measure):
+        low = 0.0 if comparison.ratio else -math.inf
     return Outcome(
         comparison,
         of,
@@ -151,6 +157,14 @@ def outcome(result: Result, comparison: Comparison) -> Outcome | None:
         _verdict(comparison, low, high, min(len(of), len(against) if comparison.against else len(of))),
         _size(comparison, low, high),
     )
+
+
+_REACHED = {"epochs_to_target": "reached", "epochs_to_validation": "reached_validation"}
+
+
+def _unreached(result: Result, variant: str, measure: str) -> bool:
+    """Whether a run of a variant never got to its target, so that its epochs are only the least it would take."""
+    return measure in _REACHED and min(result.values(variant, _REACHED[measure]), default=1.0) == 0
 
 
 def _interval(of: list[float], against: list[float] | None, ratio: bool) -> tuple[float, float, float]:

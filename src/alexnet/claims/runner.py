@@ -6,12 +6,14 @@ outcome (recipe, data, where it ends), so that claims share their runs and a cha
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -33,6 +35,9 @@ from alexnet.training.recipe import Recipe, flatten
 from alexnet.training.trainer import Status
 
 MEASURED = "measured.json"
+
+KEPT = ("values", "diverged", "training", "validation", "seconds")
+"""What a result keeps of a run's record."""
 
 NO_MATTER = ("name", "network.name", "network.classes", "device", "compile", "resident", "keep", "checkpoint_minutes")
 """Fields of a recipe that do not decide the outcome of a run; classes come from the data."""
@@ -70,11 +75,15 @@ class Now:
 # --- one run ----------------------------------------------------------------------------------------------------------
 
 
+def decisive(recipe: Recipe) -> dict[str, Any]:
+    """The fields of a recipe that decide the outcome of a run, its seed apart."""
+    return {name: value for name, value in flatten(recipe).items() if name not in (*NO_MATTER, "seed")}
+
+
 def key(run: Run, prepared: Prepared) -> str:
     """Eight letters that stand for everything that decides the outcome of a run, its seed apart."""
-    fields = {name: value for name, value in flatten(run.recipe).items() if name not in (*NO_MATTER, "seed")}
     mean = hashlib.sha256(prepared.mean.tobytes()).hexdigest()
-    text = json.dumps([fields, run.until, prepared.classes, prepared.size, mean], sort_keys=True)
+    text = json.dumps([decisive(run.recipe), run.until, prepared.classes, prepared.size, mean], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
@@ -86,11 +95,13 @@ def folder(task: Task, prepared: Prepared, out: Path) -> Path:
 
 
 def measured(path: Path) -> dict[str, Any] | None:
-    """What is kept of a finished run; None if it is not finished."""
+    """What is kept of a finished run; None if it is not finished, or the file is damaged: then the run is asked again."""
     try:
-        return dict(json.loads((path / MEASURED).read_text()))
-    except (FileNotFoundError, json.JSONDecodeError):
+        record = json.loads((path / MEASURED).read_text("utf-8"))
+    except (FileNotFoundError, ValueError):
         return None
+    whole = isinstance(record, dict) and {*KEPT, "measures", "commit", "machine"} <= record.keys()
+    return record if whole else None
 
 
 def perform(
@@ -152,6 +163,10 @@ def _train(
         guess = 100 * (1 - 1 / len(prepared.classes))
         five = max(0.0, 100 * (1 - 5 / len(prepared.classes)))
         values = {"top1": guess, "top5": five, "train_error": guess, "train_top1": guess, "gap": 0.0}
+        values["epochs"] = float(recipe.epochs)  # it would have guessed to the end
+        for name, whether in (("epochs_to_target", "reached"), ("epochs_to_validation", "reached_validation")):
+            if name == "epochs_to_validation" or target is not None:
+                values |= {name: values["epochs"], whether: 0.0}
         return _record(path, values, diverged=True)
     if not finished and not reached:
         raise Stopped
@@ -367,6 +382,11 @@ class _Runner:
                         yield waiting.pop(future), future.result()
                     if self.stop():
                         raise Stopped
+            except BrokenProcessPool:
+                raise RunFailed(
+                    "a process with a run was killed, perhaps for want of memory; the same command goes on where it was,"
+                    " fewer --jobs need less"
+                ) from None
             finally:
                 stopping.set()  # those under way write a checkpoint and end
                 pool.shutdown(cancel_futures=True)
@@ -396,7 +416,7 @@ class _Runner:
             made[name] = {
                 "changes": differences(of_seeds[0].run.recipe, base),
                 "runs": [
-                    {"seed": task.run.recipe.seed, **{what: record[what] for what in _KEPT}} for task, record in done
+                    {"seed": task.run.recipe.seed, **{what: record[what] for what in KEPT}} for task, record in done
                 ],
             }
         splits = self.prepared.manifest["splits"]
@@ -425,10 +445,6 @@ class _Runner:
         return result
 
 
-_KEPT = ("values", "diverged", "training", "validation", "seconds")
-"""What a result keeps of a run's record."""
-
-
 def differences(recipe: Recipe, base: Recipe) -> dict[str, Any]:
     """The fields in which `recipe` differs from `base`, seed and names apart: {"network.normalization": "none"}."""
     own, other = flatten(recipe), flatten(base)
@@ -443,7 +459,7 @@ _process: dict[str, Any] = {}
 
 
 def _begin_worker(threads: int, stopping: Any) -> None:
-    _process["stopping"] = stopping
+    _process.update(stopping=stopping, parent=os.getppid())
     keep_memory()
     torch.set_num_threads(threads)
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -451,4 +467,7 @@ def _begin_worker(threads: int, stopping: Any) -> None:
 
 
 def _work(task: Task, data: Path, path: Path) -> dict[str, Any]:
-    return perform(task, prepared_sets.open(data), path, stop=_process["stopping"].is_set)
+    def stop() -> bool:
+        return bool(_process["stopping"].is_set()) or os.getppid() != _process["parent"]  # killed: nobody waits for us
+
+    return perform(task, prepared_sets.open(data), path, stop=stop)
