@@ -10,7 +10,7 @@ DEMO := runs/demo
 WORKERS ?= 2
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
-.PHONY: setup demo test lint peers bench clean
+.PHONY: setup demo notebook notebook-clear test lint peers bench clean
 .DEFAULT_GOAL := setup
 
 setup: .venv/.installed
@@ -26,7 +26,7 @@ setup: .venv/.installed
 	@# torch by itself, so that what is pinned, or named by TORCH, is there before any other package asks for a torch.
 	$(PIP_INSTALL) '$(TORCH)'
 	@# Without isolation the build uses the pinned setuptools from above, and asks no index for another.
-	$(PIP_INSTALL) --no-build-isolation -e '.[dev,export,fast,hub]'
+	$(PIP_INSTALL) --no-build-isolation -e '.[dev,export,fast,hub,notebook]'
 	@touch $@
 	@echo 'ready: use .venv/bin/alexnet, or: . .venv/bin/activate'
 
@@ -36,6 +36,16 @@ demo: setup
 	$(BIN)/alexnet train demo --data $(DEMO)/data --out $(DEMO)/run
 	$(BIN)/alexnet evaluate $(DEMO)/run --data $(DEMO)/data --views 10
 	@echo "The report of this run, to open in a browser: $(DEMO)/run/report.html"
+
+# The paper, section by section, run as it stands; runs/paper.html opens offline.
+notebook: setup
+	$(BIN)/jupyter nbconvert --execute --to html --output-dir runs notebooks/paper.ipynb \
+	  --HTMLExporter.mathjax_url= --HTMLExporter.require_js_url=
+
+# Its outputs taken away, as it is committed.
+notebook-clear: setup
+	$(BIN)/jupyter nbconvert --clear-output --inplace notebooks/paper.ipynb --ClearMetadataPreprocessor.enabled=True \
+	  --ClearMetadataPreprocessor.preserve_nb_metadata_mask=kernelspec
 
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
