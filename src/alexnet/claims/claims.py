@@ -124,12 +124,9 @@ def layer(number: int, then: tuple[spec.Step, ...]) -> Change:
     return made
 
 
-def wider(recipe: Recipe) -> Recipe:
-    """The four-layer network with 64, 64 and 128 kernels, trained half as long again."""
-    rows = recipe.network.convolutions
-    kernels = (2 * rows[0].kernels, rows[1].kernels, 2 * rows[2].kernels)
-    convolutions = tuple(replace(row, kernels=wanted) for row, wanted in zip(rows, kernels, strict=True))
-    return field(epochs=3 * recipe.epochs // 2)(network(convolutions=convolutions)(recipe))
+def longer(times: int) -> Change:
+    """So many times the epochs."""
+    return lambda recipe: replace(recipe, epochs=times * recipe.epochs)
 
 
 def larger_middle(recipe: Recipe) -> Recipe:
@@ -461,15 +458,15 @@ claims: dict[str, Claim] = {
         ),
         Claim(
             "cifar-18",
-            "2012",
+            "2012, nets on CIFAR-10",
             "a small network of the same group has 18% test error on CIFAR-10 after 20 minutes on a GTX 580",
             logged="26% in 80 s, 18% in 20 min, 13%, 12%, 11%",
             four_layer=True,
             scales=("smoke", "small"),
-            variants=(("four-layer", same), ("wider, longer", wider)),
+            variants=(("four-layer", same), ("three times as long", longer(3))),
             comparisons=(
                 Comparison("four-layer", None, bound=20.0),
-                Comparison("wider, longer", None, bound=20.0),
+                Comparison("three times as long", None, bound=20.0),
             ),
             note="Without augmentation beyond reflections. What is tested is whether the error is below 20%, where"
             " comparisons between such networks begin to mean something.",
