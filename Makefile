@@ -55,12 +55,12 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# The environment of the peers that benchmarks compare with: torchvision and its own torch, some gigabytes.
+# The environment of the peers that benchmarks compare with: torchvision and its own torch, faiss; some gigabytes.
 peers: benchmarks/peers/.venv/.installed
 
 benchmarks/peers/.venv/.installed:
 	$(PYTHON) -m venv benchmarks/peers/.venv
-	benchmarks/peers/.venv/bin/python -m pip install --disable-pip-version-check torch==2.14.1 torchvision==0.29.1
+	benchmarks/peers/.venv/bin/python -m pip install --disable-pip-version-check torch==2.14.1 torchvision==0.29.1 faiss-cpu==1.15.1
 	@touch $@
 
 # Every benchmark, with its results kept; about half an hour. Some need more than is there, and are called only with it:
@@ -69,7 +69,8 @@ bench: setup
 	@for each in "training_step.py" "training_step.py --allocator default" "normalization.py" \
 	    "normalization.py --allocator default" "changes.py" "convolutions.py" "memory.py" "prepare_speed.py" \
 	    "loading.py $(if $(DATA),--data $(DATA))" "evaluation.py $(if $(IMAGES),--images $(IMAGES))" \
-	    "inference.py --batch 1" "inference.py --batch 64 --repeats 5" $(if $(RUN),"int8.py --run $(RUN) --data $(DATA)" \
+	    "inference.py --batch 1" "inference.py --batch 64 --repeats 5" \
+	    "neighbours.py --repeats 5" "neighbours.py --rows 16384 --queries 1000 --repeats 3" $(if $(RUN),"int8.py --run $(RUN) --data $(DATA)" \
 	    "int8.py --format onnx --run $(RUN) --data $(DATA)") $(if $(GPU),"gpu.py"); do \
 	  echo "== benchmarks/$$each"; $(BIN)/python benchmarks/$$each --save || exit $$?; \
 	done

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "src" / "alexnet"
 
 
 def tracked() -> list[Path]:
@@ -90,6 +91,15 @@ def test_every_dependency_is_pinned_to_a_version_that_pyproject_allows() -> None
         name, _, least = requirement.partition(">=")
         assert normal(name) in pinned, f"constraints.txt does not pin {name}"
         assert numbers(pinned[normal(name)]) >= numbers(least), f"constraints.txt pins {name} below {least}"
+
+
+def test_the_package_carries_every_file_that_is_no_code() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    shipped = {
+        file for pattern in project["tool"]["setuptools"]["package-data"]["alexnet"] for file in PACKAGE.glob(pattern)
+    }
+    other = {file for file in tracked() if file.is_relative_to(PACKAGE) and file.suffix != ".py"}
+    assert other <= shipped, "pyproject.toml: package-data leaves them out of the wheel"
 
 
 def test_constraints_are_plain_versions() -> None:

@@ -591,6 +591,244 @@ def curves(run: Positional[Path], picture: Positional[Path] = Path("curves.png")
     return _drawn(run, picture, json)
 
 
+def similar(
+    run: Positional[Path],
+    images: Positional[tuple[str, ...]] = (),
+    data: Path | None = None,
+    split: str = "train",
+    sample: int = 5,
+    count: int = 6,
+    picture: Path = Path("similar.png"),
+    keep: bool = True,
+    device: str = "auto",
+    json: bool = False,
+) -> int:
+    """The training images nearest to images by Euclidean distance in fc7, the last hidden activations: fig. 4, right.
+
+    The search is exact. The features of a split are computed once and kept in RUN/features, a float32 file of its images x
+    4096 numbers; stopped at any moment, the same command goes on.
+
+    Args:
+        run: a run folder.
+        images: files, folders or globs; without any, validation images of different classes, drawn by the run's seed.
+        data: a prepared dataset; by default the one it was trained on.
+        split: which images are searched: train (without those held out to validate), val, test.
+        sample: number of validation images, where no images are named.
+        count: neighbours of each image.
+        picture: the file to draw (.png, .svg or .pdf).
+        keep: keep the features for the next time; else nothing is written but the picture.
+        device: auto, cpu, cuda or mps.
+        json: print one JSON document on stdout.
+    """
+    import numpy as np
+
+    from alexnet.evaluation.predict import find, predictions
+    from alexnet.insight import figures, neighbours
+    from alexnet.insight.picture import kind_of, save, with_word
+
+    kind_of(picture)
+    network, opened = _run_with_data(run, data, device)
+    names: list[str] = []
+    classes: list[str | None] = []
+    if images:
+        pixels = []
+        for one in predictions(network, find(images), views=1):
+            if one.pixels is None:
+                err.print(f"alexnet similar: {one.image}: {one.error}", markup=False, soft_wrap=True)
+                continue
+            names.append(one.image)
+            classes.append(None)
+            pixels.append(one.pixels)
+        if not pixels:
+            raise InputError("none of these images can be read")
+        queries = np.stack(pixels)
+    else:
+        if sample < 1:
+            raise InputError(f"--sample {sample}: there must be at least 1")
+        part, chosen = figures.drawn(network.recipe, opened, sample)
+        queries = part.images[chosen]
+        names, classes = [part.files[k] for k in chosen], [part.classes[k] for k in part.labels[chosen]]
+    searched = opened.split(split)
+    with Bar("images", err) as bar:
+        found = neighbours.similar(
+            network, queries, opened, split, count, keep, lambda done, total: bar.update(searched.name, done, total)
+        )
+    of = f"of {found.searched:,} {'training images' if searched.name == 'train' else f'images of {searched.name}'}"
+    shown = [one or Path(name).name for one, name in zip(classes, names, strict=True)]
+    save(figures.similar(network, queries, shown, classes, found, searched, of), picture)
+    near = found.listed(searched)
+    if json:
+        documents = [
+            {"image": name, "class": own, "neighbours": rows}
+            for name, own, rows in zip(names, classes, near, strict=True)
+        ]
+        where = {"run": str(run), "data": str(opened.path), "split": searched.name, "searched": found.searched}
+        _print_json({**where, "picture": str(picture), "images": documents})
+        return 0
+    for name, rows in zip(names, near, strict=True):
+        out.print(name, markup=False, style="bold", soft_wrap=True)
+        for row in rows:
+            line = f"  {row['distance']:#9.4g}  {with_word(row['class'])}  {row['file']}"
+            out.print(line, markup=False, soft_wrap=True)
+    out.print(f"drawn: {picture}", markup=False, soft_wrap=True)
+    return 0
+
+
+def activations(
+    run: Positional[Path],
+    image: Positional[Path],
+    picture: Positional[Path] = Path("activations.png"),
+    device: str = "auto",
+    json: bool = False,
+) -> int:
+    """Draw the activations of every layer for one image, from what the network sees to its five labels.
+
+    Args:
+        run: a run folder.
+        image: a file.
+        picture: the file to draw (.png, .svg or .pdf).
+        device: auto, cpu, cuda or mps.
+        json: print one JSON document on stdout.
+    """
+    from alexnet.evaluation.predict import predictions
+    from alexnet.insight import activations as pictures
+    from alexnet.insight.picture import kind_of, save
+    from alexnet.training import trained
+    from alexnet.training.device import pick
+
+    kind_of(picture)
+    network = trained.load(run, pick(device))
+    prediction = next(predictions(network, iter([str(image)]), views=1))
+    if prediction.pixels is None:
+        raise InputError(f"{image}: {prediction.error}")
+    save(pictures.figure(network, prediction.pixels, image.name), picture)
+    return _drawn(run, picture, json)
+
+
+def units(
+    run: Positional[Path],
+    picture: Positional[Path] = Path("units.png"),
+    data: Path | None = None,
+    layer: str | None = None,
+    units: tuple[int, ...] = (),
+    count: int = 9,
+    split: str = "val",
+    device: str = "auto",
+    json: bool = False,
+) -> int:
+    """Draw what excites units of a layer most: patches of images, each cut to the pixels that the unit reads.
+
+    Args:
+        run: a run folder.
+        picture: the file to draw (.png, .svg or .pdf).
+        data: a prepared dataset; by default the one it was trained on.
+        layer: a layer by its name, as conv3 or fc7; by default the last convolution.
+        units: numbers of units, from 0; by default those that answer strongest.
+        count: images of each unit, at most one patch an image.
+        split: which images: val (test where there is no val; the held-out share where there is neither), train, test.
+        device: auto, cpu, cuda or mps.
+        json: print one JSON document on stdout.
+    """
+    import dataclasses
+
+    from alexnet.insight import activations as layers
+    from alexnet.insight import figures
+    from alexnet.insight import units as pictures
+    from alexnet.insight.picture import kind_of, save
+
+    kind_of(picture)
+    if count < 1:
+        raise InputError(f"--count {count}: there must be at least 1")
+    network, opened = _run_with_data(run, data, device)
+    layer = pictures.known(network.network, layer or figures.last_convolution(network))
+    pictures.check(network.network, layer, units)
+    part, indices, where = _images_of(network, opened, split)
+    name = layers.activated(network.network, layer)
+    with Bar("images", err) as bar:
+        batches = layers.in_batches(
+            network, part.images, indices, {name}, lambda done, total: bar.update(where, done, total)
+        )
+        found = pictures.strongest((one[name] for one in batches), count)
+    chosen = pictures.choose(found, network.network.spec.columns, units)
+    of = f"{len(indices):,} images ({where})"
+    save(pictures.figure(network, part.images, indices, layer, found, chosen, of), picture)
+    if json:
+        field = dataclasses.asdict(pictures.receptive_field(network.network, layer))
+        document = {"run": str(run), "data": str(opened.path), "split": where, "images": len(indices), "layer": layer}
+        rows = [{"unit": unit, "patches": found.listed(unit, indices, part)} for unit in chosen]
+        _print_json({**document, "field": field, "picture": str(picture), "units": rows})
+        return 0
+    out.print(str(picture), markup=False, soft_wrap=True)
+    return 0
+
+
+def figures(
+    run: Positional[Path],
+    data: Path | None = None,
+    folder: Annotated[Path | None, tyro.conf.arg(name="out")] = None,
+    format: Literal["png", "svg", "pdf"] = "png",
+    keep: bool = True,
+    device: str = "auto",
+    json: bool = False,
+) -> int:
+    """Draw all of the paper's figures for a run: kernels, five labels, nearest training images, activations, units.
+
+    Args:
+        run: a run folder.
+        data: a prepared dataset; by default the one it was trained on.
+        folder: where to; by default RUN/figures.
+        format: png, svg or pdf.
+        keep: keep the training images' features in the run folder, for `alexnet similar` and the next time.
+        device: auto, cpu, cuda or mps.
+        json: print one JSON document on stdout.
+    """
+    from alexnet.insight import figures as pictures
+
+    network, opened = _run_with_data(run, data, device)
+    folder = folder or run / "figures"
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    with Bar("images", err) as bar:
+        for name, figure in pictures.all_figures(network, opened, keep, bar.update):
+            written.append(str(pictures.save(figure, folder, name, format)))
+    if json:
+        _print_json({"run": str(run), "pictures": written})
+        return 0
+    for path in written:
+        out.print(path, markup=False, soft_wrap=True)
+    return 0
+
+
+def _run_with_data(run: Path, data: Path | None, device: str) -> tuple[Any, Any]:
+    """A run's network and a prepared dataset of its classes; InputError if there is none or it has others."""
+    from alexnet.data import prepared as prepared_sets
+    from alexnet.training import trained
+    from alexnet.training.device import keep_memory, pick
+
+    network = trained.load(run, pick(device))
+    opened = prepared_sets.open(data or _data_of(run, there=True))
+    if opened.classes != network.classes:
+        raise InputError(
+            f"{opened.path}: its classes are not the run's, or in another order ({len(opened.classes)} against"
+            f" {len(network.classes)}); use data with the classes in {run / 'classes.json'}"
+        )
+    keep_memory()
+    return network, opened
+
+
+def _images_of(network: Any, opened: Any, split: str) -> tuple[Any, Any, str]:
+    """A split, the indices of its images that are meant, and what they are called."""
+    import numpy as np
+
+    from alexnet.training import trainer
+
+    if split == "val":
+        part, indices = trainer.validation_of(network.recipe, opened)
+        return part, indices, trainer.measured_on(part)
+    part = opened.split(split)
+    return part, np.arange(len(part.labels)), part.name
+
+
 def _drawn(run: Path, picture: Path, json: bool) -> int:
     if json:
         _print_json({"run": str(run), "picture": str(picture)})
@@ -694,13 +932,7 @@ def doctor(path: Positional[Path], json: bool = False) -> int:
 
 
 def claims(args: list[str]) -> int:
-    """Every claim of the paper: what it says, what the 2012 log says, what was measured here, at which scale.
-
-    alexnet claims                   the ledger
-    alexnet claims show ID           every figure of a claim
-    alexnet claims run ID ...        run its experiment
-    alexnet claims page              docs/claims.md, from the result files
-    """
+    """Every claim of the paper as an experiment: `claims_list`, or one of the actions."""
     actions: dict[str, Callable[..., int]] = {"run": claims_run, "show": claims_show, "page": claims_page}
     if args and args[0] in actions:
         return _typed(f"claims {args[0]}", actions[args[0]])(args[1:])
@@ -729,7 +961,7 @@ def claims_run(
         ids: the claims, as `alexnet claims` lists them.
         all: every claim that has an experiment at this scale.
         scale: how large: smoke runs on the built-in photographs in a minute or two and says nothing about the claims.
-        data: the prepared dataset that the scale asks for; `smoke` makes its own.
+        data: the prepared dataset that the scale asks for; `smoke` makes its own, `--plan` can do without.
         out: where the run folders go.
         results: where the result files go; by default OUT/results.
         seeds: how many, from 0; by default the scale's, 3. Verdicts need 3.
@@ -742,6 +974,7 @@ def claims_run(
     import shlex
 
     from alexnet.claims import ledger, runner
+    from alexnet.claims import plan as planning
     from alexnet.claims.claims import claims as there
     from alexnet.claims.claims import scales
     from alexnet.data import prepared as prepared_sets
@@ -752,25 +985,30 @@ def claims_run(
         raise InputError(f"name the claims to run, or --all; at scale {scale} there are {', '.join(ledger.ids(scale))}")
     chosen = [_named(there, name, "ID", "claim") for name in (ledger.ids(scale) if all else dict.fromkeys(ids))]
     at = ledger.with_precision(scales[scale], precision)
+    for claim in chosen:
+        runner.base_of(claim, at)  # before anything is prepared or asked for
     number = at.seeds if seeds is None else seeds
     if number < 1 or jobs < 1:
         raise InputError(f"--seeds {number} --jobs {jobs}: both must be at least 1")
-    if data is None and scale == "smoke":
-        data = ledger.smoke_data(out / "builtin")
-    if data is None:
-        raise InputError(f"--data DIR is missing: scale {scale} takes {at.data}")
-    opened = prepared_sets.open(data)
+    if data is None and scale == "smoke" and (out / "builtin" / "manifest.json").is_file():
+        data = out / "builtin"
     if plan:
-        planned = runner.plan(chosen, at, opened, out, range(number))
+        planned = planning.plan(chosen, at, prepared_sets.open(data) if data else None, out, range(number))
         if json:
             _print_json(planned.to_dict())
         else:
             for line in planned.lines():
                 out_line(line)
         return 0
+    if data is None and scale == "smoke":
+        data = ledger.smoke_data(out / "builtin")
+    if data is None:
+        raise InputError(f"--data DIR is missing: scale {scale} takes {at.data}")
+    opened = prepared_sets.open(data)
     named = " ".join(["--all"] if all else [shlex.quote(name) for name in ids])
     said = f"alexnet claims run {named} --scale {scale}" + ("" if scale == "smoke" else f" --data {data.name}")
     said += f" --precision {precision}" if precision else ""
+    said += f" --seeds {seeds}" if seeds is not None else ""
     with _signals() as caught, Bar("runs", err) as bar:
         try:
             made = runner.run(
@@ -798,19 +1036,126 @@ def claims_run(
     return 0
 
 
-def claims_list(json: bool = False) -> int:
-    """The ledger."""
+def claims_list(results: Path | None = None, json: bool = False) -> int:
+    """The ledger: every claim, what the paper says, what the 2012 log says, and what was measured, with its verdict.
+
+    alexnet claims show ID: every figure of a claim. alexnet claims run ID ...: run its experiment. alexnet claims page:
+    docs/claims.md, from the result files. Each has its own --help.
+
+    Args:
+        results: a folder of result files; by default those that come with the package.
+        json: print one JSON document on stdout.
+    """
+    from alexnet.claims import ledger
+    from alexnet.claims.claims import claims as there
+    from alexnet.claims.results import PUBLISHED
+
+    found = ledger.found(results or PUBLISHED)
+    if json:
+        _print_json(ledger.rows(found))
+        return 0
+    table = Table("claim", show_lines=True, expand=True)
+    table.add_column("what it says", ratio=2)
+    table.add_column("measured: difference (95% interval over seeds)", ratio=3)
+    for claim in there.values():
+        says = [escape(claim.says)]
+        says += [f"[dim]paper:[/dim] {escape(claim.paper)}"] if claim.paper else []
+        says += [f"[dim]2012 log:[/dim] {escape(claim.logged)}"] if claim.logged else []
+        lines = [f"[dim]{ledger.state(claim, found[claim.id])}[/dim]"] if ledger.state(claim, found[claim.id]) else []
+        for scale, result in found[claim.id].items():
+            outcomes = ledger.outcomes(result)
+            lines += [f"[bold]{scale}[/bold], {ledger.seeds(outcomes)}"] if outcomes else []
+            lines += [
+                f"{escape(ledger.label(one.comparison, claim))} {ledger.measured(one)}"
+                f" [{_VERDICTS[one.verdict]}]{one.verdict.removesuffix(' at this scale')}[/]"
+                for one in outcomes
+            ]
+        table.add_row(f"{claim.id}\n[dim]{claim.section}[/dim]", "\n".join(says), "\n".join(lines))
+    _at_most_100(table)
+    out_line("alexnet claims show ID: every figure of a claim. alexnet claims run ID: its experiment.")
     return 0
 
 
-def claims_show(id: Positional[str], json: bool = False) -> int:
-    """Every figure of a claim."""
+_VERDICTS = {
+    "reproduced": "green",
+    "not reproduced": "red",
+    "inconclusive at this scale": "yellow",
+    "costs": "red",
+    "gains": "green",
+}
+
+
+def claims_show(
+    id: Positional[str],
+    scale: Literal["smoke", "small", "reduced", "imagenette", "imagenet"] | None = None,
+    results: Path | None = None,
+    json: bool = False,
+) -> int:
+    """Every figure of a claim: what its recipes differ in, every seed's values, each comparison with interval and verdict.
+
+    Args:
+        id: the claim, as `alexnet claims` lists it.
+        scale: one scale; by default every one that has a result.
+        results: a folder of result files; by default those that come with the package.
+        json: print one JSON document on stdout.
+    """
+    from alexnet.claims import ledger
+    from alexnet.claims.claims import claims as there
+    from alexnet.claims.results import PUBLISHED
+
+    claim = _named(there, id, "ID", "claim")
+    found = ledger.found(results or PUBLISHED)[id]
+    if scale and scale not in found:
+        make = f"alexnet claims run {id} --scale {scale} makes one"
+        fix = make if claim.variants and scale in claim.scales else "the claim has no experiment at that scale"
+        raise InputError(f"--scale {scale}: no result of claim {id} under {results or 'the published ones'}; {fix}")
+    chosen = [result for name, result in found.items() if scale in (None, name)]
+    if json:
+        _print_json([ledger.to_dict(result) for result in chosen])
+        return 0
+    out_line(f"{claim.id} ({claim.section}): {claim.says}")
+    for name, said in (("the paper", claim.paper), ("the 2012 log", claim.logged), ("note", claim.note)):
+        if said:
+            out_line(f"{name}: {said}")
+    if not chosen:
+        out_line(ledger.state(claim, {}))
+    for result in chosen:
+        out.print(f"\n[bold]scale {result.scale}[/bold]")
+        for block in ledger.show(result):
+            if isinstance(block, str):
+                out_line(block)
+                continue
+            out_line(block.title)
+            table = Table(*block.headings, show_header=any(block.headings))
+            for row in block.rows:
+                table.add_row(*(escape(cell) for cell in row))
+            _at_most_100(table)
     return 0
 
 
-def claims_page(json: bool = False) -> int:
-    """Write docs/claims.md."""
+def claims_page(out: Path = Path("docs/claims.md"), results: Path | None = None, json: bool = False) -> int:
+    """Write the page of all claims with results, its figures into a folder beside it of the same name.
+
+    Args:
+        out: the page, a .md file.
+        results: a folder of result files; by default those that come with the package.
+        json: print one JSON document on stdout.
+    """
+    from alexnet.claims import ledger, page
+    from alexnet.claims.results import PUBLISHED
+
+    pictures = page.write(ledger.found(results or PUBLISHED), out)
+    if json:
+        _print_json({"page": str(out), "pictures": [str(picture) for picture in pictures]})
+    else:
+        for path in (out, *pictures):
+            out_line(str(path))
     return 0
+
+
+def _at_most_100(table: Table) -> None:
+    """Print a table in the width of the terminal, and in 100 columns where there is none."""
+    _Console(width=None if out.is_terminal else 100, highlight=False).print(table)
 
 
 def out_line(line: str) -> None:
@@ -861,6 +1206,10 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
     "report": (_typed("report", report), "a run as one HTML page"),
     "kernels": (_typed("kernels", kernels), "a run's first-layer kernels, drawn by column"),
     "curves": (_typed("curves", curves), "a run's loss and errors over the epochs, drawn"),
+    "similar": (_typed("similar", similar), "the training images nearest to an image, as the network sees it"),
+    "activations": (_typed("activations", activations), "what every layer makes of one image, drawn"),
+    "units": (_typed("units", units), "what excites a layer's units most, drawn"),
+    "figures": (_typed("figures", figures), "all of the paper's figures, for a run"),
     "claims": (claims, "every claim of the paper, as an experiment, and what it gave"),
     "doctor": (_typed("doctor", doctor), "what is wrong with this folder, and the fix"),
 }
@@ -874,7 +1223,7 @@ def main(args: list[str] | None = None) -> int:
     if not args or args[0] in ("-h", "--help"):
         out.print("alexnet COMMAND ... — ImageNet classification with deep convolutional neural networks, 2012\n")
         for name, (_, line) in COMMANDS.items():
-            out.print(f"  {name:9} {line}")
+            out.print(f"  {name:11} {line}")
         out.print("\nalexnet COMMAND --help says the rest.")
         return 0 if args else 2
     if args[0] == "--version":
@@ -894,7 +1243,8 @@ def main(args: list[str] | None = None) -> int:
         err.print(f"alexnet {args[0]}: {error}", markup=False, soft_wrap=True)
         return 1
     except KeyboardInterrupt:
-        go_on = "; the same command goes on where it was" if args[0] == "prepare" else ""
+        resumes = args[0] in ("prepare", "similar", "figures")
+        go_on = "; the same command goes on where it was" if resumes else ""
         err.print(f"alexnet {args[0]}: interrupted{go_on}", markup=False)
         return 130
     except BrokenPipeError:

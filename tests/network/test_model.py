@@ -60,6 +60,7 @@ SWITCHES += [
     {"dropout": 0.9},
     {"conv6": True},
     {"last_std": 0.1},
+    {"input_scale": 1 / 60},
     {"hidden": (), "links": ("conv3",)},
     {"hidden": (Hidden(16), Hidden(8, then=()))},
     {"convolutions": tuple(replace(row, kernels=2 * row.kernels) for row in tiny.convolutions)},
@@ -388,6 +389,15 @@ def test_no_layer_changes_the_output_of_another(name: str) -> None:
 
 
 @torch.no_grad()
+@torch.no_grad()
+def test_input_scale_multiplies_the_pixels_and_nothing_else() -> None:
+    scaled, plain = (AlexNet(replace(tiny, input_scale=factor), seeded()).eval() for factor in (0.25, 1.0))
+    x = images(2, tiny.input_size)
+    assert torch.equal(scaled(x), plain(0.25 * x))
+    assert not torch.allclose(scaled(x), plain(x))
+    assert scaled.state_dict().keys() == plain.state_dict().keys()
+
+
 def test_features_are_the_hidden_activations_before_their_dropout() -> None:
     x = images(2, 56)
     for form in ("mask", "inverted"):

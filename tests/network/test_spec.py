@@ -10,6 +10,7 @@ import torch
 from alexnet.errors import InputError
 from alexnet.network.model import AlexNet, Window
 from alexnet.network.spec import Convolution, Hidden, Network, from_dict, networks, paper, small
+from alexnet.network.summary import summarize
 
 from .tiny import tiny
 
@@ -202,6 +203,8 @@ REFUSED = [
     (row_changed(4, padding=0, size=15), r"^conv5: its 15×15 window does not fit the 13×13 map"),
     (row_changed(4, padding=1, size=17), r"^conv5: its 17×17 window does not fit the 13×13 map with padding 1"),
     ({"input_size": 0}, r"^network\.input_size: 0 pixels"),
+    ({"input_scale": 0.0}, r"^network\.input_scale: 0\.0; it must be above 0 and finite"),
+    ({"input_scale": float("nan")}, r"^network\.input_scale: nan"),
     ({"links": ("conv33",)}, r"^network\.links: no layer is called conv33; the layers are conv1, conv2"),
     ({"dropout": 1.0}, r"^network\.dropout: 1\.0; .* less than 1"),
     ({"dropout": -0.1}, r"^network\.dropout: -0\.1"),
@@ -222,3 +225,49 @@ def test_a_network_that_cannot_be_built_says_which_layer_and_why(changes: dict[s
 
 def test_links_are_no_matter_with_one_column() -> None:
     assert children(replace(tiny, columns=1, hidden=())) == children(replace(tiny, columns=1, hidden=(), links=()))
+
+
+# A layer less: what passes to which layer, §7.
+WITHOUT = [
+    # layer, links, its steps' new place, parameters that go
+    ("conv2", ("conv2", "fc5", "fc6"), 1, ("relu", "norm", "pool")),
+    ("conv3", ("conv3", "fc5", "fc6"), 3, ("relu", "pool")),
+    ("conv4", ("conv3", "fc5", "fc6"), 3, ("relu", "pool")),
+    ("conv5", ("conv3", "fc5", "fc6"), 3, ("relu", "pool")),
+    ("fc6", ("conv3", "fc6"), 4, ("relu", "pool")),
+    ("fc7", ("conv3", "fc6"), 4, ("relu", "pool")),
+]
+
+
+@pytest.mark.parametrize(("name", "links", "place", "steps"), WITHOUT)
+def test_a_network_without_a_layer(name: str, links: tuple[str, ...], place: int, steps: tuple[str, ...]) -> None:
+    made = paper.without(name)
+    assert made.name == f"paper-without-{name}"
+    assert made.links == links
+    assert made.convolutions[place].then == steps
+    assert len(made.convolutions) + len(made.hidden) == 6
+    assert list(windows(made).values())[-1].output == 6, "the maps that reach the hidden layers keep their size"
+
+
+def test_what_a_removed_layer_took_with_it() -> None:
+    parameters = {name: summarize(paper.without(name)).parameters for name in ("conv3", "conv4", "fc7")}
+    # conv4 and fc7 as the table of §3.5 counts them. Behind conv2, old conv4 reads both columns as conv3 did.
+    assert parameters["conv4"] == 60_965_224 - 663_936
+    assert parameters["fc7"] == 60_965_224 - 16_781_312
+    assert parameters["conv3"] == 60_965_224 - 885_120 - 663_936 + 885_120
+
+
+def test_layers_are_removed_one_after_another_and_conv6_stays() -> None:
+    assert children(paper.without("conv4").without("conv3")) == children(paper.without("conv3").without("conv3"))
+    assert "conv6" in children(replace(paper, conv6=True).without("fc7"))
+
+
+@pytest.mark.parametrize("name", ["conv1", "fc8", "conv6", "pool1", ""])
+def test_a_layer_that_cannot_be_removed_is_named(name: str) -> None:
+    with pytest.raises(InputError, match=rf"{name} cannot be removed; the layers that can are conv2, .*, fc7"):
+        paper.without(name)
+
+
+def test_the_only_hidden_layer_stays() -> None:
+    with pytest.raises(InputError, match="fc6 cannot be removed"):
+        replace(paper, hidden=paper.hidden[:1], links=("conv3", "fc6")).without("fc6")

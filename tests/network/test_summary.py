@@ -167,3 +167,10 @@ def test_table_rows_are_texts_under_the_headings() -> None:
 def test_a_network_that_cannot_be_built_is_refused_as_in_the_module() -> None:
     with pytest.raises(InputError, match="^conv1: "):
         summarize(replace(paper, input_size=5))
+
+
+def test_a_scaled_input_is_said_and_costs_nothing() -> None:
+    scaled = summarize(replace(paper, input_scale=1 / 60))
+    assert scaled.layers[0].reads == "image × 0.0167"
+    assert (scaled.parameters, scaled.multiply_adds) == TOTALS["paper"][:2]
+    assert scaled.layers[1:] == summarize(paper).layers[1:]

@@ -127,13 +127,13 @@ def seeds_of(one: Outcome) -> int:
 def seeds(of: Sequence[Outcome]) -> str:
     """Of several comparisons: "3 seeds", "2 to 3 seeds"."""
     numbers = sorted({seeds_of(one) for one in of})
-    return f"{' to '.join(str(number) for number in dict.fromkeys((numbers[0], numbers[-1])))} seeds"
+    return f"{' to '.join(str(n) for n in dict.fromkeys((numbers[0], numbers[-1])))} seed{'s' * (numbers[-1] != 1)}"
 
 
 def what(comparison: Comparison) -> str:
-    """What is compared: "ReLU − tanh", or the variant of a measure that is a difference already."""
+    """What is compared: "ReLU − tanh", "four-layer − 20", or the variant of a measure that is a difference already."""
     if comparison.against is None:
-        return comparison.of
+        return f"{comparison.of} − {comparison.bound:g}" if comparison.bound else comparison.of
     return f"{comparison.of} {'÷' if comparison.ratio else '−'} {comparison.against}"
 
 
@@ -416,6 +416,7 @@ def origin(result: Result) -> Table:
     parts = [str(machine[name]) for name in ("gpu", "cpu", "capability") if name in machine]
     parts += [f"{machine['threads']} thread{'s' * (machine['threads'] != 1)} a run"] if "threads" in machine else []
     parts += [f"{name} {machine[name]}" for name in ("python", "torch") if name in machine]
+    parts += [result.recipe["precision"]] if result.recipe["precision"] != "auto" else []
     return Table(
         "Where this comes from",
         ("", ""),
@@ -424,7 +425,7 @@ def origin(result: Result) -> Table:
             ("data", f"{of} {data['size']} pixels"),
             ("commit", ", ".join(result.commits)),
             ("machine", ", ".join(parts)),
-            ("time", f"{duration(sum(seconds))} for {len(seconds)} runs, some of them shared with other claims"),
+            ("time", f"{duration(sum(seconds))} for {len(seconds)} runs, in all; other claims may share them"),
         ),
     )
 
@@ -461,17 +462,16 @@ def curves(result: Result) -> list[Block]:
 
 def costs(all: Found) -> list[tuple[Scale, int, int, float]]:
     """(scale, claims with a result, claims with an experiment, seconds of their runs), for every scale. Runs that claims
-    share count once: equal figures of one seed are of one run."""
+    share count once: equal losses of one seed are of one run."""
     made = []
     for scale in scales.values():
         there = [by[scale.name] for by in all.values() if scale.name in by]
-        runs = {
-            (run["seed"], repr(run["values"].get("train_loss")), run["seconds"])
-            for result in there
-            for variant in result.variants.values()
-            for run in variant["runs"]
-        }
-        made.append((scale, len(there), len(ids(scale.name)), sum(seconds for *_, seconds in runs)))
+        runs: dict[str, float] = {}
+        for run in (run for result in there for variant in result.variants.values() for run in variant["runs"]):
+            which = repr([run["seed"], run["values"].get("train_loss"), run["training"], run["validation"]])
+            runs[which] = max(runs.get(which, 0.0), run["seconds"])  # more was measured for one claim than for another
+        measured = sum(bool(outcomes(result)) for result in there)
+        made.append((scale, measured, len(ids(scale.name)), sum(runs.values())))
     return made
 
 

@@ -1,15 +1,17 @@
 """The page of all claims, docs/claims.md: everything on it follows from the claims and the result files."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 from matplotlib.figure import Figure
 
 from alexnet.claims import figures, ledger
 from alexnet.claims.claims import claims
 from alexnet.claims.ledger import Found, Table
-from alexnet.claims.results import CONFIDENCE, LEAST_SEEDS, Result
+from alexnet.claims.results import CONFIDENCE, LEAST_SEEDS, Result, Verdict
 from alexnet.errors import InputError
 from alexnet.files import write_text
 from alexnet.insight import picture
@@ -112,9 +114,13 @@ def _lines(found: Found, folder: str) -> Iterator[str]:
     yield ""
     yield from _ledger(found)
     for name, compared in _compared(found).items():
+        verdicts = Counter(one.verdict for result in compared for one in ledger.outcomes(result))
+        counts = ", ".join(f"{number} {verdict}" for verdict, number in sorted(verdicts.items(), key=_order))
+        yield f"Scale `{name}`, {len(compared)} claims, {verdicts.total()} comparisons: {counts}."
+        yield ""
         yield f"![Every comparison at scale {name}]({folder}/overview-{name}.png)"
         yield ""
-        yield f"*Scale `{name}`: every comparison of {len(compared)} claims with its interval. Hollow points have none.*"
+        yield f"*Scale `{name}`: every comparison with its interval. Hollow points have none.*"
         yield ""
     yield "## Claim by claim"
     yield ""
@@ -135,6 +141,10 @@ def _lines(found: Found, folder: str) -> Iterator[str]:
         yield ""
         for name, result in measured.items():
             yield from _claim(result, folder, f"{claim.id}-{name}" if result.target is not None else None)
+
+
+def _order(counted: tuple[Verdict, int]) -> int:
+    return get_args(Verdict).index(counted[0])
 
 
 def _ledger(found: Found) -> Iterator[str]:

@@ -17,6 +17,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import torch
@@ -459,15 +460,20 @@ _process: dict[str, Any] = {}
 
 
 def _begin_worker(threads: int, stopping: Any) -> None:
-    _process.update(stopping=stopping, parent=os.getppid())
+    _process["stopping"] = stopping
     keep_memory()
     torch.set_num_threads(threads)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the parent hears them and says when to stop
+    Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    """End this process when its parent is killed: it would wait for work for ever, and hold the folder of its run."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
 
 
 def _work(task: Task, data: Path, path: Path) -> dict[str, Any]:
-    def stop() -> bool:
-        return bool(_process["stopping"].is_set()) or os.getppid() != _process["parent"]  # killed: nobody waits for us
-
-    return perform(task, prepared_sets.open(data), path, stop=stop)
+    return perform(task, prepared_sets.open(data), path, stop=_process["stopping"].is_set)

@@ -54,7 +54,7 @@ class Layer:
     neurons: int
     """Outputs of a convolution or a fully connected layer; 0 elsewhere."""
     reads: str
-    """ "image", "own column", "both columns"; "all" where there is one column."""
+    """ "image" (and what it is multiplied by), "own column", "both columns"; "all" where there is one column."""
     kernels: int | None
     kernels_per_column: int | None
     """None where there are no columns, and in the last layer, whose outputs belong to none."""
@@ -201,7 +201,7 @@ def _layers(spec: specs.Network) -> list[Layer]:
 
 def _reads(spec: specs.Network, name: str, weighted: bool) -> str:
     if name == "conv1":
-        return "image"
+        return "image" if spec.input_scale == 1 else f"image × {spec.input_scale:.3g}"
     if spec.columns == 1:
         return "all"
     return "both columns" if weighted and spec.reads_both(name) else "own column"

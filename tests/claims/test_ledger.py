@@ -1,0 +1,361 @@
+"""The ledger, the tables of a claim, and the page: every figure of the result files is there, and nothing else."""
+
+import json
+import math
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from alexnet.claims import figures, ledger, page, results
+from alexnet.claims.claims import claims, scales
+from alexnet.claims.ledger import Found, Table
+from alexnet.claims.results import PUBLISHED, Result
+from alexnet.errors import InputError
+from tests.claims.making import result
+
+ROOT = Path(__file__).parents[2]
+
+LRN = {
+    "LRN": {
+        "top1": [20.11, 20.22, 20.36],
+        "top5": [3.1, 3.2, 3.3],
+        "gap": [5.5, 5.6, 5.7],
+        "train_top1": [14.0, 14.1, 14.2],
+    },
+    "none": {
+        "top1": [21.47, 21.58, 21.69],
+        "top5": [3.1, 3.4, 3.0],
+        "gap": [6.5, 6.6, 6.7],
+        "train_top1": [15.0, 15.1, 15.2],
+    },
+}
+RELU = {
+    "ReLU": {"epochs_to_target": [5.01, 5.12, 5.23], "reached": [1.0, 1.0, 1.0]},
+    "tanh": {"epochs_to_target": [20.04, 21.15, 22.26], "reached": [1.0, 1.0, 1.0]},
+    "sigmoid": {"epochs_to_target": [40.0, 40.0, 40.0], "reached": [0.0, 0.0, 0.0]},
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three results at two scales."""
+    to = tmp_path / "results"
+    search = {name: [{"rate": 0.001, "train_error": 61.5}, {"rate": 0.003, "train_error": 52.25}] for name in RELU}
+    result("relu", "small", RELU, target=25.0, search=search).save(to)
+    result("lrn", "reduced", LRN).save(to)
+    result("views", "small", {"ten crops": {"top1": [18.0], "ten_gain": [-1.5], "ten_gain5": [-0.25]}}).save(to)
+    return to
+
+
+def cells(blocks: list[ledger.Block]) -> str:
+    return "\n".join(" | ".join(row) for block in blocks if isinstance(block, Table) for row in block.rows)
+
+
+# the ledger ----------------------------------------------------------------------------------------------------------
+
+
+def test_every_claim_has_a_row_and_says_what_it_lacks(folder: Path) -> None:
+    rows = {row["id"]: row for row in ledger.rows(ledger.found(folder))}
+    assert list(rows) == list(claims)
+    assert rows["lrn"]["state"] == "measured" and rows["overlap"]["state"] == "no result yet"
+    assert rows["five nets"]["state"] == "no experiment here" and rows["five nets"]["scales"] == []
+    assert (rows["lrn"]["paper"], rows["lrn"]["logged_2012"]) == (claims["lrn"].paper, claims["lrn"].logged)
+    [measured] = rows["lrn"]["results"]
+    assert measured["scale"] == "reduced"
+    first = measured["comparisons"][0]
+    assert first["difference"] == pytest.approx(np.mean([20.11, 20.22, 20.36]) - np.mean([21.47, 21.58, 21.69]))
+    assert first["low"] < first["difference"] < first["high"]
+    assert (first["seeds"], first["verdict"], first["paper"]) == (3, "reproduced", -1.4)
+
+
+def test_open_ends_are_null_in_json(folder: Path) -> None:
+    text = json.dumps(ledger.rows(ledger.found(folder)), allow_nan=False)
+    sigmoid = [row for row in json.loads(text) if row["id"] == "relu"][0]["results"][0]["comparisons"][1]
+    assert sigmoid["high"] is None and sigmoid["low"] > 1
+    views = [row for row in json.loads(text) if row["id"] == "views"][0]["results"][0]["comparisons"][0]
+    assert (views["low"], views["high"], views["why"]) == (None, None, "fewer than 3 seeds")
+    json.dumps(ledger.to_dict(ledger.found(folder)["relu"]["small"]), allow_nan=False)
+
+
+def test_scales_come_from_small_to_large(tmp_path: Path) -> None:
+    for scale in ("imagenet", "imagenette", "reduced", "smoke"):
+        result("lrn", scale, LRN).save(tmp_path)
+    assert list(ledger.found(tmp_path)["lrn"]) == ["smoke", "reduced", "imagenette", "imagenet"]
+
+
+def test_results_of_nothing_that_is_known_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such folder"):
+        ledger.found(tmp_path / "absent")
+    result("no-such-claim", "small", LRN).save(tmp_path)
+    with pytest.raises(InputError, match=r"no-such-claim\.json: claim no-such-claim at scale small is not in this"):
+        ledger.found(tmp_path)
+
+
+def test_lines_say_difference_interval_and_verdict(folder: Path) -> None:
+    found = ledger.found(folder)
+    first, top1, top5 = ledger.lines(found["lrn"]["reduced"])
+    assert first.startswith("lrn (§3.3), scale reduced: ")
+    # Means 20.23 and 21.58 as they stand; the interval is tested against scipy elsewhere.
+    assert top1.startswith("  LRN − none, validation error, top-1, centre crop, %: −1.35 (−1.")
+    assert top1.endswith("; the paper −1.4: reproduced")
+    assert top5.endswith("; the paper −1.2: not reproduced")
+    tanh = ledger.lines(found["relu"]["small"])[1]
+    assert re.search(r"tanh ÷ ReLU, .*: 4\.1\d× \(3\.\d\d× to 4\.\d\d×\); the paper 6×: reproduced$", tanh)
+
+
+@pytest.mark.parametrize(
+    ("value", "comparison", "text"),
+    [
+        (-1.456, 0, "−1.46"),
+        (0.004, 0, "0.00"),
+        (-0.004, 0, "0.00"),
+        (math.inf, 0, "∞"),
+        (-math.inf, 0, "−∞"),
+        (2.5, 0, "+2.50"),
+    ],
+)
+def test_differences_are_signed_and_zero_is_not(value: float, comparison: int, text: str) -> None:
+    assert ledger.difference(value, claims["lrn"].comparisons[comparison]) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.4, "0 s"),
+        (99, "99 s"),
+        (100, "2 min"),
+        (5399, "90 min"),
+        (5400, "1.5 h"),
+        (172_800, "2.0 days"),
+        (8.64e7, "1,000 days"),
+    ],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert ledger.duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "because"),
+    [
+        ([1.0, 1.1, 1.2], [5.0, 5.1, 5.2], "the interval lies below 0, where the claim puts it"),
+        ([5.0, 5.1, 5.2], [1.0, 1.1, 1.2], "the interval lies above 0, on the other side"),
+        ([5.0, 5.1, 5.2], [5.0, 5.1, 5.2], "the interval holds 0 and excludes half of the paper's"),
+        ([3.0, 5.1, 7.2], [3.0, 5.1, 7.2], "the interval holds 0 and half of the paper's"),
+        ([5.0, 5.1], [5.0, 5.1], "fewer than 3 seeds"),
+        (
+            [5.0, 5.0, 5.0],
+            [6.0, 6.0, 6.0],
+            "all seeds agree to the last image, which says nothing of how far others lie",
+        ),
+    ],
+)
+def test_why(new: list[float], old: list[float], because: str) -> None:
+    made = result("lrn", "reduced", {"LRN": {"top1": new}, "none": {"top1": old}})
+    assert ledger.why(ledger.outcomes(made)[0]) == because
+
+
+def test_seeds_are_counted_on_the_side_that_has_fewer() -> None:
+    made = result(
+        "lrn", "reduced", {"LRN": {"top1": [1.0, 2.0], "top5": [1.0]}, "none": {"top1": [1.0] * 3, "top5": [2.0]}}
+    )
+    both = ledger.outcomes(made)
+    assert [ledger.seeds_of(one) for one in both] == [2, 1]
+    assert (ledger.seeds(both), ledger.seeds(both[1:])) == ("1 to 2 seeds", "1 seed")
+
+
+def test_a_bound_is_named() -> None:
+    made = result(
+        "cifar-18", "small", {"four-layer": {"top1": [17.0, 17.1, 17.2]}, "three times as long": {"top1": [16.0]}}
+    )
+    one = ledger.outcomes(made)[0]
+    assert ledger.what(one.comparison) == "four-layer − 20"
+    assert ledger.measured(one) == "−2.90 (−3.15 to −2.65)"  # 4.302653 × 0.1 / √3 to either side
+    assert one.verdict == "reproduced"
+
+
+def test_why_where_nothing_is_claimed() -> None:
+    made = result("2012-mean", "reduced", {"program": {"top1": [1.0, 1.1, 1.2]}, "text": {"top1": [5.0, 5.1, 5.2]}})
+    [one] = ledger.outcomes(made)
+    assert (one.verdict, ledger.why(one)) == ("gains", "the interval lies below 0; nothing is claimed")
+
+
+# one claim -----------------------------------------------------------------------------------------------------------
+
+
+def test_show_has_every_seeds_value_mean_and_deviation(folder: Path) -> None:
+    text = cells(ledger.show(ledger.found(folder)["lrn"]["reduced"]))
+    for values in (each for variant in LRN.values() for each in variant.values()):
+        assert all(f"{value:.2f}" in text for value in values)
+        assert f"{np.mean(values):.2f} | {np.std(values, ddof=1):.2f} | {values[0]:.2f}" in text
+
+
+def test_show_says_where_it_comes_from_and_what_changed(folder: Path, tmp_path: Path) -> None:
+    made = ledger.found(folder)["relu"]["small"]
+    changes = {"network.activation": "tanh", "network.convolutions.0.std": 0.02, "network.hidden.1": None, "decay": 0.0}
+    made.variants["tanh"]["changes"] = changes
+    text = cells(ledger.show(made))
+    assert "tanh | network.activation tanh, conv1.std 0.02, network.hidden.1 gone, decay 0" in text
+    assert "ReLU | nothing" in text
+    assert "command | alexnet claims run relu --scale small" in text
+    assert "photos: 100 train, 50 val; 10 classes, 32 pixels" in text
+    assert "commit | abc1234" in text and "a processor, AVX2, 2 threads a run, python 3.11, torch 2.13" in text
+    assert "99 s for 9 runs" in text  # 3 × (10 + 11 + 12)
+    assert "tanh | 61.50 | 52.25 *" in text, "the search, with what it took"
+    assert "epochs to 25 % training error" in text
+    assert "tanh | 1 | 60.0 39.0" in text, "the curves that fig. 1 is drawn from"
+    assert "epochs 24, batch 64" in text and "conv1 | kernels 32" in text, "the recipe of the scale"
+
+
+def test_show_marks_runs_that_diverged(folder: Path) -> None:
+    made = ledger.found(folder)["lrn"]["reduced"]
+    made.variants["none"]["runs"][1]["diverged"] = True
+    table = ledger.values(made)
+    assert "counted as guessing" in table.title
+    assert "21.58 †" in cells([table]) and "21.47 †" not in cells([table])
+
+
+def test_a_result_without_runs_says_so() -> None:
+    empty = result("lrn", "reduced", {"LRN": {"top1": [1.0]}, "none": {"top1": [2.0]}})
+    for variant in empty.variants.values():
+        variant["runs"] = []
+    assert ledger.comparisons(empty) == ["No comparison has values yet."]
+    assert ledger.state(claims["lrn"], {"reduced": empty}) == "no result yet"
+    ledger.show(empty)
+
+
+# the page ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_page_is_written_with_its_pictures(folder: Path, tmp_path: Path) -> None:
+    pictures = page.write(ledger.found(folder), tmp_path / "claims.md")
+    assert [path.relative_to(tmp_path).as_posix() for path in pictures] == [
+        "claims/relu-small.png",
+        "claims/overview-small.png",
+        "claims/overview-reduced.png",
+    ]
+    text = (tmp_path / "claims.md").read_text()
+    for target in re.findall(r"!\[[^]]*\]\(([^)]*)\)", text):
+        with Image.open(tmp_path / target) as image:
+            assert image.width > 600
+    assert len(re.findall(r"!\[", text)) == 3
+    # tanh and sigmoid against ReLU; the two of views have one seed.
+    assert "Scale `small`, 2 claims, 4 comparisons: 2 reproduced, 2 inconclusive at this scale." in text
+    headings = re.findall(r"^### (.*)$", text, re.MULTILINE)
+    assert headings == ["relu", "lrn", "views"]
+    for anchor in re.findall(r"\]\(#([^)]*)\)", text):
+        assert anchor in headings
+    for claim in claims.values():
+        assert re.search(rf"^\| \[?{re.escape(claim.id)}\W", text, re.MULTILINE), claim.id
+
+
+def test_the_page_has_as_many_cells_in_a_row_as_headings(folder: Path) -> None:
+    found = ledger.found(folder)
+    found["lrn"]["reduced"].variants["none"]["changes"] = {"odd": "a|b\nc"}
+    widths: list[int] = []
+    for line in [*page.markdown(found, "claims").splitlines(), ""]:
+        if line.startswith("|"):
+            widths.append(len(re.findall(r"(?<!\\)\|", line)))
+        else:
+            assert len(set(widths)) <= 1
+            widths = []
+
+
+def test_the_same_results_give_the_same_page(folder: Path) -> None:
+    assert page.markdown(ledger.found(folder), "claims") == page.markdown(ledger.found(folder), "claims")
+
+
+def test_every_scale_states_what_it_cost(folder: Path) -> None:
+    by_name = {scale.name: (have, of, seconds) for scale, have, of, seconds in ledger.costs(ledger.found(folder))}
+    assert set(by_name) == set(scales)
+    assert by_name["reduced"][:2] == (1, len(ledger.ids("reduced")))
+    assert by_name["imagenet"] == (0, len(ledger.ids("imagenet")), 0)
+
+
+def test_runs_that_claims_share_count_once(tmp_path: Path) -> None:
+    loss = {"train_loss": [1.5, 1.25, 1.125]}
+    other = {"train_loss": [1.75, 1.3, 1.35]}
+    result("lrn", "reduced", {"LRN": {**LRN["LRN"], **loss}, "none": {**LRN["none"], **other}}).save(tmp_path)
+    shared = {
+        "links": {"top1": [20.11, 20.22, 20.36], **loss},
+        "no links": {"top1": [20.5, 20.6, 20.7], "train_loss": [1.0, 1.1, 1.2]},
+    }
+    result("links", "reduced", shared).save(tmp_path)
+    [(_, have, _, seconds)] = [row for row in ledger.costs(ledger.found(tmp_path)) if row[0].name == "reduced"]
+    assert have == 2 and seconds == 3 * (10 + 11 + 12)
+
+
+@pytest.mark.parametrize("name", ["claims.txt", "absent/claims.md"])
+def test_a_page_that_cannot_be_written_is_refused(folder: Path, tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match="--out"):
+        page.write(ledger.found(folder), tmp_path / name)
+
+
+def test_the_page_of_the_repository_is_what_the_published_results_give() -> None:
+    path = ROOT / "docs" / "claims.md"
+    found = ledger.found(PUBLISHED)
+    assert path.read_text() == page.markdown(found, "claims"), "docs/claims.md is old: alexnet claims page"
+    for name in page.picture_names(found):
+        assert (ROOT / "docs" / "claims" / f"{name}.png").is_file(), (
+            f"docs/claims/{name}.png is missing: alexnet claims page"
+        )
+
+
+# the pictures --------------------------------------------------------------------------------------------------------
+
+
+def test_fig_1_has_a_line_for_each_activation_and_thin_ones_for_each_seed(folder: Path) -> None:
+    made = ledger.found(folder)["relu"]["small"]
+    made.variants["tanh"]["runs"][0]["training"] = [60.0]
+    [axes] = figures.figure_1(made).axes
+    legend = axes.get_legend()
+    assert legend is not None and [text.get_text() for text in legend.get_texts()] == ["ReLU", "tanh", "sigmoid"]
+    labelled = {line.get_label(): line for line in axes.lines}
+    assert labelled["ReLU"].get_ydata().tolist() == [60.0, 39.0], "the mean of 60 and of 40, 39, 38"
+    assert labelled["tanh"].get_ydata().tolist() == [60.0], "as far as all seeds went"
+    assert labelled["ReLU"].get_linestyle() == "-" and labelled["tanh"].get_linestyle() == "--"
+    assert len(axes.lines) == 3 * (3 + 1) + 1
+    assert any(text.get_text() == "25%" for text in axes.texts)
+
+
+def test_the_overview_has_every_comparison_in_the_panel_of_its_unit(folder: Path, tmp_path: Path) -> None:
+    found = ledger.found(folder)
+    of = [found["relu"]["small"], found["lrn"]["reduced"], found["views"]["small"]]
+    figure = figures.overview(of)
+    texts = [{text.get_text() for text in axes.texts} for axes in figure.axes]
+    assert {"lrn", "LRN − none, top-1", "LRN − none, top-5", "views", "ten crops, top-1"} <= texts[0]
+    assert {"relu", "tanh ÷ ReLU, epochs to target", "sigmoid ÷ ReLU, epochs to target"} <= texts[1]
+    left, right = figure.axes[1].get_xlim()
+    assert left < 1 and right > 6, "both 1 and the paper's 6 are on it"
+    for found_outcome in ledger.outcomes(found["lrn"]["reduced"]):
+        left, right = figure.axes[0].get_xlim()
+        assert left < found_outcome.low and found_outcome.high < right
+
+
+def test_wide_and_narrow_results_are_drawn(tmp_path: Path) -> None:
+    """Differences of 70 points and of none, a ratio below 1, and one comparison only."""
+    found: Found = {id: {} for id in claims}
+
+    def add(made: Result) -> None:
+        found[made.claim][made.scale] = made
+
+    add(result("lrn", "reduced", {"LRN": {"top1": [20.0, 20.1, 20.2]}, "none": {"top1": [90.0, 90.1, 90.2]}}))
+    assert figures.overview([found["lrn"]["reduced"]]).axes[0].get_xscale() == "symlog"
+    add(result("lrn", "reduced", {"LRN": {"top1": [0.0, 0.0, 0.0]}, "none": {"top1": [0.0, 0.0, 0.0]}}))
+    assert figures.overview([found["lrn"]["reduced"]]).axes[0].get_xscale() == "linear"
+    backwards = {**RELU, "ReLU": RELU["tanh"], "tanh": RELU["ReLU"]}
+    add(result("relu", "small", backwards, target=25.0))
+    left, _ = figures.overview([found["relu"]["small"]]).axes[0].get_xlim()
+    assert left < 0.25
+    page.write(found, tmp_path / "page.md")
+
+
+def test_outcomes_are_computed_and_none_is_stored(folder: Path) -> None:
+    text = (folder / "reduced" / "lrn.json").read_text()
+    assert "verdict" not in text and "reproduced" not in text
+    made = results.load(folder / "reduced" / "lrn.json")
+    moved = replace(made, variants={**made.variants, "LRN": made.variants["none"]})
+    assert ledger.outcomes(moved)[0].verdict != ledger.outcomes(made)[0].verdict

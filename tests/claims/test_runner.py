@@ -1,0 +1,328 @@
+"""The runner: every run once, whatever stops it in between; searches, targets, runs that diverge, several processes."""
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from copy import copy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from alexnet.claims import ledger, plan, runner
+from alexnet.claims.claim import Claim, Scale
+from alexnet.claims.claims import field, same
+from alexnet.claims.results import Result
+from alexnet.data.prepared import Prepared
+from alexnet.errors import InputError, RunFailed
+from alexnet.training.recipe import Recipe
+from tests.claims import making
+from tests.claims.making import lrn, relu, views
+
+
+@pytest.fixture(scope="module")
+def scale(tiny_recipe: Recipe) -> Scale:
+    return making.scale(replace(tiny_recipe, epochs=2))
+
+
+def run(
+    claims: Sequence[Claim], scale: Scale, prepared: Prepared, out: Path, seeds: int = 1, **how: Any
+) -> list[Result]:
+    return runner.run(claims, scale, prepared, out, out / "results", range(seeds), **how)
+
+
+def values(results: Sequence[Result]) -> list[Any]:
+    """What was measured, without the seconds it took."""
+    return [
+        {
+            name: [(one["seed"], one["values"], one["training"], one["validation"]) for one in variant["runs"]]
+            for name, variant in result.variants.items()
+        }
+        for result in results
+    ]
+
+
+@pytest.fixture(scope="module")
+def unbroken(scale: Scale, tiny_prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> list[Result]:
+    """Both claims with two seeds, never stopped."""
+    return run([lrn, views], scale, tiny_prepared, tmp_path_factory.mktemp("unbroken"), seeds=2)
+
+
+def folders(out: Path) -> list[str]:
+    return sorted(path.name for path in (out / "smoke").iterdir())
+
+
+# every run once ------------------------------------------------------------------------------------------------------
+
+
+def test_a_result_has_every_run_with_what_it_took(unbroken: list[Result], scale: Scale) -> None:
+    first, second = unbroken
+    assert (first.claim, first.scale, second.claim) == ("tiny-lrn", "smoke", "tiny-views")
+    assert first.variants["LRN"]["changes"] == {}
+    assert first.variants["none"]["changes"] == {"network.normalization": "none"}
+    assert [one["seed"] for one in first.variants["none"]["runs"]] == [0, 1]
+    assert all({"top1", "gap", "train_top1"} <= one["values"].keys() for one in first.variants["LRN"]["runs"])
+    assert all({"top1", "ten_gain"} <= one["values"].keys() for one in second.variants["ten crops"]["runs"])
+    assert first.recipe["network"]["name"] == "tiny" and first.data["images"] == {"train": 96}
+    assert first.machine["torch"] and first.commits and first.seconds > 0
+
+
+def test_seeds_differ_and_variants_too(unbroken: list[Result]) -> None:
+    of = unbroken[0].variants
+    losses = [one["values"]["train_loss"] for variant in of.values() for one in variant["runs"]]
+    assert len(set(losses)) == 4
+
+
+def test_shared_runs_are_done_once(scale: Scale, tiny_prepared: Prepared, tmp_path: Path) -> None:
+    done = []
+    results = run(
+        [lrn, views], scale, tiny_prepared, tmp_path, progress=lambda now: done.append(now) if now.record else None
+    )
+    assert len(done) == 2 and [now.done for now in done] == [1, 2]
+    assert len(folders(tmp_path)) == 2
+    assert results[0].variants["LRN"]["runs"] == results[1].variants["ten crops"]["runs"]
+
+
+def test_a_finished_run_is_not_done_again(
+    scale: Scale, tiny_prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = run([views], scale, tiny_prepared, tmp_path)
+    monkeypatch.setattr(runner.trainer, "train", None)
+    assert values(run([views], scale, tiny_prepared, tmp_path)) == values(first)
+    # Another claim's measures of the same run need no training either.
+    with_lrn = replace(lrn, variants=lrn.variants[:1])
+    assert "gap" in run([with_lrn], scale, tiny_prepared, tmp_path)[0].variants["LRN"]["runs"][0]["values"]
+
+
+def test_another_recipe_other_data_another_end_are_other_runs(scale: Scale, tiny_prepared: Prepared) -> None:
+    own = runner.Run(scale.recipe)
+    same_run = replace(own, recipe=replace(own.recipe, name="other", device="cuda", keep=9, seed=5))
+    assert runner.key(own, tiny_prepared) == runner.key(same_run, tiny_prepared)
+    others = [
+        replace(own, recipe=replace(own.recipe, rate=0.004)),
+        replace(own, recipe=replace(own.recipe, network=replace(own.recipe.network, dropout=0.3))),
+        replace(own, until=25.0),
+    ]
+    darker = copy(tiny_prepared)
+    darker.__dict__["mean"] = tiny_prepared.mean - 1
+    keys = [runner.key(each, tiny_prepared) for each in (own, *others)] + [runner.key(own, darker)]
+    assert len(set(keys)) == len(keys)
+
+
+# whatever stops it ---------------------------------------------------------------------------------------------------
+
+
+def stop_after(polls: int) -> Callable[[], bool]:
+    left = [polls]
+
+    def stop() -> bool:
+        left[0] -= 1
+        return left[0] < 0
+
+    return stop
+
+
+def test_stopped_in_the_middle_it_goes_on_to_the_same_figures(
+    scale: Scale, tiny_prepared: Prepared, tmp_path: Path, unbroken: list[Result]
+) -> None:
+    stops = 0
+    for polls in (3, 9, 14):
+        with pytest.raises(runner.Stopped):
+            run([lrn, views], scale, tiny_prepared, tmp_path, seeds=2, stop=stop_after(polls))
+        stops += 1
+    assert stops == 3
+    assert any(not (tmp_path / "smoke" / name / "measured.json").exists() for name in folders(tmp_path))
+    assert values(run([lrn, views], scale, tiny_prepared, tmp_path, seeds=2)) == values(unbroken)
+
+
+def test_killed_before_its_first_checkpoint_it_begins_anew(
+    scale: Scale, tiny_prepared: Prepared, tmp_path: Path, unbroken: list[Result]
+) -> None:
+    [task] = runner.tasks(views, scale, {}, [0])["ten crops"]
+    left = runner.folder(task, tiny_prepared, tmp_path / "smoke")
+    left.mkdir(parents=True)
+    (left / "recipe.json").write_text(scale.recipe.to_json())
+    (left / "metrics.jsonl").write_text('{"kind": "step", "epoch"')
+    again = run([views], scale, tiny_prepared, tmp_path)
+    assert folders(tmp_path) == [left.name]
+    assert values(again)[0]["ten crops"][0][2:] == values(unbroken)[1]["ten crops"][0][2:]
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{", b"[]", b"{}", b"\xff", b'{"values": {}}'])
+def test_a_damaged_or_missing_record_is_made_again_from_the_run(
+    scale: Scale, tiny_prepared: Prepared, tmp_path: Path, content: bytes | None
+) -> None:
+    before = run([views], scale, tiny_prepared, tmp_path)
+    [name] = folders(tmp_path)
+    record = tmp_path / "smoke" / name / "measured.json"
+    checkpoint = next((tmp_path / "smoke" / name / "checkpoints").glob("*/weights.safetensors")).stat()
+    if content is None:
+        record.unlink()
+    else:
+        record.write_bytes(content)
+    assert values(run([views], scale, tiny_prepared, tmp_path)) == values(before)
+    after = next((tmp_path / "smoke" / name / "checkpoints").glob("*/weights.safetensors")).stat()
+    assert after.st_mtime_ns == checkpoint.st_mtime_ns, "it is measured anew and not trained anew"
+
+
+def test_results_are_there_from_the_first_seed_on(scale: Scale, tiny_prepared: Prepared, tmp_path: Path) -> None:
+    """Every claim's first seed comes before any claim's second."""
+    begun = []
+
+    def note(now: runner.Now) -> None:
+        if now.record:
+            written = sorted(path.stem for path in (tmp_path / "results" / "smoke").glob("*.json"))
+            begun.append((now.done, written))
+
+    run([lrn, views], scale, tiny_prepared, tmp_path, seeds=2, progress=note)
+    assert begun[2] == (3, ["tiny-lrn", "tiny-views"])
+
+
+# runs that diverge, end early, are searched --------------------------------------------------------------------------
+
+
+def test_a_run_that_diverges_counts_as_guessing(tiny_recipe: Recipe, tiny_prepared: Prepared, tmp_path: Path) -> None:
+    wild = replace(lrn, variants=(("LRN", field(rate=1e6)), ("none", same)))
+    scale = making.scale(replace(tiny_recipe, epochs=2))
+    result = run([wild], scale, tiny_prepared, tmp_path)[0]
+    [diverged] = result.variants["LRN"]["runs"]
+    assert diverged["diverged"] and not result.variants["none"]["runs"][0]["diverged"]
+    # Four classes: three of four guesses are wrong, and five guesses are always right.
+    assert {name: diverged["values"][name] for name in ("top1", "top5", "train_top1", "gap")} == {
+        "top1": 75.0, "top5": 0.0, "train_top1": 75.0, "gap": 0.0,
+    }  # fmt: skip
+    assert (diverged["values"]["epochs_to_validation"], diverged["values"]["reached_validation"]) == (2.0, 0.0)
+    assert "epochs_to_target" not in diverged["values"]
+    assert values(run([wild], scale, tiny_prepared, tmp_path)) == values([result])
+
+
+def test_the_search_takes_the_rate_with_the_lowest_training_error(
+    tiny_recipe: Recipe, tiny_prepared: Prepared, tmp_path: Path
+) -> None:
+    scale = making.scale(tiny_recipe, target=0.0, most_epochs=1)
+    result = run([relu], scale, tiny_prepared, tmp_path)[0]
+    assert list(result.search) == ["ReLU", "tanh"]
+    for name, trials in result.search.items():
+        assert [trial["rate"] for trial in trials] == [0.001, 0.005]
+        best = min(trials, key=lambda trial: trial["train_error"])["rate"]
+        assert result.variants[name]["changes"].get("rate", tiny_recipe.rate) == best
+    # Two rates of two variants, and a run of each: the search has a seed of its own.
+    assert len(folders(tmp_path)) == 6
+    assert sum(name.endswith("-seed1000") for name in folders(tmp_path)) == 4
+
+
+def test_a_run_ends_at_its_target_and_says_when(tiny_recipe: Recipe, tiny_prepared: Prepared, tmp_path: Path) -> None:
+    scale = making.scale(tiny_recipe, target=70.0, most_epochs=12)
+    one = replace(relu, search=False, variants=relu.variants[:1], comparisons=())
+    [got] = run([one], scale, tiny_prepared, tmp_path)[0].variants["ReLU"]["runs"]
+    assert got["training"][-1] <= 70 < min(got["training"][:-1], default=100)
+    assert got["values"]["reached"] == 1 and len(got["training"]) < 12
+    assert len(got["training"]) - 1 < got["values"]["epochs_to_target"] <= len(got["training"])
+    never = making.scale(tiny_recipe, target=0.0, most_epochs=1)
+    [got] = run([one], never, tiny_prepared, tmp_path)[0].variants["ReLU"]["runs"]
+    assert (got["values"]["reached"], got["values"]["epochs_to_target"]) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("points", "wanted"),
+    [
+        ([(1, 80.0), (2, 60.0), (3, 20.0)], 2 + 35 / 40),
+        ([(1, 25.0)], 1.0),
+        ([(1, 10.0)], 75 / 90),
+        ([(2, 30.0), (4, 20.0)], 3.0),
+        ([(1, 80.0), (2, 26.0)], None),
+        ([], None),
+    ],
+)
+def test_epochs_to_a_target_lie_on_straight_lines(points: list[tuple[int, float]], wanted: float | None) -> None:
+    found = runner.epochs_to(25.0, points)
+    assert found == (None if wanted is None else pytest.approx(wanted))
+
+
+# several processes ---------------------------------------------------------------------------------------------------
+
+
+def test_two_processes_give_what_one_gives(
+    scale: Scale, tiny_prepared: Prepared, tmp_path: Path, unbroken: list[Result]
+) -> None:
+    assert values(run([lrn, views], scale, tiny_prepared, tmp_path, seeds=2, jobs=2)) == values(unbroken)
+
+
+def test_a_killed_process_is_said_with_the_fix(scale: Scale, tiny_prepared: Prepared, tmp_path: Path) -> None:
+    fatal = replace(lrn, measures=(making.dies,))
+    with pytest.raises(RunFailed, match="was killed.*the same command goes on.*fewer --jobs"):
+        run([fatal], scale, tiny_prepared, tmp_path, jobs=2)
+
+
+def test_a_process_ends_with_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+    parents = iter([7, 7, 1])
+    monkeypatch.setattr(runner.os, "getppid", lambda: next(parents))
+    monkeypatch.setattr(runner.os, "_exit", sys.exit)
+    monkeypatch.setattr(runner.time, "sleep", lambda seconds: None)
+    with pytest.raises(SystemExit):
+        runner._end_with(7)
+    assert next(parents, None) is None
+
+
+# plans ---------------------------------------------------------------------------------------------------------------
+
+
+def test_a_plan_counts_shared_runs_once_and_what_is_there(
+    scale: Scale, tiny_prepared: Prepared, tmp_path: Path
+) -> None:
+    made = plan.plan([lrn, views], scale, tiny_prepared, tmp_path, range(2))
+    assert [(row.name, row.claims, row.runs, row.done) for row in made.runs] == [
+        ("tiny-lrn LRN", ("tiny-lrn", "tiny-views"), 2, 0),
+        ("tiny-lrn none", ("tiny-lrn",), 2, 0),
+    ]
+    # 72 of 96 pictures are left to train on, for two epochs; 24 validate after each.
+    assert made.runs[0].images == 2 * 72 and made.runs[0].measured == 2 * 24
+    assert made.total() == made.total(left=True) == 4 * 144
+    assert not list(tmp_path.iterdir()), "a plan starts nothing"
+    run([views], scale, tiny_prepared, tmp_path, seeds=1)
+    after = plan.plan([lrn, views], scale, tiny_prepared, tmp_path, range(2))
+    assert [row.done for row in after.runs] == [1, 0] and after.total(left=True) == 3 * 144
+    assert "there already: 1 of 4 runs" in after.lines()
+
+
+def test_a_plan_of_a_search_waits_for_its_rates(tiny_recipe: Recipe, tiny_prepared: Prepared, tmp_path: Path) -> None:
+    scale = making.scale(tiny_recipe, target=0.0, most_epochs=1)
+    before = plan.plan([relu], scale, tiny_prepared, tmp_path, range(1))
+    assert [(row.search, row.runs) for row in before.runs] == [(True, 2), (True, 2), (False, 1), (False, 1)]
+    run([relu], scale, tiny_prepared, tmp_path)
+    after = plan.plan([relu], scale, tiny_prepared, tmp_path, range(1))
+    assert [(row.runs, row.done) for row in after.runs] == [(2, 2), (2, 2), (1, 1), (1, 1)]
+
+
+def test_imagenet_is_planned_without_data(tmp_path: Path) -> None:
+    from alexnet.claims.claims import claims, scales
+
+    made = plan.plan([claims["lrn"]], scales["imagenet"], None, tmp_path, range(3))
+    assert [row.runs for row in made.runs] == [3, 3]
+    assert made.total() == 6 * 90 * 1_281_167
+    assert made.runs[0].multiply_adds == 724_406_816
+    # The paper's network at 90 images/s.
+    assert made.seconds() == pytest.approx(6 * 1_281_167)
+    text = "\n".join(made.lines())
+    # 6 runs of 115.3 million images, at 90 × 1.2 million in 5 to 6 days.
+    assert "32 to 38 days" in text and "on a GPU: not measured" in text
+    assert json.loads(json.dumps(made.to_dict()))["images"] == made.total()
+
+
+def test_every_scale_has_a_plan_without_data(tmp_path: Path) -> None:
+    from alexnet.claims.claims import claims, scales
+
+    for scale in scales.values():
+        made = plan.plan([claims[id] for id in ledger.ids(scale.name)], scale, None, tmp_path, range(3))
+        assert made.total() > 0 and made.lines()
+
+
+def test_a_claim_without_an_experiment_at_a_scale_is_refused(
+    tiny_prepared: Prepared, tmp_path: Path, scale: Scale
+) -> None:
+    nowhere = replace(lrn, scales=("imagenet",))
+    for each in (nowhere, replace(lrn, variants=())):
+        with pytest.raises(InputError, match="--scale smoke: the scales of claim tiny-lrn are"):
+            run([each], scale, tiny_prepared, tmp_path)
+    assert not (tmp_path / "smoke").exists()
