@@ -749,7 +749,7 @@ def units(
             network, part.images, indices, {name}, lambda done, total: bar.update(where, done, total)
         )
         found = pictures.strongest((one[name] for one in batches), count)
-    chosen = pictures.choose(found, network.network.spec.columns, units)
+    chosen = pictures.choose(found, pictures.columns_of(network.network, layer), units)
     of = f"{len(indices):,} images ({where})"
     save(pictures.figure(network, part.images, indices, layer, found, chosen, of), picture)
     if json:

@@ -126,7 +126,7 @@ def test_column_1_is_above_column_2(tmp_path: Path) -> None:
         "black kernels, those of column 1, are in the upper half"
     )
     figure = kernels.figure(network.conv1.weight, 2, "two columns")
-    assert {"two columns", "column 1", "column 2", "kernels 1 to 16, 7×7×3", "kernels 17 to 32, 7×7×3"} <= set(
+    assert {"two columns", "column 1", "column 2", "kernels 0 to 15, 7×7×3", "kernels 16 to 31, 7×7×3"} <= set(
         words(figure)
     )
     assert any("normalized on its own" in line for line in words(figure))
@@ -135,7 +135,7 @@ def test_column_1_is_above_column_2(tmp_path: Path) -> None:
 def test_one_column_is_not_split() -> None:
     network = AlexNet(networks["four-layer"])
     shown = words(kernels.figure(network.conv1.weight, network.spec.columns))
-    assert "kernels 1 to 32, 5×5×3" in shown
+    assert "kernels 0 to 31, 5×5×3" in shown
     assert not any(line.startswith("column") for line in shown)
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 from alexnet.data import prepare, prepared, sources
 from alexnet.errors import InputError
 from alexnet.evaluation.errors import evaluate
-from alexnet.insight import report
+from alexnet.insight import figures, report
 from alexnet.network import spec
 from alexnet.network.spec import Convolution, Hidden, Network
 from alexnet.training import checkpoint, trained, trainer
@@ -117,7 +117,9 @@ def test_a_whole_run_has_every_section(evaluated: Path, data: prepared.Prepared)
         written = report.write(evaluated, data)
     assert written == evaluated / "report.html"
     page = page_of(evaluated)
-    assert page.sections() == ["errors", "curves", "kernels", "predictions", "classes", "recipe", "data", "machine"]
+    pictures = ["kernels", "predictions", "similar", "activations", "units"]
+    assert page.sections() == ["errors", "curves", *pictures, "classes", "recipe", "data", "machine"]
+    assert "this page searches 28 training images" in page.text, "all there are"
     measured = json.loads((evaluated / "evaluation-val-10views.json").read_text())
     assert f"{measured['top1_error']:.2f}" in page.text and f"{measured['top5_error']:.2f}" in page.text
     assert "2 of 2 epochs are done" in page.text
@@ -137,9 +139,30 @@ def test_an_evaluation_of_an_older_checkpoint_is_marked(evaluated: Path) -> None
 def test_the_page_needs_nothing_from_elsewhere(evaluated: Path, data: prepared.Prepared) -> None:
     report.write(evaluated, data)
     page = page_of(evaluated)
-    assert len(page.loads) == 4 and all(re.match("data:image/(png|svg.xml);base64,", load) for load in page.loads)
+    assert len(page.loads) == 7 and all(re.match("data:image/(png|svg.xml|jpeg);base64,", load) for load in page.loads)
     assert not {"script", "link", "iframe", "object"} & set(page.tags)
     assert not re.search(r"https?:|@import|url\(", page.html)
+
+
+def test_the_report_looks_at_a_sample_of_the_training_images(
+    run: Path, data: prepared.Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(figures, "SAMPLE", 9)
+    recipe, looked = trained.load(run).recipe, []
+    sample = figures.sample_of(recipe, data)
+    assert len(set(sample)) == 9 and sample.tolist() == sorted(sample)
+    before = figures.activations.in_batches
+
+    def watched(network: object, images: object, indices: np.ndarray, *more: object) -> object:
+        looked.append(len(indices))
+        return before(network, images, indices, *more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(figures.activations, "in_batches", watched)
+    report.write(run, data)
+    assert sorted(looked) == [5, 9, 14], (
+        "queries, training images, and the validation images that eight are chosen from"
+    )
+    assert "searches 9 training images" in page_of(run).text
 
 
 def test_names_of_classes_are_text(evaluated: Path, data: prepared.Prepared) -> None:

@@ -176,7 +176,9 @@ def _heading(page: picture.Page, trained: TrainedNetwork, image: np.ndarray, nam
     x, y_bar = second + _TOP + 28 + 190, y + 8 + 18 * (len(words) - 1)
     page.text(x, y_bar, "0", 8.5, color=picture.FAINT)
     page.image(_colour(torch.linspace(0, 1, 120).expand(12, -1)), x + 12, y_bar - 6, 120, 12)
-    page.text(x + 140, y_bar, "largest", 8.5, color=picture.FAINT)
+    page.text(
+        x + 140, y_bar, "largest" if spec.activation != "tanh" else "largest; red below 0", 8.5, color=picture.FAINT
+    )
     return y + _TOP + 14
 
 
@@ -221,7 +223,9 @@ def _maps(
             page.image(pixels[k], x, y, side, side)
             if line == 0:
                 page.text(x, y + side + 8, str(kernel), 6.5)
-                page.text(x + side, y + side + 8, f"{largest[k]:.3g}", 6.5, color=picture.FAINT, ha="right")
+                page.text(
+                    x + side, y + side + 8, picture.three_digits(largest[k]), 6.5, color=picture.FAINT, ha="right"
+                )
         y += 16 + pitch
     return y
 
@@ -249,7 +253,7 @@ def _strips(values: Tensor, columns: int, width: float) -> list[np.ndarray]:
 
 
 def _colour(values: Tensor) -> np.ndarray:
-    """Values -1..1 of any shape as colours uint8 [..., 3]: 0 white, 1 dark blue; below 0 (tanh, batch norm) orange."""
-    shades = colormaps["PuOr" if bool((values < 0).any()) else "Blues"]
+    """Values -1..1 of any shape as colours uint8 [..., 3]: 0 white, 1 dark blue; below 0 (tanh, batch normalization) red."""
+    shades = colormaps["RdBu" if bool((values < 0).any()) else "Blues"]
     at = (values + 1) / 2 if bool((values < 0).any()) else values
     return (shades(at.numpy())[..., :3] * 255).round().astype(np.uint8)

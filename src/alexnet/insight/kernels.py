@@ -87,7 +87,7 @@ def figure(weight: Tensor, columns: int = 1, title: str = "") -> Figure:
         page = picture.Page(max(width, 420) + 2 * margin, height)
         if title:
             page.text(margin, margin + 4, picture.shorten(title, int(page.width / 8)), 13, weight="bold")
-        y, first = top, 1
+        y, first = top, 0
         for number, (half, sheet) in enumerate(zip(halves, sheets, strict=True), 1):
             name = f"column {number}" if columns > 1 else "conv1"
             page.text(margin, y + 8, name, 11, weight="bold")

@@ -10,9 +10,9 @@ RUN/features/SPLIT-CHECKPOINT.json   the weights, the preparation and the images
 
 import hashlib
 import json
+import mmap
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from alexnet.data.prepared import Images, Prepared, Split
 from alexnet.errors import InputError
 from alexnet.files import only_writer, sync, write_text
 from alexnet.insight import activations, picture
+from alexnet.network.linear import product
 from alexnet.training.recipe import Recipe
 from alexnet.training.trained import TrainedNetwork
 from alexnet.training.trainer import validation_of
@@ -33,10 +34,10 @@ from alexnet.training.trainer import validation_of
 PIECE = 4096
 """Features summed by one product, all of fc7: fewer bring the bound on its rounding closer, more are faster."""
 
-_PAIRS = 1 << 21
-"""Numbers of candidates that are computed again at a time: 16 MB each of float64."""
+_PAIRS = 1 << 18
+"""Numbers of candidates that are computed again at a time: 2 MB of float64, which a cache holds."""
 
-_BLOCK = 1 << 23
+_BLOCK = 1 << 25
 """Bytes of kept features that are read at a time."""
 
 Progress = Callable[[int, int], None]
@@ -44,7 +45,7 @@ Progress = Callable[[int, int], None]
 # The search ----------------------------------------------------------------------------------------------------------
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def nearest(queries: Tensor, blocks: Iterable[Tensor], count: int) -> tuple[Tensor, Tensor]:
     """The `count` rows nearest to each query: distances float32 [Q, count], ascending, and indices int64 [Q, count].
 
@@ -64,7 +65,7 @@ def nearest(queries: Tensor, blocks: Iterable[Tensor], count: int) -> tuple[Tens
     off = 2 * (min(features, PIECE) + -(-features // PIECE) + 16) * 2.0**-24
     if torch.get_float32_matmul_precision() != "highest" and features:
         off += 2.0**-7  # factors may have been rounded to bfloat16
-    own_squares = _squares(own)
+    own_squares, doubled = _squares(own), -2 * own
     distances, indices = torch.empty(number, 0), torch.empty(number, 0, dtype=torch.int64)
     seen = 0
     for block in blocks:
@@ -75,9 +76,9 @@ def nearest(queries: Tensor, blocks: Iterable[Tensor], count: int) -> tuple[Tens
         rows = block.to(own.device, torch.float32)
         squares = _squares(rows)
         # Squared distances, each too small by 0 to 2 `off` times the squares, and all without |q|².
-        least = ((1 - off) * squares).expand(number, -1).contiguous()
-        for start in range(0, features, PIECE):
-            least.addmm_(own[:, start : start + PIECE], rows[:, start : start + PIECE].T, alpha=-2)
+        least = product(doubled[:, :PIECE], rows[:, :PIECE], (1 - off) * squares)
+        for start in range(PIECE, features, PIECE):
+            least += product(doubled[:, start : start + PIECE], rows[:, start : start + PIECE])
         limit = own_squares.new_full((number,), torch.inf)
         if len(block) >= count:  # so many rows are surely no farther than this
             limit = least.kthvalue(count).values + 2 * off * (own_squares + squares.max())
@@ -145,7 +146,7 @@ def features_of(
 def features_of_split(
     trained: TrainedNetwork, prepared: Prepared, split: str, keep: bool = True, progress: Progress | None = None
 ) -> Iterable[Tensor]:
-    """Features of a split of `prepared` in blocks float32 [B, F], each to be used before the next is asked for.
+    """Features of a split of `prepared` in blocks float32 [B, F].
 
     keep: from RUN/features, where they are computed first if those there are not of this checkpoint and these images, or
     not all yet. Otherwise nothing is written and they are computed while they are used. Raises InputError if the disk has
@@ -214,22 +215,20 @@ def _width(trained: TrainedNetwork) -> int:
 
 
 def _read(path: Path, features: int) -> Iterator[Tensor]:
-    """The rows of a file in blocks float32 [B, F]. The next is read while one is used, in memory that is used again."""
-    rows = max(1, _BLOCK // (4 * features))
-    blocks = [torch.empty(rows, features) for _ in range(2)]
-    with path.open("rb", buffering=0) as file, ThreadPoolExecutor(1, thread_name_prefix="features") as reader:
-
-        def read(block: Tensor) -> int:
-            into, length = block.numpy().data.cast("B"), 0
-            while length < len(into) and (more := file.readinto(into[length:])):
-                length += more
-            return length // (4 * features)
-
-        reading = reader.submit(read, blocks[0])
-        while there := reading.result():
-            blocks.reverse()
-            reading = reader.submit(read, blocks[0])
-            yield blocks[1][:there]
+    """The rows of a file in blocks float32 [B, F]: views of its mapping, of which one block stays in memory at a time."""
+    rows = max(1, _BLOCK // (4 * features * 1024)) * 1024  # so that a block is whole pages
+    size = rows * 4 * features
+    with path.open("rb") as file:
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)  # torch wants memory that may be written
+    for start in range(0, len(mapped), size):
+        if hasattr(mapped, "madvise"):  # not on Windows
+            following = min(size, len(mapped) - start - size)
+            if following > 0:
+                mapped.madvise(mmap.MADV_WILLNEED, start + size, following)
+            if start:
+                mapped.madvise(mmap.MADV_DONTNEED, start - size, size)
+        length = min(size, len(mapped) - start) // 4
+        yield torch.frombuffer(mapped, dtype=torch.float32, offset=start, count=length).view(-1, features)
 
 
 # Similar images ------------------------------------------------------------------------------------------------------
@@ -333,14 +332,16 @@ def figure(
         for k, query in enumerate(queries):
             y = _MARGIN + heading + k * (_SIDE + _BENEATH)
             page.photo(query, _MARGIN, y, _SIDE)
-            page.text(_MARGIN, y + _SIDE + 13, picture.shorten(names[k], 18), 8, weight="bold")
+            page.text(_MARGIN, y + _SIDE + 13, picture.shorten(names[k], 16), 8, weight="bold")
             for n in range(count):
                 x, name = first + n * (_SIDE + _GAP), found_classes[k][n]
                 page.photo(found[k, n], x, y, _SIDE)
                 if name == classes[k]:
                     page.box(x, y + _SIDE, _SIDE, 3, picture.PALE_ORANGE)
                 page.text(x, y + _SIDE + 13, picture.shorten(name, 16), 7.5)
-                page.text(x + _SIDE, y + _SIDE + 13, f"{distances[k, n]:#.3g}", 7, ha="right", color=picture.FAINT)
+                page.text(
+                    x + _SIDE, y + _SIDE + 13, picture.three_digits(distances[k, n]), 7, ha="right", color=picture.FAINT
+                )
         page.box(
             _MARGIN + _SIDE + _RULE / 2 - 0.5,
             _MARGIN + heading,

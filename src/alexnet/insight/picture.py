@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsFloat
 
 import matplotlib
 import numpy as np
@@ -147,6 +147,11 @@ def shorten(name: str, limit: int) -> str:
     while line and cell_len(line) > limit - 1:
         line = line[:-1]
     return line.rstrip() + "…"
+
+
+def three_digits(value: SupportsFloat) -> str:
+    """A number in three digits: 0.123, 1.20, 12.3, 123."""
+    return f"{float(value):#.3g}".rstrip(".")
 
 
 def encode(figure: Figure, kind: str) -> bytes:

@@ -117,6 +117,11 @@ def check(network: AlexNet, layer: str, wanted: Sequence[int]) -> None:
             raise InputError(f"--units {unit}: {layer} has the units 0 to {there - 1}")
 
 
+def columns_of(network: AlexNet, layer: str) -> int:
+    """Columns that the units of `layer` belong to; the classes belong to none."""
+    return 1 if layer == network.spec.last_name else network.spec.columns
+
+
 def choose(found: Strongest, columns: int, wanted: Sequence[int] = (), number: int = 12) -> list[int]:
     """The units to show: those `wanted`, or the `number` whose best patches have the highest mean, equally many a column."""
     if wanted:
@@ -174,7 +179,7 @@ def figure(
     cell = _ABOVE + high + 38
     width = max(across * (_BLOCK + _BETWEEN) - _BETWEEN, 3 * (_BLOCK + _BETWEEN))
     ever = spec.activation == "relu" and layer != spec.last_name
-    each = len(found.values) // spec.columns
+    columns = columns_of(network, layer)
     with picture.style():
         page = picture.Page(width + 2 * _MARGIN, 2 * _MARGIN + 46 + math.ceil(len(units) / across) * cell - 20)
         page.text(_MARGIN, _MARGIN + 6, f"what excites {layer} most", 12, weight="bold")
@@ -190,10 +195,15 @@ def figure(
             x, y = _MARGIN + k % across * (_BLOCK + _BETWEEN), _MARGIN + 46 + k // across * cell
             name = f"unit {unit}" if layer != spec.last_name else picture.shorten(trained.classes[unit], 16)
             page.text(x, y + 9, name, 9, weight="bold")
-            if spec.columns > 1 and layer != spec.last_name:
-                page.text(x + _BLOCK, y + 9, f"column {unit // each + 1}", 8, color=picture.FAINT, ha="right")
+            if columns > 1:
+                column = unit // (len(found.values) // columns) + 1
+                page.text(x + _BLOCK, y + 9, f"column {column}", 8, color=picture.FAINT, ha="right")
             values = found.values[unit]
-            text = f"activations {values[0]:#.3g} to {values[-1]:#.3g}" if values[0] > 0 or not ever else "never active"
+            text = (
+                f"activations {picture.three_digits(values[0])} to {picture.three_digits(values[-1])}"
+                if values[0] > 0 or not ever
+                else "never active"
+            )
             page.text(x, y + _ABOVE + high + 8, text, 8, color=picture.FAINT)
             shown = activations.seen(trained, images[indices[found.images[unit].numpy()]])
             for n in range(count):

@@ -30,6 +30,12 @@ def _available() -> bool:
         return False
 
 
+def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x [N, in] · weight [out, in]ᵀ + bias [out], by whichever library multiplies faster here; without a gradient."""
+    fast = float32_on_the_cpu(x) and weight.dtype == torch.float32 and x.shape[1] > 0 and len(x) and _available()
+    return _times(x.contiguous(), weight.contiguous(), bias) if fast else F.linear(x, weight, bias)
+
+
 class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
