@@ -174,7 +174,7 @@ _reduced = replace(
     recipes.imagenette,
     name="reduced",
     network=shrunk(recipes.imagenette.network, 0.25, 2.0, input_size=112),
-    epochs=16,
+    epochs=12,
     batch=64,
     image_size=128,
     validate_every=2,
