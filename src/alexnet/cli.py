@@ -1080,8 +1080,8 @@ _VERDICTS = {
     "reproduced": "green",
     "not reproduced": "red",
     "inconclusive at this scale": "yellow",
-    "costs": "red",
-    "gains": "green",
+    "lower": "cyan",
+    "higher": "cyan",
 }
 
 

@@ -169,7 +169,7 @@ def test_seeds_are_counted_on_the_side_that_has_fewer() -> None:
 
 def test_a_bound_is_named() -> None:
     made = result(
-        "cifar-18", "small", {"four-layer": {"top1": [17.0, 17.1, 17.2]}, "three times as long": {"top1": [16.0]}}
+        "four-layer", "small", {"four-layer": {"top1": [17.0, 17.1, 17.2]}, "three times as long": {"top1": [16.0]}}
     )
     one = ledger.outcomes(made)[0]
     assert ledger.what(one.comparison) == "four-layer − 20"
@@ -180,7 +180,7 @@ def test_a_bound_is_named() -> None:
 def test_why_where_nothing_is_claimed() -> None:
     made = result("2012-mean", "reduced", {"program": {"top1": [1.0, 1.1, 1.2]}, "text": {"top1": [5.0, 5.1, 5.2]}})
     [one] = ledger.outcomes(made)
-    assert (one.verdict, ledger.why(one)) == ("gains", "the interval lies below 0; nothing is claimed")
+    assert (one.verdict, ledger.why(one)) == ("lower", "the interval lies below 0; nothing is claimed")
 
 
 # one claim -----------------------------------------------------------------------------------------------------------

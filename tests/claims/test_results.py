@@ -102,8 +102,8 @@ WIDE = [18.0, 20.0, 22.0]
         ([2.0, 2.1, 2.2], [1.0, 1.1, 1.2], {}, "not reproduced"),
         ([2.0, 2.1, 2.2], [1.0, 1.1, 1.2], {"expected": "higher"}, "reproduced"),
         ([1.0, 1.1, 1.2], [2.0, 2.1, 2.2], {"expected": "higher"}, "not reproduced"),
-        ([1.0, 1.1, 1.2], [2.0, 2.1, 2.2], {"expected": "either"}, "gains"),
-        ([2.0, 2.1, 2.2], [1.0, 1.1, 1.2], {"expected": "either"}, "costs"),
+        ([1.0, 1.1, 1.2], [2.0, 2.1, 2.2], {"expected": "either"}, "lower"),
+        ([2.0, 2.1, 2.2], [1.0, 1.1, 1.2], {"expected": "either"}, "higher"),
         (WIDE, WIDE, {"expected": "either"}, "inconclusive at this scale"),
         (WIDE, WIDE, {}, "inconclusive at this scale"),
         # ±4.5 around 0 excludes half of −10, and holds half of −8.
@@ -133,6 +133,7 @@ def test_the_papers_size_lies_inside_or_beyond() -> None:
     assert outcome(new, old, paper=-1.1).size == "inside the interval"
     assert outcome(new, old, paper=-3.0).size == "the paper's is larger"
     assert outcome(new, old, paper=-0.2).size == "the paper's is smaller"
+    assert outcome(old, new, paper=-0.2).size == "the paper's is larger"  # whose interval lies on the other side of 0
     assert outcome(new, old).size == ""
 
 

@@ -271,3 +271,9 @@ def test_a_layer_that_cannot_be_removed_is_named(name: str) -> None:
 def test_the_only_hidden_layer_stays() -> None:
     with pytest.raises(InputError, match="fc6 cannot be removed"):
         replace(paper, hidden=paper.hidden[:1], links=("conv3", "fc6")).without("fc6")
+
+
+def test_a_layer_whose_pooling_no_neighbour_can_take_stays() -> None:
+    with pytest.raises(InputError, match="conv2 cannot be removed; no layer beside it can take its pool and norm"):
+        networks["four-layer"].without("conv2")
+    assert networks["torchvision"].without("conv5").convolutions[-1].then == ("relu", "pool", "dropout")

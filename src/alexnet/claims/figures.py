@@ -21,8 +21,8 @@ _COLOURS: dict[Verdict, str] = {
     "reproduced": picture.BLUE,
     "not reproduced": picture.ORANGE,
     "inconclusive at this scale": picture.GREY,
-    "costs": picture.INK,
-    "gains": picture.INK,
+    "lower": picture.INK,
+    "higher": picture.INK,
 }
 
 

@@ -374,7 +374,9 @@ def searched(result: Result) -> list[Block]:
     for name, trials in result.search.items():
         errors = {trial["rate"]: trial["train_error"] for trial in trials}
         best = min(trials, key=lambda trial: trial["train_error"])["rate"] if trials else None
-        each = [f"{errors[rate]:.2f}{' *' if rate == best else ''}" if rate in errors else "" for rate in rates]
+        # At an end of what was tried the best may lie beyond.
+        mark = " * (at the end)" if best in (min(errors, default=None), max(errors, default=None)) else " *"
+        each = [f"{errors[rate]:.2f}{mark if rate == best else ''}" if rate in errors else "" for rate in rates]
         cells.append((name, *each))
     title = "The search for each variant's learning rate: training error in % by rate; *: taken"
     return [Table(title, ("variant", *(f"{rate:g}" for rate in rates)), tuple(cells))]

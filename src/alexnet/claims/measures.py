@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from alexnet.data.batches import centre, read_ahead
+from alexnet.data.batches import centre, read_ahead, to_channels
 from alexnet.data.prepared import Prepared, Split
 from alexnet.evaluation.errors import Evaluation, evaluate
 from alexnet.insight import kernels, neighbours
@@ -74,8 +74,9 @@ def columns_colour(trained: TrainedNetwork, prepared: Prepared, measured: Measur
 def features(trained: TrainedNetwork, prepared: Prepared, measured: Measured) -> Measured:
     """Share in % of the nearest training images that are of the query's class, by Euclidean distance (§6.1).
 
-    fc7_agreement: in the last hidden activations; pixel_agreement: in the pixels of the centre crop; feature_gain: their
-    difference. Queries are `QUERIES` validation images, neighbours the `NEIGHBOURS` nearest of all training images.
+    fc7_agreement: in the network's `features`, fc7 of the paper's and what the last layer reads in any other;
+    pixel_agreement: in the pixels of the centre crop; feature_gain: their difference. Queries are `QUERIES` validation
+    images, neighbours the `NEIGHBOURS` nearest of all training images.
     """
     split, indices = validation_of(trained.recipe, prepared)
     queries = _sample(indices, QUERIES)
@@ -91,7 +92,8 @@ def features(trained: TrainedNetwork, prepared: Prepared, measured: Measured) ->
         return trained.network.features(trained.prepare(images)).float().cpu()
 
     def pixels(images: Tensor) -> Tensor:
-        return centre(images.permute(0, 3, 1, 2), trained.recipe.network.input_size).flatten(1).float().cpu()
+        whole = to_channels(images, trained.preparation.size)  # what the network's own crop is taken from
+        return centre(whole, trained.recipe.network.input_size).flatten(1).float().cpu()
 
     in_features, in_pixels = agreement(fc7), agreement(pixels)
     return {

@@ -19,13 +19,15 @@ from alexnet.insight import picture
 _PERCENT = f"{100 * CONFIDENCE:.0f}%"
 
 _RULE = f"""\
-Every claim is an experiment: two or more recipes that differ in one place, each trained with the same seeds, at least
-{LEAST_SEEDS}. What is compared is a mean over seeds, and the verdict follows by rule from a {_PERCENT} interval of the difference:
+Every claim is an experiment: recipes that differ in what the claim is about, each trained with the same seeds, at least
+{LEAST_SEEDS}; or one recipe, measured in two ways. What is compared is a mean over seeds, and the verdict follows by rule from
+a {_PERCENT} interval of the difference:
 
 - **reproduced**: the whole interval lies on the side where the claim puts the difference;
-- **not reproduced**: it lies wholly on the other side; or it holds 0 and excludes half of the size that the paper states;
+- **not reproduced**: it lies wholly on the other side; or it holds 0 (1 for a ratio) and excludes half of the
+  size that the paper states (for a ratio its square root);
 - **inconclusive at this scale**: neither, or there are fewer than {LEAST_SEEDS} seeds;
-- **costs**, **gains**: where the paper claims nothing, the error goes up or down by the same rule.
+- **lower**, **higher**: where the paper claims nothing, the side on which the whole interval lies.
 
 The interval is Welch's, of the difference of two means whose spreads need not be equal; Student's for a measure that is a
 difference within each run, as ten crops against one; Welch's of the logarithms for a ratio. Where a run ended before its
@@ -38,7 +40,9 @@ What the rule does not do:
 - Each interval holds for itself at {_PERCENT}. Of twenty comparisons without any effect one falls outside by chance.
 - "Reproduced" says that the direction is right at this scale, not that the size is the paper's. That is given beside each,
   with whether it lies inside the interval, or is larger or smaller than all of it.
-- No scale but `imagenet` has the paper's data, and none of the smaller ones says what happens there.
+- Networks at the smaller scales are narrower and trained for a few epochs, which favours whatever learns faster.
+- Only `imagenet` has the data that the paper's network is about (`small` has fig. 1's, as a JPEG copy where it says so), and
+  no smaller scale says what happens there.
 """
 
 

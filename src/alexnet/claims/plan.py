@@ -141,7 +141,7 @@ def _found(trials: Sequence[Task], prepared: Prepared | None, out: Path, scale: 
 
 
 def _record(task: Task, prepared: Prepared | None, out: Path, scale: Scale) -> dict[str, Any] | None:
-    return runner.measured(runner.folder(task, prepared, out / scale.name)) if prepared else None
+    return runner.measured(runner.folder(task, prepared, out / scale.name), prepared) if prepared else None
 
 
 def _add(

@@ -43,13 +43,13 @@ MEASURES = {
     "separation": "how well the columns' kernels are told apart by colour, 0 to 1",
     "separation_by_chance": "the same over random halves of the kernels",
     "split": "separation minus that by chance",
-    "fc7_agreement": "nearest neighbours of the query's class, in fc7, %",
+    "fc7_agreement": "nearest neighbours of the query's class, in fc7 (or what the last layer reads), %",
     "pixel_agreement": "nearest neighbours of the query's class, in pixels, %",
     "feature_gain": "agreement in fc7 minus in pixels, points",
 }
 """What each measured value is, and its unit."""
 
-Verdict = Literal["reproduced", "not reproduced", "inconclusive at this scale", "costs", "gains"]
+Verdict = Literal["reproduced", "not reproduced", "inconclusive at this scale", "lower", "higher"]
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Result:
     recipe: dict[str, Any]
     """The scale's recipe that the variants change."""
     variants: dict[str, dict[str, Any]]
-    """name -> {"changes": {field: value}, "runs": [{"seed", "values", "curve", ...}]}"""
+    """name -> {"changes": {field: value}, "runs": [{"seed", "values", "training", "validation", ...}]}"""
     search: dict[str, list[dict[str, float]]]
     """variant -> what its search tried: [{"rate", "train_error"}]"""
     target: float | None
@@ -93,7 +93,12 @@ def load(path: Path) -> Result:
         values = json.loads(path.read_text("utf-8"))
         if values.pop("format") != FORMAT:
             raise InputError(f"{path}: written by another version of alexnet; run the claim again")
-        return Result(**values)
+        result = Result(**values)
+        for variant in result.variants.values():
+            for run in variant["runs"]:
+                if not all(isinstance(value, int | float) for value in run["values"].values()):
+                    raise ValueError("a run's values are no numbers")
+        return result
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, InputError):
             raise
@@ -133,7 +138,7 @@ def outcome(result: Result, comparison: Comparison) -> Outcome | None:
 
     The verdict: "reproduced" if the whole interval lies on the side the paper claims; "not reproduced" if it lies wholly on the
     other side, or if the paper states a size and the interval excludes half of it; else, and with fewer than three seeds,
-    "inconclusive at this scale". Where nothing is claimed: "costs" and "gains" (error goes up or down), by the same interval.
+    "inconclusive at this scale". Where nothing is claimed: "lower" or "higher", by the same interval.
     """
     of = result.values(comparison.of, comparison.measure)
     against = result.values(comparison.against, comparison.measure) if comparison.against else []
@@ -195,7 +200,7 @@ def _verdict(comparison: Comparison, low: float, high: float, seeds: int) -> Ver
         return "inconclusive at this scale"
     below, above = high < none, low > none
     if comparison.expected == "either":
-        return "gains" if below else "costs" if above else "inconclusive at this scale"
+        return "lower" if below else "higher" if above else "inconclusive at this scale"
     claimed, other = (below, above) if comparison.expected == "lower" else (above, below)
     if claimed:
         return "reproduced"
@@ -214,11 +219,9 @@ def _size(comparison: Comparison, low: float, high: float) -> str:
         return ""
     if low <= paper <= high:
         return "inside the interval"
-    return (
-        "the paper's is larger"
-        if abs(paper - none) > max(abs(low - none), abs(high - none))
-        else "the paper's is smaller"
-    )
+    way = 1 if paper > none else -1
+    furthest = max(way * (low - none), way * (high - none))
+    return "the paper's is larger" if way * (paper - none) > furthest else "the paper's is smaller"
 
 
 def _compact(values: Any, indent: int = 0) -> str:

@@ -25,11 +25,11 @@ import torch
 from alexnet import provenance
 from alexnet.claims.claim import Claim, Run, Scale
 from alexnet.claims.measures import Measure, Measured
-from alexnet.claims.results import Result
+from alexnet.claims.results import Result, load
 from alexnet.data import prepared as prepared_sets
 from alexnet.data.prepared import Prepared
 from alexnet.errors import InputError, RunFailed
-from alexnet.files import write_text
+from alexnet.files import only_writer, write_text
 from alexnet.training import checkpoint, trained, trainer
 from alexnet.training.device import keep_memory, pick
 from alexnet.training.recipe import Recipe, flatten
@@ -56,7 +56,6 @@ class Task:
     """What its folder and its recipe are called: claim and variant of the first claim that wants it."""
     run: Run
     measures: tuple[Measure, ...]
-    validation_target: float
 
 
 @dataclass(frozen=True)
@@ -95,14 +94,28 @@ def folder(task: Task, prepared: Prepared, out: Path) -> Path:
     return there[0] if there else out / (re.sub(r"[^a-z0-9.]+", "-", task.name.lower()).strip("-") + ending)
 
 
-def measured(path: Path) -> dict[str, Any] | None:
-    """What is kept of a finished run; None if it is not finished, or the file is damaged: then the run is asked again."""
+def images_of(prepared: Prepared) -> dict[str, int]:
+    """How many images each split has."""
+    return {name: part["images"] for name, part in prepared.manifest["splits"].items()}
+
+
+def measured(path: Path, prepared: Prepared) -> dict[str, Any] | None:
+    """What is kept of a finished run; None if it is not finished, or the file is damaged: then the run is asked again.
+
+    Raises InputError if it was measured on other splits: the key knows the training images only.
+    """
     try:
         record = json.loads((path / MEASURED).read_text("utf-8"))
     except (FileNotFoundError, ValueError):
         return None
     whole = isinstance(record, dict) and {*KEPT, "measures", "commit", "machine"} <= record.keys()
-    return record if whole else None
+    if not whole:
+        return None
+    if record.get("images", images_of(prepared)) != images_of(prepared):
+        raise InputError(
+            f"--out: {path} was measured on other splits, {record['images']}; use another --out for this data"
+        )
+    return dict(record)
 
 
 def perform(
@@ -117,7 +130,7 @@ def perform(
     A run whose loss becomes NaN counts as one that guesses, and says so ("diverged"). Raises Stopped, with a checkpoint
     written, once `stop` says so.
     """
-    record = measured(path)
+    record = measured(path, prepared)
     if record is None:
         record = _train(task, prepared, path, progress, stop)
         write_text(path / MEASURED, json.dumps(record, indent=1) + "\n")
@@ -136,10 +149,11 @@ def perform(
 def _train(
     task: Task, prepared: Prepared, path: Path, progress: Callable[[Status], None], stop: Callable[[], bool]
 ) -> dict[str, Any]:
-    target, asked = task.run.until, False
+    target, asked, code = task.run.until, False, provenance.commit()
     begun = checkpoint.latest(path) is not None and (path / "recipe.json").is_file()
     if path.exists() and not begun:
-        shutil.rmtree(path)  # killed before its first checkpoint
+        with only_writer(path, "alexnet claims run"):  # else it is another runner's, which has just begun it
+            shutil.rmtree(path)  # killed before its first checkpoint
     path.parent.mkdir(parents=True, exist_ok=True)
     reached = target is not None and any(line["train_error"] <= target for line in _epochs(path))
 
@@ -163,12 +177,11 @@ def _train(
             raise
         guess = 100 * (1 - 1 / len(prepared.classes))
         five = max(0.0, 100 * (1 - 5 / len(prepared.classes)))
-        values = {"top1": guess, "top5": five, "train_error": guess, "train_top1": guess, "gap": 0.0}
-        values["epochs"] = float(recipe.epochs)  # it would have guessed to the end
-        for name, whether in (("epochs_to_target", "reached"), ("epochs_to_validation", "reached_validation")):
-            if name == "epochs_to_validation" or target is not None:
-                values |= {name: values["epochs"], whether: 0.0}
-        return _record(path, values, diverged=True)
+        # It would have guessed to the end. How far it overfits is not said: it has learned nothing to overfit with.
+        values = {"top1": guess, "top5": five, "train_error": guess, "epochs": float(recipe.epochs)}
+        if target is not None:
+            values |= {"epochs_to_target": values["epochs"], "reached": 0.0}
+        return _record(path, prepared, values, code, diverged=True)
     if not finished and not reached:
         raise Stopped
     lines = _epochs(path)
@@ -176,22 +189,16 @@ def _train(
     if "validation_top1" in lines[-1]:
         values |= {"top1": lines[-1]["validation_top1"], "top5": lines[-1]["validation_top5"]}
     if target is not None:
-        _time_to(
-            values, "epochs_to_target", "reached", target, [(line["epoch"], line["train_error"]) for line in lines]
-        )
-    validated = [(line["epoch"], line["validation_top1"]) for line in lines if "validation_top1" in line]
-    _time_to(values, "epochs_to_validation", "reached_validation", task.validation_target, validated)
-    return _record(path, values)
+        found = epochs_to(target, [(line["epoch"], line["train_error"]) for line in lines])
+        values |= {
+            "epochs_to_target": values["epochs"] if found is None else found,
+            "reached": float(found is not None),
+        }
+    return _record(path, prepared, values, code)
 
 
 def _epochs(path: Path) -> list[dict[str, Any]]:
     return [line for line in trainer.read_metrics(path) if line["kind"] == "epoch"]
-
-
-def _time_to(values: Measured, name: str, whether: str, target: float, points: list[tuple[int, float]]) -> None:
-    found = epochs_to(target, points)
-    values[name] = values["epochs"] if found is None else found
-    values[whether] = float(found is not None)
 
 
 def epochs_to(target: float, points: Sequence[tuple[int, float]]) -> float | None:
@@ -206,9 +213,10 @@ def epochs_to(target: float, points: Sequence[tuple[int, float]]) -> float | Non
     return None
 
 
-def _record(path: Path, values: Measured, diverged: bool = False) -> dict[str, Any]:
+def _record(path: Path, prepared: Prepared, values: Measured, code: str, diverged: bool = False) -> dict[str, Any]:
     lines = _epochs(path)
     return {
+        "images": images_of(prepared),
         "values": values,
         "diverged": diverged,
         "measures": [],
@@ -217,7 +225,7 @@ def _record(path: Path, values: Measured, diverged: bool = False) -> dict[str, A
             [line["epoch"], round(line["validation_top1"], 2)] for line in lines if "validation_top1" in line
         ],
         "seconds": sum(line["seconds"] for line in lines),
-        "commit": provenance.commit(),
+        "commit": code,
         "machine": provenance.machine(),
     }
 
@@ -254,7 +262,6 @@ def search_tasks(claim: Claim, scale: Scale) -> dict[str, list[Task]]:
                 f"{claim.id} {name} rate {rate:g}",
                 Run(replace(run.recipe, rate=rate, epochs=search.epochs, seed=search.seed)),
                 (),
-                scale.validation_target,
             )
             for rate in search.rates
         ]
@@ -273,7 +280,6 @@ def tasks(claim: Claim, scale: Scale, rates: dict[str, float], seeds: Sequence[i
                 f"{claim.id} {name}",
                 replace(run, recipe=replace(recipe, seed=seed)),
                 claim.measures,
-                scale.validation_target,
             )
             for seed in seeds
         ]
@@ -300,12 +306,18 @@ def run(
     (what the data is) go into the results. Raises Stopped once `stop` says so; the same call then goes on.
     """
     for claim in claims:
-        base_of(claim, scale)
+        needed = base_of(claim, scale).image_size
+        if prepared.size < needed:
+            raise InputError(
+                f"{prepared.path}: its images are {prepared.size}×{prepared.size}; scale {scale.name} takes {scale.data}"
+            )
+    (out / scale.name).mkdir(parents=True, exist_ok=True)
+    (results / scale.name).mkdir(parents=True, exist_ok=True)
     runner = _Runner(scale, prepared, out, jobs, progress, stop)
     searches = {claim.id: search_tasks(claim, scale) for claim in claims}
     runner.all_of([task for search in searches.values() for trials in search.values() for task in trials])
     found: dict[str, dict[str, list[dict[str, float]]]] = {
-        id: {name: [runner.trial(task) for task in trials] for name, trials in search.items()}
+        id: {name: [runner.trial(id, task) for task in trials] for name, trials in search.items()}
         for id, search in searches.items()
     }
     rates = {
@@ -332,6 +344,8 @@ class _Runner:
     ) -> None:
         self.scale, self.prepared, self.out, self.jobs = scale, prepared, out / scale.name, jobs
         self.progress, self.stop = progress, stop
+        self.searched: dict[str, list[dict[str, Any]]] = {}
+        """The records of the runs that found rates, by claim."""
 
     def path(self, task: Task) -> Path:
         return folder(task, self.prepared, self.out)
@@ -352,7 +366,7 @@ class _Runner:
             after_each()
 
     def _is_done(self, task: Task) -> bool:
-        record = measured(self.path(task))
+        record = measured(self.path(task), self.prepared)
         return record is not None and (
             record["diverged"] or all(measure.__name__ in record["measures"] for measure in task.measures)
         )
@@ -392,11 +406,28 @@ class _Runner:
                 stopping.set()  # those under way write a checkpoint and end
                 pool.shutdown(cancel_futures=True)
 
-    def trial(self, task: Task) -> dict[str, float]:
-        """What a search run gave."""
-        record = measured(self.path(task))
+    def trial(self, claim: str, task: Task) -> dict[str, float]:
+        """What a search run of a claim gave."""
+        record = measured(self.path(task), self.prepared)
         assert record is not None
+        self.searched.setdefault(claim, []).append(record)
         return {"rate": task.run.recipe.rate, "train_error": record["values"]["train_error"]}
+
+    def _finished(self, of_seeds: Sequence[Task]) -> dict[int, dict[str, Any]]:
+        """The records of a variant's finished runs by seed, those of earlier calls with other seeds too."""
+        start = f"-{key(of_seeds[0].run, self.prepared)}-seed"
+        paths = {int(path.name.rpartition("-seed")[2]): path for path in self.out.glob(f"*{start}*")}
+        found = {seed: measured(path, self.prepared) for seed, path in sorted(paths.items())}
+        return {seed: record for seed, record in found.items() if record is not None}
+
+    def _kept(self, record: dict[str, Any], epochs: int) -> dict[str, Any]:
+        """What a result keeps of a run's record, and how soon it reached the scale's validation error."""
+        found = epochs_to(self.scale.validation_target, record["validation"])
+        times = {
+            "epochs_to_validation": record["values"].get("epochs", float(epochs)) if found is None else found,
+            "reached_validation": float(found is not None),
+        }
+        return {**{what: record[what] for what in KEPT}, "values": {**record["values"], **times}}
 
     def write(
         self,
@@ -407,20 +438,18 @@ class _Runner:
         command: str,
         note: str,
     ) -> Result:
-        """The result of a claim from the runs that are finished by now, also as a file."""
+        """The result of a claim from the runs that are finished by now, also as a file, unless that has more runs already."""
         base = base_of(claim, self.scale)
         made: dict[str, dict[str, Any]] = {}
-        records = []
+        records: list[dict[str, Any]] = []
         for name, of_seeds in wanted.items():
-            done = [(task, record) for task in of_seeds if (record := measured(self.path(task))) is not None]
-            records += [record for _, record in done]
+            done, recipe = self._finished(of_seeds), of_seeds[0].run.recipe
+            records += done.values()
             made[name] = {
-                "changes": differences(of_seeds[0].run.recipe, base),
-                "runs": [
-                    {"seed": task.run.recipe.seed, **{what: record[what] for what in KEPT}} for task, record in done
-                ],
+                "changes": differences(recipe, base),
+                "runs": [{"seed": seed, **self._kept(record, recipe.epochs)} for seed, record in done.items()],
             }
-        splits = self.prepared.manifest["splits"]
+        all_of_it = records + self.searched.get(claim.id, [])
         result = Result(
             claim=claim.id,
             scale=self.scale.name,
@@ -430,7 +459,7 @@ class _Runner:
                 "note": note,
                 "size": self.prepared.size,
                 "classes": len(self.prepared.classes),
-                "images": {name: part["images"] for name, part in splits.items()},
+                "images": images_of(self.prepared),
             },
             recipe=asdict(base),
             variants=made,
@@ -438,12 +467,20 @@ class _Runner:
             target=self.scale.target if claim.stops else None,
             validation_target=self.scale.validation_target,
             machine=records[0]["machine"] if records else {},
-            commits=sorted({record["commit"] for record in records}),
-            seconds=round(sum(record["seconds"] for record in records), 1),
+            commits=sorted({record["commit"] for record in all_of_it}),
+            seconds=round(sum(record["seconds"] for record in all_of_it), 1),
         )
-        if records:
+        if records and len(records) >= _runs_in(results / self.scale.name / f"{claim.id}.json"):
             result.save(results)
         return result
+
+
+def _runs_in(path: Path) -> int:
+    """How many runs a result file has; 0 if there is none, or it is none."""
+    try:
+        return sum(len(variant["runs"]) for variant in load(path).variants.values())
+    except InputError:
+        return 0
 
 
 def differences(recipe: Recipe, base: Recipe) -> dict[str, Any]:

@@ -125,19 +125,23 @@ class Network:
 
         Its pooling and normalization pass to the next convolution that has none, or the one before it, so that the maps
         keep their sizes from there on. A link passes to the layer that takes the removed one's place: what goes is depth,
-        not the columns' view of each other. Raises InputError for a layer that is not there or cannot go.
+        not the columns' view of each other. Raises InputError for a layer that is not there or cannot go, as one whose
+        pooling no neighbour can take.
         """
         names = [row_name for row_name, _ in replace(self, conv6=False).rows()]
         if name not in names[1:] or name == names[-1] == f"fc{len(self.convolutions) + 1}":
             raise InputError(f"network: {name} cannot be removed; the layers that can are {', '.join(names[1:])}")
         at, convolutions, hidden = names.index(name), list(self.convolutions), list(self.hidden)
         if at < len(convolutions):
-            steps = [step for step in convolutions[at].then if step not in ("relu", "dropout")]
+            steps = [step for step in convolutions[at].then if step != "relu"]
             del convolutions[at]
-            for heir in (at, at - 1) if steps else ():
-                if heir < len(convolutions) and convolutions[heir].then == ("relu",):
-                    convolutions[heir] = replace(convolutions[heir], then=("relu", *steps))
-                    break
+            heirs = [n for n in (at, at - 1) if n < len(convolutions) and convolutions[n].then == ("relu",)]
+            if steps and not heirs:
+                raise InputError(
+                    f"network: {name} cannot be removed; no layer beside it can take its {' and '.join(steps)}"
+                )
+            if steps:
+                convolutions[heirs[0]] = replace(convolutions[heirs[0]], then=("relu", *steps))
         else:
             del hidden[at - len(convolutions)]
         made = replace(self, name=f"{self.name}-without-{name}", convolutions=tuple(convolutions), hidden=tuple(hidden))
