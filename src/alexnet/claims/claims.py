@@ -204,7 +204,7 @@ scales: dict[str, Scale] = {
             _four_layer,
             _four_layer,
             search=Search((0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03), 2),
-            most_epochs=20,
+            most_epochs=16,
         ),
         Scale(
             "reduced",
