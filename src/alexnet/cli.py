@@ -971,8 +971,6 @@ def claims_run(
         plan: print the runs and what they cost, and start none.
         json: print one JSON document on stdout.
     """
-    import shlex
-
     from alexnet.claims import ledger, runner
     from alexnet.claims import plan as planning
     from alexnet.claims.claims import claims as there
@@ -1005,8 +1003,7 @@ def claims_run(
     if data is None:
         raise InputError(f"--data DIR is missing: scale {scale} takes {at.data}")
     opened = prepared_sets.open(data)
-    named = " ".join(["--all"] if all else [shlex.quote(name) for name in ids])
-    said = f"alexnet claims run {named} --scale {scale}" + ("" if scale == "smoke" else f" --data {data.name}")
+    said = f"--scale {scale}" + ("" if scale == "smoke" else f" --data {data.name}")
     said += f" --precision {precision}" if precision else ""
     said += f" --seeds {seeds}" if seeds is not None else ""
     with _signals() as caught, Bar("runs", err) as bar:
@@ -1019,7 +1016,7 @@ def claims_run(
                 results or out / "results",
                 range(number),
                 jobs,
-                command=said,
+                options=said,
                 note=note,
                 progress=bar.claims,
                 stop=lambda: bool(caught),

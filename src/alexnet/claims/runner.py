@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import time
@@ -294,7 +295,7 @@ def run(
     results: Path,
     seeds: Sequence[int],
     jobs: int = 1,
-    command: str = "",
+    options: str = "",
     note: str = "",
     progress: Callable[[Now], None] = lambda now: None,
     stop: Callable[[], bool] = lambda: False,
@@ -302,8 +303,9 @@ def run(
     """Run what is left of these claims at a scale, and write RESULTS/SCALE/ID.json for each; returns those results.
 
     out: where the run folders are. seeds: in turn, every claim's first before any claim's second, so that whatever there is
-    after a while can be compared. jobs: runs at a time, each a process with its share of the threads. `command` and `note`
-    (what the data is) go into the results. Raises Stopped once `stop` says so; the same call then goes on.
+    after a while can be compared. jobs: runs at a time, each a process with its share of the threads. `options` (those of the
+    command that matter) and `note` (what the data is) go into the results. Raises Stopped once `stop` says so; the same call
+    then goes on. Raises InputError for a claim that the scale does not have, and for data that does not fit it.
     """
     for claim in claims:
         needed = base_of(claim, scale).image_size
@@ -326,8 +328,8 @@ def run(
     }
     wanted = {claim.id: tasks(claim, scale, rates[claim.id], seeds) for claim in claims}
     in_turn = [variant[at] for at in range(len(seeds)) for claim in wanted.values() for variant in claim.values()]
-    runner.all_of(in_turn, lambda: [runner.write(c, wanted[c.id], found[c.id], results, command, note) for c in claims])
-    return [runner.write(claim, wanted[claim.id], found[claim.id], results, command, note) for claim in claims]
+    runner.all_of(in_turn, lambda: [runner.write(c, wanted[c.id], found[c.id], results, options, note) for c in claims])
+    return [runner.write(claim, wanted[claim.id], found[claim.id], results, options, note) for claim in claims]
 
 
 class _Runner:
@@ -435,7 +437,7 @@ class _Runner:
         wanted: dict[str, list[Task]],
         search: dict[str, list[dict[str, float]]],
         results: Path,
-        command: str,
+        options: str,
         note: str,
     ) -> Result:
         """The result of a claim from the runs that are finished by now, also as a file, unless that has more runs already."""
@@ -453,7 +455,7 @@ class _Runner:
         result = Result(
             claim=claim.id,
             scale=self.scale.name,
-            command=command,
+            command=f"alexnet claims run {shlex.quote(claim.id)} {options}".rstrip(),
             data={
                 "source": self.prepared.manifest["source"]["description"],
                 "note": note,
