@@ -109,6 +109,9 @@ WIDE = [18.0, 20.0, 22.0]
         # ±4.5 around 0 excludes half of −10, and holds half of −8.
         (WIDE, WIDE, {"paper": -10.0}, "not reproduced"),
         (WIDE, WIDE, {"paper": -8.0}, "inconclusive at this scale"),
+        # −1 ± 0.23: on the right side, at least half of −2, and less than half of −3.
+        ([1.0, 1.1, 1.2], [2.0, 2.1, 2.2], {"paper": -2.0}, "reproduced"),
+        ([1.0, 1.1, 1.2], [2.0, 2.1, 2.2], {"paper": -3.0}, "not reproduced"),
         # Two seeds say nothing, however far apart.
         ([1.0, 1.1], [2.0, 2.1], {}, "inconclusive at this scale"),
         ([1.0, 1.1, 1.2], [2.0, 2.1], {}, "inconclusive at this scale"),

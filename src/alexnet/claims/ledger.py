@@ -198,6 +198,8 @@ def why(one: Outcome) -> str:
         if comparison.expected == "either":
             return f"the interval lies {side} {none}; nothing is claimed"
         claimed = (comparison.expected == "lower") == (side == "below")
+        if claimed and one.verdict == "not reproduced":
+            return f"the interval lies {side} {none}, where the claim puts it, and wholly short of half of the paper's"
         return f"the interval lies {side} {none}, {'where the claim puts it' if claimed else 'on the other side'}"
     if one.verdict == "not reproduced":
         return f"the interval holds {none} and excludes half of the paper's"

@@ -23,9 +23,9 @@ Every claim is an experiment: recipes that differ in what the claim is about, ea
 {LEAST_SEEDS}; or one recipe, measured in two ways. What is compared is a mean over seeds, and the verdict follows by rule from
 a {_PERCENT} interval of the difference:
 
-- **reproduced**: the whole interval lies on the side where the claim puts the difference;
-- **not reproduced**: it lies wholly on the other side; or it holds 0 (1 for a ratio) and excludes half of the
-  size that the paper states (for a ratio its square root);
+- **reproduced**: the whole interval lies on the side where the claim puts the difference, and if the paper states a size,
+  it does not fall wholly short of half of that (half of 6× is √6×, half of the way by factors);
+- **not reproduced**: it lies wholly on the other side, or falls wholly short of half of the size that the paper states;
 - **inconclusive at this scale**: neither, or there are fewer than {LEAST_SEEDS} seeds;
 - **lower**, **higher**: where the paper claims nothing, the side on which the whole interval lies.
 
@@ -38,7 +38,7 @@ What the rule does not do:
 - The interval covers what seeds decide: initial values, order, crops, dropout. All variants share their test images, and
   another set of test images would move them too.
 - Each interval holds for itself at {_PERCENT}. Of twenty comparisons without any effect one falls outside by chance.
-- "Reproduced" says that the direction is right at this scale, not that the size is the paper's. That is given beside each,
+- "Reproduced" says that the direction is right at this scale, and not that the size is the paper's. That is given beside each,
   with whether it lies inside the interval, or is larger or smaller than all of it.
 - Networks at the smaller scales are narrower and trained for a few epochs, which favours whatever learns faster.
 - Only `imagenet` has the data that the paper's network is about (`small` has fig. 1's, as a JPEG copy where it says so), and

@@ -136,9 +136,10 @@ def outcome(result: Result, comparison: Comparison) -> Outcome | None:
     seeds (initial values, order, crops, dropout) and not the choice of test images, which all variants share. Where a run
     ended before its target, its epochs are the least it would take, and the interval is open on that side.
 
-    The verdict: "reproduced" if the whole interval lies on the side the paper claims; "not reproduced" if it lies wholly on the
-    other side, or if the paper states a size and the interval excludes half of it; else, and with fewer than three seeds,
-    "inconclusive at this scale". Where nothing is claimed: "lower" or "higher", by the same interval.
+    The verdict: "not reproduced" if the whole interval lies on the other side than the paper claims, or if the paper states a
+    size and all of the interval falls short of half of it; else "reproduced" if it lies wholly on the side the paper claims;
+    else, and with fewer than three seeds, "inconclusive at this scale". Where nothing is claimed: "lower" or "higher", by the
+    same interval.
     """
     of = result.values(comparison.of, comparison.measure)
     against = result.values(comparison.against, comparison.measure) if comparison.against else []
@@ -202,15 +203,17 @@ def _verdict(comparison: Comparison, low: float, high: float, seeds: int) -> Ver
     if comparison.expected == "either":
         return "lower" if below else "higher" if above else "inconclusive at this scale"
     claimed, other = (below, above) if comparison.expected == "lower" else (above, below)
-    if claimed:
-        return "reproduced"
-    if other:
+    if other or falls_short(comparison, low, high):
         return "not reproduced"
-    if comparison.paper is not None:
-        half = math.sqrt(comparison.paper) if comparison.ratio else comparison.paper / 2
-        if not low <= half <= high:
-            return "not reproduced"
-    return "inconclusive at this scale"
+    return "reproduced" if claimed else "inconclusive at this scale"
+
+
+def falls_short(comparison: Comparison, low: float, high: float) -> bool:
+    """Whether the paper states a size and the whole interval is less than half of it: of a ratio, less than its root."""
+    if comparison.paper is None:
+        return False
+    half = math.sqrt(comparison.paper) if comparison.ratio else comparison.paper / 2
+    return low > half if comparison.expected == "lower" else high < half
 
 
 def _size(comparison: Comparison, low: float, high: float) -> str:
