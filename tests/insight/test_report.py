@@ -24,7 +24,7 @@ from alexnet.training.optimizer import Schedule
 from alexnet.training.recipe import Recipe, paper, recipes
 
 SCRIPT = "<script>alert('x')<script>"  # no slash: it is the name of a folder
-CLASSES = sorted([SCRIPT, "a & b", "tench", "{{ 7 * 7 }}", '"quoted" onerror=x', "church", "gas pump"])
+CLASSES = sorted([SCRIPT, "a & b", "tench", "{{ 991 * 997 }}", '"quoted" onerror=x', "church", "gas pump"])
 
 tiny = Recipe(
     name="tiny",
@@ -172,7 +172,7 @@ def test_names_of_classes_are_text(evaluated: Path, data: prepared.Prepared) -> 
     assert "<run>" not in page.html
     for name in CLASSES:
         assert name in page.text
-    assert "49" not in re.findall(r"\b\d+\b", page.text), "a name is not evaluated as a template"
+    assert "988027" not in re.findall(r"\b\d+\b", page.text), "a name is not evaluated as a template"
 
 
 def test_a_run_that_is_not_evaluated_says_so(run: Path) -> None:
