@@ -14,7 +14,7 @@ from typing import Any, Literal
 from alexnet.claims import results as results_
 from alexnet.claims.claim import Claim, Comparison, Scale
 from alexnet.claims.claims import claims, scales
-from alexnet.claims.results import CONFIDENCE, LEAST_SEEDS, MEASURES, Outcome, Result
+from alexnet.claims.results import CONFIDENCE, LEAST_SEEDS, MEASURES, REACHED, Outcome, Result
 from alexnet.errors import InputError
 
 SHORT = {
@@ -32,14 +32,11 @@ SHORT = {
 }
 """What measures are called where `results.MEASURES` is too long."""
 
-_REACHED = ("epochs_to_target", "epochs_to_validation")
-
 _BESIDE = {
     "gap": ("train_top1",),
     "ten_gain": ("ten_top1",),
     "ten_gain5": ("ten_top5",),
-    "epochs_to_target": ("reached",),
-    "epochs_to_validation": ("reached_validation",),
+    **{measure: (whether,) for measure, whether in REACHED.items()},
     "split": ("colour_1", "colour_2", "separation", "separation_by_chance"),
     "feature_gain": ("fc7_agreement", "pixel_agreement"),
 }
@@ -189,7 +186,7 @@ def why(one: Outcome) -> str:
     if seeds_of(one) < LEAST_SEEDS:
         return f"fewer than {LEAST_SEEDS} seeds"
     if interval(one) == ("", ""):
-        if comparison.measure in _REACHED:
+        if comparison.measure in REACHED:
             return "runs on both sides ended before the target, or all took equally long"
         return "all seeds agree to the last image, which says nothing of how far others lie"
     zero = float(none)
@@ -307,7 +304,7 @@ def comparisons(result: Result) -> list[Block]:
     for one in made:
         low, high = interval(one)
         measure = (
-            _in(one.comparison.measure, result) if one.comparison.measure in _REACHED else SHORT[one.comparison.measure]
+            _in(one.comparison.measure, result) if one.comparison.measure in REACHED else SHORT[one.comparison.measure]
         )
         beside = one.size.removeprefix("the paper's is ").removesuffix(" the interval")
         cells.append(

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from alexnet.data.batches import centre, read_ahead, to_channels
-from alexnet.data.prepared import Prepared, Split
+from alexnet.data.batches import centre, to_channels
+from alexnet.data.prepared import Images, Prepared, Split
 from alexnet.evaluation.errors import Evaluation, evaluate
 from alexnet.insight import kernels, neighbours
 from alexnet.training.trained import TrainedNetwork
@@ -82,20 +82,14 @@ def features(trained: TrainedNetwork, prepared: Prepared, measured: Measured) ->
     queries = _sample(indices, QUERIES)
     base, base_indices = training_of(trained.recipe, prepared)
 
-    def agreement(of: Callable[[Tensor], Tensor]) -> float:
-        asked = torch.cat(list(_vectors(trained, split, queries, of)))
-        found = neighbours.nearest(asked, _vectors(trained, base, base_indices, of), NEIGHBOURS)[1].numpy()
+    def agreement(of: Callable[[TrainedNetwork, Images, np.ndarray], Iterator[Tensor]]) -> float:
+        asked = torch.cat(list(of(trained, split.images, queries)))
+        blocks = of(trained, base.images, base_indices)
+        found = neighbours.nearest(asked, blocks, NEIGHBOURS)[1].numpy()
         same = base.labels[base_indices[found]] == split.labels[queries][:, None]
         return 100.0 * float(same.mean())
 
-    def fc7(images: Tensor) -> Tensor:
-        return trained.network.features(trained.prepare(images)).float().cpu()
-
-    def pixels(images: Tensor) -> Tensor:
-        whole = to_channels(images, trained.preparation.size)  # what the network's own crop is taken from
-        return centre(whole, trained.recipe.network.input_size).flatten(1).float().cpu()
-
-    in_features, in_pixels = agreement(fc7), agreement(pixels)
+    in_features, in_pixels = agreement(neighbours.features_of), agreement(_pixels)
     return {
         "fc7_agreement": in_features,
         "pixel_agreement": in_pixels,
@@ -103,13 +97,12 @@ def features(trained: TrainedNetwork, prepared: Prepared, measured: Measured) ->
     }
 
 
-@torch.inference_mode()
-def _vectors(
-    trained: TrainedNetwork, split: Split, indices: np.ndarray, of: Callable[[Tensor], Tensor]
-) -> Iterator[Tensor]:
-    parts = [indices[start : start + 256] for start in range(0, len(indices), 256)]
-    for images, _ in read_ahead(split.images, split.labels, parts, trained.preparation.mean.device):
-        yield of(images)
+def _pixels(trained: TrainedNetwork, images: Images, indices: np.ndarray) -> Iterator[Tensor]:
+    """The centre crops of images uint8 [N, S, S, 3] as the network sees them, in blocks float32 [B, 3·C·C]."""
+    for start in range(0, len(indices), 256):
+        pixels = torch.from_numpy(np.ascontiguousarray(images[indices[start : start + 256]]))
+        whole = to_channels(pixels, trained.preparation.size)  # what the network's own crop is taken from
+        yield centre(whole, trained.recipe.network.input_size).flatten(1).float()
 
 
 def _evaluate(trained: TrainedNetwork, split: Split, indices: np.ndarray, views: int) -> Evaluation:

@@ -165,12 +165,13 @@ def outcome(result: Result, comparison: Comparison) -> Outcome | None:
     )
 
 
-_REACHED = {"epochs_to_target": "reached", "epochs_to_validation": "reached_validation"}
+REACHED = {"epochs_to_target": "reached", "epochs_to_validation": "reached_validation"}
+"""Measures of the epochs to a target, and the measure that says whether it was reached."""
 
 
 def _unreached(result: Result, variant: str, measure: str) -> bool:
     """Whether a run of a variant never got to its target, so that its epochs are only the least it would take."""
-    return measure in _REACHED and min(result.values(variant, _REACHED[measure]), default=1.0) == 0
+    return measure in REACHED and min(result.values(variant, REACHED[measure]), default=1.0) == 0
 
 
 def _interval(of: list[float], against: list[float] | None, ratio: bool) -> tuple[float, float, float]:

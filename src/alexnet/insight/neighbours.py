@@ -29,7 +29,7 @@ from alexnet.insight import activations, picture
 from alexnet.network.linear import product
 from alexnet.training.recipe import Recipe
 from alexnet.training.trained import TrainedNetwork
-from alexnet.training.trainer import validation_of
+from alexnet.training.trainer import training_of
 
 PIECE = 4096
 """Features summed by one product, all of fc7: fewer bring the bound on its rounding closer, more are faster."""
@@ -283,9 +283,7 @@ def similar(
 
 def searched_of(recipe: Recipe, prepared: Prepared, split: str) -> np.ndarray:
     """Indices of a split that neighbours come from: all, but in the training split those that the run was validated on."""
-    part, (validation, held_out) = prepared.split(split), validation_of(recipe, prepared)
-    every = np.arange(len(part.labels))
-    return np.setdiff1d(every, held_out) if part.name == validation.name == "train" else every
+    return training_of(recipe, prepared)[1] if split == "train" else np.arange(len(prepared.split(split).labels))
 
 
 def _only(blocks: Iterable[Tensor], indices: np.ndarray) -> Iterator[Tensor]:
