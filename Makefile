@@ -26,7 +26,7 @@ setup: .venv/.installed
 	@# torch by itself, so that what is pinned, or named by TORCH, is there before any other package asks for a torch.
 	$(PIP_INSTALL) '$(TORCH)'
 	@# Without isolation the build uses the pinned setuptools from above, and asks no index for another.
-	$(PIP_INSTALL) --no-build-isolation -e '.[dev,export,fast,hub,notebook]'
+	$(PIP_INSTALL) --no-build-isolation -e '.[cluster,dev,export,fast,hub,notebook]'
 	@touch $@
 	@echo 'ready: use .venv/bin/alexnet, or: . .venv/bin/activate'
 
@@ -67,11 +67,12 @@ benchmarks/peers/.venv/.installed:
 #   make bench DATA=data/photos RUN=runs/photos IMAGES=photos GPU=1     a prepared dataset, a run, a folder of photographs
 bench: setup
 	@for each in "training_step.py" "training_step.py --allocator default" "normalization.py" \
-	    "normalization.py --allocator default" "changes.py" "convolutions.py" "memory.py" "prepare_speed.py" \
+	    "normalization.py --allocator default" "changes.py" "convolutions.py" "memory.py" "prepare_speed.py" "prepare_cluster.py" \
 	    "loading.py $(if $(DATA),--data $(DATA))" "evaluation.py $(if $(IMAGES),--images $(IMAGES))" \
 	    "inference.py --batch 1" "inference.py --batch 64 --repeats 5" \
 	    "neighbours.py --repeats 5" "neighbours.py --rows 16384 --queries 1000 --repeats 3" $(if $(RUN),"int8.py --run $(RUN) --data $(DATA)" \
-	    "int8.py --format onnx --run $(RUN) --data $(DATA)") $(if $(GPU),"gpu.py"); do \
+	    "int8.py --format onnx --run $(RUN) --data $(DATA)") "scaling.py" \
+	    "scaling.py --network small --steps 20" "cost_model.py" $(if $(GPU),"gpu.py"); do \
 	  echo "== benchmarks/$$each"; $(BIN)/python benchmarks/$$each --save || exit $$?; \
 	done
 	$(BIN)/python benchmarks/prepare_memory.py

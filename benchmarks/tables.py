@@ -1,10 +1,10 @@
-"""Writes the tables of docs/performance.md from benchmarks/results/*.json: no figure there is typed by hand.
+"""Writes the tables of docs/performance.md and docs/scaling.md from benchmarks/results/*.json: none is typed by hand.
 
     python benchmarks/tables.py [--check]
 
 A line `<!-- results: NAME -->` in the page is followed by the table of results/NAME.json, up to `<!-- end -->`; the line
 `<!-- targets -->` by what was to be reached (targets.json) and was. With --check nothing is written, and the exit code is 1
-if the page is not what the results give.
+if a page is not what the results give.
 """
 
 import json
@@ -14,14 +14,18 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-PAGE = HERE.parent / "docs" / "performance.md"
+PAGES = [HERE.parent / "docs" / f"{name}.md" for name in ("performance", "scaling")]
 TARGETS = re.compile(r"(<!-- targets -->\n).*?(<!-- end -->)", re.DOTALL)
 
 PLACE = re.compile(r"(<!-- results: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def table(result: dict[str, Any]) -> str:
-    """Where the figures come from, and a line for each."""
+    """Where the figures come from, and a line for each; or, of a model, its table as it is."""
+    if "table" in result:
+        heading, *rows = result["table"]
+        lines = [f"| {' | '.join(cells)} |" for cells in (heading, ["---"] * len(heading), *rows)]
+        return "\n".join([f"`{result['command']}`", "", *lines]) + "\n"
     machine = result["machine"]
     lines = [
         f"`{result['command']}`, commit {result['commit']}; {machine['cpu']} ({machine['capability']}),"
@@ -67,23 +71,24 @@ def page(text: str) -> str:
     """The page with its tables as the results give them."""
 
     def filled(place: re.Match[str]) -> str:
-        result = json.loads((HERE / "results" / f"{place[2]}.json").read_text())
-        return f"{place[1]}{table(result)}{place[3]}"
+        kept = HERE / "results" / f"{place[2]}.json"
+        made = table(json.loads(kept.read_text())) if kept.exists() else "Not measured yet.\n"
+        return f"{place[1]}{made}{place[3]}"
 
     return PLACE.sub(filled, TARGETS.sub(lambda place: f"{place[1]}{targets()}{place[2]}", text))
 
 
 def main() -> int:
-    before = PAGE.read_text()
-    after = page(before)
-    if "--check" in sys.argv[1:]:
-        if before != after:
-            print(
-                "docs/performance.md is not what benchmarks/results give: python benchmarks/tables.py", file=sys.stderr
-            )
-        return int(before != after)
-    PAGE.write_text(after)
-    return 0
+    check, stale = "--check" in sys.argv[1:], 0
+    for each in PAGES:
+        before = each.read_text()
+        after = page(before)
+        if not check:
+            each.write_text(after)
+        elif before != after:
+            print(f"docs/{each.name} is not what benchmarks/results give: python benchmarks/tables.py", file=sys.stderr)
+            stale = 1
+    return stale
 
 
 if __name__ == "__main__":

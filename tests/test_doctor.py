@@ -448,7 +448,7 @@ def test_batch_size_against_rate(run: Path) -> None:
 def test_activations_are_counted_as_the_network_has_them() -> None:
     from alexnet.network.model import AlexNet
 
-    for network in (spec.small, spec.four_layer, TINY):
+    for network in (spec.small, spec.four_layer, replace(TINY, conv6=True, bottleneck=8)):
         model = AlexNet(network).eval()
         images = torch.zeros(1, 3, network.input_size, network.input_size)
         outputs = {name: output for name, output in model.activations(images).items() if name != "flatten"}

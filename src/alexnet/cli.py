@@ -1,6 +1,7 @@
 """The commands. No logic of their own: the only place that prints, exits and turns errors into exit codes.
 
 0: done. 2: bad input, one line on stderr that names it and the fix. 1: a run that failed. 128 + signal: stopped by one.
+75: one of several processes, which has lost the others.
 With `--json` a command prints one JSON document on stdout; everything else always goes to stderr.
 """
 
@@ -12,8 +13,9 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -46,11 +48,13 @@ def _print_json(value: Any) -> None:
 def summary(args: list[str]) -> int:
     """Sizes, parameters, neurons and multiply-adds of a network, beside the paper's figures."""
     from alexnet.network import summary as summaries
+    from alexnet.network.named import network_of
     from alexnet.network.spec import Network, networks
 
     usage = (
         "NETWORK [--json] [--classes N] [--normalization none] ...\n\n"
-        f"Networks: {', '.join(networks)}. `alexnet summary NETWORK --help` lists every field that can be set."
+        f"Networks: {', '.join(networks)}. or a .json file (alexnet import). `alexnet summary NETWORK --help` lists every"
+        " field that can be set."
     )
     parser = _parser("summary", usage, summary, add_help=False)
     parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
@@ -62,7 +66,7 @@ def summary(args: list[str]) -> int:
     if name is None and ("-h" in rest or "--help" in rest):
         parser.print_help()
         return 0
-    spec = _named(networks, name or "paper", "NETWORK", "network")
+    spec = network_of(name or "paper")
     if name is not None:
         rest.remove(name)
     if rest:
@@ -110,6 +114,12 @@ def prepare(
     workers: int | None = None,
     store: Literal["raw", "jpeg"] = "raw",
     quality: int = 95,
+    classes: tuple[str, ...] = (),
+    cluster: str | None = None,
+    plan: bool = False,
+    machines: int = 1,
+    as_images: int | None = None,
+    as_classes: int | None = None,
     json: bool = False,
 ) -> int:
     """Turn a source of labelled images into a prepared dataset: shorter side to 256, central crop, RGB (§2).
@@ -117,32 +127,59 @@ def prepare(
     Killed at any moment, the same command goes on where it was; on a finished dataset it does nothing.
 
     Args:
-        source: a folder of class folders; a folder with the ILSVRC-2012 archives; hf:NAME or .parquet files; an .npz
-            of arrays; or "builtin", photographs that come with the dependencies.
+        source: a folder of class folders; a folder with the ILSVRC-2012 archives; a tar per class, in a folder or in one
+            tar (Fall 2011); hf:NAME or .parquet files; an .npz of arrays; or "builtin", photographs that come with the
+            dependencies.
         dest: folder of the prepared dataset.
         size: side of the prepared images in pixels; by default 256 (64 for the built-in set).
         max_bad: share of unreadable images above which the command fails.
-        workers: threads that decode; by default one a core.
+        workers: threads that decode; by default one a core. With --cluster, those of one task: by default 4.
         store: raw keeps the pixels, fastest to read; jpeg keeps JPEGs, in about a sixth of the space.
         quality: of those JPEGs, 1 to 100.
+        classes: only these classes of the source, by name or WordNet id; by default all.
+        cluster: in shards over the machines of a Ray cluster, whose address is this: auto for the one that this machine is
+            in, local to start one on this machine. SOURCE and DEST lie on storage that all machines see.
+        plan: write nothing; say how many images there are, and what preparing them takes in space and time, measured by
+            preparing a few hundred of them in memory.
+        machines: of the plan: like this one, in a cluster.
+        as_images: of the plan: as if the source had so many such images.
+        as_classes: of the plan: in so many classes.
         json: print one JSON document on stdout.
     """
     from alexnet.data.prepare import prepare as prepare_images
-    from alexnet.data.sources import open_source
+    from alexnet.data.sources import choose, open_source
     from alexnet.training.device import keep_memory
 
     keep_memory()
+    if cluster and Path(source).expanduser().exists():
+        source = str(Path(source).expanduser().absolute())  # workers stand in other folders
     opened = open_source(source)
+    opened = choose(opened, classes) if classes else opened
+    if plan:
+        from alexnet.data.plan import plan as plan_of
+
+        planned = plan_of(opened, dest, size, store, quality, workers, machines, as_images, as_classes)
+        if json:
+            _print_json(planned.to_dict())
+            return 0
+        for line in planned.lines():
+            out.print(line, markup=False, soft_wrap=True)
+        return 0
     err.print(f"{opened.description} → {dest}", markup=False, soft_wrap=True)
     if (dest / "manifest.json").is_file():
         err.print("already prepared; checking that it is this source")
-    with Bar("images", err) as bar:
-        done = prepare_images(
+    with ExitStack() as stack:
+        make: Callable[..., Any] = partial(prepare_images, workers=workers)
+        if cluster:
+            from alexnet.data import cluster as clusters
+
+            make = partial(clusters.prepare, crew=stack.enter_context(clusters.ray_crew(cluster, workers)))
+        bar = stack.enter_context(Bar("images", err))
+        done = make(
             opened,
             dest,
             size=size,
             max_bad=max_bad,
-            workers=workers,
             store=store,
             quality=quality,
             progress=lambda now: bar.update(
@@ -234,12 +271,13 @@ def train(args: list[str]) -> int:
     """Train a recipe into a run folder, go on with a run, or fine-tune one on other images."""
     from alexnet.data import prepared as prepared_sets
     from alexnet.network.spec import networks
-    from alexnet.training import checkpoint, recipe, trainer
+    from alexnet.training import checkpoint, processes, recipe, trainer
 
     usage = (
         "RECIPE --data DIR [--out RUN] [--epochs N] [--seed S] [--network.normalization none] ...\n"
         "       alexnet train --resume RUN\n"
-        "       alexnet train --from RUN --data DIR [--out RUN]\n\n"
+        "       alexnet train RECIPE --data DIR --parallel columns|data|hybrid [--processes N]\n"
+        "       alexnet train [RECIPE] --from RUN --data DIR [--out RUN]\n\n"
         f"Recipes: {', '.join(recipe.recipes)}. `alexnet train RECIPE --help` lists every field that can be set."
     )
     parser = _parser("train", usage, train, add_help=False)
@@ -250,6 +288,22 @@ def train(args: list[str]) -> int:
         "--from", dest="start", type=Path, metavar="RUN", help="start from this run's weights, new last layer"
     )
     parser.add_argument("--network", choices=list(networks), help="the recipe with another named network")
+    parser.add_argument(
+        "--parallel",
+        choices=("data", "columns", "hybrid"),
+        help="several processes train one network: each a share of every batch (data), each a column of the paper's network, or"
+        " a share of the batch in the convolutions and of the units in the hidden layers (hybrid); by default data under torchrun",
+    )
+    parser.add_argument(
+        "--processes", type=int, metavar="N", help="how many on this machine; by default 2, or as many as it has GPUs"
+    )
+    parser.add_argument(
+        "--restarts",
+        type=int,
+        default=3,
+        metavar="N",
+        help="how often all start again when a process dies; by default 3",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
     known, rest = parser.parse_known_args(args)
     name = _first(rest, recipe.recipes)
@@ -265,14 +319,11 @@ def train(args: list[str]) -> int:
         chosen, folder = recipe.read(known.resume), known.resume
         data_path = known.data or _data_of(known.resume, there=True)
     else:
-        if known.start and name is not None:
-            raise InputError(
-                f"--from {known.start} takes that run's recipe, not {name} too; set fields instead: --rate ..."
-            )
         if known.start:
             start = recipe.read(known.start)
             weights = checkpoint.weights(checkpoint.newest(known.start))
-            chosen = recipe.fine_tuned(start, start.network.classes)
+            how = _named(recipe.recipes, name, "RECIPE", "recipe") if name else None
+            chosen = recipe.continued(start, how) if how else recipe.fine_tuned(start, start.network.classes)
         elif name is None:
             raise InputError(
                 f"the first argument must be a RECIPE ({', '.join(recipe.recipes)}), --resume RUN or --from RUN;"
@@ -286,24 +337,40 @@ def train(args: list[str]) -> int:
             chosen = replace(chosen, network=replace(networks[known.network], classes=chosen.network.classes))
         chosen = tyro.cli(recipe.Recipe, default=chosen, args=rest, prog=f"alexnet train {name or ''}".rstrip())
         chosen.check()
+        if name == recipe.finetune.name and not known.start:
+            raise InputError("finetune goes on from a trained run: alexnet train finetune --from RUN --data DIR")
         if known.data is None:
             raise InputError(
                 "--data DIR is missing: the folder of a prepared dataset (alexnet prepare SOURCE DIR makes one)"
             )
         data_path, folder = known.data, known.out or Path("runs") / f"{chosen.name}-{chosen.seed}"
     opened = prepared_sets.open(data_path)
+    number = _processes(known)
+    if number > 1 and not processes.launched():
+        trainer.check_parallel(trainer.check_fit(chosen, opened), known.parallel or "data", number)
+        return processes.launch(number, known.restarts, _train_in_process, args)
 
-    with _signals() as caught, Bar("training", err) as bar:
+    with processes.joined(chosen.device) as here, _signals() as caught, Bar("training", err) as bar:
+        # What a process that died has left is this start's own, and no run that was there before.
+        goes_on = processes.launched() and bool(here.agree(int(trainer.job_of(folder) == processes.job())))
+        if goes_on:
+            chosen = recipe.read(folder)
+            if here.first:
+                err.print("a process died; all go on from the last checkpoint", markup=False)
         outcome = trainer.train(
             chosen,
             opened,
             folder,
-            resume=bool(known.resume),
+            resume=bool(known.resume) or goes_on,
             start_from=weights,
-            progress=bar.training,
+            progress=bar.training if here.first else None,
             stop=lambda: bool(caught),
-            started=lambda now: _say_start(now, folder),
+            started=(lambda now: _say_start(now, folder)) if here.first else None,
+            processes=here,
+            parallel=known.parallel or ("data" if here.number > 1 else "none"),
         )
+    if not here.first:
+        return 0 if outcome.finished else 128 + (caught or [signal.SIGTERM])[0]
     page = _report(folder, opened)
     document = {
         "run": str(folder),
@@ -320,10 +387,33 @@ def train(args: list[str]) -> int:
             five = f", top-5 {last['validation_top5']:.2f} %" if len(opened.classes) > 5 else ""
             out.print(f"epoch {last['epoch']}: validation error top-1 {last['validation_top1']:.2f} %{five}")
         out.print(f"run folder {folder}, report {page}", markup=False, soft_wrap=True)
-    if caught and not outcome.finished:
+    if not outcome.finished:
         err.print(f"stopped; go on with: alexnet train --resume {folder}", markup=False, soft_wrap=True)
-        return 128 + caught[0]
+        return 128 + (caught or [signal.SIGTERM])[0]  # another process may have been told
     return 0
+
+
+def _processes(known: argparse.Namespace) -> int:
+    """How many processes a command of `train` is for; under torchrun that is torchrun's."""
+    import torch
+
+    if known.processes is not None and known.processes < 1 or known.restarts < 0:
+        raise InputError(
+            f"--processes {known.processes} --restarts {known.restarts}: at least 1 process and 0 restarts"
+        )
+    if known.processes is not None:
+        return known.processes
+    if known.parallel is None:
+        return 1
+    return 2 if known.parallel == "columns" else max(2, torch.cuda.device_count())
+
+
+def _train_in_process(args: list[str]) -> int:
+    code = main(["train", *args])
+    if code in (0, 1, 2):
+        return code
+    # Told to stop, or left alone: the agent then looks for processes that end, and not for what they return.
+    raise SystemExit(code)
 
 
 @contextmanager
@@ -355,7 +445,7 @@ def _say_start(now: Any, folder: Path) -> None:
         markup=False,
         soft_wrap=True,
     )
-    if 0 < now.updates < FEW_UPDATES:
+    if now.done == 0 and 0 < now.updates < FEW_UPDATES:
         err.print(
             f"only {now.updates} updates of the weights in all, too few to learn much from nothing: use a smaller --batch or more"
             " --epochs; with few images train demo, a small network, or start --from a trained run",
@@ -367,11 +457,14 @@ def _say_start(now: Any, folder: Path) -> None:
 def _data_of(run: Path, there: bool = False) -> Path:
     """The prepared dataset that a run was trained on; InputError if that is not known, or has to be `there` and is not."""
     try:
-        path = Path(json.loads((run / "data.json").read_text())["path"])
+        remembered = json.loads((run / "data.json").read_text())
+        path = Path(remembered["path"])
     except (OSError, ValueError, KeyError, TypeError):
         raise InputError(
             f"{run}: no readable data.json in it, so it is no run folder, or a damaged one; say --data DIR"
         ) from None
+    if there and not path.is_dir() and "imported" in remembered:
+        raise InputError(f"{run}: its weights are imported, from {remembered['imported']}; say --data DIR")
     if there and not path.is_dir():
         raise InputError(f"{path}: the data of {run} is not there any more; say --data DIR if it was moved")
     return path
@@ -387,76 +480,134 @@ def _report(run: Path, opened: Any) -> Path:
 
 
 def evaluate(
-    run: Positional[Path],
+    runs: Positional[tuple[Path, ...]] = (),
     data: Path | None = None,
     views: int = 1,
     split: str = "val",
+    weights: Literal["mean", "search"] = "mean",
+    search_on: float | None = None,
+    seed: int = 0,
+    images: str | None = None,
+    submission: Path | None = None,
+    devkit: Path | None = None,
+    keep: bool = True,
     batch: int = 64,
     device: str = "auto",
     json: bool = False,
 ) -> int:
-    """Top-1 and top-5 error of a run on a prepared dataset, over one view or ten (§4.1, §6).
+    """Top-1 and top-5 error of a run on a prepared dataset, over one view or ten (§4.1, §6), and of several runs averaged.
+
+    Of one run: errors by class, a confusion picture, and the report written again. Of several: each one's error and that of
+    the mean of their class probabilities (§6, Table 2). Runs may be of different networks and image sizes; classes and
+    images have to be the same. Probabilities are kept in RUN/predictions and read again while nothing has changed.
 
     Args:
-        run: a run folder.
-        data: a prepared dataset; by default the one it was trained on.
+        runs: run folders.
+        data: a prepared dataset; by default the one each run was trained on.
         views: 1 (centre crop) or 10 (corners and centre, mirrored too), probabilities averaged.
         split: which images: val (test where there is no val; the held-out share where there is neither), train, test.
+        weights: mean: the plain mean. search: also with weights found on labels, as the 2012 group did.
+        search_on: share of the images whose labels the search sees; errors are then of the others.
+        seed: of the draw of that share.
+        images: images without labels, for a submission: a folder, a glob, or a .tar (ILSVRC2012_img_test.tar).
+        submission: write the five labels of each image into this file, one line an image, as the ILSVRC server takes
+            them; without a run, check such a file and measure it on --data.
+        devkit: ILSVRC2012_devkit_t12.tar.gz, whose ids are the labels of a submission; without it, 1, 2, ... by class.
+        keep: keep probabilities for the next time, and use those kept; else they are computed and not written.
         batch: images at a time.
         device: auto, cpu, cuda or mps.
         json: print one JSON document on stdout.
     """
-    import numpy as np
-
-    from alexnet.data import prepared as prepared_sets
-    from alexnet.evaluation import errors
-    from alexnet.insight import confusion
-    from alexnet.insight.picture import with_word
-    from alexnet.training import trained, trainer
-    from alexnet.training.device import keep_memory, pick
-
     if views not in (1, 10):
         raise InputError(f"--views {views}: the views are 1 (centre crop) or 10 (corners, centre, mirrored)")
     if batch < 1:
         raise InputError(f"--batch {batch}: must be at least 1")
-    network = trained.load(run, pick(device))
-    opened = prepared_sets.open(data or _data_of(run, there=True))
-    if opened.classes != network.classes:
-        raise InputError(
-            f"{opened.path}: its classes are not the run's, or in another order ({len(opened.classes)} against"
-            f" {len(network.classes)}); evaluate on data with the classes in {run / 'classes.json'}"
-        )
-    if split == "val":
-        part, indices = trainer.validation_of(network.recipe, opened)
-        where = trainer.measured_on(part)
-    else:
-        part = opened.split(split)
-        indices, where = np.arange(len(part.labels)), part.name
+    if images and not submission:
+        raise InputError(f"--images {images}: they have no labels to measure an error on; add --submission FILE")
+    if search_on is not None and (weights != "search" or not 0 < search_on < 1):
+        raise InputError(f"--search-on {search_on}: a share between 0 and 1, beside --weights search")
+    if weights == "search" and (len(runs) < 2 or images):
+        raise InputError("--weights search: needs two runs or more, and images with labels")
+    if not runs:
+        if submission is None or data is None:
+            raise InputError(
+                "evaluate needs a RUN, the folder of a trained run, or several to average; or --submission FILE and --data DIR"
+                " to measure a file"
+            )
+        return _evaluate_file(submission, data, split, devkit, json)
+    how = {"views": views, "batch": batch, "device": device, "keep": keep}
+    if images:
+        assert submission
+        return _submit(runs, images, submission, devkit, json, how)
+    if len(runs) > 1:
+        return _evaluate_many(runs, data, split, weights == "search", search_on, seed, submission, devkit, json, how)
+    return _evaluate_one(runs[0], data, split, submission, devkit, json, how)
+
+
+def _probabilities(run: Path, judged: Any, how: dict[str, Any]) -> Any:
+    """Class probabilities of a run, with a bar while they are computed."""
+    from alexnet.evaluation import kept
+    from alexnet.training.device import keep_memory, pick
+
     keep_memory()
     with Bar("images", err) as bar:
-        measured = errors.evaluate(
-            network.network,
-            network.preparation,
-            part.images,
-            part.labels,
-            network.classes,
-            indices,
-            views,
-            batch,
-            progress=lambda done, total: bar.update(where, done, total),
+
+        def progress(done: int, total: int) -> None:
+            bar.update(f"{run.name}, {judged.where}", done, total)
+
+        return kept.probabilities(run, judged, **{**how, "device": pick(how["device"])}, progress=progress)
+
+
+def _judged(run: Path, data: Path | None, split: str) -> tuple[Any, Any]:
+    """The prepared dataset that a run is evaluated on, and the images of its split; InputError if it has other classes."""
+    from alexnet.data import prepared as prepared_sets
+    from alexnet.evaluation import kept
+    from alexnet.training import checkpoint, recipe
+
+    of, classes = recipe.read(run), kept.classes_of(run)
+    checkpoint.newest(run)
+    opened = prepared_sets.open(data or _data_of(run, there=True))
+    if opened.classes != classes:
+        raise InputError(
+            f"{opened.path}: its classes are not the run's, or in another order ({len(opened.classes)} against"
+            f" {len(classes)}); evaluate on data with the classes in {run / 'classes.json'}"
         )
-    measured = replace(measured, checkpoint=network.checkpoint)
+    return opened, kept.of_split(of, opened, split)
+
+
+def _evaluate_one(
+    run: Path,
+    data: Path | None,
+    split: str,
+    submission: Path | None,
+    devkit: Path | None,
+    json: bool,
+    how: dict[str, Any],
+) -> int:
+    import numpy as np
+
+    from alexnet.evaluation import ensemble
+    from alexnet.insight import confusion
+    from alexnet.insight.picture import with_word
+    from alexnet.training import checkpoint
+
+    opened, judged = _judged(run, data, split)
+    views, where = how["views"], judged.where
+    probabilities = _probabilities(run, judged, how)
+    measured = ensemble.measure(probabilities, judged.labels, opened.classes, views)
+    measured = replace(measured, checkpoint=checkpoint.newest(run).name)
     name = f"{where.replace(' ', '-')}-{views}views"
     file, picture = run / f"evaluation-{name}.json", run / f"confusion-{name}.png"
     measured.save(file)
-    confusion.draw(np.array(measured.confusion), network.classes, picture)
+    confusion.draw(np.array(measured.confusion), opened.classes, picture)
     page = _report(run, opened)
+    written = _write_submission(submission, probabilities, judged, opened.classes, devkit)
     if json:
-        _print_json({"run": str(run), "data": str(opened.path), "split": where, **measured.to_dict()})
+        _print_json({"run": str(run), "data": str(opened.path), "split": where, **written, **measured.to_dict()})
         return 0
     number = f"{measured.images:,} images, {views} view{'s' * (views > 1)}"
-    out.print(f"{run}, {network.checkpoint}, on {opened.path} ({where}, {number})", markup=False, soft_wrap=True)
-    five = len(network.classes) > 5  # with fewer classes every answer is among the first five
+    out.print(f"{run}, {measured.checkpoint}, on {opened.path} ({where}, {number})", markup=False, soft_wrap=True)
+    five = len(opened.classes) > 5  # with fewer classes every answer is among the first five
     table = Table("class", "images", "top-1 error %", *(["top-5 error %"] if five else []))
     for column in table.columns[1:]:
         column.justify = "right"
@@ -470,6 +621,142 @@ def evaluate(
     if len(measured.per_class) > 100:
         out.print(f"the first 100 of {len(measured.per_class)} classes")
     out.print(f"all of it: {file}, {picture}, {page}", markup=False, soft_wrap=True)
+    _say_submission(written)
+    return 0
+
+
+def _evaluate_many(
+    runs: tuple[Path, ...],
+    data: Path | None,
+    split: str,
+    searched: bool,
+    search_on: float | None,
+    seed: int,
+    submission: Path | None,
+    devkit: Path | None,
+    json: bool,
+    how: dict[str, Any],
+) -> int:
+    from alexnet.evaluation import ensemble
+    from alexnet.training import checkpoint
+
+    both = [_judged(run, data, split) for run in runs]
+    classes, judged = both[0][0].classes, both[0][1]
+    ensemble.check_alike(runs, [opened.classes for opened, _ in both], [own for _, own in both])
+    probabilities = [_probabilities(run, own, how) for run, (_, own) in zip(runs, both, strict=True)]
+    made = ensemble.average(
+        [str(run) for run in runs],
+        probabilities,
+        judged.labels,
+        classes,
+        how["views"],
+        searched,
+        search_on,
+        seed,
+    )
+    each = tuple(replace(one, checkpoint=checkpoint.newest(run).name) for one, run in zip(made.each, runs, strict=True))
+    made = replace(made, each=each)
+    averaged = ensemble.mean(probabilities, made.weights)
+    written = _write_submission(submission, averaged, judged, classes, devkit)
+    if made.same_labels:
+        err.print(
+            "warning: the weights were searched on the labels that these errors are reported on, as in 2012, so the weighted"
+            " mean looks better than it is; --search-on 0.5 searches on one half and reports on the other",
+            markup=False,
+            soft_wrap=True,
+        )
+    if json:
+        where = {"data": [str(opened.path) for opened, _ in both], "split": judged.where}
+        _print_json({**where, **written, **made.to_dict()})
+        return 0
+    five = len(classes) > 5
+    table = Table(
+        "network", *(["weight"] if made.weights else []), "top-1 error %", *(["top-5 error %"] if five else [])
+    )
+    for column in table.columns[1:]:
+        column.justify = "right"
+    shares = [f"{share:.3f}" for share in made.weights or ()]
+    for k, (name, one) in enumerate(zip(made.runs, made.each, strict=True)):
+        figures = (_percent(one.top1_error), _percent(one.top5_error))[: 1 + five]
+        table.add_row(escape(name), *([shares[k]] if shares else []), *figures)
+    table.add_section()
+    means = [("mean of their probabilities", made.mean, "equal")]
+    means += [("mean with these weights", made.weighted, "")] if made.weighted else []
+    for name, one, share in means:
+        figures = (_percent(one.top1_error), _percent(one.top5_error))[: 1 + five]
+        table.add_row(name, *([share] if shares else []), *figures, style="bold")
+    number = f"{made.mean.images:,} images, {how['views']} view{'s' * (how['views'] > 1)}"
+    out.print(f"{len(runs)} networks on {judged.where}, {number}", markup=False)
+    out.print(table)
+    against = made.against()
+    for name, text in (("average", "their average"), ("best", f"the best one, {made.best}")):
+        differences = " / ".join(f"{value:+.2f}" for value in against[name][: 1 + five]).replace("-", "−")
+        out_line(f"the mean against {text}: {differences} points")
+    if searched:
+        on = "the same images" if made.same_labels else f"{made.searched_on:,} other images"
+        out_line(f"weights: searched on the labels of {on}")
+    _say_submission(written)
+    return 0
+
+
+def _submit(
+    runs: tuple[Path, ...], images: str, submission: Path, devkit: Path | None, json: bool, how: dict[str, Any]
+) -> int:
+    import numpy as np
+
+    from alexnet.evaluation import ensemble, kept, unlabelled
+
+    classes = [kept.classes_of(run) for run in runs]
+    sizes = [np.load(run / "preparation" / "mean.npy", mmap_mode="r", allow_pickle=False).shape[0] for run in runs]
+    of_size = {size: unlabelled.unlabelled(images, size) for size in sizes}
+    all_judged = [of_size[size] for size in sizes]
+    ensemble.check_alike(runs, classes, all_judged)
+    probabilities = [_probabilities(run, judged, how) for run, judged in zip(runs, all_judged, strict=True)]
+    for name, reason in unlabelled.bad(of_size.values()).items():
+        err.print(f"{name}: {reason}; judged as a grey image", markup=False, soft_wrap=True)
+    written = _write_submission(submission, ensemble.mean(probabilities), all_judged[0], classes[0], devkit)
+    if json:
+        _print_json({"runs": [str(run) for run in runs], "images": images, **written})
+    else:
+        _say_submission(written)
+    return 0
+
+
+def _write_submission(
+    path: Path | None, probabilities: Any, judged: Any, classes: tuple[str, ...], devkit: Path | None
+) -> dict[str, Any]:
+    from alexnet.evaluation import submission
+
+    if path is None:
+        return {}
+    ids = submission.ids_of(classes, devkit)
+    submission.write(path, probabilities, judged.files, ids)
+    listed = submission.write_classes(path, classes, ids)
+    return {"submission": str(path), "lines": len(judged.files), "submission_classes": str(listed)}
+
+
+def _say_submission(written: dict[str, Any]) -> None:
+    if written:
+        out_line(
+            f"submission: {written['submission']}, {written['lines']:,} lines in the order of the images' names, read again"
+            f" and checked; its class numbers: {written['submission_classes']}"
+        )
+
+
+def _evaluate_file(path: Path, data: Path, split: str, devkit: Path | None, json: bool) -> int:
+    from alexnet.data import prepared as prepared_sets
+    from alexnet.evaluation import submission
+
+    opened = prepared_sets.open(data)
+    part = opened.split(split)
+    ids = submission.ids_of(opened.classes, devkit)
+    order = sorted(range(len(part.labels)), key=list(part.files).__getitem__)
+    top1, top5 = submission.score(submission.read(path, len(order), ids), ids[part.labels[order]])
+    if json:
+        errors_ = {"top1_error": top1, "top5_error": top5, "images": len(order)}
+        _print_json({"submission": str(path), "data": str(data), "split": part.name, **errors_})
+    else:
+        out_line(f"{path}: {len(order):,} lines, top-1 error {top1:.2f} %, top-5 {top5:.2f} % on {data} ({part.name})")
     return 0
 
 
@@ -552,7 +839,7 @@ def report(run: Positional[Path], data: Path | None = None, json: bool = False) 
     path = data or _data_of(run)
     opened = prepared_sets.open(path) if data or (path / "manifest.json").is_file() else None
     if opened is None:
-        err.print(f"{path} is not there any more: the report will have no predictions", markup=False, soft_wrap=True)
+        err.print(f"no prepared dataset at {path}: the report will have no predictions", markup=False, soft_wrap=True)
     page = _report(run, opened)
     if json:
         _print_json({"run": str(run), "report": str(page)})
@@ -842,22 +1129,24 @@ def _drawn(run: Path, picture: Path, json: bool) -> int:
 
 def export(
     run: Positional[Path],
-    format: Positional[Literal["onnx", "openvino"]],
+    format: Positional[Literal["onnx", "openvino", "caffe", "torchvision"]],
     file: Annotated[Path | None, tyro.conf.arg(name="out")] = None,
     int8: bool = False,
     data: Path | None = None,
     views: int = 1,
     json: bool = False,
 ) -> int:
-    """Write a run's network as one file for onnxruntime or OpenVINO, compared with the run's own before it is kept.
+    """Write a run's network for onnxruntime or OpenVINO, or its weights for Caffe or torchvision, compared before kept.
 
-    The file takes float32 pixels [N, 3, S, S], RGB, 0-255, and gives probabilities and logits [N, classes]; the mean is
-    subtracted inside, and the classes are among its properties. Needs the packages of alexnet[export].
+    An .onnx or .xml takes float32 pixels [N, 3, S, S], RGB, 0-255, and gives probabilities and logits [N, classes]; the mean
+    is subtracted inside, and the classes are among its properties. Needs the packages of alexnet[export]. The weights of
+    caffe (.prototxt, .caffemodel, mean image) and torchvision (a state dict, mean image) need none; what their networks
+    cannot compute is refused, and what they have to be given is said.
 
     Args:
         run: a run folder.
-        format: onnx or openvino.
-        file: the file to write; by default network.onnx or network.xml in the run folder (network-int8...).
+        format: onnx, openvino, caffe or torchvision.
+        file: the file to write; by default network.onnx, .xml, .caffemodel or .pth in the run folder (network-int8...).
         int8: 8-bit weights and activations, calibrated on training images; the loss of accuracy is measured and stated.
         data: a prepared dataset to compare on, and for int8 to calibrate and measure on; by default the run's own.
         views: int8: measure the errors over 1 view or 10.
@@ -869,18 +1158,28 @@ def export(
 
     if views not in (1, 10):
         raise InputError(f"--views {views}: the views are 1 (centre crop) or 10 (corners, centre, mirrored)")
-    write.check_packages(format, int8)
+    if format == "onnx" or format == "openvino":
+        write.check_packages(format, int8)
+    elif int8:
+        raise InputError(f"--int8: {format} files have float32 weights; leave it out")
     network = trained.load(run)
     path = data or (_data_of(run, there=int8) if int8 or (run / "data.json").is_file() else None)
     opened = prepared_sets.open(path) if path and (data or (path / "manifest.json").is_file()) else None
     if opened and not data and not int8 and opened.classes != network.classes:
         opened = None  # prepared anew as something else since the run; noise will do to compare on
     with Bar("images", err) as bar:
-        made = write.export(network, format, file, opened, int8, views, progress=bar.update)
+        if format == "caffe" or format == "torchvision":
+            from alexnet.export import weights
+
+            made = weights.export(network, format, file, opened)
+        else:
+            made = write.export(network, format, file, opened, int8, views, progress=bar.update)
     if json:
         _print_json({"run": str(run), "checkpoint": network.checkpoint, "format": format, **made.to_dict()})
         return 0
     names = ", ".join(str(part) for part in made.files)
+    if made.takes:
+        out_line(f"takes {made.takes}")
     out.print(f"{names}: {made.bytes / 1e6:,.0f} MB{', int8' if int8 else ''}", markup=False, soft_wrap=True)
     out.print(
         f"float32 against the run's own network on {made.compared}: probabilities differ by"
@@ -895,6 +1194,115 @@ def export(
             table.add_row(name, f"{errors.top1_error:.2f}", *([f"{errors.top5_error:.2f}"] if five else []))
         _wide(table)
     return 0
+
+
+# --- alexnet import ---------------------------------------------------------------------------------------------------
+
+
+def import_(
+    files: Positional[tuple[Path, ...]],
+    out_path: Annotated[Path, tyro.conf.arg(name="out")],
+    kind: Literal["caffe", "torchvision", "onnx", "cuda-convnet"] | None = None,
+    takes: Annotated[Literal["pixels", "unit", "torchvision", "caffe"] | None, tyro.conf.arg(name="input")] = None,
+    mean: str | None = None,
+    classes: Path | None = None,
+    data: Path | None = None,
+    input_size: int | None = None,
+    image_size: int | None = None,
+    name: str | None = None,
+    json: bool = False,
+) -> int:
+    """Make a run folder from weights of others, or a network (.json) from a layer file of the 2012 program.
+
+    Reads Caffe's .caffemodel, with its .prototxt or alone; torchvision's alexnet, .pth or .safetensors; ONNX graphs of
+    AlexNet's kind; and layers-*.cfg, with its layer-params-*.cfg or alone. Nothing in a file is run. The network is
+    compared with the file's own definition on the same images; beyond 10⁻⁴ nothing is written.
+
+    Args:
+        files: the file, and what belongs to it.
+        out_path: the run folder to make; for a layer file, the .json file.
+        kind: what the files are; by default told by their names, else by how they begin.
+        takes: what the file's network is given. pixels: RGB 0-255 minus the mean; unit: RGB 0-1; torchvision: RGB 0-1 minus
+            its mean, divided by its deviations; caffe: BGR 0-255 minus the mean. By default what its kind takes.
+        mean: the mean on 0-255, colours in the file's order: .binaryproto, .npy of [3, S, S], or three values, as 104,117,123.
+        classes: a file with the names of the classes, one a line (synset_words.txt), or a JSON list.
+        data: a prepared dataset with these classes, in this order; evaluate and others take it by default.
+        input_size: side of the network's input, where the file leaves it open.
+        image_size: side of the images that crops are taken from; by default the mean image's, else 256.
+        name: what summaries and reports call the network.
+        json: print one JSON document on stdout.
+    """
+    import dataclasses
+
+    from alexnet.imports import read as reading
+
+    if not files:
+        raise InputError("import needs a FILE: .caffemodel, .pth, .safetensors, .onnx or layers-*.cfg")
+    chosen = kind or reading.kind_of(files[0])
+    if chosen == "cuda-convnet":
+        return _import_layers(files, out_path, input_size, json)
+    from alexnet.data import prepared as prepared_sets
+    from alexnet.imports import classes as naming
+    from alexnet.imports import run as runs
+
+    runs.check_out(out_path)
+    opened = prepared_sets.open(data) if data else None
+    read = reading.read(files, chosen, reading.Options(mean, takes, input_size, image_size, name))
+    number = read.imported.network.classes
+    if classes:
+        names = naming.read(classes, number)
+    elif opened:
+        names = naming.checked(list(opened.classes), number, f"--data {data}")
+    else:
+        names = naming.checked(read.classes, number, str(files[0])) if read.classes else naming.unnamed(number)
+    if opened and opened.classes != tuple(names):
+        raise InputError(f"--data {data}: its classes are not those of --classes {classes}, or in another order")
+    network = runs.module(read.imported)
+    compared = runs.compare(network, read.imported, read.theirs, read.by)
+    runs.write(read.imported, network, out_path, names, str(files[0]), opened)
+    unnamed = not (classes or opened or read.classes)
+    notes = [*read.imported.notes, *(["the classes have no names; --classes FILE gives them"] if unnamed else [])]
+    if json:
+        document = {"run": str(out_path), "kind": chosen, "network": read.imported.network.name, "classes": number}
+        _print_json({**document, "notes": notes, **dataclasses.asdict(compared)})
+        return 0
+    for note in notes:
+        out_line(note)
+    out_line(
+        f"against {compared.by}, {runs.COMPARED} images of noise: probabilities differ by {compared.probability_difference:.1e}"
+        f" at most, logits by {compared.logit_difference:.1e} of the largest"
+    )
+    out_line(f"run folder {out_path}")
+    return 0
+
+
+def _import_layers(files: tuple[Path, ...], file: Path, input_size: int | None, json: bool) -> int:
+    from alexnet.files import write_text
+    from alexnet.imports import cuda_convnet
+    from alexnet.network import named
+    from alexnet.network import summary as summaries
+
+    if len(files) > 2:
+        raise InputError(f"{files[2]}: give a layer file, and at most its parameter file")
+    if file.suffix != ".json":
+        raise InputError(f"--out {file}: a layer file has no weights and becomes a network, whose name ends in .json")
+    made = cuda_convnet.read(files[0], files[1] if len(files) == 2 else None, input_size)
+    nearest, differ = named.nearest(made.network, initial=True)
+    summaries.summarize(made.network)  # whether it can be built
+    write_text(file, named.to_json(made.network))
+    if json:
+        said = {"nearest": nearest.name, "differences": differ, "notes": list(made.notes)}
+        _print_json({"network": str(file), **said})
+        return 0
+    for note in made.notes:
+        out_line(note)
+    if differ:
+        out_line(f"nearest named network: {nearest.name}. It differs in")
+        for line in differ:
+            out_line(f"  {line}")
+    else:
+        out_line(f"equals the named network {nearest.name}, initial values too")
+    return summary([str(file)])
 
 
 # --- alexnet doctor ---------------------------------------------------------------------------------------------------
@@ -1033,6 +1441,110 @@ def claims_run(
     return 0
 
 
+def table2(
+    data: Path | None = None,
+    pretrain_data: Path | None = None,
+    scale: Literal["smoke", "reduced", "imagenette", "imagenet"] = "smoke",
+    out: Path = Path("runs/table2"),
+    results: Path | None = None,
+    repeats: int = 3,
+    jobs: int = 1,
+    epochs: int | None = None,
+    pretrain_epochs: int | None = None,
+    precision: Literal["auto", "float32", "bf16"] | None = None,
+    note: str = "",
+    plan: bool = False,
+    markdown: bool = False,
+    json: bool = False,
+) -> int:
+    """Table 2 as one chain (§6): one network, five averaged, one pre-trained and fine-tuned, seven averaged; ten crops.
+
+    A repeat is five networks from nothing, and two with a sixth convolution that are pre-trained on other images. Stopped at
+    any moment, the same command goes on where it was. The result is one of the claims': alexnet claims show "five nets".
+
+    Args:
+        data: a prepared dataset, which all networks are measured on; `smoke` makes its own.
+        pretrain_data: a prepared dataset of other images, for pre-training; `smoke` makes its own.
+        scale: how large: smoke runs in a minute on photographs that come with the dependencies, and says nothing.
+        out: where the run folders go.
+        results: where the result file goes; by default OUT/results.
+        repeats: how many, each of nine training runs. Verdicts need 3.
+        jobs: runs at a time, each with its share of the threads. On few cores two are faster than one.
+        epochs: of training from nothing, and of fine-tuning (at scale imagenet 54/90 of it); by default the scale's.
+        pretrain_epochs: of pre-training; by default as many.
+        precision: of the runs, where it is not to be the recipe's.
+        note: what to say of the data in the result, such as "five of ten classes".
+        plan: print the runs and what they cost, and start none.
+        markdown: print the tables as Markdown.
+        json: print one JSON document on stdout.
+    """
+    from alexnet.claims import ledger, runner
+    from alexnet.claims import table2 as chain
+    from alexnet.claims.claims import scales
+    from alexnet.data import prepared as prepared_sets
+    from alexnet.training.device import keep_memory
+
+    keep_memory()
+    at = ledger.with_precision(scales[scale], precision)
+    for name, value in (("repeats", repeats), ("jobs", jobs), ("epochs", epochs), ("pretrain-epochs", pretrain_epochs)):
+        if value is not None and value < 1:
+            raise InputError(f"--{name} {value}: must be at least 1")
+    given = f"--scale {scale}"
+    for name, path in (("data", data), ("pretrain-data", pretrain_data)):
+        given += f" --{name} {path.name}" if path else ""
+    for name, option in (("epochs", epochs), ("pretrain-epochs", pretrain_epochs), ("precision", precision)):
+        given += f" --{name} {option}" if option is not None else ""
+    given += f" --repeats {repeats}" if repeats != 3 else ""
+    if plan:
+        here, other = (prepared_sets.open(path) if path else None for path in (data, pretrain_data))
+        planned = chain.plan(at, here, other, out, repeats, epochs, pretrain_epochs)
+        if json:
+            _print_json(planned.to_dict())
+        else:
+            for line in planned.lines():
+                out_line(line)
+        return 0
+    if scale == "smoke" and not data and not pretrain_data:
+        data, pretrain_data = chain.smoke_data(out)
+    if data is None:
+        raise InputError(f"--data DIR is missing: what the networks are measured on; scale {scale} takes {at.data}")
+    if pretrain_data is None:
+        raise InputError(
+            "--pretrain-data DIR is missing: a prepared dataset of other images, on which CNN* is pre-trained (the paper: ImageNet"
+            " Fall 2011; at a small scale, classes that --data does not have)"
+        )
+    opened, before = chain.open_both(data, pretrain_data)
+    with _signals() as caught, Bar("runs", err) as bar:
+        try:
+            made = chain.run(
+                at,
+                opened,
+                before,
+                out,
+                results or out / "results",
+                repeats,
+                jobs,
+                epochs,
+                pretrain_epochs,
+                options=given,
+                note=note,
+                progress=bar.claims,
+                stop=lambda: bool(caught),
+            )
+        except runner.Stopped:
+            err.print("stopped; the same command goes on where it was", markup=False)
+            return 128 + (caught[0] if caught else signal.SIGINT)
+    if json:
+        _print_json(chain.to_dict(made))
+    elif markdown:
+        out_line(chain.markdown(made))
+    else:
+        for block in chain.tables(made):
+            out_line(block.title)
+            _print_rows(block)
+    return 0
+
+
 def claims_list(results: Path | None = None, json: bool = False) -> int:
     """The ledger: every claim, what the paper says, what the 2012 log says, and what was measured, with its verdict.
 
@@ -1103,8 +1615,12 @@ def claims_show(
     claim = _named(there, id, "ID", "claim")
     found = ledger.found(results or PUBLISHED)[id]
     if scale and scale not in found:
-        make = f"alexnet claims run {id} --scale {scale} makes one"
-        fix = make if claim.variants and scale in claim.scales else "the claim has no experiment at that scale"
+        make = f"alexnet {claim.result or f'claims run {id}'} --scale {scale} makes one"
+        fix = (
+            make
+            if (claim.variants or claim.result) and scale in claim.scales
+            else "the claim has no experiment at that scale"
+        )
         raise InputError(f"--scale {scale}: no result of claim {id} under {results or 'the published ones'}; {fix}")
     chosen = [result for name, result in found.items() if scale in (None, name)]
     if json:
@@ -1123,11 +1639,16 @@ def claims_show(
                 out_line(block)
                 continue
             out_line(block.title)
-            table = Table(*block.headings, show_header=any(block.headings))
-            for row in block.rows:
-                table.add_row(*(escape(cell) for cell in row))
-            _at_most_100(table)
+            _print_rows(block)
     return 0
+
+
+def _print_rows(of: Any) -> None:
+    """A `ledger.Table`."""
+    table = Table(*of.headings, show_header=any(of.headings))
+    for row in of.rows:
+        table.add_row(*(escape(cell) for cell in row))
+    _at_most_100(table)
 
 
 def claims_page(out: Path = Path("docs/claims.md"), results: Path | None = None, json: bool = False) -> int:
@@ -1197,9 +1718,10 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
     "prepare": (_typed("prepare", prepare), "a folder, archives or arrays of images → a prepared dataset"),
     "data": (_typed("data", data), "describe and check a prepared dataset"),
     "train": (train, "a recipe and a prepared dataset → a run"),
-    "evaluate": (_typed("evaluate", evaluate), "top-1 and top-5 error of a run"),
+    "evaluate": (_typed("evaluate", evaluate), "top-1 and top-5 error of a run, or of several averaged"),
     "predict": (_typed("predict", predict), "five labels for an image"),
-    "export": (_typed("export", export), "a run's network for onnxruntime or OpenVINO, float32 or int8"),
+    "export": (_typed("export", export), "a run's network for onnxruntime, OpenVINO, Caffe or torchvision"),
+    "import": (_typed("import", import_), "weights of Caffe, torchvision or ONNX → a run; a layer file of 2012 → a network"),
     "report": (_typed("report", report), "a run as one HTML page"),
     "kernels": (_typed("kernels", kernels), "a run's first-layer kernels, drawn by column"),
     "curves": (_typed("curves", curves), "a run's loss and errors over the epochs, drawn"),
@@ -1208,6 +1730,7 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
     "units": (_typed("units", units), "what excites a layer's units most, drawn"),
     "figures": (_typed("figures", figures), "all of the paper's figures, for a run"),
     "claims": (claims, "every claim of the paper, as an experiment, and what it gave"),
+    "table2": (_typed("table2", table2), "Table 2 as one chain: networks averaged, and pre-trained"),
     "doctor": (_typed("doctor", doctor), "what is wrong with this folder, and the fix"),
 }
 
@@ -1234,11 +1757,19 @@ def main(args: list[str] | None = None) -> int:
     try:
         return COMMANDS[args[0]][0](args[1:])
     except InputError as error:
-        err.print(f"alexnet {args[0]}: {error}", markup=False, soft_wrap=True)
+        if _first_process():  # all find the same
+            err.print(f"alexnet {args[0]}: {error}", markup=False, soft_wrap=True)
         return 2
     except RunFailed as error:
-        err.print(f"alexnet {args[0]}: {error}", markup=False, soft_wrap=True)
+        if str(error):
+            err.print(f"alexnet {args[0]}: {error}", markup=False, soft_wrap=True)
         return 1
+    except RuntimeError as error:
+        if "RANK" not in os.environ or not any(name in str(error) for name in ("gloo", "Gloo", "NCCL")):
+            raise
+        # What collectives raise when another process has gone: this one ends too, and torchrun starts all again.
+        err.print(f"alexnet {args[0]}: process {os.environ['RANK']} has lost the others", markup=False)
+        return 75
     except KeyboardInterrupt:
         resumes = args[0] in ("prepare", "similar", "figures")
         go_on = "; the same command goes on where it was" if resumes else ""
@@ -1252,6 +1783,10 @@ def main(args: list[str] | None = None) -> int:
         # What the machine refuses: a folder that may not be written, a disk that is full or gone. It names the file.
         err.print(f"alexnet {args[0]}: {error}", markup=False, soft_wrap=True)
         return 1 if error.errno == errno.ENOSPC else 2
+
+
+def _first_process() -> bool:
+    return os.environ.get("RANK", "0") == "0"
 
 
 if __name__ == "__main__":

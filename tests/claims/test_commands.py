@@ -118,7 +118,8 @@ def test_show_of_one_scale(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         (("run", "lrn", "--all"), r"name the claims to run, or --all"),
         (("run", "nonsense"), r"ID nonsense: no claim of that name; there are relu, "),
         (("run", "lrn", "--scale", "small", "--plan"), r"--scale small: the scales of claim lrn are smoke, reduced"),
-        (("run", "five nets"), r"the scales of claim five nets are none: it has no experiment yet"),
+        (("run", "five nets"), r"the scales of claim five nets are none: alexnet table2 measures it"),
+        (("run", "fall 2009"), r"the scales of claim fall 2009 are none: it has no experiment yet"),
         (
             ("run", "lrn", "--scale", "imagenet"),
             r"--data DIR is missing: scale imagenet takes ILSVRC-2012 at 256 pixels",
@@ -129,7 +130,11 @@ def test_show_of_one_scale(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         (("run", "lrn", "--scale", "huge"), r"huge"),
         (("run", "lrn", "--seeds", "many"), r"many"),
         (("show", "nonsense"), r"ID nonsense: no claim of that name"),
-        (("show", "one net", "--scale", "smoke"), r"no result of claim one net .*no experiment at that scale"),
+        (("show", "fall 2009", "--scale", "smoke"), r"no result of claim fall 2009 .*no experiment at that scale"),
+        (
+            ("show", "one net", "--scale", "smoke"),
+            r"no result of claim one net .*alexnet table2 --scale smoke makes one",
+        ),
         (("show", "lrn", "--results", "absent"), r"--results absent: no such folder"),
         (("--results", "absent"), r"--results absent: no such folder"),
         (

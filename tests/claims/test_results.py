@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,27 @@ def test_ratio_is_welchs_on_logarithms() -> None:
     interval = stats.ttest_ind(np.log(tanh), np.log(relu), equal_var=False).confidence_interval(0.95)
     assert found.difference == pytest.approx(stats.gmean(tanh) / stats.gmean(relu))
     assert (found.low, found.high) == pytest.approx((math.exp(interval.low), math.exp(interval.high)))
+
+
+def test_a_paired_difference_is_students_seed_by_seed() -> None:
+    # Levels of 10 to 30 and differences of about one: the spread of the levels falls out.
+    old = [10.0, 20.0, 30.0]
+    new = [9.0, 18.9, 29.2]
+    found = outcome(new, old, paired=True)
+    interval = stats.ttest_1samp(np.subtract(new, old), 0.0).confidence_interval(0.95)
+    assert found.difference == pytest.approx(np.mean(new) - np.mean(old))
+    assert (found.low, found.high) == pytest.approx((interval.low, interval.high))
+    assert found.verdict == "reproduced" and outcome(new, old).verdict == "inconclusive at this scale"
+
+
+def test_seeds_of_one_side_only_are_no_pairs() -> None:
+    made = result("lrn", "small", {"new": {"top1": [1.0, 2.0, 3.0]}, "old": {"top1": [3.0, 4.5]}})
+    found = results.outcome(made, Comparison("new", "old", paired=True))
+    assert found is not None and found.difference == pytest.approx(-2.25)
+    assert found.verdict == "inconclusive at this scale"
+    shifted = [{**run, "seed": run["seed"] + 10} for run in made.variants["old"]["runs"]]
+    apart = replace(made, variants={"new": made.variants["new"], "old": {"changes": {}, "runs": shifted}})
+    assert results.outcome(apart, Comparison("new", "old", paired=True)) is None
 
 
 def test_one_seed_or_no_spread_gives_no_interval() -> None:

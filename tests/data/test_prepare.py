@@ -373,14 +373,14 @@ def test_few_images_are_in_flight(tmp_path: Path) -> None:
                     most[0] = max(most[0], out[0])
                 yield item
 
-    class Writer(prepare_module._Writer):
+    class Writer(prepare_module.Writer):
         def add(self, *arguments: object) -> None:
             super().add(*arguments)  # type: ignore[arg-type]
             with lock:
                 out[0] -= 1
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prepare_module, "_Writer", Writer)
+        patch.setattr(prepare_module, "Writer", Writer)
         prepare(Counting({"train": good(200)}), tmp_path, size=4, workers=2)
     assert out[0] == 0
     assert most[0] <= 16 * 2 + 1

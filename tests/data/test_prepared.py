@@ -121,6 +121,14 @@ def test_sample_is_seeded_and_by_class(whole: prepared.Prepared) -> None:
     assert any(list(whole.sample("train", 4, seed=seed).files) != list(sample.files) for seed in range(2, 9))
 
 
+def test_a_sample_of_very_many_classes_is_of_some(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = class_folders(tmp_path / "in", {f"train/{name}": 2 for name in "abcdefg"})
+    made = prepare(open_source(str(folder)), tmp_path / "out", size=4)
+    for most, labels in ((7, [0, 1, 2, 3, 4, 5, 6]), (6, [0, 2, 4, 6]), (2, [0, 4]), (1, [0])):
+        monkeypatch.setattr(prepared, "SAMPLED_CLASSES", most)
+        assert made.sample("train", 1).labels.tolist() == labels
+
+
 @settings(deadline=None)
 @given(st.lists(st.integers(0, 5), max_size=60), st.floats(0.01, 0.99), st.integers(0, 2**31))
 def test_hold_out_divides_every_class(labels: list[int], share: float, seed: int) -> None:
@@ -135,6 +143,17 @@ def test_hold_out_divides_every_class(labels: list[int], share: float, seed: int
         assert abs(of_held - share * count) <= 1
         assert of_held < count
         assert of_held >= 1 or count == 1
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 9), max_size=60), st.integers(0, 2**31))
+def test_hold_out_is_what_looking_for_each_class_gives(labels: list[int], seed: int) -> None:
+    # Runs that were begun before classes were found by one sort hold out the same images.
+    array, random, held = np.array(labels, np.int64), np.random.default_rng(seed), []
+    for label in np.unique(array):
+        of_class = random.permutation(np.flatnonzero(array == label))
+        held += of_class[: min(max(round(0.3 * len(of_class)), 1), len(of_class) - 1)].tolist()
+    assert prepared.hold_out(array, 0.3, seed)[1].tolist() == sorted(held)
 
 
 def test_hold_out_follows_its_seed() -> None:

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alexnet.data import sources
+from alexnet.data.builtin import Photographs
 from alexnet.data.prepare import prepare, to_square
-from alexnet.data.sources import IMAGE_SUFFIXES, Source, open_source
+from alexnet.data.sources import IMAGE_SUFFIXES, Source, choose, open_source
 from alexnet.errors import InputError
 from tests.data.making import (
     WNIDS,
@@ -201,8 +202,10 @@ def test_errors_name_the_folder_and_the_fix(tmp_path: Path) -> None:
     class_folders(tmp_path / "outer", {"set/train/cat": 1, "set/val/cat": 1})
     assert "give that folder" in open_error(tmp_path / "outer")
     assert "known kind" in open_error(tmp_path / "loose/a.jpg")
-    (tmp_path / "x.tar").write_bytes(b"")
-    assert "give the folder that holds it" in open_error(tmp_path / "x.tar")
+    (tmp_path / "ILSVRC2012_img_val.tar").write_bytes(b"")
+    assert "give the folder that holds it" in open_error(tmp_path / "ILSVRC2012_img_val.tar")
+    (tmp_path / "x.tar.gz").write_bytes(b"")
+    assert "give the folder that holds it" in open_error(tmp_path / "x.tar.gz")
 
 
 # ---------------------------------------------------------------- ILSVRC-2012
@@ -364,6 +367,45 @@ def test_archive_fingerprint_follows_their_beginnings_and_sizes(mini: MiniIlsvrc
     ]
     assert prints[0] == prints[1]
     assert len(set(prints)) == 3
+
+
+# ---------------------------------------------------------------- one tar per class
+
+
+@pytest.fixture
+def fall(mini: MiniIlsvrc, tmp_path: Path) -> tuple[Path, Path]:
+    """Fall 2011 in miniature: the tar of tars, and a folder of the same tars."""
+    whole = tmp_path / "fall11_whole.tar"
+    whole.write_bytes((mini.folder / "ILSVRC2012_img_train.tar").read_bytes())
+    with tarfile.open(whole) as tar:
+        tar.extractall(tmp_path / "tars", filter="data")
+    return whole, tmp_path / "tars"
+
+
+def test_tars_by_class_are_the_training_images_of_the_same_archive(mini: MiniIlsvrc, fall: tuple[Path, Path]) -> None:
+    expected = listing(open_source(str(mini.folder)))
+    for path in fall:
+        source = open_source(str(path))
+        assert (source.classes, source.splits, source.count("train")) == (WNIDS, ("train",), None)
+        assert listing(source) == expected
+    images = [[item.read() for item in open_source(str(path)).items("train")] for path in (mini.folder, *fall)]
+    assert images[0] == images[1] == images[2]
+
+
+def test_tars_by_class_have_a_fingerprint_of_names_sizes_and_beginnings(fall: tuple[Path, Path]) -> None:
+    for path in fall:
+        before = open_source(str(path)).fingerprint()
+        assert open_source(str(path)).fingerprint() == before
+        changed = path if path.is_file() else sorted(path.iterdir())[3]
+        with changed.open("r+b") as file:
+            file.seek(600)
+            file.write(b"changed")
+        assert open_source(str(path)).fingerprint() != before
+
+
+def test_a_tar_of_something_else(mini: MiniIlsvrc, tmp_path: Path) -> None:
+    (tmp_path / "x.tar").write_bytes((mini.folder / "ILSVRC2012_img_val.tar").read_bytes())
+    assert "should hold one .tar per class" in open_error(tmp_path / "x.tar")
 
 
 # ---------------------------------------------------------------- Hugging Face
@@ -569,3 +611,76 @@ def test_an_npz_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "a.npz").write_bytes(b"nothing")
     message = open_error(tmp_path / "a.npz")
     assert "cannot be read as .npz" in message and "pickle" not in message
+
+
+# ---------------------------------------------------------------- every source: parts, some of the classes
+
+
+@pytest.fixture(
+    params=["folder", "folder without splits", "archives", "unpacked", "tar", "tars", "parquet", "npz", "builtin"]
+)
+def any_source(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Source:
+    """One of every kind, with several parts to each split."""
+    monkeypatch.setattr(sources, "ROWS", 2)
+    if request.param == "builtin":
+        return Photographs(train_patches=3, test_patches=2)
+    if request.param.startswith("folder"):
+        within = ("train/", "val/") if request.param == "folder" else ("",)
+        return open_source(str(class_folders(tmp_path / "in", {f"{w}{name}": 3 for w in within for name in "abc"})))
+    if request.param == "npz":
+        np.savez(tmp_path / "a.npz", images=uint8(5, 5, 5), labels=[2, 0, 1, 1, 0])
+        return open_source(str(tmp_path / "a.npz"))
+    if request.param == "parquet":
+        return open_source(str(request.getfixturevalue("parquet")))
+    if request.param in ("tar", "tars"):
+        return open_source(str(request.getfixturevalue("fall")[request.param == "tars"]))
+    folder = request.getfixturevalue("mini").folder
+    return open_source(str(folder if request.param == "archives" else unpack_mini_ilsvrc(folder, tmp_path / "in")))
+
+
+def test_the_parts_in_turn_are_the_items(any_source: Source) -> None:
+    for split in any_source.splits:
+        parts, together = any_source.parts(split), []
+        for number, part in enumerate(parts):
+            items = [(item.name, item.label) for item in any_source.part(split, number)]
+            assert part.items in (None, len(items))
+            assert part.label is None or {label for _, label in items} <= {part.label}
+            together += items
+        assert together == listing(any_source, split)
+        assert len(parts) > 1 or split != "train"
+
+
+def test_chosen_classes_are_those_of_the_source_and_no_others(any_source: Source) -> None:
+    names = any_source.classes
+    chosen = choose(any_source, (names[-1], names[0]))  # in whatever order
+    assert chosen.classes == (names[0], names[-1])
+    for split in chosen.splits:
+        new = {0: 0, len(names) - 1: 1}
+        expected = [(name, new[label]) for name, label in listing(any_source, split) if label in new]
+        assert expected and listing(chosen, split) == expected
+        assert chosen.count(split) in (None, len(expected))
+        numbers = range(len(chosen.parts(split)))
+        assert [(i.name, i.label) for n in numbers for i in chosen.part(split, n)] == expected
+        assert all(part.label in (None, 0, 1) for part in chosen.parts(split))
+    assert len({s.fingerprint() for s in (any_source, chosen, choose(any_source, names[:1]))}) == 3
+    assert chosen.fingerprint() == choose(any_source, (names[0], names[-1], names[0])).fingerprint()
+
+
+def test_classes_by_wordnet_id_and_errors(mini: MiniIlsvrc, tmp_path: Path) -> None:
+    source = open_source(str(mini.folder))
+    assert choose(source, (WNIDS[3], "n01440764 tench")).classes == ("n01440764 tench", "n01491361 tiger shark")
+    with pytest.raises(InputError, match=f"--classes n01440765: no class of .*{WNIDS[0]}"):
+        choose(source, ("n01440765",))
+    two = open_source(str(class_folders(tmp_path, {"polar bear": 1, "polar fox": 1})))
+    with pytest.raises(InputError, match="--classes polar: several classes .* polar bear, polar fox"):
+        choose(two, ("polar",))
+
+
+def test_chosen_classes_prepared(any_source: Source, tmp_path: Path) -> None:
+    names = any_source.classes
+    made = prepare(choose(any_source, names[1:2]), tmp_path / "out", size=8, max_bad=0.1)
+    assert made.classes == names[1:2] and made.check() == []
+    whole = prepare(any_source, tmp_path / "whole", size=8, max_bad=0.1).split("train")
+    np.testing.assert_array_equal(made.split("train").images[:], whole.images[np.flatnonzero(whole.labels == 1)])
+    with pytest.raises(InputError, match="1 of its .* classes.*give another DEST"):
+        prepare(choose(any_source, names[:1]), tmp_path / "out", size=8, max_bad=0.1)

@@ -78,3 +78,13 @@ def test_many_white_images_are_summed_exactly() -> None:
     sums = sums_of(np.full((600, 2, 2, 3), 255, np.uint8))
     assert (sums.image_sum == 600 * 255).all()
     assert sums.mean_image().tolist() == np.full((2, 2, 3), 255.0).tolist()
+
+
+def test_sums_in_two_parts_are_the_sums_of_all() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (700, 5, 5, 3), np.uint8)  # more than 16 bits hold
+    whole, first, second = Sums(5), Sums(5), Sums(5)
+    for number, image in enumerate(images):
+        whole.add(image)
+        (first if number < 300 else second).add(image)
+    first.take_over(second)
+    assert first.to_bytes() == whole.to_bytes()

@@ -280,6 +280,30 @@ def test_fine_tuning_on_other_classes(folder: Path, tmp_path: Path) -> None:
     assert 0 < moved < 0.1, "conv1 starts from the run's kernels and hardly moves"
 
 
+def test_fine_tuning_by_a_recipe_with_frozen_layers_and_rates_by_layer(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tuned, data = tmp_path / "tuned", ("--data", folder / "data", "--epochs", 1, "--batch", 16)
+    layers = ("--freeze", "conv1", "conv2", "--layer-rates", "conv3:0.5", "fc6:2")
+    assert run("train", "finetune", "--from", folder / "run", *data, "--out", tuned, *layers) == 0
+    recipe, before = (json.loads((path / "recipe.json").read_text()) for path in (tuned, folder / "run"))
+    assert (recipe["freeze"], recipe["layer_rates"]) == (["conv1", "conv2"], ["conv3:0.5", "fc6:2"])
+    assert recipe["network"] == before["network"] and recipe["image_size"] == before["image_size"]
+    assert (recipe["rate"], recipe["first_rate"], recipe["last_rate"]) == (0.001, 0.1, 10.0)
+    first, last = weights(folder / "run"), weights(tuned)
+    same = {name.split(".")[0] for name in first if torch.equal(first[name], last[name])}
+    assert same == {"conv1", "conv2"}
+    capsys.readouterr()
+    for arguments, message in (
+        (("finetune", *data), "goes on from a trained run: alexnet train finetune --from RUN"),
+        (("demo", *data, "--freeze", "conv9"), "--freeze conv9: the network has no such layer; its layers are conv1, "),
+        (("demo", *data, "--layer-rates", "conv9:2"), "--layer-rates conv9: the network has no such layer"),
+        (("--from", folder / "run", *data, "--network.conv6"), "conv6.weight is [64, 64, 3, 3] here and not in"),
+    ):
+        assert run("train", *arguments, "--out", tmp_path / "other") == 2
+        assert message in capsys.readouterr().err
+
+
 def test_stopped_and_killed_at_any_moment_a_run_ends_with_the_same_bits(folder: Path, tmp_path: Path) -> None:
     recipe = ("demo", "--data", folder / "data", "--epochs", 6, "--seed", 5, *SMALL)
     environment_threads = torch.get_num_threads()
@@ -371,7 +395,7 @@ def test_the_name_may_stand_behind_options(folder: Path, tmp_path: Path, capsys:
     assert run("train", "--from", tmp_path / "run", *links, *options) == 0
     assert json.loads((tmp_path / "tuned" / "recipe.json").read_text())["network"]["links"] == ["fc6", "conv3", "fc7"]
     assert run("train", "demo", "--from", tmp_path / "run", *options) == 2
-    assert "takes that run's recipe, not demo too" in capsys.readouterr().err
+    assert "there is a run already" in capsys.readouterr().err, "a recipe beside --from is understood"
 
 
 def test_data_that_was_moved(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

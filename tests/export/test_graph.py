@@ -77,6 +77,7 @@ def test_named_networks_are_the_same_in_openvino(name: str, tmp_path: Path) -> N
         {"dropout": 0.0},
         {"dropout_form": "inverted"},
         {"conv6": True},
+        {"conv6": True, "bottleneck": 4},
         {"input_scale": 1 / 60},
         {"hidden": (), "links": ("conv3",)},
         {"convolutions": (*tiny.convolutions[:4], Convolution(6, 3, padding=1, std=0.3, then=("relu", "dropout")))},

@@ -44,7 +44,9 @@ def test_steps_and_activations_have_their_names() -> None:
     assert activations.steps(four)["conv1"] == ["conv1", "pool1", "relu1", "norm1"]
     assert activations.activated(four, "conv1") == "relu1" and activations.activated(four, "fc4") == "fc4"
     assert activations.feature_name(four) == "flatten"
-    tanh = AlexNet(replace(networks["small"], activation="tanh", conv6=True))
+    tanh = AlexNet(replace(networks["small"], activation="tanh", conv6=True, bottleneck=32))
+    assert activations.steps(tanh)["bottleneck"] == ["bottleneck"]
+    assert activations.activated(tanh, "bottleneck") == "bottleneck"
     assert activations.activated(tanh, "conv2") == "tanh2" and activations.activated(tanh, "conv6") == "tanh-conv6"
     assert activations.feature_name(tanh) == "tanh7"
 

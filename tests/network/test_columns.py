@@ -61,7 +61,7 @@ class TwoColumns(nn.Module):
         for name, row in self.spec.rows():
             if name.startswith("fc") and maps[0].dim() > 2:
                 maps = [own.flatten(1) for own in maps]
-            if name in self.spec.links or name == "conv6":
+            if name in self.spec.links or name in ("conv6", "bottleneck"):
                 both = torch.cat(maps, dim=1)  # the exchange
                 maps = [both, both]
             hang = max(0, self.windows[name].overhang) if name in self.windows else 0
@@ -85,6 +85,7 @@ CASES: dict[str, dict[str, Any]] = {
     "no links": {"links": ()},
     "conv2 and fc7 linked": {"links": ("conv2", "fc7")},
     "conv6": {"conv6": True},
+    "bottleneck": {"bottleneck": 4, "last_std": 0.5},
 }
 
 

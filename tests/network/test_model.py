@@ -29,7 +29,7 @@ def check_contract(model: AlexNet, x: Tensor) -> None:
     assert torch.equal(activations[spec.last_name], logits)
     for name, window in model.windows.items():
         assert activations[name].shape[-2:] == (window.output, window.output), name
-    before_last = [name for name in activations if not name.startswith("dropout")][-2]
+    before_last = [name for name in activations if not name.startswith("dropout") and name != "bottleneck"][-2]
     assert torch.equal(features, activations[before_last])
 
 
@@ -59,6 +59,8 @@ SWITCHES += [
     {"dropout": 0.0},
     {"dropout": 0.9},
     {"conv6": True},
+    {"bottleneck": 6},
+    {"bottleneck": 6, "hidden": (), "links": ("conv3",)},
     {"last_std": 0.1},
     {"input_scale": 1 / 60},
     {"hidden": (), "links": ("conv3",)},
@@ -219,6 +221,11 @@ def test_initial_values_of_2012() -> None:
     check_start(model, {"conv6": (0.03, 1)})
 
 
+def test_the_bottleneck_starts_as_the_last_layer_does() -> None:
+    check_start(AlexNet(replace(small, bottleneck=64), seeded()), {"bottleneck": (0.05, 0), "fc8": (0.05, 0)})
+    check_start(AlexNet(replace(small, bottleneck=64, init="authors-2012"), seeded()), {"bottleneck": (0.01, 0)})
+
+
 def test_initial_values_of_caffe_and_of_the_four_layer_network() -> None:
     caffe = replace(networks["caffe"], hidden=(Hidden(64, std=0.005, bias=0.1),), links=("conv3", "fc6"))
     check_start(AlexNet(caffe, seeded()), {"conv1": (0.01, 0), "conv2": (0.01, 0.1), "fc6": (0.005, 0.1)})
@@ -261,7 +268,7 @@ WHOLE: dict[str, dict[str, Any]] = {
         "normalization_window": "column",
     },
     "caffe": {"normalization": "caffe", "dropout_form": "inverted"},
-    "batch, conv6": {"normalization": "batch", "conv6": True},
+    "batch, conv6, bottleneck": {"normalization": "batch", "conv6": True, "bottleneck": 4},
     "no links, tanh": {"links": (), "activation": "tanh"},
 }
 
@@ -410,3 +417,12 @@ def test_features_are_the_hidden_activations_before_their_dropout() -> None:
         factor = 0.5 if form == "mask" else 1.0
         again = model.get_submodule("fc7")(activations["relu6"] * factor).relu()
         assert torch.allclose(features, again)
+
+
+def test_the_bottleneck_is_linear_and_reads_fc7_after_its_dropout() -> None:
+    model, x = AlexNet(replace(small, bottleneck=6), seeded()).eval(), images(2, 56)
+    activations = model.activations(x)
+    narrow = model.get_submodule("bottleneck")(activations["relu7"] * 0.5)
+    assert torch.allclose(activations["bottleneck"], narrow) and narrow.min() < 0
+    assert torch.allclose(activations["fc8"], model.get_submodule("fc8")(narrow))
+    assert torch.equal(model.features(x), activations["relu7"])  # features are fc7's still

@@ -117,6 +117,20 @@ def test_conv6_reads_both_columns_and_takes_nothing_from_fc6() -> None:
     assert list(weight.shape) == [256, 256, 3, 3]  # 128 + 128 kernels over all 256 maps
     row = dict(deeper.rows())["conv6"]
     assert (row.std, row.bias) == (0.03, 1.0)
+    assert row.then == ("relu",)
+
+
+def test_the_bottleneck_of_2012_comes_between_fc7_and_fc8_and_reads_both_columns() -> None:
+    # layers-146-2011 of 2012: 1024 + 1024 without a neuron, .01, biases 0; 21,843 classes.
+    spec = replace(paper, conv6=True, bottleneck=2048, classes=21_843)
+    assert children(spec)[-4:] == ["relu7", "dropout7", "bottleneck", "fc8"] and spec.last_name == "fc8"
+    row = dict(spec.rows())["bottleneck"]
+    assert isinstance(row, Hidden) and (row.std, row.bias, row.then) == (0.01, 0.0, ())
+    table = {layer.name: layer for layer in summarize(spec).layers}
+    assert table["bottleneck"].reads == table["conv6"].reads == "both columns"
+    assert (table["bottleneck"].kernels_per_column, table["bottleneck"].parameters) == (1024, 2048 * 4097)
+    assert table["fc8"].parameters == 21_843 * 2049
+    assert not summarize(spec).comparable
 
 
 @pytest.mark.parametrize(
@@ -208,6 +222,8 @@ REFUSED = [
     ({"links": ("conv33",)}, r"^network\.links: no layer is called conv33; the layers are conv1, conv2"),
     ({"dropout": 1.0}, r"^network\.dropout: 1\.0; .* less than 1"),
     ({"dropout": -0.1}, r"^network\.dropout: -0\.1"),
+    ({"bottleneck": -2}, r"^network\.bottleneck: -2 units"),
+    ({"bottleneck": 3}, r"^bottleneck: 3 .* two columns; make it even"),
     ({"classes": 1}, r"^network\.classes: 1 classes; there must be at least 2"),
     ({"convolutions": ()}, r"^network\.convolutions: .* at least one"),
     ({"columns": 3}, r"^network\.columns: 3; choose one of 1, 2"),
@@ -259,10 +275,12 @@ def test_what_a_removed_layer_took_with_it() -> None:
 
 def test_layers_are_removed_one_after_another_and_conv6_stays() -> None:
     assert children(paper.without("conv4").without("conv3")) == children(paper.without("conv3").without("conv3"))
-    assert "conv6" in children(replace(paper, conv6=True).without("fc7"))
+    less = replace(paper, conv6=True, bottleneck=2048).without("fc7")
+    assert less.links == paper.without("fc7").links and less.bottleneck == 2048
+    assert "conv6" in children(less) and children(less)[-2:] == ["bottleneck", "fc7"]
 
 
-@pytest.mark.parametrize("name", ["conv1", "fc8", "conv6", "pool1", ""])
+@pytest.mark.parametrize("name", ["conv1", "fc8", "conv6", "bottleneck", "pool1", ""])
 def test_a_layer_that_cannot_be_removed_is_named(name: str) -> None:
     with pytest.raises(InputError, match=rf"{name} cannot be removed; the layers that can are conv2, .*, fc7"):
         paper.without(name)

@@ -89,7 +89,8 @@ def test_totals(name: str) -> None:
 
 
 def test_parameters_are_those_of_the_module() -> None:
-    for spec in (small, tiny, replace(small, normalization="batch", conv6=True), replace(small, links=())):
+    deeper = replace(small, normalization="batch", conv6=True, bottleneck=32)
+    for spec in (small, tiny, deeper, replace(small, links=())):
         assert summarize(spec).parameters == sum(parameter.numel() for parameter in AlexNet(spec).parameters())
 
 
@@ -99,7 +100,10 @@ def test_multiply_adds_are_counted_by_pytorch_too(monkeypatch: pytest.MonkeyPatc
     from torch.utils.flop_counter import FlopCounterMode
 
     monkeypatch.setattr("alexnet.network.linear._available", lambda: False)
-    for spec in (replace(small, normalization="none"), replace(small, normalization="none", links=(), conv6=True)):
+    for spec in (
+        replace(small, normalization="none"),
+        replace(small, normalization="none", links=(), conv6=True, bottleneck=32),
+    ):
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             AlexNet(spec)(torch.zeros(1, 3, 56, 56))
         assert 2 * summarize(spec).multiply_adds == counter.get_total_flops()

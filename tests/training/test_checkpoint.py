@@ -37,7 +37,7 @@ def velocities(optimizer: PaperSGD) -> list[torch.Tensor]:
 
 
 def save(run: Path, step: int, keep: int = 2, seed: int = 0) -> Path:
-    return checkpoint.save(run, *model_and_optimizer(seed), Progress(step=step), keep)
+    return checkpoint.save(run, *(each.state_dict() for each in model_and_optimizer(seed)), Progress(step=step), keep)
 
 
 def names(run: Path) -> list[str]:
@@ -49,7 +49,7 @@ def test_what_is_saved_comes_back_to_the_bit(tmp_path: Path) -> None:
     model, optimizer = model_and_optimizer()
     progress = Progress(3, 2, 17, 128, 1.2345, 7, 4.5, 0.5, Plateau(best=41.5, since=2, drops=1))
     optimizer.param_groups[0]["lr"] = 0.123
-    path = checkpoint.save(tmp_path, model, optimizer, progress, keep=2)
+    path = checkpoint.save(tmp_path, model.state_dict(), optimizer.state_dict(), progress, keep=2)
     assert path.name == "step-00000017" and checkpoint.newest(tmp_path) == path
 
     other, other_optimizer = model_and_optimizer(seed=1)

@@ -7,7 +7,19 @@ import torch
 from torch import nn
 
 from alexnet.network.model import AlexNet
-from alexnet.training.optimizer import PaperSGD, Plateau, Rates, Schedule, apply, groups, rates
+from alexnet.training.optimizer import (
+    LARS,
+    PaperSGD,
+    Plateau,
+    Rates,
+    Schedule,
+    apply,
+    freeze,
+    groups,
+    rates,
+    trust_ratios,
+    warm_up,
+)
 from tests.conftest import TINY_NETWORK
 
 
@@ -110,6 +122,127 @@ def test_rates_by_place() -> None:
             ("last", "biases"): 0.2,
         }
     )
+
+
+def test_a_layer_with_a_rate_of_its_own_has_groups_of_its_own() -> None:
+    plain, own = groups(layered(), "fc8", 0.05, True), groups(layered(), "fc8", 0.05, True, {"fc6": 2.0, "conv1": 0.1})
+    assert all(list(group) == ["params", "place", "kind", "decay"] for group in plain)  # as in checkpoints of before
+    assert [(g["place"], g["kind"], g.get("layer"), g.get("factor")) for g in own] == [
+        ("first", "weights", "conv1", 0.1),
+        ("first", "biases", "conv1", 0.1),
+        ("middle", "biases", None, None),  # batch normalization, which is no layer
+        ("middle", "weights", "fc6", 2.0),
+        ("middle", "biases", "fc6", 2.0),
+        ("last", "weights", None, None),
+        ("last", "biases", None, None),
+    ]
+    optimizer = PaperSGD(own)
+    apply(optimizer, Rates(0.01, 0.02, first=0.1), first=0.5, last=10.0)
+    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx(
+        [0.00005, 0.0001, 0.02, 0.02, 0.04, 0.1, 0.2]
+    )
+
+
+def test_the_factor_of_a_layer_is_the_recipe_s_multiple_for_conv1() -> None:
+    found = []
+    for factors, first in ((None, 0.25), ({"conv1": 0.25}, 1.0)):
+        torch.manual_seed(0)
+        model = layered()
+        optimizer = PaperSGD(groups(model, "fc8", 0.05, True, factors))
+        for _ in range(3):
+            for parameter in model.parameters():
+                parameter.grad = torch.sin(parameter.detach())
+            apply(optimizer, Rates(0.1, 0.2), first=first)
+            optimizer.step()
+        found.append(model.state_dict())
+    assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
+    torch.manual_seed(0)
+    assert not torch.equal(found[0]["conv1.weight"], layered().state_dict()["conv1.weight"])
+
+
+def test_a_frozen_layer_gets_no_gradient_and_does_not_decay() -> None:
+    model = AlexNet(TINY_NETWORK, torch.Generator().manual_seed(0))
+    freeze(model, ("conv1", "conv2", "fc4"))
+    optimizer = PaperSGD(groups(model, "fc6", 0.5, True), lr=0.01)
+    before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
+    activations = model.activations(torch.randn(2, 3, 28, 28))
+    differentiated = [name for name, output in activations.items() if output.requires_grad]
+    assert differentiated[0] == "conv3", "the backward pass ends above the lowest layer that is trained"
+    for _ in range(2):
+        model(torch.randn(2, 3, 28, 28)).sum().backward()
+        optimizer.step()
+    for name, weight in model.named_parameters():
+        assert torch.equal(weight, before[name]) == (name.split(".")[0] in ("conv1", "conv2", "fc4")), name
+
+
+# LARS, worked out with You, Gitman and Ginsburg's formula: local rate = trust |w| / (|g| + decay |w|).
+
+
+def test_two_steps_of_lars_by_hand() -> None:
+    w = nn.Parameter(torch.tensor([3.0, 4.0], dtype=torch.float64))  # of length 5
+    optimizer = LARS([{"params": [w], "kind": "weights"}], lr=0.1, momentum=0.5, decay=0.2, trust=0.5)
+    w.grad = torch.tensor([0.0, 2.0], dtype=torch.float64)
+    optimizer.step()
+    # ratio .5 * 5 / (2 + .2 * 5) = 5/6;  v = -.1 * 5/6 * (g + .2 w) = -1/12 * (.6, 2.8) = (-.05, -.233333)
+    assert w.tolist() == pytest.approx([2.95, 4 - 2.8 / 12])
+    w.data = torch.tensor([0.6, 0.8], dtype=torch.float64)  # of length 1
+    w.grad = torch.tensor([1.0, 0.0], dtype=torch.float64)
+    optimizer.step()
+    # ratio .5 * 1 / (1 + .2) = 5/12;  v = (-.025, -.116667) - .1 * 5/12 * (1 + .12, .16) = (-.071667, -.123333)
+    assert w.tolist() == pytest.approx([0.6 - 0.025 - 1.12 / 24, 0.8 - 1.4 / 12 - 0.16 / 24])
+
+
+def test_lars_is_the_paper_s_rule_where_the_ratio_is_1() -> None:
+    draw = torch.Generator().manual_seed(0)
+    start = torch.randn(4, 3, generator=draw, dtype=torch.float64)
+    ours, theirs = nn.Parameter(start.clone()), nn.Parameter(start.clone())
+    lars, paper = LARS([{"params": [ours], "kind": "weights"}], decay=0.5), PaperSGD([theirs], decay=0.5)
+    for _ in range(3):
+        gradient = torch.randn(4, 3, generator=draw, dtype=torch.float64)
+        # The trust that makes the ratio 1.
+        lars.trust = float((gradient.norm() + 0.5 * ours.detach().norm()) / ours.detach().norm())
+        ours.grad, theirs.grad = gradient.clone(), gradient.clone()
+        lars.step()
+        paper.step()
+    assert torch.allclose(ours, theirs, rtol=1e-12, atol=0) and not torch.allclose(ours, start)
+
+
+def test_the_length_of_a_step_of_lars_is_the_rate_s_share_of_the_weights_length() -> None:
+    for scale in (1e-3, 1.0, 1e3):
+        w = nn.Parameter(torch.ones(4, 3, dtype=torch.float64))
+        w.grad = scale * torch.randn(4, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        before = w.detach().clone()
+        LARS([{"params": [w], "kind": "weights"}], lr=0.01, decay=0.0).step()
+        assert float((w.detach() - before).norm() / before.norm()) == pytest.approx(0.01)
+
+
+def test_lars_leaves_biases_and_weights_without_length_to_the_rate() -> None:
+    model = layered()
+    nn.init.zeros_(model["fc8"].weight)
+    for parameter in model.parameters():
+        parameter.grad = torch.full_like(parameter, 0.5)
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    LARS(groups(model, "fc8", 0.0, True), lr=0.1).step()
+    for name, parameter in model.named_parameters():
+        if name in ("fc6.weight", "conv1.weight"):
+            assert not torch.allclose(parameter, before[name] - 0.05)
+        else:
+            torch.testing.assert_close(parameter.detach(), before[name] - 0.05)
+    assert [r.item() for r in trust_ratios([torch.zeros(2), torch.ones(4)], [torch.ones(2)] * 2, 0.5, 0.0)] == [
+        1.0,
+        pytest.approx(0.5 * 2 / 2**0.5),
+    ]
+
+
+def test_a_warm_up_step_by_step_by_hand() -> None:
+    # Goyal et al.: from the small batch's rate, .01, to 8 times that over 5 epochs of 4 steps, by as much at each step.
+    full = Rates(0.08, 0.16, first=0.1, last=10.0, colour=False)
+    found = [warm_up(full, step / 4, 5, 1 / 8) for step in range(22)]
+    assert [r.weights for r in found] == pytest.approx([0.01 + 0.0035 * step for step in range(20)] + [0.08] * 2)
+    assert [r.biases for r in found] == pytest.approx([2 * r.weights for r in found])
+    assert {(r.first, r.last, r.colour) for r in found} == {(0.1, 10.0, False)}
+    assert found[20] is full and warm_up(full, 0.0, 0.0, 0.0) is full
+    assert [warm_up(full, step / 4, 0.5, 0.0).weights for step in range(3)] == pytest.approx([0.0, 0.04, 0.08])
 
 
 def table(schedule: Schedule, epochs: int, rate: float = 0.01, bias_rate: float = 2.0) -> list[Rates]:

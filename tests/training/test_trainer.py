@@ -567,3 +567,24 @@ def test_seeds_differ_by_purpose_and_number() -> None:
     made: Callable[..., int] = trainer.seed_of
     seeds = {made(seed, purpose, number) for seed in (0, 1) for purpose in ("batch", "order") for number in (0, 1, 10)}
     assert len(seeds) == 12 and all(0 <= seed < 2**63 for seed in seeds)
+
+
+def test_the_rate_rises_step_by_step_and_then_is_the_schedules(
+    tiny_prepared: Prepared, tiny_recipe: Recipe, tmp_path: Path
+) -> None:
+    # Goyal et al. 2017: from the rate of the small batch to that of the large one, here in 1.4 epochs of 5 steps.
+    rates: list[float] = []
+    warm = replace(tiny_recipe, epochs=2, schedule=Schedule("constant"), base_batch=8, warmup_epochs=1.4, rate=0.002)
+    train(warm, tiny_prepared, tmp_path / "run", progress=lambda now: None if now.ended else rates.append(now.rate))
+    expected = [0.002 + 0.002 * step / 7 for step in range(7)] + [0.004] * 3
+    assert rates == pytest.approx(expected)
+
+    # Resumed within the warm-up, it goes on rising from where it was.
+    again: list[float] = []
+    stop = iter([False] * 2 + [True] * 3)
+    train(warm, tiny_prepared, tmp_path / "again", stop=lambda: next(stop))
+    progress = lambda now: None if now.ended else again.append(now.rate)  # noqa: E731
+    train(warm, tiny_prepared, tmp_path / "again", resume=True, progress=progress)
+    assert again == pytest.approx(expected[3:])
+    weights = [checkpoint.weights(checkpoint.newest(tmp_path / name)) for name in ("run", "again")]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])

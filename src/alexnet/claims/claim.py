@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from alexnet.claims import measures
@@ -31,6 +32,8 @@ class Comparison:
     """Whether `of` is divided by `against`."""
     bound: float = 0.0
     """What `of` stands against where there is no other variant."""
+    paired: bool = False
+    """Whether both sides of a seed have networks in common, so that their difference is taken seed by seed."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,8 @@ class Claim:
     """Whether runs end when the training error reaches the scale's target."""
     note: str = ""
     """What a reader of the result has to know."""
+    result: str = ""
+    """Whose result file has the figures, where another command than `alexnet claims run` makes it: "table2"."""
 
 
 @dataclass(frozen=True)
@@ -100,3 +105,5 @@ class Run:
     recipe: Recipe
     until: float | None = None
     """Training error in % at which it ends early."""
+    start: Path | None = None
+    """The run folder whose weights it begins with, all but the last layer's; None: from nothing."""

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from alexnet.amounts import duration
 from alexnet.claims import results as results_
 from alexnet.claims.claim import Claim, Comparison, Scale
 from alexnet.claims.claims import claims, scales
@@ -23,6 +24,8 @@ SHORT = {
     "train_error": "training error",
     "train_top1": "error in training set",
     "gap": "overfitting",
+    "ten_top1": "top-1",
+    "ten_top5": "top-5",
     "ten_gain": "top-1",
     "ten_gain5": "top-5",
     "epochs_to_target": "epochs to target",
@@ -91,13 +94,23 @@ def found(folder: Path) -> Found:
         raise InputError(f"--results {folder}: no such folder; alexnet claims run writes result files to OUT/results")
     made: Found = {id: {} for id in claims}
     for result in results_.load_all(folder):
-        if result.claim not in claims or result.scale not in scales:
+        of = [id for id, claim in claims.items() if result.claim in (id, claim.result)]
+        if not of or result.scale not in scales:
             raise InputError(
                 f"{folder / result.scale / result.claim}.json: claim {result.claim} at scale {result.scale} is not in this"
                 " version of alexnet; remove the file, or run the claim again"
             )
-        made[result.claim][result.scale] = result
+        for id in of:
+            made[id][result.scale] = result if id == result.claim else _own_part(claims[id], result)
     return {id: {scale: by[scale] for scale in scales if scale in by} for id, by in made.items()}
+
+
+def _own_part(claim: Claim, result: Result) -> Result:
+    """Of a result that several claims share, what one of them is about: the variant of its name, and what that stands
+    against."""
+    named = {claim.id, *(side for one in claim.comparisons for side in (one.of, one.against))}
+    own = {name: variant for name, variant in result.variants.items() if name in named}
+    return replace(result, claim=claim.id, variants=own)
 
 
 def outcomes(result: Result) -> list[Outcome]:
@@ -108,9 +121,20 @@ def outcomes(result: Result) -> list[Outcome]:
 
 def state(claim: Claim, of: dict[str, Result]) -> str:
     """Why a row has no figures; "" if it has."""
-    if not claim.variants:
-        return "no experiment here"
-    return "" if any(outcomes(result) for result in of.values()) else "no result yet"
+    if not claim.variants and not claim.result:
+        return "no experiment here" + (f": {claim.note}" if claim.note else "")
+    if any(outcomes(result) for result in of.values()):
+        return ""
+    figures = [f"{scale}: {_figures(claim, result)}" for scale, result in of.items() if not claim.comparisons]
+    return "; ".join(figures) or "no result yet"
+
+
+def _figures(claim: Claim, result: Result) -> str:
+    """A claim's own errors, where there is nothing to compare them with."""
+    errors = {SHORT[name]: result.values(claim.id, name) for name in ("ten_top1", "ten_top5")}
+    means = ", ".join(f"{name} {statistics.fmean(values):.2f} %" for name, values in errors.items() if values)
+    number = len(errors[SHORT["ten_top1"]])
+    return f"{means}, ten crops, {number} repeat{'s' * (number != 1)}; rows below stand against it"
 
 
 # --- figures as text --------------------------------------------------------------------------------------------------
@@ -212,14 +236,6 @@ def paper(comparison: Comparison) -> str:
     return f"{comparison.paper:g}×" if comparison.ratio else f"{comparison.paper:+g}".replace("-", "−")
 
 
-def duration(seconds: float) -> str:
-    """Roughly: "40 s", "12 min", "3.5 h", "2.1 days"."""
-    for least, unit, name in ((172_800, 86_400, "days"), (5400, 3600, "h"), (100, 60, "min")):
-        if seconds >= least:
-            return f"{seconds / unit:,.{0 if name == 'min' or seconds >= 100 * unit else 1}f} {name}"
-    return f"{seconds:.0f} s"
-
-
 # --- the ledger -------------------------------------------------------------------------------------------------------
 
 
@@ -246,7 +262,7 @@ def rows(all: Found) -> list[dict[str, Any]]:
             "claim": claim.says,
             "paper": claim.paper,
             "logged_2012": claim.logged,
-            "scales": list(claim.scales) if claim.variants else [],
+            "scales": list(claim.scales) if claim.variants or claim.result else [],
             "state": state(claim, all[claim.id]) or "measured",
             "results": [
                 {"scale": scale, "comparisons": [outcome_to_dict(one) for one in outcomes(result)]}
@@ -296,6 +312,8 @@ def show(result: Result) -> list[Block]:
 def comparisons(result: Result) -> list[Block]:
     """Every comparison with its interval, the paper's figure and the verdict; a paragraph if there is none."""
     made = outcomes(result)
+    if not claims[result.claim].comparisons:
+        return ["There is nothing in this row to compare."]
     if not made:
         return ["No comparison has values yet."]
     confidence = f"{100 * CONFIDENCE:.0f}% interval"
@@ -335,6 +353,7 @@ def shown_measures(result: Result, all_errors: bool) -> list[str]:
     compared = [comparison.measure for comparison in claims[result.claim].comparisons]
     wanted = {"top1", *compared, *(name for one in compared for name in _BESIDE.get(one, ()))}
     wanted |= {"top5", "train_top1", "gap", "train_error"} if all_errors else set()
+    wanted |= {"ten_top1", "ten_top5"} if claims[result.claim].result else set()
     have = {name for variant in result.variants.values() for run in variant["runs"] for name in run["values"]}
     return [name for name in MEASURES if name in wanted & have]
 
@@ -413,7 +432,8 @@ def origin(result: Result) -> Table:
     data, machine = result.data, result.machine
     images = ", ".join(f"{count:,} {split}" for split, count in data["images"].items())
     of = f"{data['source']}{', ' + data['note'] if data['note'] else ''}: {images}; {data['classes']} classes,"
-    seconds = [run["seconds"] for variant in result.variants.values() for run in variant["runs"]]
+    runs = [run for variant in result.variants.values() for run in variant["runs"]]
+    seconds, count = [run["seconds"] for run in runs], sum(len(run.get("networks", (run,))) for run in runs)
     parts = [str(machine[name]) for name in ("gpu", "cpu", "capability") if name in machine]
     parts += [f"{machine['threads']} thread{'s' * (machine['threads'] != 1)} a run"] if "threads" in machine else []
     parts += [f"{name} {machine[name]}" for name in ("python", "torch") if name in machine]
@@ -423,12 +443,20 @@ def origin(result: Result) -> Table:
         ("", ""),
         (
             ("command", result.command),
-            ("data", f"{of} {data['size']} pixels"),
+            ("data", f"{of} {data['size']} pixels{_pretraining(data)}"),
             ("commit", ", ".join(result.commits)),
             ("machine", ", ".join(parts)),
-            ("time", f"{duration(sum(seconds))} for {len(seconds)} runs, in all; other claims may share them"),
+            ("time", f"{duration(sum(seconds))} for {count} runs, in all; other claims may share them"),
         ),
     )
+
+
+def _pretraining(data: dict[str, Any]) -> str:
+    """What networks were pre-trained on, where any were."""
+    if "pretraining" not in data:
+        return ""
+    other = data["pretraining"]
+    return f"; pre-training: {other['source']}: {other['images']['train']:,} train; {other['classes']} classes"
 
 
 def base(result: Result) -> Table:
@@ -469,10 +497,12 @@ def costs(all: Found) -> list[tuple[Scale, int, int, float]]:
         there = [by[scale.name] for by in all.values() if scale.name in by]
         runs: dict[str, float] = {}
         for run in (run for result in there for variant in result.variants.values() for run in variant["runs"]):
-            which = repr([run["seed"], run["values"].get("train_loss"), run["training"], run["validation"]])
+            networks = [network["seed"] for network in run.get("networks", ())]
+            which = repr([run["seed"], run["values"].get("train_loss"), run["training"], run["validation"], networks])
             runs[which] = max(runs.get(which, 0.0), run["seconds"])  # more was measured for one claim than for another
         measured = sum(bool(outcomes(result)) for result in there)
-        made.append((scale, measured, len(ids(scale.name)), sum(runs.values())))
+        of = [claim for claim in claims.values() if claim.comparisons and scale.name in claim.scales]
+        made.append((scale, measured, len(of), sum(runs.values())))
     return made
 
 

@@ -30,7 +30,8 @@ a {_PERCENT} interval of the difference:
 - **lower**, **higher**: where the paper claims nothing, the side on which the whole interval lies.
 
 The interval is Welch's, of the difference of two means whose spreads need not be equal; Student's for a measure that is a
-difference within each run, as ten crops against one; Welch's of the logarithms for a ratio. Where a run ended before its
+difference within each run, as ten crops against one, and for averages that have networks in common with what they stand against,
+repeat by repeat; Welch's of the logarithms for a ratio. Where a run ended before its
 target, its epochs are the least it would take, and the interval is open on that side (∞).
 
 What the rule does not do:

@@ -83,8 +83,12 @@ class Result:
 
     def values(self, variant: str, measure: str) -> list[float]:
         """The measured values of a variant, one a seed; runs that lack the measure are left out."""
+        return list(self.by_seed(variant, measure).values())
+
+    def by_seed(self, variant: str, measure: str) -> dict[int, float]:
+        """The same by seed."""
         runs = self.variants.get(variant, {"runs": []})["runs"]
-        return [run["values"][measure] for run in runs if measure in run["values"]]
+        return {run["seed"]: run["values"][measure] for run in runs if measure in run["values"]}
 
 
 def load(path: Path) -> Result:
@@ -131,8 +135,9 @@ class Outcome:
 def outcome(result: Result, comparison: Comparison) -> Outcome | None:
     """Compare, or None if there are no values yet.
 
-    The interval: of the mean of a measure that is a difference within each run, by Student's t; of the difference of two
-    variants' means, by Welch's t, which does not take their spreads for equal; of a ratio, the same on logarithms. It covers
+    The interval: of the mean of a measure that is a difference within each run, and of differences seed by seed where both
+    sides of a seed have networks in common (`paired`), by Student's t; of the difference of two other variants' means, by
+    Welch's t, which does not take their spreads for equal; of a ratio, the same on logarithms. It covers
     seeds (initial values, order, crops, dropout) and not the choice of test images, which all variants share. Where a run
     ended before its target, its epochs are the least it would take, and the interval is open on that side.
 
@@ -148,7 +153,16 @@ def outcome(result: Result, comparison: Comparison) -> Outcome | None:
     if comparison.ratio and min(*of, *against) <= 0:
         return None
     own = of if comparison.against else [value - comparison.bound for value in of]
-    difference, low, high = _interval(own, against if comparison.against else None, comparison.ratio)
+    seeds = min(len(of), len(against)) if comparison.against else len(of)
+    if comparison.paired and comparison.against:
+        pairs = [result.by_seed(name, comparison.measure) for name in (comparison.of, comparison.against)]
+        own = [pairs[0][seed] - pairs[1][seed] for seed in pairs[0] if seed in pairs[1]]
+        if not own:
+            return None
+        seeds = len(own)
+        difference, low, high = _interval(own, None, False)
+    else:
+        difference, low, high = _interval(own, against if comparison.against else None, comparison.ratio)
     if _unreached(result, comparison.of, comparison.measure):
         high = math.inf
     if comparison.against and _unreached(result, comparison.against, comparison.measure):
@@ -160,7 +174,7 @@ def outcome(result: Result, comparison: Comparison) -> Outcome | None:
         difference,
         low,
         high,
-        _verdict(comparison, low, high, min(len(of), len(against) if comparison.against else len(of))),
+        _verdict(comparison, low, high, seeds),
         _size(comparison, low, high),
     )
 
@@ -172,6 +186,11 @@ REACHED = {"epochs_to_target": "reached", "epochs_to_validation": "reached_valid
 def _unreached(result: Result, variant: str, measure: str) -> bool:
     """Whether a run of a variant never got to its target, so that its epochs are only the least it would take."""
     return measure in REACHED and min(result.values(variant, REACHED[measure]), default=1.0) == 0
+
+
+def mean_interval(values: list[float]) -> tuple[float, float, float]:
+    """Mean of at least one value, and both ends of its 95% interval by Student's t; infinite with fewer than two."""
+    return _interval(values, None, False)
 
 
 def _interval(of: list[float], against: list[float] | None, ratio: bool) -> tuple[float, float, float]:

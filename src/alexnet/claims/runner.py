@@ -84,7 +84,10 @@ def decisive(recipe: Recipe) -> dict[str, Any]:
 def key(run: Run, prepared: Prepared) -> str:
     """Eight letters that stand for everything that decides the outcome of a run, its seed apart."""
     mean = hashlib.sha256(prepared.mean.tobytes()).hexdigest()
-    text = json.dumps([decisive(run.recipe), run.until, prepared.classes, prepared.size, mean], sort_keys=True)
+    decides = [decisive(run.recipe), run.until, prepared.classes, prepared.size, mean]
+    if run.start:  # its own key and seed, whatever it is called
+        decides.append("-".join(run.start.name.split("-")[-2:]))
+    text = json.dumps(decides, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
@@ -169,10 +172,11 @@ def _train(
         return asked or reached
 
     recipe = replace(task.run.recipe, name=task.name, keep=1)
+    start = checkpoint.weights(checkpoint.newest(task.run.start)) if task.run.start and not begun else None
     try:
         finished = reached
         if not finished:
-            finished = trainer.train(recipe, prepared, path, begun, progress=watch, stop=stopping).finished
+            finished = trainer.train(recipe, prepared, path, begun, start, watch, stopping).finished
     except RunFailed as failure:
         if "NaN" not in str(failure) and "the loss became" not in str(failure):
             raise
@@ -249,7 +253,8 @@ def variants(claim: Claim, scale: Scale) -> dict[str, Run]:
 def base_of(claim: Claim, scale: Scale) -> Recipe:
     """The recipe that a claim changes; InputError if the scale has none for it."""
     if scale.name not in claim.scales or not claim.variants:
-        there = ", ".join(claim.scales) if claim.variants else "none: it has no experiment yet"
+        by_another = f"none: alexnet {claim.result} measures it" if claim.result else "none: it has no experiment yet"
+        there = ", ".join(claim.scales) if claim.variants else by_another
         raise InputError(f"--scale {scale.name}: the scales of claim {claim.id} are {there}")
     return scale.four_layer if claim.four_layer and scale.four_layer else scale.recipe
 
@@ -315,7 +320,7 @@ def run(
             )
     (out / scale.name).mkdir(parents=True, exist_ok=True)
     (results / scale.name).mkdir(parents=True, exist_ok=True)
-    runner = _Runner(scale, prepared, out, jobs, progress, stop)
+    runner = Runner(scale, prepared, out, jobs, progress, stop)
     searches = {claim.id: search_tasks(claim, scale) for claim in claims}
     runner.all_of([task for search in searches.values() for trials in search.values() for task in trials])
     found: dict[str, dict[str, list[dict[str, float]]]] = {
@@ -332,8 +337,8 @@ def run(
     return [runner.write(claim, wanted[claim.id], found[claim.id], results, options, note) for claim in claims]
 
 
-class _Runner:
-    """What the runs of one call share."""
+class Runner:
+    """What the runs of one call on one dataset share."""
 
     def __init__(
         self,
@@ -350,6 +355,7 @@ class _Runner:
         """The records of the runs that found rates, by claim."""
 
     def path(self, task: Task) -> Path:
+        """The run folder of a task."""
         return folder(task, self.prepared, self.out)
 
     def all_of(self, wanted: Sequence[Task], after_each: Callable[[], Any] = lambda: None) -> None:
@@ -359,7 +365,7 @@ class _Runner:
             path = self.out / f"{key(task.run, self.prepared)}-{task.run.recipe.seed}"
             before = once.get(path, task)
             once[path] = replace(before, measures=tuple(dict.fromkeys((*before.measures, *task.measures))))
-        left = [task for task in once.values() if not self._is_done(task)]
+        left = [task for task in once.values() if not self.is_done(task)]
         done = len(once) - len(left)
         performed = self._in_processes(left) if self.jobs > 1 and len(left) > 1 else self._here(left, done, len(once))
         for task, record in performed:
@@ -367,7 +373,8 @@ class _Runner:
             self.progress(Now(task.name, done, len(once), record=record))
             after_each()
 
-    def _is_done(self, task: Task) -> bool:
+    def is_done(self, task: Task) -> bool:
+        """Whether a task is performed, and all that is wanted of it measured."""
         record = measured(self.path(task), self.prepared)
         return record is not None and (
             record["diverged"] or all(measure.__name__ in record["measures"] for measure in task.measures)
@@ -472,12 +479,12 @@ class _Runner:
             commits=sorted({record["commit"] for record in all_of_it}),
             seconds=round(sum(record["seconds"] for record in all_of_it), 1),
         )
-        if records and len(records) >= _runs_in(results / self.scale.name / f"{claim.id}.json"):
+        if records and len(records) >= runs_in(results / self.scale.name / f"{claim.id}.json"):
             result.save(results)
         return result
 
 
-def _runs_in(path: Path) -> int:
+def runs_in(path: Path) -> int:
     """How many runs a result file has; 0 if there is none, or it is none."""
     try:
         return sum(len(variant["runs"]) for variant in load(path).variants.values())

@@ -110,14 +110,16 @@ def training_batch(
     how: Augmentation,
     generator: torch.Generator,
     indices: Tensor | None = None,
+    share: tuple[int, slice] | None = None,
 ) -> Tensor:
     """Augmented input of one training step: uint8 [N, S, S, 3] -> float32 [N, 3, C, C], all on the images' device.
 
     indices: int64 [N] of the images to take, on their device; all of them by default. `generator` belongs to that device;
-    the same generator state gives the same batch.
+    the same generator state gives the same batch. share: (size of the whole batch, which of its rows these images are),
+    where several processes share a batch: chance then decides of each image what it would in one process.
     """
-    number = len(images) if indices is None else len(indices)
-    drawn = draw(number, preparation, how, generator, images.device)
+    number, rows = share or (len(images) if indices is None else len(indices), slice(None))
+    drawn = draw(number, preparation, how, generator, images.device).rows(rows)
     if images.is_cuda and TRITON and images.shape[1] == preparation.size:
         from alexnet.data.gpu import augment
 
@@ -143,6 +145,11 @@ class Drawn:
     """bool [N]"""
     offsets: Tensor | None
     """float32 [N, 3], colour noise of RGB, 0-255"""
+
+    def rows(self, rows: slice) -> "Drawn":
+        """What was drawn for these images alone."""
+        offsets = None if self.offsets is None else self.offsets[rows]
+        return Drawn(self.top[rows], self.left[rows], self.flip[rows], offsets)
 
 
 def draw(

@@ -22,12 +22,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, partial
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from alexnet.data.sources import Item
+from alexnet.data.sources import Item, Part
 from alexnet.errors import InputError
 
 # class -> (package, file inside it). Drawings and diagrams are left out, and the second of the stereo pair.
@@ -126,10 +127,16 @@ class Photographs:
     classes: tuple[str, ...] = tuple(sorted(FILES))
 
     def items(self, split: str) -> Iterator[Item]:
-        for label, name in enumerate(self.classes):
-            for number, (top, left, side) in enumerate(patches(name, split, self._per_class(split))):
-                where = f"{name}/{number:03}-x{left}-y{top}-side{side}"
-                yield Item(where, label, partial(cut, name, top, left, side))
+        return chain.from_iterable(self.part(split, label) for label in range(len(self.classes)))
+
+    def parts(self, split: str) -> tuple[Part, ...]:
+        return tuple(Part(label, self._per_class(split)) for label in range(len(self.classes)))
+
+    def part(self, split: str, number: int) -> Iterator[Item]:
+        name = self.classes[number]
+        for count, (top, left, side) in enumerate(patches(name, split, self._per_class(split))):
+            where = f"{name}/{count:03}-x{left}-y{top}-side{side}"
+            yield Item(where, number, partial(cut, name, top, left, side))
 
     def _per_class(self, split: str) -> int:
         return self.train_patches if split == "train" else self.test_patches

@@ -2,7 +2,8 @@
 
 Work is committed in chunks of `CHUNK` source items: pixels, labels and names are flushed to disk, then one line of
 `progress.jsonl` says so. A killed run is cut back to its last line and goes on from there; as chunks are made of source
-items and statistics of integers, the result has the same bytes as that of a run never stopped.
+items and statistics of integers, the result has the same bytes as that of a run never stopped, or of one on many machines
+(cluster.py).
 """
 
 import errno
@@ -10,6 +11,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import time
 import warnings
 from collections import Counter, deque
@@ -17,9 +19,10 @@ from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import simplejpeg
@@ -215,6 +218,7 @@ _TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # EXIF orientation ->
 
 # ---------------------------------------------------------------- a whole source
 
+SHARDS = "shards"  # a folder in that of a split: what cluster.py's workers have made and nobody has taken over yet
 FORM = 2  # of `to_square`: raised when an image would get other pixels, so that no set is begun with one and ended with another
 
 
@@ -231,6 +235,18 @@ class Progress:
     seconds_left: float | None
 
 
+class Fill(Protocol):
+    """Brings the items of a split that `writer` has not into it, in their order, and commits them."""
+
+    def __call__(self, source: Source, split: str, writer: "Writer", report: "Report") -> None: ...
+
+
+class Report(Protocol):
+    """Shows where `writer` is, as often as one likes. `ahead` items are done besides, `earlier` of them by earlier runs."""
+
+    def __call__(self, ahead: int = 0, earlier: int = 0) -> None: ...
+
+
 def prepare(
     source: Source,
     dest: Path,
@@ -240,6 +256,7 @@ def prepare(
     progress: Callable[[Progress], None] | None = None,
     store: Literal["raw", "jpeg"] = "raw",
     quality: int = 95,
+    fill: Fill | None = None,
 ) -> prepared.Prepared:
     """Writes `source` as a prepared dataset of size×size images (default: the source's own, 256) into `dest`.
 
@@ -248,7 +265,7 @@ def prepare(
 
     Resumes what an earlier run left; does nothing where `dest` is this source prepared already (`progress` then gets one
     call per split, with earlier == done). `workers` threads decode (default: one per core); memory holds a few images
-    per worker and one sum image, whatever the size of the source.
+    per worker and one sum image, whatever the size of the source. `fill` does the work in their place, elsewhere.
 
     Raises InputError where an option is out of range, where more than the share `max_bad` of a split's items is
     unreadable (what was done stays, a run with a higher share goes on from it), where `dest` belongs to another source,
@@ -286,7 +303,8 @@ def prepare(
     with only_writer(dest, "alexnet prepare"):
         if not _finished(dest, begun):
             try:
-                _prepare_all(source, dest, begun, size, kept_at, max_bad, workers, progress or (lambda _: None))
+                fill = fill or partial(_fill, workers=workers or os.cpu_count() or 1)
+                _prepare_all(source, dest, begun, size, kept_at, max_bad, fill, progress or (lambda _: None))
             except OSError as error:
                 if error.errno != errno.ENOSPC:
                     raise
@@ -305,6 +323,8 @@ def prepare(
             *dest.rglob(".*.new"),
         ]:
             path.unlink(missing_ok=True)
+        for folder in dest.glob(f"*/{SHARDS}"):
+            shutil.rmtree(folder)
     return prepared.open(dest)
 
 
@@ -315,12 +335,12 @@ def _prepare_all(
     size: int,
     quality: int | None,
     max_bad: float,
-    workers: int | None,
+    fill: Fill,
     progress: Callable[[Progress], None],
 ) -> None:
     splits = {}
     for split in source.splits:
-        splits[split], sums = _prepare_split(source, split, dest / split, size, quality, max_bad, workers, progress)
+        splits[split], sums = _prepare_split(source, split, dest / split, size, quality, max_bad, fill, progress)
         if sums is not None:
             mean, colour = io.BytesIO(), json.dumps(sums.colour().to_json(), indent=1).encode()
             np.save(mean, sums.mean_image())
@@ -372,34 +392,29 @@ def _prepare_split(
     size: int,
     quality: int | None,
     max_bad: float,
-    workers: int | None,
+    fill: Fill,
     progress: Callable[[Progress], None],
 ) -> tuple[dict, Sums | None]:
     """Writes one split, or what is missing of it -> its part of the manifest, and for train its sums."""
     sums = Sums(size) if split == "train" else None
-    with closing(_Writer(folder, size, quality is not None, len(source.classes), sums)) as writer:
-        total, earlier, start = source.count(split), writer.items, time.perf_counter()
+    with closing(Writer(folder, size, quality, len(source.classes), sums)) as writer:
+        total, resumed, start = source.count(split), writer.items, time.perf_counter()
+        told, known_earlier = -1.0, 0
 
-        def report() -> None:
-            rate = (writer.items - earlier) / max(time.perf_counter() - start, 1e-9)
-            known = None if total is None else max(total, writer.items)  # a source may have estimated
-            left = None if known is None or rate == 0 else (known - writer.items) / rate
-            progress(Progress(split, writer.items, known, len(writer.skipped), earlier, rate, left))
+        def report(ahead: int = 0, earlier: int = 0, last: bool = False) -> None:
+            nonlocal told, known_earlier
+            now, known_earlier = time.perf_counter(), max(earlier, known_earlier)
+            if now - told < 0.1 and not last:
+                return
+            done, before, told = writer.items + ahead, resumed + known_earlier, now
+            rate = (done - before) / max(now - start, 1e-9)
+            known = None if total is None else max(total, done)  # a source may have estimated
+            left = None if known is None or rate == 0 else (known - done) / rate
+            progress(Progress(split, done, known, len(writer.skipped), before, rate, left))
 
         report()
-        told = start
-        items = islice(source.items(split), earlier, None)
-        threads = workers or os.cpu_count() or 1
-        with closing(_made(items, size, quality, threads, with_sums=sums is not None)) as made:
-            for item, image in made:
-                writer.add(item, image)
-                if writer.items % CHUNK == 0:
-                    writer.commit()
-                if time.perf_counter() - told > 0.1:
-                    told = time.perf_counter()
-                    report()
-        writer.commit()
-        report()
+        fill(source, split, writer, report)
+        report(last=True)
 
     bad = len(writer.skipped)
     if not writer.items:
@@ -417,6 +432,22 @@ def _prepare_split(
     return writer.manifest(), writer.sums
 
 
+def _fill(source: Source, split: str, writer: "Writer", report: Report, workers: int) -> None:
+    write_items(islice(source.items(split), writer.items, None), writer, workers, report)
+
+
+def write_items(items: Iterator[Item], writer: "Writer", workers: int, report: Report | None = None) -> None:
+    """Prepares these items, the ones that follow what `writer` has; commits a chunk at a time, and the rest."""
+    with closing(made(items, writer.size, writer.quality, workers, with_sums=writer.sums is not None)) as images:
+        for item, image in images:
+            writer.add(item, image)
+            if writer.items % CHUNK == 0:
+                writer.commit()
+            if report:
+                report()
+    writer.commit(last=True)
+
+
 @dataclass(frozen=True)
 class _Made:
     """An image as it is stored, and what the statistics of the training split need of it."""
@@ -426,7 +457,7 @@ class _Made:
     products: np.ndarray | None = None
 
 
-def _made(
+def made(
     items: Iterator[Item], size: int, quality: int | None, workers: int, with_sums: bool
 ) -> Generator[tuple[Item, _Made | str]]:
     """(item, its image or why there is none) in the items' order, with at most a window of them in memory."""
@@ -462,27 +493,36 @@ def _made(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-class _Writer:
-    """The files of one split, its statistics and its journal; starts where the journal of an earlier run ends."""
+class Writer:
+    """The files of one split, its statistics and its journal; starts where the journal of an earlier run ends.
 
-    def __init__(self, folder: Path, size: int, coded: bool, classes: int, sums: Sums | None) -> None:
-        self.folder, self.coded, self.sums = folder, coded, sums
+    `safe`: every chunk is brought onto the disk by itself, and counts from then on. Otherwise the journal has one line,
+    at the end, for what is worth nothing before: a shard, whose checksums are looked at when it is taken over.
+    """
+
+    def __init__(
+        self, folder: Path, size: int, quality: int | None, classes: int, sums: Sums | None, safe: bool = True
+    ) -> None:
+        self.folder, self.size, self.quality, self.sums, self.safe = folder, size, quality, sums, safe
+        self.coded = quality is not None
         self.items = 0  # of the source, skipped ones included
         self.per_class = [0] * classes
         self.skipped: list[dict[str, str]] = []
         self.checksums: list[dict[str, int | str]] = []  # of the chunks
-        self._committed = 0  # items
         self._end = 0  # of the pixels' file, in bytes
         folder.mkdir(exist_ok=True)
-        self._cut_back(size)
+        self._cut_back()
         self._images, self._labels, self._names, self._journal = (
-            (folder / name).open("ab")
-            for name in (jpegs.PIXELS if coded else "images.bin", "labels.bin", "files.txt", "progress.jsonl")
+            (folder / name).open("ab") for name in (self._pixels, "labels.bin", "files.txt", "progress.jsonl")
         )
-        self._offsets = (folder / jpegs.OFFSETS).open("ab") if coded else None
-        self._start_chunk()
+        self._offsets = (folder / jpegs.OFFSETS).open("ab") if self.coded else None
+        self._start_line()
 
-    def _cut_back(self, size: int) -> None:
+    @property
+    def _pixels(self) -> str:
+        return jpegs.PIXELS if self.coded else "images.bin"
+
+    def _cut_back(self) -> None:
         """Takes up what the journal says is whole, and cuts off what was written after."""
         journal = self.folder / "progress.jsonl"
         # What follows the last line break is half a line.
@@ -493,14 +533,13 @@ class _Writer:
             names_bytes += chunk["names_bytes"]
             for label, images in chunk["per_class"].items():
                 self.per_class[int(label)] += images
-            self._end += chunk.get("image_bytes", chunk["checksum"]["images"] * size * size * 3)
+            self._end += chunk["image_bytes"]
             self.items += chunk["items"]
             self.skipped += chunk["skipped"]
-            self.checksums.append(chunk["checksum"])
-        self._committed = self.items
+            self.checksums += chunk["checksums"]
         lost = f"{self.folder} has lost what an earlier run wrote: delete {self.folder.parent} and run this again"
         for name, length in (
-            (jpegs.PIXELS if self.coded else "images.bin", self._end),
+            (self._pixels, self._end),
             *([(jpegs.OFFSETS, sum(self.per_class) * 8)] if self.coded else []),
             ("labels.bin", sum(self.per_class) * 4),
             ("files.txt", names_bytes),
@@ -512,7 +551,7 @@ class _Writer:
                 file.truncate(length)
         if self.sums is not None and lines:
             try:
-                self.sums = Sums.load(self._sums_path(len(lines)), size)
+                self.sums = Sums.load(self._sums_path(len(self.checksums)), self.size)
             except (OSError, ValueError):
                 raise InputError(lost) from None
 
@@ -521,13 +560,20 @@ class _Writer:
         self._chunk_labels: list[int] = []
         self._chunk_names: list[bytes] = []
         self._chunk_ends: list[int] = []
-        self._chunk_start = self._end
-        self._chunk_skipped = len(self.skipped)  # where this chunk's begin
+        self._chunk_first = self.items
+
+    def _start_line(self) -> None:
+        """Whatever comes from here on is in the journal's next line."""
+        self._line_first, self._line_start, self._line_skipped = self.items, self._end, len(self.skipped)
+        self._line_chunks, self._line_names = len(self.checksums), 0
+        self._line_classes: Counter[int] = Counter()
+        self._start_chunk()
 
     def _sums_path(self, chunks: int) -> Path:
         return self.folder / f"sums-{chunks:09}.npy"
 
     def add(self, item: Item, image: _Made | str) -> None:
+        """An image, or why there is none."""
         self.items += 1
         if isinstance(image, str):
             self.skipped.append({"file": item.name, "reason": image})
@@ -541,42 +587,94 @@ class _Writer:
         if self.sums is not None and image.pixels is not None:
             self.sums.add(image.pixels, image.products)
 
-    def commit(self) -> None:
-        """Makes what was added safe: files, then sums, then the journal's line that makes them count."""
-        if self.items == self._committed:
-            return
-        labels, names = np.array(self._chunk_labels, "<i4").tobytes(), b"".join(self._chunk_names)
-        written = [self._images, self._labels, self._names]
+    def commit(self, last: bool = False) -> None:
+        """Ends a chunk, and makes what was added safe."""
+        if self.items > self._chunk_first:
+            labels, names = np.array(self._chunk_labels, "<i4").tobytes(), b"".join(self._chunk_names)
+            self._write(np.array(self._chunk_ends, "<i8").tobytes(), labels, names)
+            self._line_classes.update(self._chunk_labels)
+            self._line_names += len(names)
+            self._add_checksum(len(self._chunk_labels))
+        if self.items > self._line_first and (self.safe or last):
+            self._vouch()
+
+    def _add_checksum(self, images: int) -> None:
+        self.checksums.append({"images": images, "sha256": self._digest.hexdigest()})
+        self._start_chunk()
+
+    def take_over(self, folder: Path) -> None:
+        """Appends what another writer has made, in `folder`, of the items that follow; one line of the journal.
+
+        Raises RunFailed where the storage does not give back what was written, and removes it.
+        """
+        sums = None if self.sums is None else Sums(self.size)
+        with closing(Writer(folder, self.size, self.quality, len(self.per_class), sums)) as other:
+            with (
+                (folder / self._pixels).open("rb") as images,
+                (folder / "labels.bin").open("rb") as labels,
+                (folder / "files.txt").open("rb") as names,
+            ):
+                ends = np.fromfile(folder / jpegs.OFFSETS, "<i8") if self.coded else None
+                done = 0
+                for chunk in other.checksums:
+                    number = int(chunk["images"])
+                    there = ends[done : done + number] if ends is not None else np.zeros(0, "<i8")
+                    length = number * self.size**2 * 3 if ends is None else int(there[-1:].sum()) - images.tell()
+                    while length > 0 and (block := images.read(min(length, 1 << 22))):
+                        self._images.write(block)
+                        self._digest.update(block)
+                        length -= len(block)
+                    rest = labels.read(number * 4), b"".join(islice(names, number))
+                    check = self._digest.copy()
+                    check.update(there.tobytes() + b"".join(rest))
+                    if check.hexdigest() != chunk["sha256"]:
+                        shutil.rmtree(folder)
+                        raise RunFailed(
+                            f"{folder} did not hold what was written, and is gone: run the same command again"
+                        )
+                    self._write((there + self._line_start).tobytes(), *rest)
+                    self._line_names += len(rest[1])
+                    self._add_checksum(number)
+                    done += number
+            self.items += other.items
+            self.skipped += other.skipped
+            self._end += other._end
+            self._line_classes.update({label: images for label, images in enumerate(other.per_class) if images})
+            if self.sums is not None and other.sums is not None:
+                self.sums.take_over(other.sums)
+        self._vouch()
+
+    def _write(self, ends: bytes, labels: bytes, names: bytes) -> None:
+        """The rest of a chunk whose images are written."""
         if self._offsets:
-            ends = np.array(self._chunk_ends, "<i8").tobytes()
-            self._digest.update(ends)
             self._offsets.write(ends)
-            written.append(self._offsets)
-        self._digest.update(labels + names)
+            self._digest.update(ends)
         self._labels.write(labels)
         self._names.write(names)
-        for file in written:
-            sync(file)
-        per_class = Counter(self._chunk_labels)
-        for label, images in per_class.items():
+        self._digest.update(labels + names)
+
+    def _vouch(self) -> None:
+        """Files, then sums, then the journal's line that makes them count."""
+        for file in (self._images, self._labels, self._names, self._offsets):
+            if file and self.safe:
+                sync(file)
+        for label, images in self._line_classes.items():
             self.per_class[label] += images
-        self.checksums.append({"images": len(self._chunk_labels), "sha256": self._digest.hexdigest()})
         if self.sums is not None:
             # Named by the chunk, so that a run killed just here does not count its images twice.
             write_bytes(self._sums_path(len(self.checksums)), self.sums.to_bytes())
-        chunk = {
-            "items": self.items - self._committed,
-            "image_bytes": self._end - self._chunk_start,
-            "names_bytes": len(names),
-            "per_class": per_class,
-            "skipped": self.skipped[self._chunk_skipped :],
-            "checksum": self.checksums[-1],
+        line = {
+            "items": self.items - self._line_first,
+            "image_bytes": self._end - self._line_start,
+            "names_bytes": self._line_names,
+            "per_class": self._line_classes,
+            "skipped": self.skipped[self._line_skipped :],
+            "checksums": self.checksums[self._line_chunks :],
         }
-        self._journal.write(json.dumps(chunk).encode() + b"\n")
+        self._journal.write(json.dumps(line).encode() + b"\n")
         sync(self._journal)
-        self._sums_path(len(self.checksums) - 1).unlink(missing_ok=True)
-        self._committed = self.items
-        self._start_chunk()
+        self._sums_path(self._line_chunks).unlink(missing_ok=True)
+        self._start_line()
 
     def manifest(self) -> dict:
         return {

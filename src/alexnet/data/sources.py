@@ -1,17 +1,20 @@
 """Where labelled images come from (§2): anything with classes, splits and an ordered stream of items.
 
-A folder of class folders, ILSVRC-2012 (its three archives as they are, or unpacked), a Hugging Face dataset by name or
-as parquet files, one .npz file of arrays, and the built-in photographs (builtin.py). `open_source` tells which.
+A folder of class folders, ILSVRC-2012 (its three archives as they are, or unpacked), one tar per class (a folder of
+them, or one tar of them, as Fall 2011 comes), a Hugging Face dataset by name or as parquet files, one .npz file of
+arrays, and the built-in photographs (builtin.py). `open_source` tells which, `choose` leaves classes out.
 """
 
+import difflib
 import hashlib
 import os
 import re
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from io import BytesIO
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 from zipfile import is_zipfile
@@ -34,6 +37,7 @@ DEVKIT = "ILSVRC2012_devkit_t12"
 KINDS = f"""A SOURCE is one of
   a folder with one folder of images per class (or train/ and val/ with such folders in them)
   a folder with {TRAIN_TAR}, {VAL_TAR} and {DEVKIT}.tar.gz, or with train/, val/ and the devkit
+  a .tar of one .tar of images per class (fall11_whole.tar), or a folder of such .tar files
   hf:NAME or hf:NAME:CONFIGURATION, a dataset of the Hugging Face hub; a .parquet file or a folder of them
   a .npz file with images and labels
   builtin, the photographs that come with the package"""
@@ -49,6 +53,14 @@ class Item:
     name: str
     label: int
     read: Callable[[], bytes | np.ndarray]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A stretch of a split that can be opened without reading what lies before it: a class folder, an archive, a file."""
+
+    label: int | None  # of all its images; None: of several classes
+    items: int | None  # how many; None where only going through it tells
 
 
 class Source(Protocol):
@@ -73,6 +85,12 @@ class Source(Protocol):
     def items(self, split: str) -> Iterator[Item]:
         """The images of a split, lazily. Raises InputError for what only reading shows, such as a cut-off archive."""
 
+    def parts(self, split: str) -> tuple[Part, ...]:
+        """The stretches that the items of a split come in, in their order."""
+
+    def part(self, split: str, number: int) -> Iterator[Item]:
+        """The items of one of `parts`, lazily; all of them in turn are `items`."""
+
     def count(self, split: str) -> int | None:
         """How many items a split has, for the progress bar; None where counting would mean reading everything."""
 
@@ -94,11 +112,15 @@ def open_source(text: str) -> Source:
             return open_archives(path)
         if any(path.glob("*.parquet")) or any(path.glob("data/*.parquet")):
             return open_parquet(path)
+        if any(path.glob("*.tar")) and not subfolders(path):
+            return open_tars(path)
         return open_folder(path)
     if path.is_file() and path.suffix == ".npz":
         return open_arrays(path)
     if path.is_file() and path.suffix == ".parquet":
         return open_parquet(path)
+    if path.is_file() and path.suffix == ".tar" and path.name not in (TRAIN_TAR, VAL_TAR):
+        return open_tars(path)
     if path.is_file():
         more = " (for an archive of ILSVRC-2012, give the folder that holds it)" if ".tar" in path.name else ""
         raise InputError(f"{text} is a file of no known kind{more}. {KINDS}")
@@ -171,38 +193,51 @@ class ClassFolders:
     def splits(self) -> tuple[str, ...]:
         return tuple(self.folders)
 
-    def _entries(self, split: str) -> Iterator[tuple[str, int, os.DirEntry[str]]]:
+    def _flat(self, split: str) -> bool:
+        return split == "val" and self.truth is not None
+
+    def _entries(self, split: str, number: int) -> Iterator[tuple[str, int, os.DirEntry[str]]]:
         folder = self.folders[split]
-        prefix = "" if folder == self.root else f"{folder.name}/"
-        if split == "val" and self.truth:
+        if self._flat(split):
+            assert self.truth is not None
             for name, entry in image_files(str(folder), folder.name):
                 yield name, self.truth.label(name), entry
             return
-        for label, class_folder in enumerate(self.folder_names):
-            if (folder / class_folder).is_dir():
-                for name, entry in image_files(str(folder / class_folder), prefix + class_folder):
-                    yield name, label, entry
+        prefix, class_folder = "" if folder == self.root else f"{folder.name}/", self.folder_names[number]
+        if (folder / class_folder).is_dir():
+            for name, entry in image_files(str(folder / class_folder), prefix + class_folder):
+                yield name, number, entry
 
     def items(self, split: str) -> Iterator[Item]:
-        for name, label, entry in self._entries(split):
+        return chain.from_iterable(self.part(split, number) for number in range(len(self.parts(split))))
+
+    def parts(self, split: str) -> tuple[Part, ...]:
+        counts = self._survey[0][split]
+        return tuple(Part(None if self._flat(split) else label, items) for label, items in enumerate(counts))
+
+    def part(self, split: str, number: int) -> Iterator[Item]:
+        for name, label, entry in self._entries(split, number):
             yield Item(name, label, partial(read_file, entry.path))
 
     @cached_property
-    def _survey(self) -> tuple[dict[str, int], str]:
-        counts = dict.fromkeys(self.splits, 0)
+    def _survey(self) -> tuple[dict[str, list[int]], str]:
+        """Items of each part of each split, and the fingerprint; goes through all folders once."""
+        counts: dict[str, list[int]] = {}
         digest = hashlib.sha256(repr(self.classes).encode("utf-8", "surrogateescape"))
         for split in self.splits:
-            for name, label, entry in self._entries(split):
-                try:
-                    size = entry.stat().st_size
-                except OSError:  # a dangling link
-                    size = -1
-                counts[split] += 1
-                digest.update(f"{split}\0{name}\0{label}\0{size}\n".encode("utf-8", "surrogateescape"))
+            counts[split] = [0] * (1 if self._flat(split) else len(self.folder_names))
+            for number in range(len(counts[split])):
+                for name, label, entry in self._entries(split, number):
+                    try:
+                        size = entry.stat().st_size
+                    except OSError:  # a dangling link
+                        size = -1
+                    counts[split][number] += 1
+                    digest.update(f"{split}\0{name}\0{label}\0{size}\n".encode("utf-8", "surrogateescape"))
         return counts, digest.hexdigest()
 
     def count(self, split: str) -> int:
-        return self._survey[0][split]
+        return sum(self._survey[0][split])
 
     def fingerprint(self) -> str:
         """sha256 over classes, names and sizes of all images."""
@@ -266,7 +301,7 @@ def open_folder(root: Path) -> ClassFolders:
     return ClassFolders(root, folders, tuple(class_folders), classes, truth)
 
 
-# ---------------------------------------------------------------- ILSVRC-2012 as its archives
+# ---------------------------------------------------------------- ILSVRC-2012 as its archives, Fall 2011
 
 
 @dataclass(frozen=True)
@@ -374,41 +409,59 @@ def _read_part(path: str, offset: int, size: int) -> bytes:
 
 
 @dataclass(frozen=True)
-class Archives:
-    """ILSVRC-2012 as it is downloaded. Images are read from inside the archives; nothing is unpacked."""
+class Tar:
+    """A tar that lies in `path` from byte `start` to the one before `end` (None: to the end of the file)."""
 
-    root: Path
-    classes: tuple[str, ...]
-    folder_names: tuple[str, ...]  # WordNet ids in label order
-    parts: tuple[tuple[int, int], ...]  # where each class's tar lies in the train tar: first byte, and the one behind
-    devkit: Devkit | None
-    truth: Truth | None  # None: no val split
-    default_size: int = 256
+    path: Path
+    start: int = 0
+    end: int | None = None
+
+    def images(self) -> Iterator[tuple[str, Callable[[], bytes]]]:
+        """(name without folders, what reads it) of every image, in the tar's order; walks from header to header."""
+        for member in _members(self.path, self.start, self.end):
+            if _is_image_name(member.name):
+                read = partial(_read_part, str(self.path), member.offset_data, member.size)
+                yield os.path.basename(member.name), read
 
     @property
-    def description(self) -> str:
-        return f"ILSVRC-2012 archives, {self.root.resolve().name}/"
+    def bytes(self) -> int:
+        end = self.path.stat().st_size if self.end is None else self.end
+        return end - self.start
+
+
+@dataclass(frozen=True)
+class Archives:
+    """One tar of images per class: ILSVRC-2012 as it is downloaded, Fall 2011. Read where they are; nothing is unpacked."""
+
+    description: str
+    classes: tuple[str, ...]
+    folder_names: tuple[str, ...]  # WordNet ids in label order
+    tars: tuple[Tar, ...]  # of the classes
+    files: tuple[Path, ...]  # that the fingerprint is made of
+    devkit: Devkit | None = None
+    truth: Truth | None = None
+    val: Tar | None = None  # flat, with its labels in `truth`
+    fingerprinted: int = 1 << 20  # bytes of each file
+    default_size: int = 256
 
     @property
     def splits(self) -> tuple[str, ...]:
         return ("train", "val") if self.truth else ("train",)
 
     def items(self, split: str) -> Iterator[Item]:
+        return chain.from_iterable(self.part(split, number) for number in range(len(self.parts(split))))
+
+    def parts(self, split: str) -> tuple[Part, ...]:
+        return tuple(Part(label, None) for label in range(len(self.tars))) if split == "train" else (Part(None, None),)
+
+    def part(self, split: str, number: int) -> Iterator[Item]:
         if split == "train":
-            path = self.root / TRAIN_TAR
-            for label, (start, end) in enumerate(self.parts):
-                for member in _members(path, start, end):
-                    if _is_image_name(member.name):
-                        name = f"{self.folder_names[label]}/{os.path.basename(member.name)}"
-                        yield Item(name, label, partial(_read_part, str(path), member.offset_data, member.size))
+            for name, read in self.tars[number].images():
+                yield Item(f"{self.folder_names[number]}/{name}", number, read)
         else:
-            assert self.truth is not None
-            path = self.root / VAL_TAR
-            for member in _members(path):
-                if _is_image_name(member.name):
-                    name = os.path.basename(member.name)
-                    read = partial(_read_part, str(path), member.offset_data, member.size)
-                    yield Item(name, self.truth.label(name), read)
+            assert self.truth is not None and self.val is not None
+            for name, read in self.val.images():
+                yield Item(name, self.truth.label(name), read)
 
     def count(self, split: str) -> int | None:
         """What the devkit says (true of the real archives); counting would mean walking through 138 GB."""
@@ -419,8 +472,8 @@ class Archives:
         return sum(self.devkit.train_images[wnid] for wnid in self.folder_names)
 
     def fingerprint(self) -> str:
-        """sha256 over the archives' names, sizes and first MiB."""
-        return fingerprint_files([self.root / name for name in (TRAIN_TAR, VAL_TAR, f"{DEVKIT}.tar.gz")])
+        """sha256 over the archives' names, sizes and first bytes."""
+        return fingerprint_files(list(self.files), self.fingerprinted)
 
 
 def fingerprint_files(paths: list[Path], first: int | None = 1 << 20) -> str:
@@ -442,28 +495,62 @@ def open_archives(root: Path) -> Archives:
     train = root / TRAIN_TAR
     if not train.is_file():
         raise InputError(f"{root} has {VAL_TAR} but no {TRAIN_TAR}: put it beside, there is nothing else to train on")
-    size = train.stat().st_size
-    found: dict[str, tuple[int, int]] = {}
-    for member in _members(train):
-        stem, suffix = os.path.splitext(os.path.basename(member.name))
-        if suffix != ".tar":
-            raise InputError(f"{train} holds {member.name}, but should hold one .tar per class: is it {TRAIN_TAR}?")
-        if member.offset_data + member.size > size:
-            raise InputError(f"{train} is cut off inside {member.name}: download it again")
-        found[stem] = (member.offset_data, member.offset_data + member.size)
-    if not found:
-        raise InputError(f"{train} is empty: download it again")
+    found = _inner_tars(train)
     wnids = sorted(found)
     devkit, truth = read_devkit(root), None
     if (root / VAL_TAR).is_file():
         if devkit is None:
             raise InputError(f"{root} has {VAL_TAR} but no {DEVKIT}.tar.gz, which has its labels: put it beside")
         truth = devkit.truth_for(wnids)
-    classes = devkit.class_names(wnids) if devkit else tuple(wnids)
-    return Archives(root, classes, tuple(wnids), tuple(found[wnid] for wnid in wnids), devkit, truth)
+    return Archives(
+        f"ILSVRC-2012 archives, {root.resolve().name}/",
+        devkit.class_names(wnids) if devkit else tuple(wnids),
+        tuple(wnids),
+        tuple(found[wnid] for wnid in wnids),
+        tuple(root / name for name in (TRAIN_TAR, VAL_TAR, f"{DEVKIT}.tar.gz")),
+        devkit,
+        truth,
+        Tar(root / VAL_TAR) if truth else None,
+    )
+
+
+def open_tars(path: Path) -> Archives:
+    """Fall 2011, and whatever comes like it: a .tar of one .tar per class, or a folder of such .tar files."""
+    if path.is_file():
+        found, files, first = _inner_tars(path), [path], 1 << 20
+    else:
+        files, first = sorted(path.glob("*.tar")), 1 << 12  # 22,000 files: 90 MB to read, not 23 GB
+        found = {file.stem: Tar(file) for file in files}
+    names = sorted(found)
+    description = f"tars by class, {path.resolve().name}{'' if path.is_file() else '/'}"
+    tars = tuple(found[name] for name in names)
+    return Archives(description, tuple(names), tuple(names), tars, tuple(files), fingerprinted=first)
+
+
+def _inner_tars(path: Path) -> dict[str, Tar]:
+    size = path.stat().st_size
+    found: dict[str, Tar] = {}
+    for member in _members(path):
+        stem, suffix = os.path.splitext(os.path.basename(member.name))
+        if suffix != ".tar":
+            raise InputError(f"{path} holds {member.name}, but should hold one .tar per class: is it the right one?")
+        if member.offset_data + member.size > size:
+            raise InputError(f"{path} is cut off inside {member.name}: download it again")
+        found[stem] = Tar(path, member.offset_data, member.offset_data + member.size)
+    if not found:
+        raise InputError(f"{path} is empty: download it again")
+    return found
 
 
 # ---------------------------------------------------------------- Hugging Face
+
+
+ROWS = 4096
+"""Rows of a table, or images of an array, that are one part."""
+
+
+def _blocks(number: int, length: int) -> list[range]:
+    return [range(start, min(start + length, number)) for start in range(0, number, length)]
 
 
 @dataclass(frozen=True)
@@ -485,7 +572,20 @@ class Tables:
         return tuple(self.tables)
 
     def items(self, split: str) -> Iterator[Item]:
-        for number, row in enumerate(self.tables[split]):
+        return self._items(split, self.tables[split], 0)
+
+    def parts(self, split: str) -> tuple[Part, ...]:
+        """Blocks of rows."""
+        return tuple(Part(None, len(rows)) for rows in _blocks(self.counts[split], ROWS))
+
+    def part(self, split: str, number: int) -> Iterator[Item]:
+        rows, table = _blocks(self.counts[split], ROWS)[number], self.tables[split]
+        # A stream goes over the files' rows before these without decoding them.
+        block = table.select(rows) if hasattr(table, "select") else table.skip(rows.start).take(len(rows))
+        return self._items(split, block, rows.start)
+
+    def _items(self, split: str, rows: Any, first: int) -> Iterator[Item]:
+        for number, row in enumerate(rows, first):
             name = f"{split}/{number:08}"
             if row[self.label] not in self.label_of:
                 raise InputError(f"{self.description}: row {name} has the label {row[self.label]!r}, no class of train")
@@ -612,9 +712,16 @@ class Arrays:
         return tuple(self.arrays)
 
     def items(self, split: str) -> Iterator[Item]:
+        return chain.from_iterable(self.part(split, number) for number in range(len(self.parts(split))))
+
+    def parts(self, split: str) -> tuple[Part, ...]:
+        """Blocks of images."""
+        return tuple(Part(None, len(rows)) for rows in _blocks(self.count(split), ROWS))
+
+    def part(self, split: str, number: int) -> Iterator[Item]:
         images, labels = self.arrays[split]
-        for index, label in enumerate(labels.tolist()):
-            yield Item(f"{split}/{index}", label, partial(images.__getitem__, index))
+        for index in _blocks(len(labels), ROWS)[number]:
+            yield Item(f"{split}/{index}", int(labels[index]), partial(images.__getitem__, index))
 
     def count(self, split: str) -> int:
         return len(self.arrays[split][1])
@@ -677,3 +784,96 @@ def _check_arrays(where: str, images: np.ndarray, labels: np.ndarray) -> None:
         raise InputError(
             f"{where}: labels are {labels.dtype} {list(labels.shape)}, must be integers [{len(images)}], one per image"
         )
+
+
+# ---------------------------------------------------------------- some classes of a source
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Those images of `source` whose class is one of `labels`, in its order."""
+
+    source: Source
+    labels: tuple[int, ...]  # of `source`, ascending
+
+    @property
+    def description(self) -> str:
+        return f"{self.source.description}, {len(self.labels)} of its {len(self.source.classes)} classes"
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        return self.source.splits
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return tuple(self.source.classes[label] for label in self.labels)
+
+    @property
+    def default_size(self) -> int:
+        return self.source.default_size
+
+    @property
+    def folders(self) -> dict[str, Path]:
+        return getattr(self.source, "folders", {})
+
+    @cached_property
+    def _new(self) -> dict[int, int]:
+        """A label of `source` -> the one here."""
+        return {label: new for new, label in enumerate(self.labels)}
+
+    @cached_property
+    def _parts(self) -> dict[str, list[int]]:
+        """Numbers of the source's parts that may hold one of the classes."""
+        return {
+            split: [
+                n for n, part in enumerate(self.source.parts(split)) if part.label is None or part.label in self._new
+            ]
+            for split in self.splits
+        }
+
+    def items(self, split: str) -> Iterator[Item]:
+        return chain.from_iterable(self.part(split, number) for number in range(len(self._parts[split])))
+
+    def parts(self, split: str) -> tuple[Part, ...]:
+        parts = self.source.parts(split)
+        there = [parts[number] for number in self._parts[split]]
+        return tuple(Part(None, None) if p.label is None else Part(self._new[p.label], p.items) for p in there)
+
+    def part(self, split: str, number: int) -> Iterator[Item]:
+        for item in self.source.part(split, self._parts[split][number]):
+            if item.label in self._new:
+                yield Item(item.name, self._new[item.label], item.read)
+
+    def count(self, split: str) -> int | None:
+        items = [part.items for part in self.parts(split)]
+        return None if None in items else sum(number or 0 for number in items)
+
+    def fingerprint(self) -> str:
+        """sha256 over the fingerprint of the source and the classes' names."""
+        return hashlib.sha256(repr((self.source.fingerprint(), self.classes)).encode()).hexdigest()
+
+
+def choose(source: Source, names: Sequence[str]) -> Chosen:
+    """Only these classes of `source`, by name or by the first word of it (a WordNet id); in the source's order.
+
+    Raises InputError for a name that no class has, or that several have.
+    """
+    by_name: dict[str, list[int]] = {}
+    for label, name in enumerate(source.classes):
+        for key in {name, name.split(" ")[0]}:
+            by_name.setdefault(key, []).append(label)
+    labels = set()
+    for name in names:
+        found = [source.classes.index(name)] if name in source.classes else by_name.get(name, [])
+        if len(found) > 1:
+            alike = ", ".join(source.classes[label] for label in found)
+            raise InputError(f"--classes {name}: several classes of {source.description} begin so: {alike}")
+        if not found:
+            near = difflib.get_close_matches(name, by_name, 3) or list(source.classes[:5])
+            raise InputError(
+                f"--classes {name}: no class of {source.description} is called that; there are {', '.join(near)} ..."
+            )
+        labels.update(found)
+    if not labels:
+        raise InputError("--classes: name at least one class")
+    return Chosen(source, tuple(sorted(labels)))

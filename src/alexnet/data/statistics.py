@@ -69,6 +69,12 @@ class Sums:
         self.products += products_of(image) if products is None else products
         self.images += 1
 
+    def take_over(self, other: "Sums") -> None:
+        """Adds the images that `other` has summed."""
+        self._image_sum += other.image_sum
+        self.products += other.products
+        self.images += other.images
+
     def _take_up(self) -> None:
         self._image_sum += self._recent
         self._recent[:] = 0

@@ -9,10 +9,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from alexnet.doctor.finding import Finding, gigabytes, ok, warning
 from alexnet.errors import InputError
-from alexnet.network.model import AlexNet, Convolution
+from alexnet.network.model import AlexNet, ColumnLinear, Convolution
 from alexnet.network.spec import Network
 from alexnet.parallel import compiled
 from alexnet.training import device as devices
@@ -136,8 +137,8 @@ def activations_of(spec: Network) -> tuple[int, int]:
             size = model.windows[name].output
         if isinstance(layer, Convolution):
             channels = layer.out_channels
-        elif name.startswith("fc"):
-            channels = layer.bias.numel()  # type: ignore[union-attr,operator]
+        elif isinstance(layer, nn.Linear | ColumnLinear):
+            channels = layer.bias.numel()
         total += channels * size * size
     return total, sum(parameter.numel() for parameter in model.parameters())
 

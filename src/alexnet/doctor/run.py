@@ -77,20 +77,20 @@ def _normalization(kind: str) -> str:
 def _rates(recipe: Recipe) -> list[Finding]:
     findings = []
     # Batch size against rate: .01 belongs to 128.
-    ratio = (recipe.rate / recipe.batch) / (0.01 / 128)
-    if recipe.first_rate == 1.0 and recipe.batch != 128 and not 0.2 <= ratio <= 5:
+    ratio = (recipe.full_rate / recipe.batch) / (0.01 / 128)
+    if recipe.first_rate == 1.0 and recipe.rule == "paper" and recipe.batch != 128 and not 0.2 <= ratio <= 5:
         findings.append(
             warning(
-                f"rate {recipe.rate:g} for batches of {recipe.batch}: the paper has 0.01 for 128",
-                f"try --rate {0.01 * recipe.batch / 128:.2g}, in proportion to the batch",
+                f"rate {recipe.full_rate:g} for batches of {recipe.batch}: the paper has 0.01 for 128",
+                f"try --rate {0.01 * (recipe.base_batch or recipe.batch) / 128:.2g}, in proportion to the batch",
             )
         )
     # Bias 1 with a too high rate: units die or the loss is NaN.
     ones = [name for name, row in recipe.network.rows() if row.bias >= 1]
-    if ones and recipe.rate * max(1.0, recipe.bias_rate) > 0.04:
+    if ones and recipe.full_rate * max(1.0, recipe.bias_rate) > 0.04:
         findings.append(
             warning(
-                f"biases of {some(ones)} begin at 1 and the rate is {recipe.rate:g}: such runs often end in NaN",
+                f"biases of {some(ones)} begin at 1 and the rate is {recipe.full_rate:g}: such runs often end in NaN",
                 "--rate 0.01, or a network whose biases begin lower (caffe: 0.1)",
             )
         )
@@ -167,6 +167,8 @@ def _finite(tensor: Tensor) -> bool:
 def _training(path: Path, recipe: Recipe, lines: list[dict[str, Any]]) -> list[Finding]:
     epochs = [line for line in lines if line.get("kind") == "epoch"]
     resume = f"alexnet train --resume {path}"
+    if not epochs and _imported(path):
+        return [ok(f"weights imported from {_imported(path)}, not trained further")]
     if not epochs:
         return [warning("no epoch is finished yet", f"wait, or go on: {resume}")]
     last, classes = epochs[-1], recipe.network.classes
@@ -284,6 +286,8 @@ def _data(path: Path, recipe: Recipe) -> list[Finding]:
         return [
             warning(f"{path / 'data.json'} is missing: what it was trained on is not known", "say --data DIR to go on")
         ]
+    if not folder.is_dir() and _imported(path):
+        return [ok("its weights are imported; predict works without data, for all else say --data DIR")]
     if not folder.is_dir():
         return [ok(f"its data, {folder}, is not there any more; predict works without, to go on say --data DIR")]
     try:
@@ -302,6 +306,14 @@ def _data(path: Path, recipe: Recipe) -> list[Finding]:
         fix = "use the data it began with, or the two halves of the run are not one"
         return [warning(f"{folder} was prepared from other images than when the run began", fix)]
     return [ok(f"data: {folder}, the same as when it began")]
+
+
+def _imported(path: Path) -> str | None:
+    """The file that a run's first weights were imported from."""
+    try:
+        return str(json.loads((path / "data.json").read_text())["imported"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _versions(lines: list[dict[str, Any]]) -> list[Finding]:

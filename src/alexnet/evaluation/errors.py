@@ -2,8 +2,8 @@
 
 import dataclasses
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from alexnet.data.batches import Preparation, read_ahead, test_views
 from alexnet.data.prepared import Images
 from alexnet.errors import InputError
 from alexnet.files import write_text
+from alexnet.training.processes import Processes
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,12 @@ class Evaluation:
         write_text(path, json.dumps(self.to_dict(), indent=2) + "\n")
 
 
+Network = nn.Module | Callable[[Tensor], Tensor]
+"""What makes logits [N, classes] of images: a network in eval mode, or several processes' together."""
+
+
 @torch.inference_mode()
-def view_probabilities(network: nn.Module, images: Tensor, preparation: Preparation, views: int = 1) -> Tensor:
+def view_probabilities(network: Network, images: Tensor, preparation: Preparation, views: int = 1) -> Tensor:
     """Class probabilities float32 [N, classes] of uint8 images [N, S, S, 3], averaged over the views (not the logits).
 
     `network` has to be in eval mode, on the device of `images` and `preparation`.
@@ -55,8 +60,86 @@ def view_probabilities(network: nn.Module, images: Tensor, preparation: Preparat
     return total / views
 
 
+@dataclass
+class Count:
+    """Right answers so far. Those of several processes are summed array by array: `first` and `five`."""
+
+    classes: tuple[str, ...]
+    first: np.ndarray = field(init=False)
+    """int64 [classes, classes], [true][predicted]"""
+    five: np.ndarray = field(init=False)
+    """int64 [classes], images with the true label among the first five"""
+
+    def __post_init__(self) -> None:
+        number = len(self.classes)
+        self.first, self.five = np.zeros((number, number), np.int64), np.zeros(number, np.int64)
+
+    def add(self, probabilities: Tensor, labels: np.ndarray) -> None:
+        """Count images with class probabilities [N, classes], or any other scores, and true labels int64 [N]."""
+        number = len(self.classes)
+        if probabilities.shape[1] != number:
+            raise InputError(
+                f"the network has {probabilities.shape[1]} classes, the data {number}; evaluate it on its own data"
+            )
+        if not 0 <= labels.min() <= labels.max() < number:
+            raise InputError(
+                f"there are labels beyond the {number} classes; check the prepared dataset with alexnet data"
+            )
+        best = probabilities.topk(min(5, number), dim=1).indices.cpu().numpy()
+        np.add.at(self.first, (labels, best[:, 0]), 1)
+        np.add.at(self.five, labels, (best == labels[:, None]).any(axis=1))
+
+    def evaluation(self, views: int) -> Evaluation:
+        """The errors of all that was counted; at least one image."""
+        counts, right = self.first.sum(axis=1), self.first.diagonal()
+        images = int(counts.sum())
+
+        def error(hits: np.integer, of: np.integer | int) -> float:
+            return 100.0 * int(of - hits) / int(of)
+
+        return Evaluation(
+            top1_error=error(right.sum(), images),
+            top5_error=error(self.five.sum(), images),
+            views=views,
+            images=images,
+            per_class=[
+                {
+                    "label": label,
+                    "images": int(counts[k]),
+                    "top1_error": error(right[k], counts[k]) if counts[k] else None,
+                    "top5_error": error(self.five[k], counts[k]) if counts[k] else None,
+                }
+                for k, label in enumerate(self.classes)
+            ],
+            confusion=self.first.tolist(),
+        )
+
+
+def probabilities_of(
+    network: Network,
+    preparation: Preparation,
+    images: Images,
+    indices: np.ndarray,
+    views: int = 1,
+    batch: int = 128,
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[Tensor]:
+    """Class probabilities of the images at `indices`, in their order: blocks float32 [B, classes] on the network's device.
+
+    `network` (in eval mode) on the device of `preparation`. `progress` is called with (done, total) after each block.
+    """
+    done = 0
+    parts = [indices[start : start + batch] for start in range(0, len(indices), batch)]
+    unlabelled = np.zeros(len(images), np.int8)
+    for pixels, _ in read_ahead(images, unlabelled, parts, preparation.mean.device):
+        yield view_probabilities(network, pixels, preparation, views)
+        done += len(pixels)
+        if progress:
+            progress(done, len(indices))
+
+
 def evaluate(
-    network: nn.Module,
+    network: Network,
     preparation: Preparation,
     images: Images,
     labels: np.ndarray,
@@ -65,54 +148,21 @@ def evaluate(
     views: int = 1,
     batch: int = 128,
     progress: Callable[[int, int], None] | None = None,
+    processes: Processes = Processes(),
 ) -> Evaluation:
     """Measure `network` (in eval mode) on the images at `indices` (default: all), uint8 [N, S, S, 3].
 
-    `progress` is called with (done, total) after each batch. Raises InputError if there is nothing to measure, or if
+    `progress` is called with (done, total) after each batch. processes: this process's place among those that share the
+    images; all of them get the whole's errors. Raises InputError if there is nothing to measure, or if
     labels or network have other classes than `classes`.
     """
     indices = np.arange(len(labels)) if indices is None else indices
     if len(indices) == 0:
         raise InputError("there are no images to evaluate in this split")
-    device = preparation.mean.device
-    number = len(classes)
-    if not 0 <= labels[indices].min() <= labels[indices].max() < number:
-        raise InputError(f"there are labels beyond the {number} classes; check the prepared dataset with alexnet data")
-    first = np.zeros((number, number), dtype=np.int64)
-    five = np.zeros(number, dtype=np.int64)
-    done = 0
-    parts = [indices[start : start + batch] for start in range(0, len(indices), batch)]
-    for pixels, truth in read_ahead(images, labels, parts, device):
-        probabilities = view_probabilities(network, pixels, preparation, views)
-        if probabilities.shape[1] != number:
-            raise InputError(
-                f"the network has {probabilities.shape[1]} classes, the data {number}; evaluate it on its own data"
-            )
-        best = probabilities.topk(min(5, number), dim=1).indices.cpu().numpy()
-        target = truth.cpu().numpy()
-        np.add.at(first, (target, best[:, 0]), 1)
-        np.add.at(five, target, (best == target[:, None]).any(axis=1))
-        done += len(target)
-        if progress:
-            progress(done, len(indices))
-    counts, right = first.sum(axis=1), first.diagonal()
-
-    def error(hits: np.integer, of: np.integer | int) -> float:
-        return 100.0 * int(of - hits) / int(of)
-
-    return Evaluation(
-        top1_error=error(right.sum(), done),
-        top5_error=error(five.sum(), done),
-        views=views,
-        images=done,
-        per_class=[
-            {
-                "label": label,
-                "images": int(counts[k]),
-                "top1_error": error(right[k], counts[k]) if counts[k] else None,
-                "top5_error": error(five[k], counts[k]) if counts[k] else None,
-            }
-            for k, label in enumerate(classes)
-        ],
-        confusion=first.tolist(),
-    )
+    count, done = Count(classes), 0
+    own = indices[processes.rows(len(indices))]
+    for block in probabilities_of(network, preparation, images, own, views, batch, progress):
+        count.add(block, labels[own[done : done + len(block)]])
+        done += len(block)
+    count.first, count.five = (processes.sum(torch.from_numpy(array)).numpy() for array in (count.first, count.five))
+    return count.evaluation(views)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from alexnet.data.batches import Preparation, centre, test_views
 from alexnet.data.prepared import Prepared
@@ -60,6 +61,8 @@ class Export:
     """int8: errors of the float32 file"""
     after: Errors | None = None
     """int8: errors of the int8 file"""
+    takes: str | None = None
+    """Weights for other programs: what their network has to be given."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
@@ -111,7 +114,7 @@ def export(
         plain = Path(folder) / f"plain{suffix}"
         runtimes.save(onnx_model(network.network, mean, metadata), plain, format, metadata)
         loaded = runtimes.Loaded(plain, format)
-        made, final = _compared(network, loaded, pixels, data, file), plain
+        made, final = compared(network, loaded, pixels, data, file), plain
         if int8:
             assert data is not None
             final = Path(folder) / file.name
@@ -143,9 +146,13 @@ def _metadata(network: TrainedNetwork) -> dict[str, str]:
     }
 
 
-def _compared(
-    network: TrainedNetwork, loaded: runtimes.Loaded, pixels: Preparation, data: Prepared | None, file: Path
+def compared(
+    network: TrainedNetwork, loaded: nn.Module, pixels: Preparation, data: Prepared | None, file: Path
 ) -> Export:
+    """What was made, as `loaded` computes it from views that no mean was taken from, beside the run's own network.
+
+    On images of `data`, or on noise. RunFailed, naming `file`, beyond TOLERANCE.
+    """
     if data is None:
         what, size = f"{COMPARED} images of noise", network.size
         images = np.random.default_rng(0).integers(0, 256, (COMPARED, size, size, 3), dtype=np.uint8)

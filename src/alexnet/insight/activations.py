@@ -44,7 +44,7 @@ def activated(network: AlexNet, layer: str) -> str:
 
 def feature_name(network: AlexNet) -> str:
     """Name of the module whose output `network.features` is: relu7 in the paper's network."""
-    return [name for name, _ in network.named_children() if not name.startswith("dropout")][-2]
+    return network.feature_name
 
 
 def outputs(network: AlexNet, images: Tensor, wanted: Collection[str]) -> dict[str, Tensor]:
@@ -139,14 +139,19 @@ def figure(trained: TrainedNetwork, image: np.ndarray, name: str = "", truth: st
             each = f"{len(values) // spec.columns:,} units" + (" in each column" if spec.columns > 1 else "")
             text = f"{each}, {100 * float((values > 0).float().mean()):.0f} % above 0"
             page.text(_MARGIN, y + 8, layer, 11, weight="bold")
-            page.text(_MARGIN + 62, y + 8, text, 8.5, color=picture.FAINT)
+            page.text(_beside(layer), y + 8, text, 8.5, color=picture.FAINT)
             for k, pixels in enumerate(strip):
                 page.image(pixels, _MARGIN + k * (column + _BETWEEN), y + 24, pixels.shape[1] / 2, pixels.shape[0] / 2)
             y += 24 + strip[0].shape[0] / 2 + 16
         page.text(_MARGIN, y + 8, spec.last_name, 11, weight="bold")
-        page.text(_MARGIN + 62, y + 8, "the most probable labels", 8.5, color=picture.FAINT)
+        page.text(_beside(spec.last_name), y + 8, "the most probable labels", 8.5, color=picture.FAINT)
         predictions.bars(page, five, truth, _MARGIN, y + 26, (_WIDTH - _BETWEEN) / 2)
     return page.figure
+
+
+def _beside(layer: str) -> float:
+    """Where the line about a layer begins: right of its name."""
+    return _MARGIN + max(62, 10 * len(layer))
 
 
 def _heading(page: picture.Page, trained: TrainedNetwork, image: np.ndarray, name: str, truth: str | None) -> float:
@@ -205,7 +210,7 @@ def _maps(
     chosen = means.topk(min(each, MOST_MAPS // columns), dim=1).indices + each * torch.arange(columns)[:, None]
     shape = [f"{name} {every[name].shape[1]}×{every[name].shape[2]}" for name in names]
     shown = f"{chosen.shape[1]} of {each} kernels" + (" of column 1" if columns > 1 else "")
-    page.text(_MARGIN + 62, y + 8, f"{shown};  {',  then '.join(shape)}", 8.5, color=picture.FAINT)
+    page.text(_beside(layer), y + 8, f"{shown};  {',  then '.join(shape)}", 8.5, color=picture.FAINT)
     if columns > 1:
         for k in range(1, columns):
             x = _MARGIN + k * (width + _BETWEEN)

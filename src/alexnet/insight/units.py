@@ -178,7 +178,7 @@ def figure(
     high = math.ceil(count / wide) * (side + _GAP)
     cell = _ABOVE + high + 38
     width = max(across * (_BLOCK + _BETWEEN) - _BETWEEN, 3 * (_BLOCK + _BETWEEN))
-    ever = spec.activation == "relu" and layer != spec.last_name
+    ever = isinstance(network.get_submodule(activations.activated(network, layer)), nn.ReLU)
     columns = columns_of(network, layer)
     with picture.style():
         page = picture.Page(width + 2 * _MARGIN, 2 * _MARGIN + 46 + math.ceil(len(units) / across) * cell - 20)

@@ -188,20 +188,7 @@ class AlexNet(nn.Sequential):
         side = self.spec.input_size
         if tuple(input.shape[1:]) != (3, side, side):
             raise ValueError(f"images are {list(input.shape)}; network {self.spec.name} takes [N, 3, {side}, {side}]")
-        x = input
-        layers = list(self.children())
-        while layers:
-            # ReLU, normalization and pooling in one pass, where they follow each other and nobody looks in between.
-            relu = type(layers[0]) is nn.ReLU
-            norm = next((layer for layer in layers[relu : relu + 1] if type(layer) is LocalResponseNormalization), None)
-            steps = relu + (norm is not None)
-            pool = next((layer for layer in layers[steps : steps + 1] if type(layer) is nn.MaxPool2d), None)
-            watched = any(_watched(layer) for layer in layers[: steps + 1])
-            if steps and pool and not watched and can_fuse(x, norm, pool):
-                x, layers = normalize_and_pool(x, relu, norm, pool), layers[steps + 1 :]
-            else:
-                x, layers = layers[0](x), layers[1:]
-        return x
+        return through(list(self.children()), input)
 
     def activations(self, images: Tensor) -> dict[str, Tensor]:
         """Output of every layer for images [N, 3, S, S], by name, in order; the last is the logits."""
@@ -216,13 +203,33 @@ class AlexNet(nn.Sequential):
 
         They equal `activations(images)["relu7"]`. Meant for eval mode: in training mode the dropout before fc7 is on.
         """
-        names = [name for name, _ in self.named_children() if not name.startswith("dropout")]
         x = images
         for name, layer in self.named_children():
             x = layer(x)
-            if name == names[-2]:  # the last but the classes
+            if name == self.feature_name:
                 break
         return x
+
+    @property
+    def feature_name(self) -> str:
+        """Name of the layer whose output `features` is: relu7 in the paper's network, with the bottleneck or without."""
+        head = (specs.BOTTLENECK, self.spec.last_name)
+        return [name for name, _ in self.named_children() if not name.startswith("dropout") and name not in head][-1]
+
+
+def through(layers: list[nn.Module], x: Tensor) -> Tensor:
+    """x after all these layers: ReLU, normalization and pooling in one pass, where they follow each other and nobody looks."""
+    while layers:
+        relu = type(layers[0]) is nn.ReLU
+        norm = next((layer for layer in layers[relu : relu + 1] if type(layer) is LocalResponseNormalization), None)
+        steps = relu + (norm is not None)
+        pool = next((layer for layer in layers[steps : steps + 1] if type(layer) is nn.MaxPool2d), None)
+        watched = any(_watched(layer) for layer in layers[: steps + 1])
+        if steps and pool and not watched and can_fuse(x, norm, pool):
+            x, layers = normalize_and_pool(x, relu, norm, pool), layers[steps + 1 :]
+        else:
+            x, layers = layers[0](x), layers[1:]
+    return x
 
 
 def _watched(layer: nn.Module) -> bool:
@@ -255,6 +262,8 @@ def check(spec: specs.Network) -> None:
         raise InputError(f"network.input_size: {spec.input_size} pixels; it must be positive")
     if not 0 < spec.input_scale < math.inf:
         raise InputError(f"network.input_scale: {spec.input_scale}; it must be above 0 and finite")
+    if spec.bottleneck < 0:
+        raise InputError(f"network.bottleneck: {spec.bottleneck} units; it must be at least 0, and 0 is none")
     if not 0 <= spec.dropout < 1:
         raise InputError(f"network.dropout: {spec.dropout}; the probability must be at least 0 and less than 1")
     names = dict(spec.rows())

@@ -98,7 +98,7 @@ class _InPieces(torch.autograd.Function):
 
 
 def _images(x: Tensor) -> int:
-    return max(1, PIECE // max(1, x[0].numel()))
+    return max(1, PIECE // max(1, x[:1].numel()))  # a process may have no image of a batch
 
 
 def _powers(d: Tensor, beta: float) -> tuple[Tensor, Tensor]:

@@ -14,6 +14,9 @@ from alexnet.errors import InputError
 
 Step = Literal["relu", "norm", "norm-map", "pool", "dropout"]
 
+BOTTLENECK = "bottleneck"
+"""Name of the linear layer that `Network.bottleneck` puts before the last one."""
+
 
 @dataclass(frozen=True)
 class Convolution:
@@ -98,9 +101,12 @@ class Network:
     """Initial values: each row's own; std .01 everywhere (§5); .03 in the 3x3 convolutions (2012), with the rows' biases
     in all three; or PyTorch's default, biases too."""
     conv6: bool = False
-    """A sixth convolution on the maps after pool5, reading both columns: the pre-training network of §6."""
+    """A sixth convolution on the maps after pool5, as wide as conv5, reading both columns: the pre-training network of §6."""
+    bottleneck: int = 0
+    """Units of a linear layer before the last one, without an activation, reading both columns; 0 is none. 2012: 1024 + 1024
+    before 21,843 classes, dropped for fine-tuning."""
     last_std: float = 0.01
-    """Standard deviation of the initial weights of the last layer."""
+    """Standard deviation of the initial weights of the last layer, and of the bottleneck."""
     input_scale: float = 1.0
     """What the input, pixels 0-255 minus the mean, is multiplied by: 1 in the paper. About 1/60 gives it the unit variance
     that others use, for which the paper's initial values, rates and normalization were not made."""
@@ -109,16 +115,20 @@ class Network:
         """(name, row) of every layer but the last: conv1 .. conv5, fc6, fc7, with the switches applied.
 
         Hidden layers are numbered on from five even where conv6 is there, so that fc7 is the feature layer of every
-        network.
+        network; for the same reason the bottleneck has a name and no number.
         """
         convolutions = [self._switched(row) for row in self.convolutions]
-        if self.conv6:
-            # layers-conv6 of 2012: 128 + 128 kernels, std .03, bias 1, no pooling; and it reads both columns.
-            convolutions.append(self._switched(Convolution(256, 3, padding=1, std=0.03, bias=1.0)))
+        if self.conv6 and self.convolutions:
+            # layers-conv6 of 2012: as many kernels as conv5, 128 + 128, std .03, bias 1, no pooling; and it reads both columns.
+            kernels = self.convolutions[-1].kernels
+            convolutions.append(self._switched(Convolution(kernels, 3, padding=1, std=0.03, bias=1.0)))
         for number, row in enumerate(convolutions, 1):
             yield f"conv{number}", row
         for number, hidden in enumerate(self.hidden, len(self.convolutions) + 1):
             yield f"fc{number}", replace(hidden, std=self._std(hidden))
+        if self.bottleneck:
+            # layers-146-2011 of 2012: weights and biases start as the last layer's do, and no neuron follows.
+            yield BOTTLENECK, Hidden(self.bottleneck, std=self.std_of_last, bias=0.0, then=())
 
     def without(self, name: str) -> "Network":
         """This network with the layer called `name` removed, as §7 did; the layers behind it move up a number.
@@ -128,7 +138,7 @@ class Network:
         not the columns' view of each other. Raises InputError for a layer that is not there or cannot go, as one whose
         pooling no neighbour can take.
         """
-        names = [row_name for row_name, _ in replace(self, conv6=False).rows()]
+        names = [row_name for row_name, _ in replace(self, conv6=False, bottleneck=0).rows()]
         if name not in names[1:] or name == names[-1] == f"fc{len(self.convolutions) + 1}":
             raise InputError(f"network: {name} cannot be removed; the layers that can are {', '.join(names[1:])}")
         at, convolutions, hidden = names.index(name), list(self.convolutions), list(self.hidden)
@@ -145,7 +155,7 @@ class Network:
         else:
             del hidden[at - len(convolutions)]
         made = replace(self, name=f"{self.name}-without-{name}", convolutions=tuple(convolutions), hidden=tuple(hidden))
-        left = [row_name for row_name, _ in replace(made, conv6=False).rows()] + [made.last_name]
+        left = [row_name for row_name, _ in replace(made, conv6=False, bottleneck=0).rows()] + [made.last_name]
         places = [names.index(link) for link in self.links if link in names]
         links = dict.fromkeys(left[place if place <= at else place - 1] for place in places)
         return replace(made, links=tuple(link for link in links if link != made.last_name))
@@ -161,8 +171,9 @@ class Network:
         return f"conv{len(self.convolutions) + 1}"
 
     def reads_both(self, name: str) -> bool:
-        """Whether the layer called `name` reads all columns; the first, the last and the sixth convolution always do."""
-        return self.columns == 1 or name in self.links or name in ("conv1", self.extra_name, self.last_name)
+        """Whether the layer called `name` reads all columns; the first, the last two and the sixth convolution always do."""
+        always = ("conv1", self.extra_name, BOTTLENECK, self.last_name)
+        return self.columns == 1 or name in self.links or name in always
 
     @property
     def std_of_last(self) -> float:

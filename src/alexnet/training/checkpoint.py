@@ -7,6 +7,7 @@ run is a function of its seed and the step, so there is no generator state to ke
 import dataclasses
 import os
 import shutil
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,8 +53,10 @@ def name_of(step: int) -> str:
     return f"step-{step:08d}"
 
 
-def save(run: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress, keep: int) -> Path:
+def save(run: Path, weights: Mapping[str, Tensor], optimizer: dict[str, Any], progress: Progress, keep: int) -> Path:
     """Write a checkpoint and drop all but the newest `keep`. Returns its folder.
+
+    weights, optimizer: the state_dict of the network and of its optimizer, whole, however many processes train it.
 
     Raises RunFailed if it cannot be written (a full disk); every earlier checkpoint is then still there, whole.
     """
@@ -64,8 +67,8 @@ def save(run: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress
         folder.mkdir(parents=True, exist_ok=True)
         tidy(run, keep)  # what a killed process left may take the room that is needed
         beside.mkdir()
-        save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, beside / WEIGHTS)
-        state = {"format": FORMAT, "optimizer": optimizer.state_dict(), "progress": dataclasses.asdict(progress)}
+        save_file({name: tensor.contiguous() for name, tensor in weights.items()}, beside / WEIGHTS)
+        state = {"format": FORMAT, "optimizer": optimizer, "progress": dataclasses.asdict(progress)}
         torch.save(state, beside / STATE)
         for name in (WEIGHTS, STATE):
             _to_disk(beside / name)  # some file systems find out only now that they are full
@@ -151,8 +154,15 @@ def load_weights(model: nn.Module, checkpoint: Path) -> None:
     model.load_state_dict(found)
 
 
-def load_state(checkpoint: Path, optimizer: torch.optim.Optimizer) -> Progress:
-    """Put velocities and rates into `optimizer` and return the counters. Raises InputError if the file is damaged."""
+def load_state(
+    checkpoint: Path,
+    optimizer: torch.optim.Optimizer,
+    take: Callable[[dict[str, Any]], dict[str, Any]] = lambda state: state,
+) -> Progress:
+    """Put velocities and rates into `optimizer` and return the counters. Raises InputError if the file is damaged.
+
+    take: what makes the state of this process's optimizer from the whole one, where several processes share a network.
+    """
     file = checkpoint / STATE
     try:
         state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
@@ -161,7 +171,7 @@ def load_state(checkpoint: Path, optimizer: torch.optim.Optimizer) -> Progress:
     try:
         if state["format"] != FORMAT:
             raise InputError(f"{file}: format {state['format']}, this version reads {FORMAT}")
-        optimizer.load_state_dict(state["optimizer"])
+        optimizer.load_state_dict(take(state["optimizer"]))
         values = state["progress"]
         return Progress(**{**values, "plateau": Plateau(**values["plateau"])})
     except (KeyError, TypeError, ValueError) as error:

@@ -6,6 +6,7 @@ which one kernel a tensor updates together with weights and velocities, so that 
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +14,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from alexnet.training.optimizer import PaperSGD
+
+if TYPE_CHECKING:  # what several processes need is loaded where there are several
+    from alexnet.training.distributed import Layout
 
 WARM = 3
 """Steps before the capture: real ones, on the stream that is captured later, in which libraries choose their algorithms."""
@@ -30,6 +34,7 @@ class Step:
     whether to replay full batches, of `batch` images, as a CUDA graph; after other changes than those of learning rates,
     seeds and data the graph is wrong. compile: a mode of torch.compile for forward and backward of full batches.
     Velocities are those in `sgd.state`, so a checkpoint is to be loaded before.
+    layout: how the network and its batches lie over several processes; `model` is then its module. Nothing is captured.
     """
 
     def __init__(
@@ -44,15 +49,18 @@ class Step:
         capture: bool = False,
         compile: str | None = None,
         generators: Sequence[torch.Generator] = (),
+        layout: "Layout | None" = None,
     ) -> None:
+        self.layout = layout
         self.model, self.sgd, self.batch, self.micro_batch, self.low = model, sgd, batch, micro_batch, low
         self.fused, self.generators = fused, tuple(generators)
         self.device = next(model.parameters()).device
         self.loss, self.wrong = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
         self.rates = [torch.zeros((), device=self.device) for _ in sgd.param_groups]
         self._rates = [0.0 for _ in sgd.param_groups]
-        # Micro-batches add up their gradients, for which bfloat16 is too coarse; there autocast makes its own copies.
-        self.copied = fused and low is not None and micro_batch is None
+        # Micro-batches add up their gradients, for which bfloat16 is too coarse; there autocast makes its own copies. So do
+        # several processes, which moreover exchange the gradients of the weights themselves.
+        self.copied = fused and low is not None and micro_batch is None and layout is None
         self.leaves = {name: self._leaf(name, weight) for name, weight in model.named_parameters()}
         self.leaf_of = {weight: self.leaves[name] for name, weight in model.named_parameters()}
         if fused:
@@ -60,15 +68,16 @@ class Step:
                 v = torch.zeros_like(weight)  # laid out as the weight is, which a loaded velocity may not be
                 sgd.state[weight]["v"] = v.copy_(sgd.state[weight].get("v", v))
         self._full = torch.compile(self._loss, mode=compile, dynamic=False) if compile else self._loss
-        self._stream = torch.cuda.Stream(self.device) if capture and self.device.type == "cuda" else None
+        capture = capture and self.device.type == "cuda" and layout is None
+        self._stream = torch.cuda.Stream(self.device) if capture else None
         self.set_input(input_of)
 
     def _leaf(self, name: str, weight: nn.Parameter) -> Tensor:
         """What the network computes with in place of `weight`. Batch normalization keeps float32, as under autocast."""
         normalizes = isinstance(self.model.get_submodule(name.rpartition(".")[0]), nn.BatchNorm2d)
-        if not self.copied or normalizes or not weight.requires_grad:
+        if not self.copied or normalizes:
             return weight
-        return weight.detach().to(self.low).requires_grad_()
+        return weight.detach().to(self.low).requires_grad_(weight.requires_grad)
 
     def set_input(self, input_of: Callable[[Tensor], Tensor]) -> None:
         """Another `input_of` from the next step on; the graph is captured again."""
@@ -76,8 +85,14 @@ class Step:
         self._graph: torch.cuda.CUDAGraph | None = None
         self._warmed = 0
 
-    def __call__(self, given: Tensor, labels: Tensor) -> None:
-        """One step; the rates are those that `sgd.param_groups` have now."""
+    def __call__(self, given: Tensor, labels: Tensor, whole: int | None = None) -> None:
+        """One step; the rates are those that `sgd.param_groups` have now.
+
+        whole: images of the batch in all processes, where there is a layout; `given` are its `rows`, `labels` its `judged`.
+        """
+        if self.layout is not None:
+            self._share(given, labels, whole or len(labels))
+            return
         for number, group in enumerate(self.sgd.param_groups):
             if group["lr"] != self._rates[number]:
                 self._rates[number] = group["lr"]
@@ -128,11 +143,27 @@ class Step:
             self.wrong += wrong
         self._update()
 
+    def _share(self, given: Tensor, labels: Tensor, whole: int) -> None:
+        """This process's part of a step."""
+        layout, images = self.layout, self.input_of(given)
+        assert layout is not None
+        for leaf in self.leaves.values():
+            leaf.grad = None
+        for part in layout.begin(whole, self.micro_batch):
+            loss, wrong = self._loss(self.leaves, images[part.own], labels[part.judged])
+            (loss * layout.scale(whole)).backward()
+            self.loss += loss.detach()
+            self.wrong += wrong
+        self._update()
+
     def _loss(self, leaves: dict[str, Tensor], images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Summed loss and number of errors of images by the network with these weights."""
         by_itself = self.low is not None and not self.copied
         with torch.autocast(self.device.type, dtype=self.low) if by_itself else nullcontext():
-            logits = functional_call(self.model, leaves, (images.to(self.low) if self.copied else images,))
+            if self.layout is not None:
+                logits = self.layout(images)
+            else:
+                logits = functional_call(self.model, leaves, (images.to(self.low) if self.copied else images,))
         logits = logits.float()
         return F.cross_entropy(logits, labels, reduction="sum"), (logits.detach().argmax(dim=1) != labels).sum()
 

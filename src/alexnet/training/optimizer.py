@@ -4,7 +4,7 @@ v <- 0.9 v - 0.0005 rate w - rate g;  w <- w + v. PyTorch's SGD keeps the rate o
 the rate is constant.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -36,13 +36,59 @@ class PaperSGD(torch.optim.Optimizer):
                     own["v"] = torch.empty_like(w).copy_(own.get("v", torch.zeros(())))
             v = [self.state[w]["v"] for w in weights]
             gradients = [w.grad for w in weights if w.grad is not None]
-            rates = group["momentum"], group["decay"] * group["lr"], group["lr"]
-            if all(_loops_take(w) for w in weights):
-                for each in zip(weights, v, gradients, strict=True):
-                    _update_in_one_pass(*each, *rates)
-                torch.autograd.graph.increment_version([*weights, *v])  # autograd has not seen it
-            else:
-                update(weights, v, gradients, *rates)
+            self.move(group, weights, v, gradients)
+
+    def move(self, group: dict[str, Any], weights: list[Tensor], v: list[Tensor], gradients: list[Tensor]) -> None:
+        """Update these weights of `group` and their velocities, in place."""
+        rates = group["momentum"], group["decay"] * group["lr"], group["lr"]
+        if all(_loops_take(w) for w in weights):
+            for each in zip(weights, v, gradients, strict=True):
+                _update_in_one_pass(*each, *rates)
+            torch.autograd.graph.increment_version([*weights, *v])  # autograd has not seen it
+        else:
+            update(weights, v, gradients, *rates)
+
+
+class LARS(PaperSGD):
+    """Layer-wise adaptive rate scaling (You, Gitman and Ginsburg 2017, "Large Batch Training of Convolutional Networks").
+
+    The paper's rule, with the rate of every weight tensor times its `trust_ratios`, so that a step is a share of the
+    tensor's length whatever the length of its gradient. Of rate and `trust` only the product counts there. Biases, which
+    may start at 0 and would stay there, go by the rate alone.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 0.01,
+        momentum: float = 0.9,
+        decay: float = 0.0005,
+        trust: float = 1.0,
+    ) -> None:
+        super().__init__(params, lr, momentum, decay)
+        self.trust = trust
+
+    def move(self, group: dict[str, Any], weights: list[Tensor], v: list[Tensor], gradients: list[Tensor]) -> None:
+        """Update these weights of `group` and their velocities, in place; nothing waits for the device."""
+        if group.get("kind") == "biases":
+            super().move(group, weights, v, gradients)
+            return
+        ratios = trust_ratios(weights, gradients, self.trust, group["decay"])
+        torch._foreach_mul_(v, group["momentum"])
+        if group["decay"]:
+            torch._foreach_add_(v, torch._foreach_mul(weights, ratios), alpha=-group["decay"] * group["lr"])
+        torch._foreach_add_(v, torch._foreach_mul(gradients, ratios), alpha=-group["lr"])
+        torch._foreach_add_(weights, v)
+
+
+def trust_ratios(weights: list[Tensor], gradients: list[Tensor], trust: float, decay: float) -> list[Tensor]:
+    """Of every weight tensor trust · |w| / (|g| + decay · |w|), Euclidean norms; 1 where either length is 0. Shapes [].
+
+    Norms are of whole tensors: of parts of a network, as columns on two devices hold, they would be others.
+    """
+    w, g = torch.stack(torch._foreach_norm(weights)), torch.stack(torch._foreach_norm(gradients))
+    whole = g + decay * w
+    return list(torch.where((w > 0) & (whole > 0), trust * w / whole, 1.0).unbind())
 
 
 def update(
@@ -76,20 +122,40 @@ def _update_in_one_pass(w: Tensor, v: Tensor, g: Tensor, momentum: float, shrink
     in_parts(lambda a, b: loops.update(*(array[a:b] for array in arrays), *how), w.numel(), least=1 << 16)
 
 
-def groups(model: nn.Module, last: str, decay: float, bias_decay: bool) -> list[dict[str, Any]]:
+def groups(
+    model: nn.Module, last: str, decay: float, bias_decay: bool, layer_rates: Mapping[str, float] | None = None
+) -> list[dict[str, Any]]:
     """The parameters by layer (first, middle, last) and kind (weights, biases), since their rates may differ.
 
-    `last` is the name of the last layer. Parameters of one dimension (biases, batch normalization) are "biases".
+    `last` is the name of the last layer. Parameters of one dimension (biases, batch normalization) are "biases". A layer
+    in `layer_rates` has groups of its own, with the `factor` that `apply` multiplies its rates by.
     """
-    made: dict[tuple[str, Kind], list[nn.Parameter]] = {}
+    factors = layer_rates or {}
+    made: dict[tuple[str, Kind, str], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         layer = name.split(".")[0]
         place = "first" if layer == "conv1" else "last" if layer == last else "middle"
-        made.setdefault((place, "biases" if parameter.ndim <= 1 else "weights"), []).append(parameter)
+        kind: Kind = "biases" if parameter.ndim <= 1 else "weights"
+        made.setdefault((place, kind, layer if layer in factors else ""), []).append(parameter)
     return [
-        {"params": params, "place": place, "kind": kind, "decay": decay if kind == "weights" or bias_decay else 0.0}
-        for (place, kind), params in made.items()
+        {
+            "params": params,
+            "place": place,
+            "kind": kind,
+            "decay": decay if kind == "weights" or bias_decay else 0.0,
+            # Only where it is used: groups without it are those of checkpoints from before there was this.
+            **({"layer": layer, "factor": factors[layer]} if layer else {}),
+        }
+        for (place, kind, layer), params in made.items()
     ]
+
+
+def freeze(model: nn.Module, layers: Collection[str]) -> None:
+    """Take the layers called so out of training: no gradient, no update, no decay; the backward pass ends above the lowest
+    layer that is trained. To be called before the network is shared over processes."""
+    for name, parameter in model.named_parameters():
+        if name.split(".")[0] in layers:
+            parameter.requires_grad_(False)
 
 
 @dataclass(frozen=True)
@@ -199,15 +265,29 @@ def _fine_tuning_2012(epoch: float, rate: float, bias_rate: float) -> Rates:
     """The schedule of the fine-tuning in 2012, stopped at 54 epochs, from 10^-3, conv1 10^-4 and the last layer 10^-2.
 
     conv1 goes to 10^-5 at 5 and to 0 at 7, the last layer to the others' rate at 9, all by 10 lower at 22 and at 42, the
-    colour noise off at 38. (The last layer's first 300 batches at a lower rate, 3% of an epoch then, are left out.)
+    colour noise off at 38. (The last layer's first 300 batches at the others' rate are `Recipe.last_rate_after`.)
     """
     now = rate / 10 ** ((epoch >= 22) + (epoch >= 42))
     first = 1.0 if epoch < 5 else 0.1 if epoch < 7 else 0.0
     return Rates(now, now * bias_rate, first, last=1.0 if epoch < 9 else 0.1, colour=epoch < 38)
 
 
+def warm_up(now: Rates, done: float, epochs: float, start: float) -> Rates:
+    """The rates after `done` epochs (4.5: in the middle of the fifth) of which the first `epochs` warm up.
+
+    They rise in a straight line, step by step, from `start` times the rates to the rates (Goyal et al. 2017, "Accurate, Large
+    Minibatch SGD": over 5 epochs, from the rate of the small batch). That paper's momentum correction is not made: §5's
+    velocity keeps the rates that it was built up with, here as at every drop.
+    """
+    if done >= epochs:
+        return now
+    share = start + (1 - start) * done / epochs
+    return replace(now, weights=now.weights * share, biases=now.biases * share)
+
+
 def apply(optimizer: torch.optim.Optimizer, now: Rates, first: float = 1.0, last: float = 1.0) -> None:
     """Set the rate of every group; `first` and `last` are the recipe's own multiples for conv1 and the last layer."""
     for group in optimizer.param_groups:
         own = {"first": now.first * first, "last": now.last * last}.get(group["place"], 1.0)
+        own *= group.get("factor", 1.0)
         group["lr"] = own * (now.biases if group["kind"] == "biases" else now.weights)

@@ -2,15 +2,19 @@
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
+
+from torch import nn
 
 from alexnet.data.batches import Augmentation
 from alexnet.errors import InputError
 from alexnet.network import spec
 from alexnet.network.spec import Network, from_dict
-from alexnet.training.optimizer import Schedule
+from alexnet.training import optimizer
+from alexnet.training.optimizer import LARS, PaperSGD, Plateau, Rates, Schedule
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,23 @@ class Recipe:
     """Rate of conv1 as a multiple of the others (fine-tuning: below 1)."""
     last_rate: float = 1.0
     """Rate of the last layer as a multiple of the others (fine-tuning: above 1)."""
+    last_rate_after: float = 0.0
+    """Epochs before `last_rate` holds; until then the last layer has the others' rate (fine-tuning in 2012: 300 batches,
+    .03 of an epoch)."""
+    layer_rates: tuple[str, ...] = ()
+    """Rates of other layers as multiples, LAYER:FACTOR, as conv2:0.1 fc6:2; times first_rate, last_rate and the schedule's
+    own where these speak of the layer too."""
+    freeze: tuple[str, ...] = ()
+    """Layers that do not change at all, as conv1 conv2; steps are faster if they are the lowest ones."""
+    base_batch: int = 0
+    """Batch that `rate` is meant for: the rate used is rate x batch / base_batch (Goyal et al. 2017); 0: `rate` itself."""
+    warmup_epochs: float = 0.0
+    """Epochs in which the rate rises, step by step, from that of the base batch, or from 0 without one (Goyal: 5); 0: none."""
+    rule: Literal["paper", "lars"] = "paper"
+    """paper: §5; lars: the same with each weight tensor's rate by its length and its gradient's (You et al. 2017), for large
+    batches."""
+    trust: float = 1.0
+    """"lars": length of a step as a share of the weights' own, in units of the rate."""
     schedule: Schedule = Schedule()
     augmentation: Augmentation = Augmentation()
     image_size: int = 256
@@ -81,8 +102,8 @@ class Recipe:
             raise InputError(f"--momentum {self.momentum}: must be at least 0 and below 1")
         if not 0 < self.hold_out < 1:
             raise InputError(f"--hold-out {self.hold_out}: must be between 0 and 1")
-        rates = ("decay", "bias_rate", "first_rate", "last_rate")
-        for name in (*rates, "checkpoint_minutes", "stuck_steps", "seed", "hold_out_seed"):
+        rates = ("decay", "bias_rate", "first_rate", "last_rate", "last_rate_after", "warmup_epochs")
+        for name in (*rates, "checkpoint_minutes", "stuck_steps", "seed", "hold_out_seed", "base_batch"):
             value = getattr(self, name)
             if not value >= 0 or (name in rates and value == float("inf")):
                 raise InputError(f"--{name.replace('_', '-')} {value}: must be at least 0 and finite")
@@ -90,6 +111,83 @@ class Recipe:
             raise InputError(f"--schedule.factor {self.schedule.factor}: must be above 1, as the rate is divided by it")
         if self.schedule.patience < 1 or self.schedule.times < 0:
             raise InputError("--schedule.patience must be at least 1, --schedule.times at least 0")
+        if not 0 < self.trust < math.inf:
+            raise InputError(f"--trust {self.trust}: must be above 0 and finite")
+        self._check_layers()
+
+    def _check_layers(self) -> None:
+        factors = self.factors()
+        rows, last = dict(self.network.rows()), self.network.last_name
+        layers = [*rows, last]
+        for option, named in (("layer-rates", factors), ("freeze", dict.fromkeys(self.freeze))):
+            for layer in named:
+                if layer not in layers:
+                    raise InputError(
+                        f"--{option} {layer}: the network has no such layer; its layers are {', '.join(layers)}"
+                    )
+        for layer in self.freeze:
+            if layer in factors:
+                raise InputError(f"--freeze {layer}: --layer-rates gives it a rate too; leave one out")
+            row = rows.get(layer)
+            if self.network.normalization == "batch" and row is not None and "norm" in row.then:
+                raise InputError(
+                    f"--freeze {layer}: the batch normalization behind it would go on measuring its means; freeze layers without"
+                    " one, or use --layer-rates"
+                )
+        if set(layers) <= set(self.freeze):
+            raise InputError(f"--freeze {' '.join(self.freeze)}: these are all layers, and none is left to train")
+
+    def factors(self) -> dict[str, float]:
+        """`layer_rates` by layer; InputError for one that is not LAYER:FACTOR, or a layer that is there twice."""
+        found: dict[str, float] = {}
+        for text in self.layer_rates:
+            layer, _, number = text.rpartition(":")
+            try:
+                factor = float(number)
+            except ValueError:
+                factor = math.nan
+            if not layer or not 0 <= factor < math.inf:
+                raise InputError(
+                    f"--layer-rates {text}: write LAYER:FACTOR with a factor of at least 0, as conv1:0.1 fc6:2"
+                )
+            if layer in found:
+                raise InputError(f"--layer-rates {text}: {layer} is there twice")
+            found[layer] = factor
+        return found
+
+    @property
+    def full_rate(self) -> float:
+        """The weights' learning rate after the warm-up: `rate`, in proportion to the batch where there is a base batch."""
+        return self.rate * self.batch / self.base_batch if self.base_batch else self.rate
+
+    @property
+    def fusable(self) -> bool:
+        """Whether the GPU's fused update (`alexnet.training.gpu`) is its rule's."""
+        return self.rule == "paper"
+
+    def optimizer(self, model: nn.Module) -> PaperSGD:
+        """The update rule of this recipe over all parameters of `model`, which have the names of its network's."""
+        own = optimizer.groups(model, self.network.last_name, self.decay, self.bias_decay, self.factors())
+        if self.rule == "lars":
+            return LARS(own, self.full_rate, self.momentum, trust=self.trust)
+        return PaperSGD(own, self.full_rate, self.momentum)
+
+    def rates(self, epoch: int, plateau: Plateau) -> Rates:
+        """What the schedule gives for an epoch, from 0."""
+        return optimizer.rates(self.schedule, epoch, self.epochs, self.full_rate, self.bias_rate, plateau)
+
+    def warming(self, steps: int) -> int:
+        """The first step, from 0 and of `steps` an epoch, whose rates are the schedule's alone; 0 without a warm-up."""
+        after = self.last_rate_after if self.last_rate != 1 else 0.0
+        return math.ceil(max(self.warmup_epochs, after) * steps)
+
+    def warmed(self, now: Rates, step: int, steps: int) -> Rates:
+        """The rates of the step numbered `step` of the run, from 0 and of `steps` an epoch; `now` is its epoch's."""
+        done = step / steps
+        start = min(1.0, self.base_batch / self.batch)
+        if done < self.last_rate_after and self.last_rate:
+            now = replace(now, last=now.last / self.last_rate)
+        return optimizer.warm_up(now, done, self.warmup_epochs, start)
 
     def to_json(self) -> str:
         """This recipe as JSON text."""
@@ -164,7 +262,50 @@ demo = Recipe(
     image_size=64,
 )
 
-recipes: dict[str, Recipe] = {recipe.name: recipe for recipe in (demo, imagenette, cifar10, paper, authors_2012)}
+# §6: the network with the sixth convolution on all 21,843 classes of Fall 2011, as the text has it. What the 2012 program did
+# (layer-params-146-*.cfg) was a chain: the network of 2012 passed conv1 to conv5 on to one with conv6 on the 10,184 classes of
+# 2009, that one its convolutions to one with this bottleneck on 2011 (copied layers at 10^-3, new ones at 10^-2, which went
+# to 10^-3 as well at epoch 6; stopped at 8.1), and that one all but its head to "finetune". Here the first two are left out:
+# training begins from initial values.
+pretrain = replace(
+    paper,
+    name="pretrain",
+    network=replace(spec.paper, name="pretraining", classes=21_843, conv6=True, bottleneck=2048),
+)
+
+# The end of that chain (layer-params-146-2012-2011.cfg): 10^-3, conv1 10^-4, the new last layer 10^-3 and after 300 batches
+# 10^-2; what happens to them then is in the schedule. Biases follow the text's rule, as in "paper".
+finetune = replace(
+    paper,
+    name="finetune",
+    epochs=54,
+    rate=0.001,
+    first_rate=0.1,
+    last_rate=10.0,
+    last_rate_after=0.03,
+    schedule=Schedule("fine-tuning-2012"),
+)
+
+# Goyal et al. 2017, "Accurate, Large Minibatch SGD": the rate in proportion to the batch, reached in five epochs. The batch is
+# the largest that this did for AlexNet, by You et al. 2017.
+large_batch = replace(paper, name="large-batch", batch=1024, base_batch=128, warmup_epochs=5.0)
+
+# You, Gitman and Ginsburg 2017, "Large Batch Training of Convolutional Networks": the form of the rule, batch normalization in
+# AlexNet, and 8192 images. The rate (a step of a hundredth of the weights' length), trust and the warm-up are this project's, and
+# no run of this size has been made here.
+lars = replace(
+    paper,
+    name="lars",
+    network=replace(spec.paper, normalization="batch"),
+    batch=8192,
+    warmup_epochs=5.0,
+    rule="lars",
+)
+
+recipes: dict[str, Recipe] = {
+    recipe.name: recipe
+    for recipe in (demo, imagenette, cifar10, paper, authors_2012, pretrain, finetune, large_batch, lars)
+}
 
 
 def flatten(recipe: Recipe) -> dict[str, Any]:
@@ -182,17 +323,26 @@ def _flat(value: Any, name: str) -> dict[str, Any]:
     return {key: inner for part, within in parts.items() for key, inner in _flat(within, part).items()}
 
 
+def continued(start: Recipe, how: Recipe) -> Recipe:
+    """`how`, most often "finetune", on the network of `start` and the size of its images, without its bottleneck."""
+    network = replace(start.network, bottleneck=0)
+    return replace(how, name=f"{start.name}-{how.name}", network=network, image_size=start.image_size)
+
+
 def fine_tuned(start: Recipe, classes: int) -> Recipe:
     """The recipe that continues `start` on other classes: a new last layer, lower rates below (2012, layers-*-ft).
 
     A tenth of the rate, a hundredth for conv1, and the full first rate for the new last layer; then the schedule
-    "fine-tuning-2012", scaled to 30 epochs.
+    "fine-tuning-2012", scaled to 30 epochs. A bottleneck is dropped, and the start's warm-up and frozen layers with it.
     """
     return replace(
         start,
         name=f"{start.name}-fine-tuned",
-        network=replace(start.network, classes=classes),
+        network=replace(start.network, classes=classes, bottleneck=0),
         epochs=30,
+        warmup_epochs=0.0,
+        layer_rates=(),
+        freeze=(),
         rate=start.rate / 10,
         first_rate=0.1,
         last_rate=10.0,

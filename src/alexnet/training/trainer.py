@@ -4,14 +4,15 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from alexnet.data import batches
 from alexnet.data.batches import Preparation, read_ahead, training_batch
@@ -20,11 +21,13 @@ from alexnet.errors import InputError, RunFailed
 from alexnet.evaluation.errors import evaluate
 from alexnet.files import only_writer, write_text
 from alexnet.network.model import AlexNet
+from alexnet.network.spec import BOTTLENECK
 from alexnet.parallel import TRITON
 from alexnet.training import checkpoint, optimizer
 from alexnet.training.checkpoint import Progress
 from alexnet.training.device import keep_memory, low_precision, pick
 from alexnet.training.graph import Step
+from alexnet.training.processes import FailedElsewhere, Mode, Processes, job
 from alexnet.training.recipe import Recipe
 from alexnet.training.trained import keep_preparation, preparation_of
 
@@ -66,6 +69,10 @@ class Start:
     """Updates of the weights in an epoch."""
     updates: int
     """Updates that are left."""
+    done: int = 0
+    """Updates done before, by an earlier call."""
+    processes: int = 1
+    parallel: str = "none"
 
 
 @dataclass(frozen=True)
@@ -142,17 +149,23 @@ def train(
     progress: Callable[[Status], None] | None = None,
     stop: Callable[[], bool] = lambda: False,
     started: Callable[[Start], None] | None = None,
+    processes: Processes = Processes(),
+    parallel: Mode = "none",
 ) -> Outcome:
     """Train `recipe` on `prepared` into the folder `run`, or go on with the run that is there.
 
     start_from: weights by name to begin with, for fine-tuning; the last layer starts as the recipe says.
     stop: asked after every step; True saves a checkpoint and ends the call. On the CPU a run that was stopped or killed
     at any moment and resumed has the same weights, to the bit, as one that never was.
+    processes, parallel: this process's place among those that train together, and how they do (`distributed.layout`); all
+    call this with the same arguments. `recipe.batch` images are one update in all of them together, so that what is
+    learned does not depend on their number but for the rounding of sums; nor do checkpoints, which any number goes on from.
     Raises InputError for a recipe that does not fit the data or a folder that is taken; RunFailed, with advice, for a
     loss that is NaN or stuck at ln(classes), or a disk that is full.
     """
     recipe = check_fit(recipe, prepared)
-    device = pick(recipe.device)
+    check_parallel(recipe, parallel, processes.number)
+    device = pick(processes.device(recipe.device))
     keep_memory()
     torch.manual_seed(seed_of(recipe.seed, "init", 0))
     model = AlexNet(recipe.network)
@@ -160,24 +173,25 @@ def train(
         model.load_state_dict(_without_last(recipe, start_from, model.state_dict()), strict=False)
     model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     preparation = preparation_of(prepared.mean, prepared.eigenvalues, prepared.eigenvectors, recipe).to(device)
-    sgd = optimizer.PaperSGD(
-        optimizer.groups(model, recipe.network.last_name, recipe.decay, recipe.bias_decay), recipe.rate, recipe.momentum
-    )
     if resume:
         _check_same_data(run, prepared)
     else:
-        _check_free(run)
-    with only_writer(run, "alexnet train"):
-        if resume:
-            found = checkpoint.newest(run)
+        processes.alone(lambda: _check_free(run))
+    with ExitStack() as held:
+        processes.alone(lambda: held.enter_context(only_writer(run, "alexnet train")))
+        found = checkpoint.newest(run) if resume else None
+        if found:
             checkpoint.load_weights(model, found)
-            state = checkpoint.load_state(found, sgd)
-        else:
-            state = Progress()
-            _begin(run, recipe, prepared, model, sgd, state)
+        shared = _Shared(model, recipe, processes, parallel)
+        state = shared.load_state(found) if found else Progress()
+        shared.check(state, len(training_of(recipe, prepared)[1]))
+        if not found:
+            whole = shared.whole()
+            processes.alone(lambda: _begin(run, recipe, prepared, whole, state))
         try:
-            checkpoint.tidy(run, recipe.keep)
-            return _Loop(recipe, prepared, preparation, run, model, sgd, state, device, progress, stop).go(started)
+            if processes.first:
+                checkpoint.tidy(run, recipe.keep)
+            return _Loop(recipe, prepared, preparation, run, shared, state, device, progress, stop).go(started)
         except torch.OutOfMemoryError as error:
             half = max(1, min(recipe.micro_batch or recipe.batch, recipe.batch) // 2)
             raise RunFailed(
@@ -207,23 +221,119 @@ def _check_free(run: Path) -> None:
         raise InputError(f"--out {run}: cannot be made ({error}); use another folder") from None
 
 
+def check_parallel(recipe: Recipe, parallel: Mode, number: int) -> None:
+    """Raise InputError for what a recipe asks and `number` processes cannot do together in this way."""
+    if parallel == "none":
+        return
+    if parallel == "columns" and (number != 2 or recipe.network.columns != 2):
+        raise InputError(
+            f"--parallel columns: {number} processes and a network of {recipe.network.columns} columns; it takes --processes 2"
+            " and a network of two columns, of which each process holds one; any other goes with --parallel data"
+        )
+    if recipe.compile:
+        raise InputError(f"--compile with --parallel {parallel}: only one process compiles its steps; leave one out")
+    if recipe.rule == "lars" and parallel != "data":
+        raise InputError(
+            f"--rule lars with --parallel {parallel}: its norms are of whole weights, of which each process has a part; use"
+            " --parallel data"
+        )
+
+
+class _Shared:
+    """A network and its optimizer in one process, or the part of both that this process of several has."""
+
+    def __init__(self, model: AlexNet, recipe: Recipe, processes: Processes, parallel: Mode) -> None:
+        self.processes, self.parallel, self.layout = processes, parallel, None
+        self.model: nn.Module = model
+        optimizer.freeze(model, recipe.freeze)
+        if parallel != "none":
+            from alexnet.training.distributed import layout
+
+            self.layout = layout(parallel, model, processes)
+            self.model = self.layout.module
+        self.network: Callable[[Tensor], Tensor] = self.layout or model
+        self.sgd = recipe.optimizer(self.model)
+
+    @property
+    def replicated(self) -> bool:
+        """Whether every process has the whole network, and can judge images that no other sees."""
+        return self.layout is None or self.layout.replicated
+
+    def rows(self, number: int) -> slice:
+        """Which images of a batch this process reads."""
+        return self.layout.rows(number) if self.layout else slice(0, number)
+
+    def judged(self, number: int) -> slice:
+        """Which images of a batch it computes the loss of."""
+        return self.layout.judged(number) if self.layout else slice(0, number)
+
+    def whole(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """State of the whole network and of its optimizer, for a checkpoint. All processes have to call it."""
+        weights, state = self.model.state_dict(), self.sgd.state_dict()
+        if self.layout is None or self.layout.replicated:
+            return weights, state
+        names = self._names()
+        v = self.layout.whole({names[at]: own["v"] for at, own in state["state"].items()})
+        whole = {at: {"v": v[names[at]]} for at in state["state"] if names[at] in v}
+        return self.layout.whole(weights), {**state, "state": whole}
+
+    def load_state(self, found: Path) -> Progress:
+        """Velocities and counters of a checkpoint. Weights are loaded into the whole network, before it is shared."""
+
+        def take(state: dict[str, Any]) -> dict[str, Any]:
+            if self.layout is None or self.layout.replicated:
+                return state
+            names = self._names()
+            v = self.layout.take({names[at]: whole["v"] for at, whole in state["state"].items()})
+            return {**state, "state": {at: {"v": v[names[at]]} for at in state["state"]}}
+
+        return checkpoint.load_state(found, self.sgd, take)
+
+    def _names(self) -> list[str]:
+        """Names of the parameters in the optimizer's order, by which its state is numbered."""
+        name_of = {id(weight): name for name, weight in self.model.named_parameters()}
+        return [name_of[id(weight)] for group in self.sgd.param_groups for weight in group["params"]]
+
+    def check(self, state: Progress, images: int) -> None:
+        """Raise InputError unless all processes see the same data and the same checkpoint."""
+        for what, here in (("training images", images), ("steps done", state.step)):
+            there = self.processes.agree(here)
+            if self.processes.sum(torch.tensor(int(here != there))):
+                raise InputError(
+                    f"--parallel {self.parallel}: the processes see different {what} (process 0: {there:,}); put the prepared"
+                    " dataset and the run folder on storage that all machines share, and prepare before training"
+                )
+
+
 def _begin(
-    run: Path, recipe: Recipe, prepared: Prepared, model: AlexNet, sgd: optimizer.PaperSGD, state: Progress
+    run: Path,
+    recipe: Recipe,
+    prepared: Prepared,
+    whole: tuple[dict[str, Tensor], dict[str, Any]],
+    state: Progress,
 ) -> None:
     """Write what a run begins with; the recipe last, since a folder with a recipe can be resumed."""
-    data = {"path": str(prepared.path.resolve()), "source": prepared.manifest["source"]}
+    data = {"path": str(prepared.path.resolve()), "source": prepared.manifest["source"], "job": job()}
     try:
         keep_preparation(run, prepared)
         write_text(run / "data.json", json.dumps(data) + "\n")
-        checkpoint.save(run, model, sgd, state, recipe.keep)
+        checkpoint.save(run, *whole, state, recipe.keep)
         write_text(run / "recipe.json", recipe.to_json())
     except OSError as error:
         raise InputError(f"--out {run}: cannot be written ({error}); use another folder, or make room") from None
 
 
 def _without_last(recipe: Recipe, start: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, Tensor]:
-    """All weights of `start` that the network has, but the last layer's. InputError, naming it, for a layer they do not fit."""
-    copied = {name: start.get(name) for name in own if not name.startswith(f"{recipe.network.last_name}.")}
+    """All weights of `start` but its head's, the bottleneck and the last layer. InputError, naming it, for a layer that only
+    one of the two networks has, or has in another shape."""
+    head = (BOTTLENECK, recipe.network.last_name)
+    copied = {name: start.get(name) for name in own if name.split(".")[0] not in head}
+    for name in start:
+        if name not in copied and name.split(".")[0] not in head:
+            raise InputError(
+                f"--from: {name.split('.')[0]} is in that run's network and not in this one; leave out what changes the layers"
+                " in --network"
+            )
     for name, tensor in copied.items():
         if tensor is None or tensor.shape != own[name].shape:
             there = "not in that run" if tensor is None else f"{list(tensor.shape)} in that run"
@@ -232,6 +342,14 @@ def _without_last(recipe: Recipe, start: dict[str, Tensor], own: dict[str, Tenso
                 " shape, so leave out what changes them in --network"
             )
     return {name: tensor for name, tensor in copied.items() if tensor is not None}
+
+
+def job_of(run: Path) -> str:
+    """Which start of processes made a run folder (`processes.job`); "" where there is none, or one process made it."""
+    try:
+        return str(json.loads((run / "data.json").read_text()).get("job", "")) if (run / "recipe.json").exists() else ""
+    except (OSError, ValueError, AttributeError):
+        return ""
 
 
 def _check_same_data(run: Path, prepared: Prepared) -> None:
@@ -259,43 +377,46 @@ class _Loop:
         prepared: Prepared,
         preparation: Preparation,
         run: Path,
-        model: AlexNet,
-        sgd: optimizer.PaperSGD,
+        shared: _Shared,
         state: Progress,
         device: torch.device,
         progress: Callable[[Status], None] | None,
         stop: Callable[[], bool],
     ) -> None:
         self.recipe, self.prepared, self.preparation, self.run = recipe, prepared, preparation, run
-        self.model, self.sgd, self.state, self.device = model, sgd, state, device
+        self.shared, self.model, self.sgd, self.processes = shared, shared.model, shared.sgd, shared.processes
+        self.state, self.device = state, device
         self.progress, self.stop = progress, stop
         self.data, self.indices = training_of(recipe, prepared)
         self.steps = -(-len(self.indices) // recipe.batch)
         self.validation, self.validation_indices = validation_of(recipe, prepared)
-        self.log = _Log(run, state.step)
+        self.log = _Log(run, state.step, self.processes.first)
         self.validation_error: float | None = self.log.last.get("validation_top1")
         self.generator = torch.Generator(device)
         self.resident = batches.resident(self.data.images, self.data.labels, device, recipe.resident)
         self.how = recipe.augmentation
+        self.share: tuple[int, slice] | None = None
         low, gpu = low_precision(recipe.precision, device), device.type == "cuda"
         torch.backends.cudnn.benchmark = gpu  # batches are of one size
         self.update = Step(
-            model,
-            sgd,
+            self.model,
+            self.sgd,
             self._input,
             recipe.batch,
             recipe.micro_batch,
             low,
-            fused=gpu and TRITON,
-            capture=gpu and TRITON,  # what is captured reads its rates from the device, which the fused update does
+            fused=gpu and TRITON and recipe.fusable,
+            # What is captured reads its rates from the device, which the fused update does.
+            capture=gpu and TRITON and recipe.fusable,
             compile="default" if recipe.compile else None,
             generators=(self.generator,),
+            layout=shared.layout,
         )
         self.begun, self.seen_here, self.saved = time.monotonic(), 0, time.monotonic()
 
     def go(self, started: Callable[[Start], None] | None = None) -> Outcome:
         """All epochs that are left."""
-        recipe, state = self.recipe, self.state
+        recipe, state, shared = self.recipe, self.state, self.shared
         start = Start(
             recipe.network.name,
             recipe.network.classes,
@@ -306,6 +427,9 @@ class _Loop:
             len(self.validation_indices),
             self.steps,
             self.steps * recipe.epochs - state.step,
+            state.step,
+            self.processes.number,
+            shared.parallel,
         )
         if started:
             started(start)
@@ -318,21 +442,34 @@ class _Loop:
             threads=start.threads,
             images=start.images,
             validation_images=start.validation_images,
+            processes=start.processes,
+            parallel=start.parallel,
         )
         try:
             while not self._finished():
-                now = optimizer.rates(
-                    recipe.schedule, state.epoch, recipe.epochs, recipe.rate, recipe.bias_rate, state.plateau
-                )
+                now = recipe.rates(state.epoch, state.plateau)
                 if not self._epoch(now):
-                    checkpoint.save(self.run, self.model, self.sgd, state, recipe.keep)
+                    self._save()
                     return Outcome(self.run, state.epoch, False, self.log.last)
                 self._end_of_epoch(now)
-                if not self._finished() and self.stop():
+                if not self._finished() and self._any(self.stop()):
                     return Outcome(self.run, state.epoch, False, self.log.last)
             return Outcome(self.run, state.epoch, True, self.log.last)
+        except RunFailed as error:  # which all processes find at once: a loss, a disk
+            if self.processes.first or isinstance(error, FailedElsewhere):
+                raise
+            raise FailedElsewhere(str(error)) from error
         finally:
             self.log.close()
+
+    def _any(self, here: bool) -> bool:
+        """Whether it is so in any process."""
+        return bool(self.processes.sum(torch.tensor(int(here))))
+
+    def _save(self) -> None:
+        whole = self.shared.whole()
+        self.processes.alone(lambda: checkpoint.save(self.run, *whole, self.state, self.recipe.keep))
+        self.saved = time.monotonic()
 
     def _finished(self) -> bool:
         return self.state.epoch >= self.recipe.epochs or self.state.plateau.ended
@@ -340,6 +477,7 @@ class _Loop:
     def _epoch(self, now: optimizer.Rates) -> bool:
         """The steps that are left of one epoch; False if it was stopped before its end."""
         recipe, state = self.recipe, self.state
+        current = now
         optimizer.apply(self.sgd, now, recipe.first_rate, recipe.last_rate)
         order = np.random.default_rng(seed_of(recipe.seed, "order", state.epoch)).permutation(self.indices)
         parts = [order[start : start + recipe.batch] for start in range(0, len(order), recipe.batch)]
@@ -349,41 +487,69 @@ class _Loop:
             self.update.set_input(self._input)
         began, before = time.monotonic(), state.seconds
         self.model.train()
-        left = parts[state.step_in_epoch :]
-        if self.resident:
-            given = self.resident.batches(left)
-        else:
-            given = read_ahead(self.data.images, self.data.labels, left, self.device)
-        for images, labels in given:
+        rising = recipe.warming(self.steps)
+        for whole, images, labels in self._batches(parts[state.step_in_epoch :]):
+            if state.step <= rising:
+                current = recipe.warmed(now, state.step, self.steps)
+                optimizer.apply(self.sgd, current, recipe.first_rate, recipe.last_rate)
             self.generator.manual_seed(seed_of(recipe.seed, "batch", state.step))
             torch.manual_seed(seed_of(recipe.seed, "dropout", state.step))
-            self.update(images, labels)
+            self.update(images, labels, whole)
             state.step, state.step_in_epoch = state.step + 1, state.step_in_epoch + 1
-            state.images += len(labels)
-            self.seen_here += len(labels)
+            state.images += whole
+            self.seen_here += whole
             last = state.step_in_epoch == self.steps
+            look = state.step % LOG_STEPS == 0 or last or self.device.type == "cpu"
             stopping = self.stop() and not last
             due = time.monotonic() - self.saved > 60 * recipe.checkpoint_minutes and not last
-            if state.step % LOG_STEPS == 0 or last or stopping or due or self.device.type == "cpu":
+            if look or (self.processes.number == 1 and (stopping or due)):
                 # Sums go from the device to Python here, so that no step in between waits for it.
-                loss, wrong = self.update.take()
+                loss, wrong, stopping, due = self._together(whole, *self.update.take(), stopping, due)
                 state.loss, state.wrong = state.loss + loss, state.wrong + wrong
                 state.seconds = before + time.monotonic() - began
-                self._look(now)
-            if (last or stopping or due) and not _finite(self.model):
+                self._look(current)
+            else:
+                stopping = due = False
+            if (last or stopping or due) and self._any(not _finite(self.model)):
                 # A checkpoint comes next, and the last update may have spoilt the weights after a loss that was fine.
                 raise self._diverged("the weights became infinite or NaN")
             if stopping:
                 return False
             if due:
-                checkpoint.save(self.run, self.model, self.sgd, state, recipe.keep)
-                self.saved = time.monotonic()
+                self._save()
         return True
+
+    def _batches(self, parts: list[np.ndarray]) -> Iterator[tuple[int, Tensor, Tensor]]:
+        """(images of the whole batch, those that this process reads, labels of those it computes the loss of)."""
+        own = [part[self.shared.rows(len(part))] for part in parts]
+        if self.resident:
+            given = self.resident.batches(own)
+        else:
+            given = read_ahead(self.data.images, self.data.labels, own, self.device)
+        for part, (images, labels) in zip(parts, given, strict=True):
+            number = len(part)
+            rows, judged = self.shared.rows(number), self.shared.judged(number)
+            self.share = (number, rows) if self.processes.number > 1 else None
+            if judged != rows:
+                labels = torch.from_numpy(np.asarray(self.data.labels[part[judged]], dtype=np.int64)).to(self.device)
+            yield number, images, labels
+
+    def _together(
+        self, whole: int, loss: float, wrong: int, stopping: bool, due: bool
+    ) -> tuple[float, int, bool, bool]:
+        """Loss and errors summed over the processes, whether any was told to stop, whether process 0 wants to save."""
+        if self.processes.number == 1:
+            return loss, wrong, stopping, due
+        if not self.processes.first and self.shared.judged(whole) == slice(0, whole):
+            loss, wrong = 0.0, 0  # all have computed the same
+        sums = torch.tensor([loss, wrong, stopping, due and self.processes.first], dtype=torch.float64)
+        loss, wrong, stop, save = self.processes.sum(sums).tolist()
+        return loss, int(wrong), stop > 0, save > 0
 
     def _input(self, given: Tensor) -> Tensor:
         """The network's input from images, or from the indices of those that are on the device."""
         images, indices = (self.resident.images, given) if self.resident else (given, None)
-        return training_batch(images, self.preparation, self.how, self.generator, indices)
+        return training_batch(images, self.preparation, self.how, self.generator, indices, self.share)
 
     def _look(self, now: optimizer.Rates) -> None:
         """Stop if the loss is no number; log and report."""
@@ -442,13 +608,14 @@ class _Loop:
         if epoch % recipe.validate_every == 0 or epoch == recipe.epochs:
             self.model.eval()
             measured = evaluate(
-                self.model,
+                self.shared.network,
                 self.preparation,
                 self.validation.images,
                 self.validation.labels,
                 self.prepared.classes,
                 self.validation_indices,
                 batch=min(128, recipe.micro_batch or 128),
+                processes=self.processes if self.shared.replicated else Processes(),
             )
             self.validation_error = measured.top1_error
             line |= {"validation_top1": measured.top1_error, "validation_top5": measured.top5_error}
@@ -459,8 +626,7 @@ class _Loop:
         state.step_in_epoch, state.images, state.loss, state.wrong, state.seconds = 0, 0, 0.0, 0, 0.0
         # The line first: if a kill comes between the two, resuming drops the line and does the epoch's end again.
         self.log.write("epoch", **line)
-        checkpoint.save(self.run, self.model, self.sgd, state, recipe.keep)
-        self.saved = time.monotonic()
+        self._save()
         chance = math.log(recipe.network.classes)
         if recipe.stuck_steps and state.step >= recipe.stuck_steps and state.lowest_loss > 0.99 * chance:
             raise RunFailed(
@@ -470,7 +636,7 @@ class _Loop:
             )
 
 
-def _finite(model: AlexNet) -> bool:
+def _finite(model: nn.Module) -> bool:
     return all(bool(tensor.isfinite().all()) for tensor in model.state_dict().values())
 
 
@@ -481,11 +647,14 @@ def _device_name(device: torch.device) -> str:
 class _Log:
     """metrics.jsonl, a line an event, and the same numbers as TensorBoard events."""
 
-    def __init__(self, run: Path, step: int) -> None:
+    def __init__(self, run: Path, step: int, writes: bool = True) -> None:
         from torch.utils.tensorboard import SummaryWriter  # takes a second to import, so only for training
 
         self.path = run / "metrics.jsonl"
         self.last: dict[str, Any] = {}
+        self.writes = writes  # only one of several processes does
+        if not writes:
+            return
         kept = [line for line in read_metrics(run) if line.get("step", 0) <= step]
         # What came after the checkpoint will be done, and written, again.
         write_text(self.path, "".join(json.dumps(line) + "\n" for line in kept))
@@ -495,6 +664,8 @@ class _Log:
         self.board = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)
 
     def write(self, kind: str, **values: Any) -> None:
+        if not self.writes:
+            return
         line = {"kind": kind, **values, "time": round(time.time(), 3)}
         with self.path.open("a") as file:
             file.write(json.dumps(line) + "\n")
@@ -506,7 +677,8 @@ class _Log:
             self.board.flush()  # else a kill loses two minutes of events
 
     def close(self) -> None:
-        self.board.close()
+        if self.writes:
+            self.board.close()
 
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:

@@ -1,0 +1,272 @@
+"""`prepare` in shards, by the machines of a Ray cluster: the bytes of one machine.
+
+A shard is some chunks of source items. A worker makes one as a small split of its own, in DEST/<split>/shards under a name
+that nobody else has, and renames it when it is whole. The machine that the command runs on takes the shards over in
+their order: it appends their files, adds their sums (integers) and writes one line of the journal for each. So
+DEST is at every moment what `prepare` alone would have left there, and either may go on with what the other began.
+
+Every machine has this package, and sees SOURCE and DEST under the same paths. A worker that does not says so.
+"""
+
+import json
+import logging
+import os
+import shutil
+import socket
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+from alexnet.data import prepare as preparing
+from alexnet.data.prepare import SHARDS, Report, Writer
+from alexnet.data.prepared import Prepared
+from alexnet.data.sources import Item, Source
+from alexnet.data.statistics import Sums
+from alexnet.errors import InputError, RunFailed
+from alexnet.files import write_text
+
+LONGEST = 16
+"""Chunks of the largest shard: at 256 pixels 1.6 GB raw, about a minute of one core; what a dead worker loses."""
+
+
+@dataclass(frozen=True)
+class Crew:
+    """Who does the work. `submit(function, *arguments)` has it done somewhere; `share` makes an argument cheap to repeat."""
+
+    submit: Callable[..., Future]
+    slots: int  # tasks at a time
+    threads: int = 1  # of each
+    share: Callable[[Any], Any] = lambda value: value
+
+
+@contextmanager
+def ray_crew(address: str, threads: int | None = None) -> Iterator[Crew]:
+    """The cluster at `address` ("auto": the one this machine is in; "local": one started here, for this run alone).
+
+    A task has `threads` cores (default: 4, or all of the smallest machine's); Ray starts it anew where a worker dies. Raises
+    InputError without Ray, or where no cluster answers.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would report to its makers
+    try:
+        import ray
+    except ImportError:
+        raise InputError('--cluster needs one more package: pip install "alexnet[cluster]"') from None
+    try:
+        ray.init(address, logging_level=logging.ERROR, log_to_driver=False)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"--cluster {address}: no Ray cluster answers ({reason}): start one with `ray start --head` and, on the other "
+            "machines, `ray start --address HOST:6379`; or give --cluster local"
+        ) from None
+    try:
+        cores = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
+        cores = [number for number in cores if number]
+        if not cores:
+            raise InputError(f"--cluster {address}: none of its machines has a core to work with")
+        threads = min(threads or 4, *cores)
+
+        def submit(function: Callable, *arguments: Any) -> Future:
+            remote = ray.remote(num_cpus=threads, max_retries=3)(function)
+            return remote.remote(*arguments).future()  # type: ignore[attr-defined]
+
+        yield Crew(submit, sum(number // threads for number in cores), threads, ray.put)
+    finally:
+        ray.shutdown()
+
+
+def prepare(source: Source, dest: Path, crew: Crew, **options: Any) -> Prepared:
+    """`prepare.prepare` by `crew`; takes its options, and raises what it raises.
+
+    Besides, InputError where a worker does not see `dest` or `source` as this machine does, and RunFailed where workers
+    keep dying. What whole shards hold is kept, whatever happens.
+    """
+    return preparing.prepare(source, Path(dest).absolute(), fill=partial(_fill, crew), **options)
+
+
+# ---------------------------------------------------------------- here
+
+
+def _fill(crew: Crew, source: Source, split: str, writer: Writer, report: Report) -> None:
+    folder = writer.folder / SHARDS
+    folder.mkdir(exist_ok=True)
+    for half in folder.glob(".*"):  # by a worker of an earlier run
+        shutil.rmtree(half) if half.is_dir() else half.unlink()
+    shared, begun = crew.share(source), (writer.folder.parent / "begun.json").read_bytes()
+    counts = _counts(crew, source, shared, split, folder, begun)
+    total = sum(counts)
+    if total < writer.items:
+        raise InputError(f"{source.description} had more images when {writer.folder} was begun: give another DEST")
+    chunks = -(-total // preparing.CHUNK)
+    length = preparing.CHUNK * max(1, min(LONGEST, chunks // (4 * crew.slots)))
+    of_all = crew.share(counts)
+
+    waiting: deque[tuple[Path, int, Future | None]] = deque()  # with the number of items
+    kept = 0  # items that earlier runs left in whole shards
+
+    def take_over(longest: int) -> None:
+        """Takes over the shards at the front until at most `longest` are waiting."""
+        while len(waiting) > longest:
+            path, _, first = waiting[0]
+            futures = [future for _, _, future in waiting if future]
+            while first and not first.done():
+                wait([first], timeout=0.2)
+                report(sum(n for _, n, future in waiting if not future or future.done()), kept)
+                for future in futures:
+                    if future.done():
+                        _result(future)
+            if first:
+                _result(first)
+            if not path.is_dir():
+                raise InputError(f"{path} was made by a worker, and is not here: {_SEEN}")
+            writer.take_over(path)
+            shutil.rmtree(path)
+            waiting.popleft()
+
+    try:
+        for start, stop, there in _ranges(folder, writer.items, total, length):
+            future = None
+            if there:
+                kept += stop - start
+            else:
+                job = (folder, start, stop, begun, writer.size, writer.quality, crew.threads)
+                future = crew.submit(make_shard, shared, split, of_all, *job)
+            waiting.append((folder / _name(start, stop), stop - start, future))
+            take_over(3 * crew.slots)  # so that no worker waits, and little lies on the disk twice
+        take_over(0)
+        report(0, kept)
+    finally:
+        for _, _, future in waiting:
+            if future:
+                future.cancel()
+
+
+def _name(start: int, stop: int) -> str:
+    return f"{start:010}-{stop:010}"
+
+
+def _ranges(folder: Path, at: int, total: int, length: int) -> Iterator[tuple[int, int, bool]]:
+    """(start, stop, whether it is there as a whole shard), in order, of all items from `at` on."""
+    names = sorted(path.name for path in folder.iterdir() if path.is_dir())
+    for start, stop in [*((int(name[:10]), int(name[11:])) for name in names), (total, total)]:
+        if start < at:  # taken over already, by a run that was killed before it could remove it
+            shutil.rmtree(folder / _name(start, stop))
+            continue
+        while at < start:
+            end = min(start, at + length - at % length)
+            yield at, end, False
+            at = end
+        if at < stop:
+            yield at, stop, True
+            at = stop
+
+
+def _counts(crew: Crew, source: Source, shared: Any, split: str, folder: Path, begun: bytes) -> tuple[int, ...]:
+    """Items of each part of a split; those of archives are counted by the crew, once."""
+    known = folder / "parts.json"
+    if known.exists():
+        return tuple(json.loads(known.read_bytes()))
+    counts = [part.items for part in source.parts(split)]
+    open_ = [number for number, items in enumerate(counts) if items is None]
+    step = max(1, len(open_) // (8 * crew.slots))
+    groups = [open_[at : at + step] for at in range(0, len(open_), step)]
+    futures = [crew.submit(count_parts, shared, split, group, folder, begun) for group in groups]
+    for group, future in zip(groups, futures, strict=True):
+        for number, items in zip(group, _result(future), strict=True):
+            counts[number] = items
+    write_text(known, json.dumps(counts))
+    return tuple(items or 0 for items in counts)
+
+
+def _result(future: Future) -> Any:
+    try:
+        return future.result()
+    except Exception as error:
+        cause = getattr(error, "cause", None) or error  # Ray wraps what a task raises
+        if isinstance(cause, (InputError, RunFailed, OSError)):
+            raise cause from None
+        if type(error).__name__ in ("WorkerCrashedError", "NodeDiedError", "OutOfMemoryError", "BrokenProcessPool"):
+            reason = " ".join(str(error).split())[:300]
+            raise RunFailed(f"workers keep dying ({reason}); the same command goes on where this one was") from error
+        raise
+
+
+# ---------------------------------------------------------------- on a worker
+
+_SEEN = "SOURCE and DEST must lie on storage that all machines see under the same path"
+
+
+def _here() -> str:
+    return f"worker {os.getpid()} on {socket.gethostname()}"
+
+
+def _check_sees(folder: Path, begun: bytes) -> None:
+    try:
+        same = (folder.parent.parent / "begun.json").read_bytes() == begun
+    except OSError:
+        same = False
+    if not same:
+        raise InputError(f"{_here()} does not see {folder.parent.parent} as the command's machine does: {_SEEN}")
+
+
+def count_parts(source: Source, split: str, numbers: list[int], folder: Path, begun: bytes) -> list[int]:
+    """How many items each of these parts has."""
+    _check_sees(folder, begun)
+    return [sum(1 for _ in source.part(split, number)) for number in numbers]
+
+
+def make_shard(
+    source: Source,
+    split: str,
+    counts: tuple[int, ...],
+    folder: Path,
+    start: int,
+    stop: int,
+    begun: bytes,
+    size: int,
+    quality: int | None,
+    threads: int,
+) -> None:
+    """Prepares the items from `start` to the one before `stop` into a folder of its own in `folder`.
+
+    `counts` are the items of each part. Raises InputError where this machine does not see what the others see.
+    """
+    _check_sees(folder, begun)
+    whole, own = folder / _name(start, stop), folder / f".{_name(start, stop)}.{uuid.uuid4().hex}"
+    sums = Sums(size) if split == "train" else None
+    try:
+        with closing(Writer(own, size, quality, len(source.classes), sums, safe=False)) as writer:
+            preparing.write_items(_items(source, split, counts, start, stop), writer, threads)
+        try:
+            own.rename(whole)
+        except OSError:
+            if not whole.is_dir():  # else another attempt at it, given up for dead, was faster
+                raise
+    finally:
+        shutil.rmtree(own, ignore_errors=True)
+
+
+def _items(source: Source, split: str, counts: tuple[int, ...], start: int, stop: int) -> Iterator[Item]:
+    """The items from `start` to the one before `stop`; of the parts before, none is opened."""
+    for number, end in enumerate(accumulate(counts)):
+        first = end - counts[number]
+        if end <= start or first >= stop:
+            continue
+        seen = 0
+        for seen, item in enumerate(source.part(split, number), 1):
+            if start < first + seen <= stop:
+                yield item
+            if first + seen == stop:
+                return
+        if seen != counts[number]:
+            raise InputError(
+                f"{_here()} sees {seen:,} images in part {number} of {source.description}, {split}, not "
+                f"{counts[number]:,}: {_SEEN}"
+            )

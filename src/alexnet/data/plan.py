@@ -1,0 +1,264 @@
+"""What a preparation would cost, before anything is written: measured on a sample of the source's own images."""
+
+import hashlib
+import os
+import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from alexnet.amounts import duration, gigabytes
+from alexnet.data import cluster, jpegs, prepared
+from alexnet.data.prepare import CHUNK, made
+from alexnet.data.sources import Archives, Chosen, Item, Source
+from alexnet.data.statistics import Sums
+from alexnet.errors import InputError
+
+SAMPLE = 256
+"""Images that are prepared to measure with."""
+
+DISKS = {"a SATA SSD, 500 MB/s": 500e6, "an NVMe SSD, 3 GB/s": 3e9}
+"""Bytes a second that an epoch is read with at best."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All bytes are bytes, all times seconds, all rates images a second. Sampled figures are means over the sample."""
+
+    source: str
+    dest: str
+    size: int
+    store: str
+    images: dict[str, int]  # of each split
+    counted: bool  # False: estimated from the sizes of archives, or what the user asks for
+    classes: int
+    sampled: int
+    unreadable: int  # of the sampled
+    threads: int
+    images_per_second: float  # reading, decoding, resizing, encoding, checksums and statistics; no writing
+    source_bytes: float  # of an image as it comes
+    stored_bytes: dict[str, float]  # of an image in either store, its label and name with it
+    bytes: dict[str, int]  # of the whole result in either store
+    free: int  # on the disk of DEST
+    shards: int  # at most, besides the result, while it is made by `machines`
+    listing: float  # going through the source for names and sizes
+    seconds: float  # on this machine
+    machines: int
+    seconds_on_machines: float
+    take_over: float  # by one machine: at least; checksums of what the others made
+    epoch_bytes: int
+    decode_per_second: float | None  # store jpeg: images decoded on this machine while training
+
+    @property
+    def total(self) -> int:
+        return sum(self.images.values())
+
+    @property
+    def room(self) -> bool:
+        """Whether the result fits on the disk of DEST."""
+        return self.bytes[self.store] + self.shards <= self.free
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "total": self.total, "room": self.room}
+
+    def lines(self) -> list[str]:
+        """The plan for people, with what it assumes."""
+        store, other = self.store, "raw" if self.store == "jpeg" else "jpeg"
+        counts = ", ".join(f"{number:,} {split}" for split, number in self.images.items())
+        lines = [
+            f"{self.source} → {self.dest}: {'' if self.counted else 'about '}{self.total:,} images ({counts}) "
+            f"of {self.classes:,} classes",
+            f"measured on {self.sampled} of its images: {self.images_per_second:,.0f} images/s with {self.threads} threads, "
+            f"{self.source_bytes / 1e3:,.1f} KB each as they come; {self.unreadable} unreadable",
+            f"takes {gigabytes(self.bytes[store])} (--store {store}); with --store {other}, "
+            f"{gigabytes(self.bytes[other])}",
+            f"room: {gigabytes(self.free)} free"
+            + (f", {gigabytes(self.shards)} of it for shards on their way" if self.shards else "")
+            + ("" if self.room else f": NOT ENOUGH for --store {store}"),
+            f"time: {duration(self.listing + self.seconds)} on this machine, {duration(self.listing)} of it listing the source",
+        ]
+        if self.machines > 1:
+            reads = self.machines * self.images_per_second * self.source_bytes / 1e6
+            writes = self.machines * self.images_per_second * self.stored_bytes[store] / 1e6
+            lines.append(
+                f"time: {duration(self.listing + self.seconds_on_machines)} on {self.machines} machines like this one; one takes "
+                f"over all shards, which takes it at least {duration(self.take_over)}; at full speed their storage "
+                f"reads {reads:,.0f} MB/s of images, writes {writes:,.0f} MB/s of shards, and reads and writes these once more"
+            )
+        disks = [f"{duration(self.epoch_bytes / speed)} from {disk}" for disk, speed in DISKS.items()]
+        lines.append(f"an epoch reads {gigabytes(self.epoch_bytes)}: at least {', '.join(disks)}")
+        if self.decode_per_second:
+            train = self.images.get("train", self.total)
+            lines.append(
+                f"an epoch decodes: at least {duration(train / self.decode_per_second)} on all cores of this machine "
+                f"({self.decode_per_second:,.0f} images/s)"
+            )
+        lines.append(
+            "assumes: the other images are like the sample; storage keeps up with the decoding; the machine does nothing else"
+            + ("; listing takes as long per image as it did here" if not self.counted else "")
+        )
+        return lines
+
+
+def plan(
+    source: Source,
+    dest: Path,
+    size: int | None = None,
+    store: Literal["raw", "jpeg"] = "raw",
+    quality: int = 95,
+    workers: int | None = None,
+    machines: int = 1,
+    images: int | None = None,
+    classes: int | None = None,
+) -> Plan:
+    """What `prepare` with these options would cost; writes nothing.
+
+    `machines`: with `--cluster` on that many like this one. `images`, `classes`: of a training split of that size, made of
+    images like these. Raises InputError where an option is out of range or the source has no readable image.
+    """
+    for name, value in (("--machines", machines), ("--as-images", images), ("--as-classes", classes), ("--size", size)):
+        if value is not None and value < 1:
+            raise InputError(f"{name} {value}: must be at least 1")
+    size, cores = size or source.default_size, os.cpu_count() or 1
+    threads = workers or cores
+    begun = time.perf_counter()
+    source.fingerprint()
+    counts = {split: source.count(split) for split in source.splits}
+    listing = time.perf_counter() - begun
+
+    sizes: list[int] = []  # of the encoded images, noted as they are read
+    sample = [_noting(item, sizes) for item in _spread(source, SAMPLE)]
+    list(made(iter(sample[:8]), size, None, threads, with_sums=True))  # compiles the loops
+    sizes.clear()
+    sums, digest, stored, unreadable = Sums(size), hashlib.sha256(), [], 0
+    begun = time.perf_counter()
+    for _, image in made(iter(sample), size, quality if store == "jpeg" else None, threads, with_sums=True):
+        if isinstance(image, str) or image.pixels is None:
+            unreadable += 1
+        else:
+            digest.update(image.stored)
+            sums.add(image.pixels, image.products)
+            stored.append(image)
+    rate = len(sample) / (time.perf_counter() - begun)
+    if not stored:
+        raise InputError(f"{source.description}: none of {len(sample)} images looked at can be read")
+
+    names = sum(len(prepared.encode_name(item.name)) + 1 for item in sample) / len(sample)
+    if store == "jpeg":
+        coded = [bytes(image.stored) for image in stored]
+    else:
+        coded = [jpegs.encode(image.pixels, quality) for image in stored if image.pixels is not None]
+    good = len(stored) / len(sample)
+    each = {"raw": size * size * 3 + 4 + names, "jpeg": sum(map(len, coded)) / len(coded) + 8 + 4 + names}
+    each = {name: good * number for name, number in each.items()}
+
+    estimated = {split: _estimate(source, split, sizes) if n is None else n for split, n in counts.items()}
+    total = {"train": images} if images else estimated
+    number, known = sum(total.values()), None not in counts.values() and images is None
+    listing *= number / max(1, sum(estimated.values())) if images else 1
+    kinds = classes or len(source.classes)
+    # Names of the classes, counts, checksums of the chunks, mean image: a line each.
+    rest = 24 * kinds + 105 * -(-number // CHUNK) + 12 * size**2 + 2000
+    whole = {name: round(number * length) + rest for name, length in each.items()}
+    hashing = _rate_of_checksums(b"".join(bytes(image.stored) for image in stored))
+    shard = cluster.LONGEST * CHUNK * each[store] * 4 * (machines * max(1, cores // 4))
+    here = sum(path.stat().st_size for path in Path(dest).rglob("*") if path.is_file()) if Path(dest).is_dir() else 0
+    return Plan(
+        source=source.description,
+        dest=str(dest),
+        size=size,
+        store=store,
+        images=total,
+        counted=known,
+        classes=kinds,
+        sampled=len(sample),
+        unreadable=unreadable,
+        threads=threads,
+        images_per_second=rate,
+        source_bytes=sum(sizes) / len(sizes),
+        stored_bytes=each,
+        bytes=whole,
+        free=_free(Path(dest)) + here,
+        shards=round(min(shard, whole[store])) if machines > 1 else 0,
+        listing=listing,
+        seconds=number / rate,
+        machines=machines,
+        seconds_on_machines=max(number / rate / machines, whole[store] / hashing if machines > 1 else 0.0),
+        take_over=whole[store] / hashing,
+        epoch_bytes=round(total.get("train", number) * each[store]),
+        decode_per_second=_decoding(coded, size, cores) if store == "jpeg" else None,
+    )
+
+
+def _spread(source: Source, number: int) -> list[Item]:
+    """About `number` items from parts all over the source."""
+    parts = [
+        (split, n, part) for split in source.splits for n, part in enumerate(source.parts(split)) if part.items != 0
+    ]
+    step = -(-len(parts) // number)
+    taken = parts[step // 2 :: step]
+    each = -(-number // max(1, len(taken)))
+    found: list[Item] = []
+    for split, n, part in taken:
+        # Over a part as well, where that does not mean going through all of a large one.
+        apart = max(1, min((part.items or 0) // each, 16))
+        found += islice(source.part(split, n), 0, each * apart, apart)
+    if not found:
+        raise InputError(f"{source.description}: no images in it")
+    return found
+
+
+def _noting(item: Item, sizes: list[int]) -> Item:
+    def read() -> bytes | np.ndarray:
+        image = item.read()
+        sizes.append(image.nbytes if isinstance(image, np.ndarray) else len(image))
+        return image
+
+    return replace(item, read=read)
+
+
+def _estimate(source: Source, split: str, sizes: list[int]) -> int:
+    """Images of a split that nobody has counted: as many of the sample's mean size as its archives would hold."""
+    inner, share = (
+        (source.source, source.labels) if isinstance(source, Chosen) else (source, range(len(source.classes)))
+    )
+    if not isinstance(inner, Archives):
+        return sum(1 for _ in source.items(split))
+    if split == "train":
+        length = sum(inner.tars[label].bytes for label in share)
+    else:
+        length = (inner.val.bytes if inner.val else 0) * len(share) // len(inner.classes)
+    # A tar fills up to whole blocks of 512 bytes, and has one more before each file.
+    return round(length / (sum(sizes) / len(sizes) + 512 + 256))
+
+
+def _free(path: Path) -> int:
+    path = path.absolute()
+    while not path.exists():
+        path = path.parent
+    return shutil.disk_usage(path).free
+
+
+def _rate_of_checksums(data: bytes) -> float:
+    """Bytes a second of what a machine does at least with the shards of others."""
+    data = data[: 1 << 26]
+    begun = time.perf_counter()
+    hashlib.sha256(bytearray(data))
+    return len(data) / (time.perf_counter() - begun)
+
+
+def _decoding(coded: list[bytes], size: int, threads: int) -> float:
+    """Images a second."""
+
+    def work(jpeg: bytes) -> None:
+        jpegs.decode(jpeg, np.empty((size, size, 3), np.uint8))
+
+    with ThreadPoolExecutor(threads) as pool:
+        begun = time.perf_counter()
+        list(pool.map(work, coded))
+        return len(coded) / (time.perf_counter() - begun)

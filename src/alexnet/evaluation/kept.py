@@ -1,0 +1,152 @@
+"""Class probabilities of a run's images: computed once, kept in the run folder, read again while nothing has changed.
+
+RUN/predictions/WHERE-VIEWSviews-IMAGES-CHECKPOINT.safetensors   float32 [images, classes]; IMAGES: eight letters of a hash.
+Its header says what they are of: the weights, how images are prepared, the images with their labels, the views.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+import torch
+from safetensors import SafetensorError
+
+from alexnet.data.prepared import Images, Prepared
+from alexnet.errors import InputError
+from alexnet.evaluation.errors import probabilities_of
+from alexnet.files import write_bytes
+from alexnet.training import checkpoint, recipe, trained
+from alexnet.training.recipe import Recipe
+from alexnet.training.trainer import measured_on, validation_of
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Images that networks are to judge."""
+
+    where: str
+    """What they are called: a split, "held out of train", or a folder's name"""
+    images: Images
+    indices: np.ndarray
+    """int64 [N], which of them, in the order of the answers"""
+    labels: np.ndarray | None
+    """int64 [N]; None: not known"""
+    files: Sequence[str]
+    """N names"""
+    fingerprint: str
+    """Hex; changes with images or labels"""
+
+
+def of_split(of: Recipe, prepared: Prepared, split: str = "val") -> Judged:
+    """The images of a split. "val": those that validate a run of this recipe, as in training."""
+    if split == "val":
+        part, indices = validation_of(of, prepared)
+        where = measured_on(part)
+    else:
+        part = prepared.split(split)
+        indices, where = np.arange(len(part.labels)), part.name
+    if len(indices) == 0:
+        raise InputError(f"{prepared.path}: there are no images to evaluate in split {split}")
+    facts = [prepared.size, prepared.store, prepared.classes, prepared.manifest["splits"][part.name]["checksums"]]
+    fingerprint = hashlib.sha256(json.dumps(facts).encode() + indices.tobytes()).hexdigest()
+    files = [part.files[index] for index in indices.tolist()]
+    return Judged(where, part.images, indices, part.labels[indices], files, fingerprint)
+
+
+def classes_of(run: Path) -> tuple[str, ...]:
+    """The classes of a run, in the order of its labels, without its weights. InputError if it is no run folder."""
+    recipe.read(run)
+    try:
+        return tuple(json.loads((run / "classes.json").read_text("utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{run}: its classes.json cannot be read ({error!r}); train again") from None
+
+
+def probabilities(
+    run: Path,
+    judged: Judged,
+    views: int = 1,
+    batch: int = 128,
+    device: torch.device | str = "cpu",
+    keep: bool = True,
+    progress: Progress | None = None,
+) -> np.ndarray:
+    """Class probabilities float32 [N, classes] by the newest checkpoint of a run, averaged over 1 or 10 views.
+
+    keep: from RUN/predictions if they are there and all that they depend on is the same, else computed and written there.
+    Kept or computed, they are the same to the bit on one machine. `progress` is called with (done, total) while computing.
+    Raises InputError if `run` is no run folder with a checkpoint.
+    """
+    recipe.read(run)  # says what is missing, if it is no run folder
+    if keep:
+        there = read(run, judged, views)
+        if there is not None:
+            return there
+    network = trained.load(run, device)
+    blocks = probabilities_of(
+        network.network, network.preparation, judged.images, judged.indices, views, batch, progress
+    )
+    made = np.empty((len(judged.indices), len(network.classes)), np.float32)
+    done = 0
+    for block in blocks:
+        made[done : done + len(block)] = block.cpu().numpy()
+        done += len(block)
+    if keep:
+        _write(run, judged, views, made)
+    return made
+
+
+def read(run: Path, judged: Judged, views: int) -> np.ndarray | None:
+    """What is kept, float32 [N, classes]; None if there is nothing, or it is of other weights, images or views."""
+    path = file_of(run, judged, views)
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            if file.metadata() != _identity(run, judged, views):
+                return None
+            found: np.ndarray = file.get_tensor("probabilities")
+    except (OSError, SafetensorError):  # not there, or damaged
+        return None
+    return found if found.shape == (len(judged.indices), len(classes_of(run))) else None
+
+
+def _write(run: Path, judged: Judged, views: int, made: np.ndarray) -> None:
+    path = file_of(run, judged, views)
+    path.parent.mkdir(exist_ok=True)
+    write_bytes(path, safetensors.numpy.save({"probabilities": made}, _identity(run, judged, views)))
+    for old in path.parent.glob(f"{path.name.partition('-step-')[0]}-step-*.safetensors"):
+        if old != path:  # of an older checkpoint: of no more use
+            old.unlink(missing_ok=True)
+
+
+def file_of(run: Path, judged: Judged, views: int) -> Path:
+    """Where the probabilities of the newest checkpoint are kept, or would be."""
+    where = judged.where.replace(" ", "-").replace("/", "-")
+    name = f"{where}-{views}views-{judged.fingerprint[:8]}-{checkpoint.newest(run).name}"
+    return run / "predictions" / f"{name}.safetensors"
+
+
+def _identity(run: Path, judged: Judged, views: int) -> dict[str, str]:
+    """What probabilities depend on, as plain text."""
+    of, found = recipe.read(run), checkpoint.newest(run)
+    network = repr((of.network, of.image_size))
+    try:
+        with (found / checkpoint.WEIGHTS).open("rb") as weights, (run / "preparation" / "mean.npy").open("rb") as mean:
+            hashes = [hashlib.file_digest(file, "sha256").hexdigest() for file in (weights, mean)]
+    except OSError as error:
+        raise InputError(f"{run}: cannot be read ({error}); copy the run folder whole, or train again") from None
+    return {
+        "checkpoint": found.name,
+        "weights": hashes[0],
+        "mean": hashes[1],
+        "network": hashlib.sha256(network.encode()).hexdigest(),
+        "images": judged.fingerprint,
+        "split": judged.where,
+        "views": str(views),
+    }

@@ -1,0 +1,34 @@
+"""Names of classes: a text file with one a line, such as Caffe's synset_words.txt, or a JSON list."""
+
+import json
+from pathlib import Path
+
+from alexnet.errors import InputError
+
+
+def read(file: Path, number: int) -> list[str]:
+    """The names in a file; InputError unless there are `number` of them."""
+    try:
+        text = file.read_text("utf-8")
+        names = (
+            json.loads(text) if file.suffix == ".json" else [line.strip() for line in text.splitlines() if line.strip()]
+        )
+    except (OSError, ValueError) as error:
+        raise InputError(f"--classes {file}: cannot be read ({error})") from None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise InputError(f"--classes {file}: no list of names")
+    return checked(names, number, f"--classes {file}")
+
+
+def checked(names: list[str], number: int, where: str) -> list[str]:
+    """The names; InputError, naming `where`, unless there are `number` of them and no two are the same."""
+    if len(names) != number:
+        raise InputError(f"{where}: {len(names)} classes, the network has {number}")
+    if len(set(names)) != number:
+        raise InputError(f"{where}: a name is there twice")
+    return names
+
+
+def unnamed(number: int) -> list[str]:
+    """Names for classes that have none: class 0, class 1, ..."""
+    return [f"class {at}" for at in range(number)]

@@ -1,0 +1,165 @@
+"""An ONNX file: opened without running anything or reading outside its folder, and run by onnxruntime to compare with.
+
+Needs the packages of the extra `export`.
+"""
+
+import importlib.util
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from alexnet.errors import InputError
+from alexnet.imports.steps import MAX_WEIGHTS
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A graph, its constants by name and its one input."""
+
+    path: Path
+    model: Any
+    constants: dict[str, np.ndarray]
+    input: str
+    size: int | None
+    """Side of the input in pixels; None where the file leaves it open."""
+    batch: int | None
+    """Images at a time, where the file fixes it."""
+    classes: list[str] | None
+    """Names, from a file that `alexnet export` wrote."""
+
+
+def check_packages() -> None:
+    """InputError, with the command that mends it, if onnx or onnxruntime is not installed."""
+    missing = [name for name in ("onnx", "onnxruntime") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise InputError(f'ONNX files need more packages ({", ".join(missing)}): pip install "alexnet[export]"')
+
+
+def opened(file: Path) -> Opened:
+    """Read an .onnx file. InputError for one that is damaged, has weights outside its folder, or another kind of input."""
+    check_packages()
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        model = onnx.load_model_from_string(file.read_bytes())
+    except (DecodeError, RuntimeError, ValueError, MemoryError) as error:
+        raise InputError(f"{file}: cut short, damaged, or no ONNX file ({error})") from None
+    if not model.graph.node:
+        raise InputError(f"{file}: no nodes in it; it is no ONNX network")
+    constants = {tensor.name: _array(tensor, file) for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type == "Constant":
+            for attribute in node.attribute:
+                if attribute.name == "value":
+                    constants[node.output[0]] = _array(attribute.t, file)
+                elif attribute.name in ("value_float", "value_floats", "value_int", "value_ints"):
+                    constants[node.output[0]] = np.array(onnx.helper.get_attribute_value(attribute))
+    inputs = [value for value in model.graph.input if value.name not in constants]
+    if len(inputs) != 1:
+        raise InputError(f"{file}: {len(inputs)} inputs; a network here reads one batch of images")
+    shape = [dim.dim_value or None for dim in inputs[0].type.tensor_type.shape.dim]
+    if len(shape) != 4 or shape[1] not in (3, None) or shape[2] != shape[3]:
+        raise InputError(f"{file}: its input {inputs[0].name} is {shape}; a network here reads [N, 3, S, S]")
+    return Opened(file, model, constants, inputs[0].name, shape[2], shape[0], _classes(model))
+
+
+def _array(tensor: Any, file: Path) -> np.ndarray:
+    from onnx import TensorProto, numpy_helper
+
+    where = f"{file}: {tensor.name or 'a constant'}"
+    if any(dim < 0 for dim in tensor.dims) or math.prod(tensor.dims) > MAX_WEIGHTS:
+        raise InputError(f"{where} is {list(tensor.dims)}; the file is damaged")
+    if tensor.data_location == TensorProto.EXTERNAL:
+        _take_in(tensor, file, where)
+    try:
+        return numpy_helper.to_array(tensor)
+    except (ValueError, TypeError, KeyError, RuntimeError, OSError) as error:
+        raise InputError(f"{where} has not the numbers of its shape {list(tensor.dims)} ({error})") from None
+
+
+def _take_in(tensor: Any, file: Path, where: str) -> None:
+    """Bring weights that lie in another file of the same folder into the tensor; InputError for one anywhere else."""
+    about = {entry.key: entry.value for entry in tensor.external_data}
+    folder, name = file.parent.resolve(), about.get("location", "")
+    place = (folder / name).resolve()
+    if not name or Path(name).is_absolute() or not place.is_relative_to(folder) or not place.is_file():
+        raise InputError(f"{where}: its weights are in {name!r}, which is no file of the folder {file.parent}")
+    try:
+        offset, length = int(about.get("offset", 0)), int(about.get("length", -1))
+        with place.open("rb") as data:
+            data.seek(offset)
+            content = data.read(length if length >= 0 else -1)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{where}: {place.name} cannot be read there ({error})") from None
+    tensor.raw_data = content
+    del tensor.external_data[:]
+    tensor.ClearField("data_location")
+
+
+def _classes(model: Any) -> list[str] | None:
+    import json
+
+    for entry in model.metadata_props:
+        if entry.key == "classes":
+            try:
+                names = json.loads(entry.value)
+            except ValueError:
+                return None
+            return names if isinstance(names, list) and all(isinstance(name, str) for name in names) else None
+    return None
+
+
+class Session:
+    """The file in onnxruntime: what its network takes, float32 [N, 3, S, S] -> the tensor `output`, [N, classes]."""
+
+    def __init__(self, of: Opened, output: str, size: int) -> None:
+        import onnxruntime
+        from onnx import TensorProto, helper
+
+        self._of, self._output, self._size = of, output, size
+        model = type(of.model)()
+        model.CopyFrom(of.model)
+        if output not in [value.name for value in model.graph.output]:
+            model.graph.output.append(helper.make_tensor_value_info(output, TensorProto.FLOAT, None))
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.log_severity_level = torch.get_num_threads(), 4
+        try:
+            content = model.SerializeToString()
+            how: dict[str, Any] = {"providers": ["CPUExecutionProvider"], "enable_fallback": 0}  # which would print
+            self._session = onnxruntime.InferenceSession(content, options, **how)
+        except Exception as error:  # onnxruntime's own kinds, one for each way a graph can be wrong
+            raise InputError(f"{of.path}: onnxruntime does not take it ({str(error).splitlines()[0]})") from None
+
+    def __call__(self, images: Tensor) -> Tensor:
+        # Pixels that the network never reads may have been left out of its input here.
+        left = self._size - images.shape[-1]
+        images = F.pad(images, (0, left, 0, left))
+        parts = images.split(self._of.batch or len(images))
+        try:
+            found = [self._session.run([self._output], {self._of.input: part.numpy()})[0] for part in parts]
+        except Exception as error:
+            raise InputError(f"{self._of.path}: onnxruntime cannot run it ({str(error).splitlines()[0]})") from None
+        return torch.from_numpy(np.concatenate(found)).flatten(1)
+
+
+def called(node: Any) -> str:
+    """What messages call a node."""
+    return f"{node.name or node.output[0]} ({node.op_type})"
+
+
+def attributes(node: Any) -> dict[str, Any]:
+    """The attributes of a node by name, as Python has them."""
+    from onnx import helper
+
+    made: dict[str, Any] = {}
+    for one in node.attribute:
+        value = helper.get_attribute_value(one)
+        made[one.name] = value.decode() if isinstance(value, bytes) else value
+    return made

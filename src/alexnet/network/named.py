@@ -1,0 +1,118 @@
+"""A network by its name or from a file, and how two networks differ."""
+
+import dataclasses
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from alexnet.errors import InputError
+from alexnet.network.model import AlexNet
+from alexnet.network.spec import Convolution, Network, from_dict, networks
+
+
+def network_of(name_or_file: str) -> Network:
+    """The named network, or the one that a .json file describes (`to_json`; `alexnet import` writes them from layer files).
+
+    Raises InputError for a name that is not there and a file that describes no network.
+    """
+    if name_or_file in networks:
+        return networks[name_or_file]
+    file = Path(name_or_file)
+    if file.suffix != ".json":
+        raise InputError(
+            f"NETWORK {name_or_file}: no network of that name; there are {', '.join(networks)}, or name a .json file"
+        )
+    try:
+        values = json.loads(file.read_text("utf-8"))
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read ({error.strerror or error})") from None
+    except ValueError as error:
+        raise InputError(
+            f"{file}: not JSON ({error}); alexnet import LAYERS.cfg --out {file} writes such a file"
+        ) from None
+    if not isinstance(values, dict):
+        raise InputError(f"{file}: not a network; alexnet import LAYERS.cfg --out {file} writes such a file")
+    made: Network = from_dict(Network, values, str(file))
+    with torch.device("meta"):  # shapes without memory: whether it can be built at all
+        AlexNet(made)
+    return made
+
+
+def to_json(network: Network) -> str:
+    """The network as the JSON text that `network_of` reads."""
+    return json.dumps(dataclasses.asdict(network), indent=2) + "\n"
+
+
+def structure(network: Network, initial: bool = False) -> dict[str, tuple[str, ...]]:
+    """What a network computes, part by part in words, whatever its fields, its name and its classes.
+
+    ReLU directly behind max pooling is said before it, which gives the same numbers. initial: initial values too.
+    """
+    with torch.device("meta"):  # shapes without memory
+        windows = AlexNet(network).windows
+    scale = f", times {network.input_scale:.4g}" if network.input_scale != 1 else ""
+    said: dict[str, tuple[str, ...]] = {"input": (f"{network.input_size} pixels{scale}",)}
+    steps: set[str] = set()
+    shape: tuple[str, str, str]
+    for name, row in network.rows():
+        then = list(row.then)
+        for at in range(1, len(then)):
+            if then[at - 1 : at + 1] == ["pool", "relu"]:
+                then[at - 1 : at + 1] = ["relu", "pool"]
+        steps |= set(then)
+        start = f"from std {row.std:g}, bias {row.bias:g}" if initial else ""
+        reads = "reads both columns" if network.reads_both(name) else "reads its own column"
+        reads = reads if network.columns == 2 and name != "conv1" else ""
+        if not isinstance(row, Convolution):
+            shape = (f"{row.units} units", "", "")
+        else:
+            maps = [windows[key].output for key in (name, f"pool{name.removeprefix('conv')}") if key in windows]
+            window = f"{row.size}×{row.size}, stride {row.stride}, padding {row.padding}"
+            shape = (f"{row.kernels} kernels", window, "maps of " + ", then ".join(f"{side}×{side}" for side in maps))
+        said[name] = (*shape, reads, f"then {' '.join(then) or 'nothing'}", start)
+    norm: str = network.normalization
+    if norm != "batch" and network.columns == 2:
+        norm += {"across": ", across columns", "column": ", inside a column"}[network.normalization_window]
+    dropout = f"{network.dropout:g}, {network.dropout_form}"
+    for step, part, text in (
+        ("norm", "normalization", norm),
+        ("pool", "pooling", network.pooling),
+        ("relu", "activation", network.activation),
+        ("dropout", "dropout", dropout),
+    ):
+        if step in steps:
+            said[part] = (text,)
+    return said
+
+
+def differences(one: Network, other: Network, initial: bool = False) -> list[str]:
+    """What `one` computes in another way than `other`, a line each; [] if they compute the same."""
+    here, there = structure(one, initial), structure(other, initial)
+    lines = []
+    for part in [*here, *(part for part in there if part not in here)]:
+        if part not in here or part not in there:
+            text = ", ".join(word for word in (here.get(part) or there[part]) if word)
+            lines.append(f"{part}: {text}" if part in here else f"no {part} ({text})")
+            continue
+        pairs = [(a, b) for a, b in zip(here[part], there[part], strict=True) if a != b]
+        # Sizes of maps follow from the input and from what is before.
+        pairs = [pair for pair in pairs if not pair[0].startswith("maps of")] if lines else pairs
+        if pairs:
+            ours, theirs = (", ".join(word for word in words if word) or "none" for words in zip(*pairs, strict=True))
+            lines.append(f"{part}: {ours} (not {theirs})")
+    return lines
+
+
+def nearest(network: Network, initial: bool = False) -> tuple[Network, list[str]]:
+    """The named network that differs from this one in the fewest parts, and in which."""
+    found = [(named, differences(network, named, initial)) for named in networks.values()]
+    return min(found, key=lambda pair: len(pair[1]))
+
+
+def without_dropout(network: Network) -> Network:
+    """The same network without the dropout steps, whatever its form: what a file says that was made for use alone."""
+    rows = [replace(row, then=tuple(step for step in row.then if step != "dropout")) for row in network.convolutions]
+    hidden = [replace(row, then=tuple(step for step in row.then if step != "dropout")) for row in network.hidden]
+    return replace(network, convolutions=tuple(rows), hidden=tuple(hidden))

@@ -1,0 +1,238 @@
+"""Table 2's chain: its recipes, the whole of it end to end on tiny networks, resumed, and the table it prints."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from alexnet.claims import ledger, results, runner, table2
+from alexnet.claims.claim import Scale
+from alexnet.claims.claims import claims, scales
+from alexnet.claims.results import Result
+from alexnet.cli import main
+from alexnet.data import prepared as prepared_sets
+from alexnet.data.prepared import Prepared
+from alexnet.errors import InputError
+from alexnet.evaluation import kept
+from alexnet.training import checkpoint, recipe
+from alexnet.training.recipe import Recipe
+from tests.claims import making
+from tests.conftest import prepare_pictures
+
+Chain = Callable[..., Result]
+
+
+@pytest.fixture(scope="module")
+def scale(tiny_recipe: Recipe) -> Scale:
+    return making.scale(replace(tiny_recipe, epochs=2))
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    """Three classes of pictures to pre-train on, drawn anew."""
+    return prepare_pictures(tmp_path_factory.mktemp("other"), 12, seed=9, kinds=("bars", "blobs", "checks"))
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("table2")
+
+
+@pytest.fixture(scope="module")
+def made(scale: Scale, tiny_prepared: Prepared, other: Prepared, out: Path) -> Result:
+    """Two repeats, never stopped."""
+    return table2.run(scale, tiny_prepared, other, out, out / "results", repeats=2)
+
+
+def folders(out: Path) -> list[str]:
+    return sorted(path.name for path in (out / "smoke").iterdir())
+
+
+# the recipes ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["smoke", "reduced", "imagenette", "imagenet"])
+def test_the_recipes_of_every_scale(name: str) -> None:
+    kinds = table2.chain(scales[name], classes=10)
+    assert kinds.plain == scales[name].recipe
+    assert kinds.pretraining.network.conv6 and kinds.fine_tuning.network.conv6
+    assert kinds.pretraining.network.bottleneck == 0, "ten classes need none"
+    tuned = kinds.fine_tuning
+    if name == "imagenet":
+        assert (tuned.rate, tuned.first_rate, tuned.last_rate, tuned.epochs) == (0.001, 0.1, 10.0, 54)
+    else:
+        assert replace(tuned, network=kinds.plain.network) == kinds.plain, "the same but for conv6"
+    for each in (kinds.plain, kinds.pretraining, kinds.fine_tuning):
+        each.check()
+
+
+def test_fall_2011_is_pre_trained_on_with_the_bottleneck_of_2012() -> None:
+    kinds = table2.chain(scales["imagenet"], classes=21_843, epochs=30, pretrain_epochs=5)
+    assert (kinds.pretraining.network.bottleneck, kinds.fine_tuning.network.bottleneck) == (2048, 0)
+    assert (kinds.plain.epochs, kinds.pretraining.epochs, kinds.fine_tuning.epochs) == (30, 5, 18)
+
+
+def test_no_two_networks_of_any_repeat_share_a_seed() -> None:
+    all_seeds = [seed for repeat in range(5) for group in table2.seeds(repeat) for seed in group]
+    assert len(set(all_seeds)) == len(all_seeds) == 5 * 7
+
+
+# end to end ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_chain_runs_and_its_figures_are_those_of_its_runs(made: Result, tiny_prepared: Prepared, out: Path) -> None:
+    names = [name.rsplit("-", 2)[0] for name in folders(out)]
+    assert [names.count(name) for name in ("table2-cnn", "table2-pretraining", "table2-cnn-star")] == [10, 4, 4]
+    for repeat in range(2):
+        plain, starred = (
+            [next((out / "smoke").glob(f"{kind}-????????-seed{seed}")) for seed in group]
+            for kind, group in zip(("table2-cnn", "table2-cnn-star"), table2.seeds(repeat), strict=True)
+        )
+        judged = kept.of_split(recipe.read(plain[0]), tiny_prepared)
+        assert judged.labels is not None
+
+        def error(of: list[Path], judged: kept.Judged = judged) -> float:
+            probabilities = np.mean([kept.probabilities(run, judged, 10, keep=False) for run in of], axis=0)
+            return 100 * float((probabilities.argmax(1) != judged.labels).mean())
+
+        wanted = {
+            "one net": np.mean([error([run]) for run in plain]),
+            "five nets": error(plain),
+            "one net*": np.mean([error([run]) for run in starred]),
+            "seven nets*": error([*plain, *starred]),
+        }
+        found = {name: made.by_seed(name, "ten_top1")[repeat] for name in table2.ROWS}
+        assert found == pytest.approx(wanted)
+    networks = made.variants["one net*"]["runs"][1]["networks"]
+    assert [each["seed"] for each in networks] == [15, 16] == [each["pretraining"]["seed"] for each in networks]
+    assert not made.values("one net", "ten_top5"), "four classes have no top-5 error"
+
+
+def test_fine_tuning_begins_with_the_pre_trained_weights(
+    made: Result, scale: Scale, tiny_prepared: Prepared, other: Prepared, out: Path
+) -> None:
+    before = next((out / "smoke").glob("table2-pretraining-*-seed5"))
+    kinds = table2.chain(scale, 3)
+    own = runner.Run(replace(kinds.fine_tuning, seed=5), start=before)
+    from_nothing = replace(own, start=None)
+    assert runner.key(own, tiny_prepared) != runner.key(from_nothing, tiny_prepared)
+    renamed = replace(own, start=before.with_name(before.name.replace("pretraining", "renamed")))
+    assert runner.key(own, tiny_prepared) == runner.key(renamed, tiny_prepared)
+    other_seed = replace(own, start=before.with_name(before.name.replace("seed5", "seed6")))
+    assert runner.key(own, tiny_prepared) != runner.key(other_seed, tiny_prepared)
+    # With a rate of next to nothing the weights are still those of the start.
+    still = runner.Task("still", replace(own, recipe=replace(own.recipe, rate=1e-12, epochs=1, decay=0.0)), ())
+    runner.perform(still, tiny_prepared, out / "still")
+    weights, first = (checkpoint.weights(checkpoint.newest(run)) for run in (out / "still", before))
+    assert all(np.allclose(weights[name], first[name], atol=1e-6) for name in weights if not name.startswith("fc6"))
+
+
+def test_a_stopped_chain_goes_on_to_the_same_figures(
+    made: Result, scale: Scale, tiny_prepared: Prepared, other: Prepared, tmp_path: Path
+) -> None:
+    asked = 0
+
+    def stop() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked > 40
+
+    with pytest.raises(runner.Stopped):
+        table2.run(scale, tiny_prepared, other, tmp_path, tmp_path / "results", repeats=1, stop=stop)
+    assert not (tmp_path / "results" / "smoke" / "table2.json").exists()
+    planned = table2.plan(scale, tiny_prepared, other, tmp_path, repeats=1)
+    assert 0 < sum(row.done for row in planned.runs) < sum(row.runs for row in planned.runs) == 9
+    again = table2.run(scale, tiny_prepared, other, tmp_path, tmp_path / "results", repeats=1)
+    for name in table2.ROWS:
+        assert again.by_seed(name, "ten_top1")[0] == made.by_seed(name, "ten_top1")[0]
+    assert [row.done for row in table2.plan(scale, tiny_prepared, other, tmp_path, repeats=1).runs] == [2, 5, 2]
+
+
+def test_fewer_repeats_take_nothing_from_a_result(
+    made: Result, scale: Scale, tiny_prepared: Prepared, other: Prepared, out: Path
+) -> None:
+    file = out / "results" / "smoke" / "table2.json"
+    before = file.read_text()
+    table2.run(scale, tiny_prepared, other, out, out / "results", repeats=1)
+    assert file.read_text() == before
+
+
+# the ledger ----------------------------------------------------------------------------------------------------------
+
+
+def test_four_rows_of_the_ledger_show_one_result(made: Result, out: Path) -> None:
+    found = ledger.found(out / "results")
+    assert {id for id, by in found.items() if by} == set(table2.ROWS)
+    [five] = ledger.outcomes(found["five nets"]["smoke"])
+    assert five.of == made.values("five nets", "ten_top1") and five.against == made.values("one net", "ten_top1")
+    assert set(found["seven nets*"]["smoke"].variants) == {"seven nets*", "five nets"}
+    said = ledger.state(claims["one net"], found["one net"])
+    assert f"top-1 {np.mean(made.values('one net', 'ten_top1')):.2f} %" in said and "2 repeats" in said
+    for id in table2.ROWS:
+        assert ledger.show(found[id]["smoke"])
+
+
+def by_hand(five: list[float], star: list[float]) -> Result:
+    """One net at 40, 42, 41 %."""
+    values = {"one net": [40.0, 42.0, 41.0], "five nets": five, "one net*": star, "seven nets*": [36.0, 37.0, 37.5]}
+    measured = {name: {"ten_top1": each, "ten_top5": [x / 2 for x in each]} for name, each in values.items()}
+    made = making.result("table2", "reduced", measured)
+    facts = {"source": "others", "size": 32, "classes": 5, "images": {"train": 9}}
+    return replace(made, data={**made.data, "pretraining": facts})
+
+
+def test_the_table_by_hand() -> None:
+    made = by_hand(five=[38.1, 40.0, 39.1], star=[39.0, 43.0, 41.0])
+    table, differences = table2.tables(made)
+    assert [row[0] for row in table.rows] == ["second-best entry", "1 CNN", "5 CNNs", "1 CNN*", "7 CNNs*"]
+    low, high = results.mean_interval([40.0, 42.0, 41.0])[1:]
+    assert table.rows[1] == ("1 CNN", "40.7", f"41.00 ({low:.2f} to {high:.2f})", "18.2", table.rows[1][4])
+    assert table.rows[0][3] == "26.2"
+    first = differences.rows[0]
+    # −1.9, −2, −1.9: −1.933 ± .143 by Student's t with two degrees of freedom (4.303 · .0577 / √3).
+    assert first == ("5 CNNs − 1 CNN, top-1", "−2.6", "−1.93 (−2.08 to −1.79)", "reproduced")
+    assert differences.rows[2][0] == "1 CNN* − 1 CNN, top-1" and differences.rows[2][3] == "inconclusive at this scale"
+    text = table2.markdown(made)
+    assert "| 5 CNNs | 38.1 | 39.07 " in text and text.count("\n| ---") == 2
+    assert json.loads(json.dumps(table2.to_dict(made)))["outcomes"][0]["verdict"] == "reproduced"
+
+
+# the command ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_command_says_what_is_missing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], tiny_prepared: Prepared
+) -> None:
+    data = str(tiny_prepared.path)
+    for options, said in (
+        (["--scale", "reduced"], "--data DIR is missing"),
+        (["--scale", "reduced", "--data", data], "--pretrain-data DIR is missing: a prepared dataset of other images"),
+        (["--data", data, "--pretrain-data", data], "the same folder as --data"),
+        (["--repeats", "0"], "--repeats 0: must be at least 1"),
+        (["--epochs", "0"], "--epochs 0"),
+    ):
+        assert main(["table2", "--out", str(tmp_path), *options]) == 2
+        assert said in " ".join(capsys.readouterr().err.split())
+
+
+def test_images_too_small_for_the_scale_are_refused(tiny_prepared: Prepared, other: Prepared, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="its images are 32×32; scale reduced takes 128×128"):
+        table2.run(scales["reduced"], tiny_prepared, other, tmp_path, tmp_path)
+
+
+def test_a_plan_without_data_counts_the_scales_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["table2", "--plan", "--scale", "imagenet", "--out", str(tmp_path), "--json"]) == 0
+    planned = json.loads(capsys.readouterr().out)
+    assert [(row["runs"], row["epochs"]) for row in planned["runs"]] == [(6, 90), (15, 90), (6, 54)]
+    assert planned["images"] == 1_281_167 * (21 * 90 + 6 * 54)
+    assert not list(tmp_path.iterdir()), "a plan starts nothing"
+
+
+def test_the_photographs_of_smoke_are_two_sets_of_other_classes(tmp_path: Path) -> None:
+    first, second = (prepared_sets.open(path) for path in table2.smoke_data(tmp_path))
+    assert (len(first.classes), len(second.classes)) == (7, 6) and not set(first.classes) & set(second.classes)
+    shutil.rmtree(tmp_path)

@@ -1,0 +1,144 @@
+"""`alexnet evaluate` for several runs, for submissions and for images without labels."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from alexnet.cli import main
+from alexnet.data.prepared import Prepared
+from alexnet.evaluation import kept
+from alexnet.training import recipe, trainer
+from alexnet.training.recipe import Recipe
+from tests.conftest import CLASSES, prepare_pictures, write_class_folders
+
+
+@pytest.fixture(scope="module")
+def runs(
+    tiny_run: Path, tiny_recipe: Recipe, tiny_prepared: Prepared, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Path]:
+    """Two runs on the same images: another seed, other kernels, another input size."""
+    folder = tmp_path_factory.mktemp("two")
+    first = Path(shutil.copytree(tiny_run, folder / "first"))
+    network = replace(tiny_recipe.network, input_size=24, hidden=tiny_recipe.network.hidden[:1], links=("conv3", "fc4"))
+    trainer.train(replace(tiny_recipe, network=network, seed=1, epochs=6), tiny_prepared, folder / "second")
+    return first, folder / "second"
+
+
+def evaluate(capsys: pytest.CaptureFixture[str], *args: object) -> tuple[dict[str, Any], str]:
+    """The JSON document, and what was said beside it."""
+    capsys.readouterr()
+    assert main(["evaluate", *map(str, args), "--device", "cpu", "--json"]) == 0
+    said = capsys.readouterr()
+    return json.loads(said.out), said.err
+
+
+def test_runs_of_different_networks_are_averaged(
+    runs: tuple[Path, Path], tiny_prepared: Prepared, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found, _ = evaluate(capsys, *runs, "--views", "10")
+    alone = [evaluate(capsys, run, "--views", "10")[0] for run in runs]
+    assert [one["top1_error"] for one in found["runs"]] == [one["top1_error"] for one in alone]
+    judged = kept.of_split(recipe.read(runs[0]), tiny_prepared)
+    together = sum(kept.probabilities(run, judged, 10, keep=False) for run in runs)
+    assert isinstance(together, np.ndarray) and judged.labels is not None
+    wanted = 100 * float((together.argmax(1) != judged.labels).mean())
+    assert found["mean"]["top1_error"] == pytest.approx(wanted)
+    assert found["weighted"] is None and found["images"] == 24 and found["mean_minus_best"][0] <= 100
+
+
+def test_what_was_computed_is_used_again_unless_told_not_to(
+    runs: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, said = evaluate(capsys, *runs)
+    again, quiet = evaluate(capsys, *runs)
+    once_more, computed = evaluate(capsys, *runs, "--no-keep")
+    assert first == again == once_more
+    assert "images/s" not in quiet and "images/s" in computed
+
+
+def test_one_run_is_evaluated_from_what_is_kept_with_the_same_figures(
+    runs: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept_before = evaluate(capsys, runs[1], "--split", "train")[0]
+    assert kept_before == evaluate(capsys, runs[1], "--split", "train")[0]
+    assert kept_before == evaluate(capsys, runs[1], "--split", "train", "--no-keep")[0]
+
+
+def test_a_search_on_the_reported_labels_warns_and_one_on_a_share_does_not(
+    runs: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    found, said = evaluate(capsys, *runs, "--weights", "search")
+    assert "warning" in said and "--search-on" in said
+    assert sum(one["weight"] for one in found["runs"]) == pytest.approx(1)
+    assert found["reported_on_labels_of_the_search"] and found["searched_on"] == found["images"] == 24
+    found, said = evaluate(capsys, *runs, "--weights", "search", "--search-on", "0.5")
+    assert "warning" not in said
+    assert (found["searched_on"], found["images"]) == (12, 12)
+    assert found["mean"]["images"] == found["weighted"]["images"] == 12
+
+
+def test_a_submission_scores_what_was_measured(
+    runs: tuple[Path, Path], tiny_prepared: Prepared, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "s.txt"
+    found, _ = evaluate(capsys, *runs, "--split", "train", "--submission", file)
+    assert found["lines"] == len(file.read_text().splitlines()) == 96
+    assert (tmp_path / "s.txt.classes.txt").read_text().splitlines() == [f"{k} {c}" for k, c in enumerate(CLASSES, 1)]
+    scored, _ = evaluate(capsys, "--submission", file, "--data", tiny_prepared.path, "--split", "train")
+    assert scored["top1_error"] == found["mean"]["top1_error"] and scored["images"] == 96
+
+
+def test_images_without_labels_give_a_submission_in_the_order_of_their_names(
+    runs: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = write_class_folders(tmp_path / "classes", 3, seed=4)
+    flat = tmp_path / "test"
+    flat.mkdir()
+    for kind in CLASSES:
+        for number in range(3):
+            shutil.copy(folders / kind / f"{number:03}.png", flat / f"t_{number}{CLASSES.index(kind)}.png")
+    file = tmp_path / "s.txt"
+    found, _ = evaluate(capsys, *runs, "--images", flat, "--submission", file)
+    assert found["lines"] == 12
+    first = [int(line.split()[0]) - 1 for line in file.read_text().splitlines()]
+    right = [label == int(path.stem[-1]) for label, path in zip(first, sorted(flat.iterdir()), strict=True)]
+    assert sum(right) >= 9, "a network that knows most of these pictures, and would know a quarter in another order"
+    (flat / "t_00.png").write_bytes(b"nothing")
+    _, said = evaluate(capsys, *runs, "--images", flat, "--submission", file)
+    assert "t_00.png" in said and "grey" in said and len(file.read_text().splitlines()) == 12
+
+
+def test_runs_that_do_not_go_together_are_one_line_that_names_them(
+    runs: tuple[Path, Path], tiny_recipe: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = prepare_pictures(tmp_path / "other", 12, seed=3, kinds=CLASSES[:3])
+    trainer.train(replace(tiny_recipe, epochs=1), other, tmp_path / "three")
+    assert main(["evaluate", str(runs[0]), str(tmp_path / "three")]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"{tmp_path / 'three'}: its classes are not those of {runs[0]} (3 against 4)" in said
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        ((), "evaluate needs a RUN"),
+        (("{run}", "--weights", "search"), "--weights search: needs two runs"),
+        (("{run}", "{run}", "--search-on", "0.5"), "--search-on 0.5: a share between 0 and 1, beside --weights search"),
+        (("{run}", "{run}", "--weights", "search", "--search-on", "1"), "--search-on 1.0: a share"),
+        (("{run}", "--images", "photos"), "--images photos: they have no labels"),
+        (("{run}", "--images", "absent", "--submission", "s.txt"), "--images absent: no images there"),
+        (("--submission", "s.txt"), "--data DIR"),
+        (("{run}", "absent"), "absent: no recipe.json"),
+    ],
+)
+def test_bad_input_is_one_line(
+    args: tuple[str, ...], said: str, runs: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["evaluate", *(arg.format(run=runs[0]) for arg in args)]) == 2
+    spoken = " ".join(capsys.readouterr().err.split())
+    assert said in spoken and "Traceback" not in spoken

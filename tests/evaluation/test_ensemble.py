@@ -1,0 +1,114 @@
+"""Networks averaged: means, weights and their errors by hand, and runs that do not go together."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from alexnet.errors import InputError
+from alexnet.evaluation import ensemble
+from alexnet.evaluation.kept import Judged
+
+CLASSES = ("a", "b", "c")
+LABELS = np.array([0, 1, 2, 0])
+# Right about the first two, and about the last two; together about all: what is wrong is held with less conviction.
+FIRST = np.array([[0.9, 0.1, 0.0], [0.0, 1.0, 0.0], [0.4, 0.3, 0.3], [0.2, 0.5, 0.3]], np.float32)
+SECOND = np.array([[0.4, 0.6, 0.0], [0.5, 0.3, 0.2], [0.0, 0.1, 0.9], [0.8, 0.2, 0.0]], np.float32)
+
+
+def test_the_mean_of_two_networks_by_hand() -> None:
+    wanted = [[0.65, 0.35, 0.0], [0.25, 0.65, 0.1], [0.2, 0.2, 0.6], [0.5, 0.35, 0.15]]
+    assert ensemble.mean([FIRST, SECOND]) == pytest.approx(np.array(wanted))
+    assert ensemble.mean([FIRST, SECOND], [0.25, 0.75])[0] == pytest.approx([0.525, 0.475, 0.0])
+    assert np.array_equal(ensemble.mean([FIRST]), FIRST)
+
+
+def test_errors_of_each_and_of_the_mean() -> None:
+    made = ensemble.average(["one", "two"], [FIRST, SECOND], LABELS, CLASSES, views=1)
+    assert [one.top1_error for one in made.each] == [50.0, 50.0]
+    assert made.mean.top1_error == 0.0 and made.mean.images == 4
+    assert made.against()["average"] == (-50.0, 0.0) == made.against()["best"]
+    assert made.weights is None and made.weighted is None and not made.same_labels
+
+
+def test_the_best_network_is_what_the_mean_stands_against() -> None:
+    made = ensemble.average(
+        ["one", "two", "three"], [FIRST, SECOND, np.eye(3)[LABELS].astype(np.float32)], LABELS, CLASSES, 1
+    )
+    assert made.best == "three" and made.against()["best"][0] == 0.0
+    assert made.against()["average"][0] == pytest.approx(-100 / 3)
+
+
+def test_the_search_finds_the_weights_that_make_the_labels_most_likely() -> None:
+    # One network says .8 of what is right three times in four and .2 the fourth time, the other a half always: the
+    # likelihood of w·.8 + (1-w)/2 three times and w·.2 + (1-w)/2 once is greatest where 3·.3/(.5+.3w) = .3/(.5-.3w).
+    labels = np.zeros(8, np.int64)
+    sure = np.array([[0.8, 0.2]] * 6 + [[0.2, 0.8]] * 2, np.float32)
+    unsure = np.full((8, 2), 0.5, np.float32)
+    weights = ensemble.search([sure, unsure], labels)
+    assert weights == pytest.approx([0.25 / 0.3, 1 - 0.25 / 0.3], abs=1e-3)
+
+
+def test_the_search_gives_nothing_to_a_network_that_knows_nothing() -> None:
+    right = np.eye(3)[LABELS].astype(np.float32)
+    wrong = np.roll(right, 1, axis=1)
+    weights = ensemble.search([wrong, right, wrong], LABELS)
+    assert weights == pytest.approx([0.0, 1.0, 0.0], abs=1e-6)
+    assert ensemble.search([right, right], LABELS) == pytest.approx([0.5, 0.5])
+
+
+def test_weights_are_as_good_as_equal_ones_on_the_labels_they_were_searched_on() -> None:
+    draw = np.random.default_rng(0)
+    labels = draw.integers(5, size=300)
+    networks = [draw.dirichlet(np.ones(5), 300) + share * np.eye(5)[labels] for share in (0.0, 0.1, 0.5, 1.0)]
+    networks = [(each / each.sum(1, keepdims=True)).astype(np.float32) for each in networks]
+    weights = ensemble.search(networks, labels)
+    assert weights.sum() == pytest.approx(1) and (weights >= 0).all()
+
+    def loss(shares: list[float]) -> float:
+        return float(-np.log(ensemble.mean(networks, shares)[np.arange(300), labels]).mean())
+
+    assert loss(weights.tolist()) < loss([0.25] * 4)
+    for k in range(4):  # and better than a step towards any one network
+        step = 0.98 * weights + 0.02 * np.eye(4)[k]
+        assert loss(weights.tolist()) <= loss(step.tolist()) + 1e-6
+
+
+def test_a_search_on_a_share_reports_on_the_rest() -> None:
+    labels = np.repeat([0, 1, 2], 10)
+    right = np.eye(3)[labels].astype(np.float32)
+    wrong = np.roll(right, 1, axis=1)
+    made = ensemble.average(["w", "r"], [wrong, right], labels, CLASSES, 1, searched=True, search_on=0.3, seed=1)
+    assert made.searched_on == 9 and made.mean.images == 21 and not made.same_labels
+    assert [row["images"] for row in made.mean.per_class] == [7, 7, 7], "of each class its share"
+    assert made.weighted is not None and made.weighted.top1_error == 0.0 and made.each[0].top1_error == 100.0
+    again = ensemble.average(["w", "r"], [wrong, right], labels, CLASSES, 1, searched=True)
+    assert again.same_labels and again.searched_on == again.mean.images == 30
+
+
+def judged(**changes: object) -> Judged:
+    made = Judged("val", np.zeros((2, 4, 4, 3), np.uint8), np.arange(2), np.array([0, 1]), ("x.png", "y.png"), "f")
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("classes", "other", "said"),
+    [
+        (("a", "b", "c", "d"), judged(), r"two: its classes are not those of one \(4 against 3\)"),
+        (("a", "c", "b"), judged(), r"two: .*\(in another order\).*same classes in the same order"),
+        (CLASSES, judged(files=("x.png",)), r"two: .*1 images \(val\), one on 2 \(val\); name data .*--data"),
+        (CLASSES, judged(files=("x.png", "z.png")), r"two: .*other images than one \(val\)"),
+        (CLASSES, judged(labels=np.array([1, 1])), r"two: .*other images than one"),
+        (CLASSES, judged(files=("x.png", "z.png"), where="held out of train"), r"--hold-out-seed"),
+    ],
+)
+def test_runs_that_do_not_go_together_are_named(classes: tuple[str, ...], other: Judged, said: str) -> None:
+    runs = [Path("one"), Path("two")]
+    with pytest.raises(InputError, match=said):
+        ensemble.check_alike(runs, [CLASSES, classes], [judged(), other])
+
+
+def test_the_same_images_at_another_size_go_together() -> None:
+    larger = judged(images=np.zeros((2, 8, 8, 3), np.uint8), fingerprint="g")
+    ensemble.check_alike([Path("one"), Path("two")], [CLASSES, CLASSES], [judged(), larger])

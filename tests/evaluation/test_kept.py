@@ -1,0 +1,131 @@
+"""Kept probabilities: the same as computed, used while nothing has changed, computed again when something has."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.torch import load_file, save_file
+
+from alexnet.data.prepared import Prepared
+from alexnet.errors import InputError
+from alexnet.evaluation import kept
+from alexnet.evaluation.errors import probabilities_of
+from alexnet.training import checkpoint, recipe, trained
+
+
+@pytest.fixture
+def run(tiny_run: Path, tmp_path: Path) -> Path:
+    """A run folder of one's own."""
+    return Path(shutil.copytree(tiny_run, tmp_path / "run"))
+
+
+@pytest.fixture
+def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Images computed, call by call."""
+    calls: list[int] = []
+
+    def counting(*args: object, **how: object) -> object:
+        calls.append(len(args[3]))  # type: ignore[arg-type]
+        return probabilities_of(*args, **how)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(kept, "probabilities_of", counting)
+    return calls
+
+
+def test_kept_are_the_bits_that_were_computed(run: Path, tiny_prepared: Prepared, computed: list[int]) -> None:
+    judged = kept.of_split(recipe.read(run), tiny_prepared)
+    first = kept.probabilities(run, judged, views=10)
+    second = kept.probabilities(run, judged, views=10)
+    assert computed == [24] and first.dtype == np.float32 and np.array_equal(first, second)
+    network = trained.load(run)
+    direct = network.probabilities(np.asarray(judged.images[judged.indices]), views=10).detach().numpy()
+    assert np.allclose(first, direct, atol=1e-6)
+    file = kept.file_of(run, judged, 10)
+    assert file.name.startswith("held-out-of-train-10views-") and file.name.endswith("-step-00000060.safetensors")
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
+
+
+def test_nothing_is_kept_where_it_is_not_wanted(run: Path, tiny_prepared: Prepared, computed: list[int]) -> None:
+    judged = kept.of_split(recipe.read(run), tiny_prepared)
+    for _ in range(2):
+        kept.probabilities(run, judged, keep=False)
+    assert computed == [24, 24] and not (run / "predictions").exists()
+
+
+def other_weights(run: Path, _: Prepared) -> Prepared | None:
+    file = checkpoint.newest(run) / checkpoint.WEIGHTS
+    weights = load_file(file)
+    weights["fc6.bias"][0] += 1
+    save_file(weights, file)
+    return None
+
+
+def other_mean(run: Path, _: Prepared) -> Prepared | None:
+    file = run / "preparation" / "mean.npy"
+    np.save(file, np.load(file) + 1)
+    return None
+
+
+def other_images(run: Path, prepared: Prepared) -> Prepared | None:
+    splits = json.loads(json.dumps(prepared.manifest["splits"]))
+    splits["train"]["checksums"][0]["sha256"] = "0" * 64
+    return Prepared(prepared.path, {**prepared.manifest, "splits": splits})
+
+
+def damaged(run: Path, _: Prepared) -> Prepared | None:
+    [file] = (run / "predictions").iterdir()
+    file.write_bytes(file.read_bytes()[:-100])
+    return None
+
+
+@pytest.mark.parametrize("change", [other_weights, other_mean, other_images, damaged])
+def test_what_has_changed_is_computed_again(
+    change: Callable[[Path, Prepared], Prepared | None], run: Path, tiny_prepared: Prepared, computed: list[int]
+) -> None:
+    judged = kept.of_split(recipe.read(run), tiny_prepared)
+    before = kept.probabilities(run, judged)
+    changed = change(run, tiny_prepared)
+    judged = kept.of_split(recipe.read(run), changed or tiny_prepared)
+    after = kept.probabilities(run, judged)
+    assert computed == [24, 24]
+    assert np.array_equal(before, after) == (change in (other_images, damaged))
+    kept.probabilities(run, judged)
+    assert computed == [24, 24]
+
+
+def test_another_split_or_number_of_views_is_kept_beside(
+    run: Path, tiny_prepared: Prepared, computed: list[int]
+) -> None:
+    of = recipe.read(run)
+    held_out, whole = kept.of_split(of, tiny_prepared), kept.of_split(of, tiny_prepared, "train")
+    other = kept.of_split(replace(of, hold_out_seed=1), tiny_prepared)
+    for judged, views in ((held_out, 1), (held_out, 10), (whole, 1), (other, 1)) * 2:
+        kept.probabilities(run, judged, views)
+    assert computed == [24, 24, 96, 24]
+
+
+def test_those_of_an_older_checkpoint_go(run: Path, tiny_prepared: Prepared) -> None:
+    judged = kept.of_split(recipe.read(run), tiny_prepared)
+    kept.probabilities(run, judged)
+    kept.probabilities(run, judged, views=10)
+    newest = checkpoint.newest(run)
+    newest.rename(newest.with_name("step-00000061"))
+    kept.probabilities(run, judged)
+    assert kept.read(run, judged, 1) is not None and kept.read(run, judged, 10) is None
+    names = sorted(path.name for path in (run / "predictions").iterdir())
+    assert [("-1views-" in name, name[-14:-12]) for name in names] == [(False, "60"), (True, "61")]
+
+
+def test_no_run_folder_is_said(tmp_path: Path, tiny_run: Path, tiny_prepared: Prepared) -> None:
+    judged = kept.of_split(recipe.read(tiny_run), tiny_prepared)
+    with pytest.raises(InputError, match="no recipe.json"):
+        kept.probabilities(tmp_path, judged)
+    shutil.copy(tiny_run / "recipe.json", tmp_path)
+    with pytest.raises(InputError, match=r"classes\.json cannot be read"):
+        kept.classes_of(tmp_path)
+    with pytest.raises(InputError, match="no checkpoint"):
+        kept.probabilities(tmp_path, judged)

@@ -1,0 +1,228 @@
+"""ONNX graphs in: ours, Caffe's network as the model zoo has it, arithmetic before conv1; and what is refused."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from alexnet.cli import main
+from alexnet.data.prepared import Prepared
+from alexnet.training import trained
+
+from .making import CaffeLayer, caffe_layers, draw, logits, write
+from .test_caffe import imported, refused
+
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+
+SIZE = 72
+"""16 windows of conv1, which leave a pixel; then pooling that hangs over."""
+
+
+def graph(
+    layers: list[CaffeLayer],
+    before: list[tuple[str, np.ndarray]] | None = None,
+    matmul: bool = False,
+    change: Callable[[list[Any]], None] = lambda nodes: None,
+    size: int = SIZE,
+) -> bytes:
+    """Layers of Caffe's kind as the zoo's bvlcalexnet has them: pooling padded at its end, weights as inputs too."""
+    nodes, constants, at, side = [], [], "data", size
+
+    def constant(name: str, array: np.ndarray) -> str:
+        constants.append(numpy_helper.from_array(np.asarray(array, np.float32), name))
+        return name
+
+    def add(kind: str, name: str, *inputs: str, **how: object) -> None:
+        nonlocal at
+        nodes.append(helper.make_node(kind, [at, *inputs], [f"{name}_out"], name=name, **how))
+        at = f"{name}_out"
+
+    for number, (kind, value) in enumerate(before or []):
+        add(kind, f"before{number}", constant(f"value{number}", value))
+    for layer in layers:
+        how, names = layer.how, [constant(f"{layer.name}_{at}", blob) for at, blob in enumerate(layer.blobs)]
+        if layer.type == "Convolution":
+            pad, stride, window = (
+                int(how.get(key, default)) for key, default in (("pad", 0), ("stride", 1), ("kernel_size", 0))
+            )
+            sizes = {
+                "kernel_shape": [window] * 2,
+                "strides": [stride] * 2,
+                "pads": [pad] * 4,
+                "group": int(how.get("group", 1)),
+            }
+            add("Conv", layer.name, *names, **sizes)
+            side = (side + 2 * pad - window) // stride + 1
+        elif layer.type == "Pooling":
+            end = -(side - 3) % 2
+            add("MaxPool", layer.name, kernel_shape=[3, 3], strides=[2, 2], pads=[0, 0, end, end])
+            side = (side + end - 3) // 2 + 1
+        elif layer.type == "LRN":
+            add("LRN", layer.name, size=5, alpha=1e-4, beta=0.75, bias=1.0)
+        elif layer.type == "InnerProduct":
+            if layer.name == "fc6":
+                shape = numpy_helper.from_array(np.array([0, -1], np.int64), "shape")
+                constants.append(shape)
+                add("Reshape", "flat", "shape")
+            if matmul:
+                add("MatMul", layer.name, constant(f"{layer.name}_t", layer.blobs[0].T))
+                add("Add", f"{layer.name}_add", names[1])
+            else:
+                add("Gemm", layer.name, *names, transB=1)
+        elif layer.type == "Dropout" and not matmul:
+            add("Dropout", layer.name)
+        elif layer.type in ("ReLU", "Softmax"):
+            add({"ReLU": "Relu"}.get(layer.type, layer.type), layer.name)
+    change(nodes)
+    value = helper.make_tensor_value_info
+    inputs = [value("data", TensorProto.FLOAT, [1, 3, size, size])]
+    inputs += [value(one.name, one.data_type, list(one.dims)) for one in constants]
+    made = helper.make_graph(nodes, "bvlc_alexnet", inputs, [value(at, TensorProto.FLOAT, [1, 5])], constants)
+    return helper.make_model(made, opset_imports=[helper.make_opsetid("", 12)], ir_version=7).SerializeToString()
+
+
+def test_the_zoos_network_comes_in_as_caffes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    layers = caffe_layers(size=SIZE)
+    file, out = write(tmp_path / "m.onnx", graph(layers)), tmp_path / "run"
+    said = imported(capsys, file, "--mean", "104,117,123", "--out", out)
+    assert said["by"] == "onnxruntime" and said["logit_difference"] < 1e-5
+    assert "conv1 reads 71 of 72 pixels" in said["notes"][0]  # pooling rounds up, conv1 does not
+    network = trained.load(out)
+    side = network.size
+    images = draw(1).integers(0, 256, (3, side, side, 3), dtype=np.uint8)
+    start = (side - 71) // 2
+    crop = images[:, start : start + 71, start : start + 71, ::-1].transpose(0, 3, 1, 2).astype(np.float32)
+    crop = np.pad(crop - np.float32([104, 117, 123])[:, None, None], ((0, 0), (0, 0), (0, 1), (0, 1)))
+    with torch.no_grad():
+        wanted, found = logits(layers, torch.from_numpy(crop)), network(images)
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4 * float(wanted.abs().max()))
+    spec = network.network.spec
+    assert (spec.columns, spec.normalization, spec.hidden[0].then) == (2, "caffe", ("relu", "dropout"))
+
+
+@pytest.mark.parametrize("unit", [True, False])
+def test_arithmetic_before_conv1_becomes_mean_and_scale(
+    unit: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mean, std = np.float32([0.48, 0.45, 0.40]), np.float32([0.23, 0.22, 0.24])
+    factor = 1 if unit else 255
+    before = [("Sub", factor * mean[:, None, None]), ("Div", factor * std[:, None, None])]
+    layers = caffe_layers(size=67)
+    file, out = write(tmp_path / "m.onnx", graph(layers, before, matmul=True, size=67)), tmp_path / "run"
+    said = imported(capsys, file, "--out", out)
+    assert said["logit_difference"] < 1e-5
+    found = np.load(out / "preparation" / "mean.npy")
+    np.testing.assert_allclose(found[0, 0], 255 * mean, rtol=1e-5)
+    spec = trained.load(out).network.spec
+    assert spec.input_scale == pytest.approx(float((1 / (255 * std)).mean()), rel=1e-5)
+
+
+def test_our_own_export_comes_back(
+    tiny_run: Path, tiny_prepared: Prepared, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, out = tmp_path / "n.onnx", tmp_path / "run"
+    assert main(["export", str(tiny_run), "onnx", "--out", str(file)]) == 0
+    said = imported(capsys, file, "--out", out)
+    assert said["logit_difference"] < 1e-5
+    before, after = trained.load(tiny_run), trained.load(out)
+    assert after.classes == before.classes
+    assert after.network.spec.links == before.network.spec.links and after.network.spec.dropout_form == "mask"
+    images = tiny_prepared.split("train").images[:9]
+    torch.testing.assert_close(after.probabilities(images, 10), before.probabilities(images, 10), rtol=1e-4, atol=1e-5)
+    for name, tensor in before.network.state_dict().items():
+        assert torch.equal(after.network.state_dict()[name], tensor), name
+
+
+def _replace(name: str, **how: object) -> Callable[[list[Any]], None]:
+    def go(nodes: list[Any]) -> None:
+        at = next(at for at, node in enumerate(nodes) if node.name == name)
+        kind = str(how.pop("op_type", nodes[at].op_type))
+        nodes[at] = helper.make_node(kind, nodes[at].input, nodes[at].output, name=name, **how)
+
+    return go
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (_replace("relu3", op_type="Softplus"), "relu3 (Softplus): this kind of node"),
+        (_replace("relu3", op_type="HardSigmoid"), "relu3 (HardSigmoid): this kind of node"),
+        (_replace("norm1", size=5, alpha=1e-4, beta=0.5), "norm1 (LRN): normalization over 5 kernels"),
+        (_replace("pool1", op_type="AveragePool", kernel_shape=[3, 3], strides=[2, 2]), "pool1 (AveragePool)"),
+        (_replace("conv3", auto_pad="SAME_UPPER", kernel_shape=[3, 3]), "auto_pad SAME_UPPER"),
+        (_replace("conv3", kernel_shape=[3, 3], dilations=[2, 2], pads=[1] * 4), "dilated"),
+        (lambda nodes: nodes[4].input.__setitem__(0, "conv1_out"), "is read by"),
+        (lambda nodes: nodes[0].input.__setitem__(1, "nowhere"), "its input 1 is no constant"),
+    ],
+)
+def test_what_does_not_fit_is_named(
+    change: Callable[[list[Any]], None], expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write(tmp_path / "m.onnx", graph(caffe_layers(size=SIZE), change=change))
+    assert expected in refused(capsys, tmp_path / "run", file, "--mean", "104,117,123")
+
+
+def test_damaged_files_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    layers, out, file = caffe_layers(size=SIZE), tmp_path / "run", tmp_path / "m.onnx"
+    whole = graph(layers)
+    for share in (0.0, 0.05, 0.5, 0.99):
+        refused(capsys, out, write(file, whole[: int(share * len(whole))]), "--mean", "104,117,123")
+    layers[0].blobs[0].flat[7] = np.inf
+    assert "NaN or infinity" in refused(capsys, out, write(file, graph(layers)), "--mean", "104,117,123")
+    model = onnx.load_model_from_string(whole)
+    model.graph.initializer[0].dims[0] = 1 << 40
+    assert "the file is damaged" in refused(
+        capsys, out, write(file, model.SerializeToString()), "--mean", "104,117,123"
+    )
+    model.graph.initializer[0].dims[0] = 9
+    assert "numbers of its shape" in refused(
+        capsys, out, write(file, model.SerializeToString()), "--mean", "104,117,123"
+    )
+
+
+def test_weights_in_other_files_are_read_from_its_folder_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    model = onnx.load_model_from_string(graph(caffe_layers(size=SIZE)))
+    weights = b""
+    for tensor in model.graph.initializer:
+        if tensor.name.endswith(("_0", "_1")):
+            content, start = tensor.raw_data, len(weights)
+            weights += content
+            tensor.ClearField("raw_data")
+            tensor.data_location = TensorProto.EXTERNAL
+            for key, value in (("location", "w.bin"), ("offset", start), ("length", len(content))):
+                tensor.external_data.add(key=key, value=str(value))
+    write(folder / "w.bin", weights)
+    file = write(folder / "m.onnx", model.SerializeToString())
+    assert imported(capsys, file, "--mean", "104,117,123", "--out", tmp_path / "run")["logit_difference"] < 1e-5
+    write(tmp_path / "w.bin", weights)
+    for place in ("../w.bin", str(tmp_path / "w.bin"), "nowhere.bin", ""):
+        for tensor in model.graph.initializer:
+            for entry in tensor.external_data:
+                entry.value = place if entry.key == "location" else entry.value
+        write(file, model.SerializeToString())
+        assert "no file of the folder" in refused(capsys, tmp_path / "other", file, "--mean", "104,117,123")
+    write(folder / "w.bin", weights[:100])
+    for tensor in model.graph.initializer:
+        for entry in tensor.external_data:
+            entry.value = "w.bin" if entry.key == "location" else entry.value
+    write(file, model.SerializeToString())
+    assert "numbers of its shape" in refused(capsys, tmp_path / "other", file, "--mean", "104,117,123")
+
+
+def test_what_is_not_in_the_file_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    layers = [layer for layer in caffe_layers(size=67) if layer.type != "LRN"]
+    for at, layer in enumerate(layers):
+        layer.bottom = layers[at - 1].top if at else "data"
+    file = write(tmp_path / "m.onnx", graph(layers, size=67))
+    assert "say --input" in refused(capsys, tmp_path / "run", file)
+    assert json.dumps(imported(capsys, file, "--input", "torchvision", "--out", tmp_path / "run"))
