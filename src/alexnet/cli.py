@@ -270,6 +270,7 @@ def data(dest: Positional[Path], sheet: Path | None = None, json: bool = False) 
 def train(args: list[str]) -> int:
     """Train a recipe into a run folder, go on with a run, or fine-tune one on other images."""
     from alexnet.data import prepared as prepared_sets
+    from alexnet.network.named import network_of
     from alexnet.network.spec import networks
     from alexnet.training import checkpoint, processes, recipe, trainer
 
@@ -287,7 +288,11 @@ def train(args: list[str]) -> int:
     parser.add_argument(
         "--from", dest="start", type=Path, metavar="RUN", help="start from this run's weights, new last layer"
     )
-    parser.add_argument("--network", choices=list(networks), help="the recipe with another named network")
+    parser.add_argument(
+        "--network",
+        metavar="NAME|FILE",
+        help=f"the recipe with another network: {', '.join(networks)}, or a .json file (alexnet import layers-145.cfg --out FILE)",
+    )
     parser.add_argument(
         "--parallel",
         choices=("data", "columns", "hybrid"),
@@ -334,7 +339,7 @@ def train(args: list[str]) -> int:
         if name is not None:
             rest.remove(name)
         if known.network:
-            chosen = replace(chosen, network=replace(networks[known.network], classes=chosen.network.classes))
+            chosen = replace(chosen, network=replace(network_of(known.network), classes=chosen.network.classes))
         chosen = tyro.cli(recipe.Recipe, default=chosen, args=rest, prog=f"alexnet train {name or ''}".rstrip())
         chosen.check()
         if name == recipe.finetune.name and not known.start:
@@ -499,7 +504,8 @@ def evaluate(
 
     Of one run: errors by class, a confusion picture, and the report written again. Of several: each one's error and that of
     the mean of their class probabilities (§6, Table 2). Runs may be of different networks and image sizes; classes and
-    images have to be the same. Probabilities are kept in RUN/predictions and read again while nothing has changed.
+    images have to be the same. Probabilities are kept in RUN/predictions and read again while nothing has changed. Under
+    torchrun the processes share the images.
 
     Args:
         runs: run folders.
@@ -535,13 +541,17 @@ def evaluate(
                 " to measure a file"
             )
         return _evaluate_file(submission, data, split, devkit, json)
-    how = {"views": views, "batch": batch, "device": device, "keep": keep}
-    if images:
-        assert submission
-        return _submit(runs, images, submission, devkit, json, how)
-    if len(runs) > 1:
-        return _evaluate_many(runs, data, split, weights == "search", search_on, seed, submission, devkit, json, how)
-    return _evaluate_one(runs[0], data, split, submission, devkit, json, how)
+    from alexnet.training.processes import joined
+
+    with joined(device) as here:
+        how = {"views": views, "batch": batch, "device": here.device(device), "keep": keep, "processes": here}
+        if images:
+            assert submission
+            return _submit(runs, images, submission, devkit, json, how)
+        if len(runs) > 1:
+            searched = weights == "search"
+            return _evaluate_many(runs, data, split, searched, search_on, seed, submission, devkit, json, how)
+        return _evaluate_one(runs[0], data, split, submission, devkit, json, how)
 
 
 def _probabilities(run: Path, judged: Any, how: dict[str, Any]) -> Any:
@@ -555,7 +565,8 @@ def _probabilities(run: Path, judged: Any, how: dict[str, Any]) -> Any:
         def progress(done: int, total: int) -> None:
             bar.update(f"{run.name}, {judged.where}", done, total)
 
-        return kept.probabilities(run, judged, **{**how, "device": pick(how["device"])}, progress=progress)
+        shown = progress if how["processes"].first else None
+        return kept.probabilities(run, judged, **{**how, "device": pick(how["device"])}, progress=shown)
 
 
 def _judged(run: Path, data: Path | None, split: str) -> tuple[Any, Any]:
@@ -594,6 +605,8 @@ def _evaluate_one(
     opened, judged = _judged(run, data, split)
     views, where = how["views"], judged.where
     probabilities = _probabilities(run, judged, how)
+    if not how["processes"].first:  # one speaks for all
+        return 0
     measured = ensemble.measure(probabilities, judged.labels, opened.classes, views)
     measured = replace(measured, checkpoint=checkpoint.newest(run).name)
     name = f"{where.replace(' ', '-')}-{views}views"
@@ -644,6 +657,8 @@ def _evaluate_many(
     classes, judged = both[0][0].classes, both[0][1]
     ensemble.check_alike(runs, [opened.classes for opened, _ in both], [own for _, own in both])
     probabilities = [_probabilities(run, own, how) for run, (_, own) in zip(runs, both, strict=True)]
+    if not how["processes"].first:
+        return 0
     made = ensemble.average(
         [str(run) for run in runs],
         probabilities,
@@ -712,6 +727,8 @@ def _submit(
     all_judged = [of_size[size] for size in sizes]
     ensemble.check_alike(runs, classes, all_judged)
     probabilities = [_probabilities(run, judged, how) for run, judged in zip(runs, all_judged, strict=True)]
+    if not how["processes"].first:
+        return 0
     for name, reason in unlabelled.bad(of_size.values()).items():
         err.print(f"{name}: {reason}; judged as a grey image", markup=False, soft_wrap=True)
     written = _write_submission(submission, ensemble.mean(probabilities), all_judged[0], classes[0], devkit)
@@ -1721,7 +1738,10 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
     "evaluate": (_typed("evaluate", evaluate), "top-1 and top-5 error of a run, or of several averaged"),
     "predict": (_typed("predict", predict), "five labels for an image"),
     "export": (_typed("export", export), "a run's network for onnxruntime, OpenVINO, Caffe or torchvision"),
-    "import": (_typed("import", import_), "weights of Caffe, torchvision or ONNX → a run; a layer file of 2012 → a network"),
+    "import": (
+        _typed("import", import_),
+        "weights of Caffe, torchvision or ONNX → a run; a layer file of 2012 → a network",
+    ),
     "report": (_typed("report", report), "a run as one HTML page"),
     "kernels": (_typed("kernels", kernels), "a run's first-layer kernels, drawn by column"),
     "curves": (_typed("curves", curves), "a run's loss and errors over the epochs, drawn"),

@@ -218,5 +218,8 @@ def test_the_published_results_are_of_claims_and_measures_that_exist() -> None:
 
     for published in results.load_all(results.PUBLISHED):
         assert isinstance(published, Result)
-        assert published.scale in claims[published.claim].scales and published.scale in scales
-        assert set(published.variants) == {name for name, _ in claims[published.claim].variants}
+        # Of one claim, or of the rows of Table 2, which share a file; there variants are called as their rows.
+        rows = [claim for claim in claims.values() if published.claim in (claim.id, claim.result)]
+        assert rows and published.scale in scales and all(published.scale in claim.scales for claim in rows)
+        named = {claim.id for claim in rows} if rows[0].result else {name for name, _ in rows[0].variants}
+        assert set(published.variants) == named

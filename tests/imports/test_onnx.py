@@ -173,6 +173,9 @@ def test_damaged_files_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixtur
     whole = graph(layers)
     for share in (0.0, 0.05, 0.5, 0.99):
         refused(capsys, out, write(file, whole[: int(share * len(whole))]), "--mean", "104,117,123")
+    assert "no text" in refused(
+        capsys, out, write(file, whole.replace(b"fc8_out", b"fc8_\xa5ut")), "--mean", "104,117,123"
+    )
     layers[0].blobs[0].flat[7] = np.inf
     assert "NaN or infinity" in refused(capsys, out, write(file, graph(layers)), "--mean", "104,117,123")
     model = onnx.load_model_from_string(whole)

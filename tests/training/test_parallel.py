@@ -2,7 +2,9 @@
 
 import json
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,8 +15,9 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
-from alexnet import errors
+from alexnet import cli, errors
 from alexnet.data import prepared as prepared_sets
 from alexnet.data.prepared import Prepared
 from alexnet.evaluation.errors import evaluate
@@ -233,6 +236,51 @@ def steps(run: str, data: str, recipe: str, number: int) -> int:
         of, opened = Recipe.from_json(recipe), prepared_sets.open(Path(data))
         train(of, opened, Path(run), processes=here, parallel="data", **up_to(number, Path(run)))
     return 0
+
+
+def test_two_machines_under_torchrun(tiny_prepared: Prepared, tmp_path: Path) -> None:
+    """Two agents, as on two machines, with a process each: they train one run, and measure it together."""
+    run, alone = tmp_path / "run", tmp_path / "alone"
+    options = ["--data", str(tiny_prepared.path), "--image-size", "32", "--network.input-size", "30", "--epochs", "2"]
+    options += ["--device", "cpu", "--batch", "16"]
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = probe.getsockname()[1]
+    agent = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nnodes",
+        "2",
+        "--nproc-per-node",
+        "1",
+        "--rdzv-id",
+        "job",
+    ]
+    agent += ["--rdzv-backend", "c10d", "--rdzv-endpoint", f"localhost:{port}", "--local-addr", "localhost"]
+
+    def on_both(*args: str) -> list[str]:
+        line = [*agent, "-m", "alexnet", *args]
+        env = os.environ | {"OMP_NUM_THREADS": "1"}
+        both = [
+            subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env) for _ in "12"
+        ]
+        said = [each.communicate(timeout=120) for each in both]
+        assert [each.returncode for each in both] == [0, 0], said
+        return [stdout for stdout, _ in said]
+
+    on_both("train", "demo", *options, "--out", str(run))
+    assert read_metrics(run)[0]["processes"] == 2
+    printed = [text for text in on_both("evaluate", str(run), "--views", "10", "--device", "cpu", "--json") if text]
+    assert len(printed) == 1  # one speaks for all
+    together = json.loads(printed[0])
+    shutil.copytree(run, alone, ignore=shutil.ignore_patterns("predictions"))
+    code = cli.main(["evaluate", str(alone), "--views", "10", "--device", "cpu"])
+    assert code == 0
+    one = json.loads((alone / "evaluation-held-out-of-train-10views.json").read_text())
+    assert {name: together[name] for name in one} == one
+    kept = [load_file(next((path / "predictions").glob("*.safetensors"))) for path in (run, alone)]
+    assert torch.allclose(kept[0]["probabilities"], kept[1]["probabilities"], atol=1e-6)
 
 
 def test_the_columns_need_two(tiny_prepared: Prepared, tmp_path: Path) -> None:

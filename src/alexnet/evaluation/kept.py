@@ -21,6 +21,7 @@ from alexnet.errors import InputError
 from alexnet.evaluation.errors import probabilities_of
 from alexnet.files import write_bytes
 from alexnet.training import checkpoint, recipe, trained
+from alexnet.training.processes import Processes
 from alexnet.training.recipe import Recipe
 from alexnet.training.trainer import measured_on, validation_of
 
@@ -77,28 +78,31 @@ def probabilities(
     device: torch.device | str = "cpu",
     keep: bool = True,
     progress: Progress | None = None,
+    processes: Processes = Processes(),
 ) -> np.ndarray:
     """Class probabilities float32 [N, classes] by the newest checkpoint of a run, averaged over 1 or 10 views.
 
     keep: from RUN/predictions if they are there and all that they depend on is the same, else computed and written there.
     Kept or computed, they are the same to the bit on one machine. `progress` is called with (done, total) while computing.
+    processes: this process's place among those that share the images; all get all of them, the first one keeps them.
     Raises InputError if `run` is no run folder with a checkpoint.
     """
     recipe.read(run)  # says what is missing, if it is no run folder
-    if keep:
-        there = read(run, judged, views)
-        if there is not None:
-            return there
+    there = read(run, judged, views) if keep else None
+    if not processes.any(there is None):
+        assert there is not None
+        return there
     network = trained.load(run, device)
-    blocks = probabilities_of(
-        network.network, network.preparation, judged.images, judged.indices, views, batch, progress
-    )
-    made = np.empty((len(judged.indices), len(network.classes)), np.float32)
-    done = 0
+    share = processes.rows(len(judged.indices))
+    own = judged.indices[share]
+    blocks = probabilities_of(network.network, network.preparation, judged.images, own, views, batch, progress)
+    made = np.zeros((len(judged.indices), len(network.classes)), np.float32)
+    done = share.start
     for block in blocks:
         made[done : done + len(block)] = block.cpu().numpy()
         done += len(block)
-    if keep:
+    made = processes.sum(torch.from_numpy(made)).numpy()  # to the bit: all but one have zeros there
+    if keep and processes.first:
         _write(run, judged, views, made)
     return made
 

@@ -83,11 +83,14 @@ def read(files: Sequence[Path], kind: Kind, options: Options) -> Read:
     for file in files:
         if not file.is_file():
             raise InputError(f"{file}: no such file")
-    if kind == "caffe":
-        return _caffe(files, options)
-    if len(files) != 1:
+    if kind != "caffe" and len(files) != 1:
         raise InputError(f"{files[1]}: {kind} networks are one file")
-    return _torchvision(files[0], options) if kind == "torchvision" else _onnx(files[0], options)
+    try:
+        if kind == "caffe":
+            return _caffe(files, options)
+        return _torchvision(files[0], options) if kind == "torchvision" else _onnx(files[0], options)
+    except UnicodeDecodeError as error:
+        raise InputError(f"{files[0]}: damaged; a name in it is no text ({error})") from None
 
 
 def _caffe(files: Sequence[Path], options: Options) -> Read:

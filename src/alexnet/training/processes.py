@@ -63,6 +63,10 @@ class Processes:
             dist.all_reduce(values)
         return values
 
+    def any(self, here: bool) -> bool:
+        """Whether it is so in any process. All have to call it."""
+        return bool(self.sum(torch.tensor(int(here))))
+
     def agree(self, value: int) -> int:
         """Process 0's value, in every process. All have to call it."""
         return int(self.sum(torch.tensor(value if self.first else 0)))

@@ -298,7 +298,7 @@ class _Shared:
         """Raise InputError unless all processes see the same data and the same checkpoint."""
         for what, here in (("training images", images), ("steps done", state.step)):
             there = self.processes.agree(here)
-            if self.processes.sum(torch.tensor(int(here != there))):
+            if self.processes.any(here != there):
                 raise InputError(
                     f"--parallel {self.parallel}: the processes see different {what} (process 0: {there:,}); put the prepared"
                     " dataset and the run folder on storage that all machines share, and prepare before training"
@@ -452,7 +452,7 @@ class _Loop:
                     self._save()
                     return Outcome(self.run, state.epoch, False, self.log.last)
                 self._end_of_epoch(now)
-                if not self._finished() and self._any(self.stop()):
+                if not self._finished() and self.processes.any(self.stop()):
                     return Outcome(self.run, state.epoch, False, self.log.last)
             return Outcome(self.run, state.epoch, True, self.log.last)
         except RunFailed as error:  # which all processes find at once: a loss, a disk
@@ -461,10 +461,6 @@ class _Loop:
             raise FailedElsewhere(str(error)) from error
         finally:
             self.log.close()
-
-    def _any(self, here: bool) -> bool:
-        """Whether it is so in any process."""
-        return bool(self.processes.sum(torch.tensor(int(here))))
 
     def _save(self) -> None:
         whole = self.shared.whole()
@@ -510,7 +506,7 @@ class _Loop:
                 self._look(current)
             else:
                 stopping = due = False
-            if (last or stopping or due) and self._any(not _finite(self.model)):
+            if (last or stopping or due) and self.processes.any(not _finite(self.model)):
                 # A checkpoint comes next, and the last update may have spoilt the weights after a loss that was fine.
                 raise self._diverged("the weights became infinite or NaN")
             if stopping:
