@@ -12,6 +12,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -53,7 +54,7 @@ def summary(args: list[str]) -> int:
 
     usage = (
         "NETWORK [--json] [--classes N] [--normalization none] ...\n\n"
-        f"Networks: {', '.join(networks)}. or a .json file (alexnet import). `alexnet summary NETWORK --help` lists every"
+        f"Networks: {', '.join(networks)}, or a .json file (alexnet import). `alexnet summary NETWORK --help` lists every"
         " field that can be set."
     )
     parser = _parser("summary", usage, summary, add_help=False)
@@ -117,7 +118,7 @@ def prepare(
     classes: tuple[str, ...] = (),
     cluster: str | None = None,
     plan: bool = False,
-    machines: int = 1,
+    machines: int | None = None,
     as_images: int | None = None,
     as_classes: int | None = None,
     json: bool = False,
@@ -141,7 +142,7 @@ def prepare(
             in, local to start one on this machine. SOURCE and DEST lie on storage that all machines see.
         plan: write nothing; say how many images there are, and what preparing them takes in space and time, measured by
             preparing a few hundred of them in memory.
-        machines: of the plan: like this one, in a cluster.
+        machines: of the plan: like this one, in a cluster; by default 1.
         as_images: of the plan: as if the source had so many such images.
         as_classes: of the plan: in so many classes.
         json: print one JSON document on stdout.
@@ -150,6 +151,9 @@ def prepare(
     from alexnet.data.sources import choose, open_source
     from alexnet.training.device import keep_memory
 
+    for option, value in (("machines", machines), ("as-images", as_images), ("as-classes", as_classes)):
+        if value is not None and not plan:
+            raise InputError(f"--{option} {value}: belongs to --plan; give that too")
     keep_memory()
     if cluster and Path(source).expanduser().exists():
         source = str(Path(source).expanduser().absolute())  # workers stand in other folders
@@ -158,7 +162,8 @@ def prepare(
     if plan:
         from alexnet.data.plan import plan as plan_of
 
-        planned = plan_of(opened, dest, size, store, quality, workers, machines, as_images, as_classes)
+        number = 1 if machines is None else machines
+        planned = plan_of(opened, dest, size, store, quality, workers, number, as_images, as_classes)
         if json:
             _print_json(planned.to_dict())
             return 0
@@ -353,15 +358,14 @@ def train(args: list[str]) -> int:
     number = _processes(known)
     if number > 1 and not processes.launched():
         trainer.check_parallel(trainer.check_fit(chosen, opened), known.parallel or "data", number)
+        processes.Processes(0, number).device(chosen.device)
         return processes.launch(number, known.restarts, _train_in_process, args)
 
     with processes.joined(chosen.device) as here, _signals() as caught, Bar("training", err) as bar:
         # What a process that died has left is this start's own, and no run that was there before.
-        goes_on = processes.launched() and bool(here.agree(int(trainer.job_of(folder) == processes.job())))
-        if goes_on:
-            chosen = recipe.read(folder)
-            if here.first:
-                err.print("a process died; all go on from the last checkpoint", markup=False)
+        goes_on = processes.launched() and here.any(here.first and trainer.begun_by_this_job(folder, chosen, opened))
+        if goes_on and here.first:
+            err.print("this job's run is there; all go on from its last checkpoint", markup=False)
         outcome = trainer.train(
             chosen,
             opened,
@@ -425,9 +429,17 @@ def _train_in_process(args: list[str]) -> int:
 def _signals() -> Iterator[list[int]]:
     """A list that SIGTERM and SIGINT are put into, instead of ending the process; a second one ends it at once."""
     caught: list[int] = []
+    first = 0.0
 
     def catch(number: int, frame: object) -> None:
-        signal.signal(number, signal.SIG_DFL)  # what is on disk by then is whole
+        nonlocal first
+        if not caught:
+            first = time.monotonic()
+        elif "TORCHELASTIC_RUN_ID" in os.environ and time.monotonic() - first < PASSED_ON:
+            return
+        else:
+            signal.signal(number, signal.SIG_DFL)  # what is on disk by then is whole
+            signal.raise_signal(number)
         caught.append(number)
 
     before = {number: signal.signal(number, catch) for number in (signal.SIGTERM, signal.SIGINT)}
@@ -437,6 +449,10 @@ def _signals() -> Iterator[list[int]]:
         for number, handler in before.items():
             signal.signal(number, handler)
 
+
+PASSED_ON = 10.0
+"""Seconds in which a second signal to one of several processes is the first one again: a terminal tells all of them and the
+agent that started them, which tells them too."""
 
 FEW_UPDATES = 300
 """Below this a network that starts from nothing has hardly begun to learn; the warning says so."""
@@ -504,8 +520,9 @@ def evaluate(
 
     Of one run: errors by class, a confusion picture, and the report written again. Of several: each one's error and that of
     the mean of their class probabilities (§6, Table 2). Runs may be of different networks and image sizes; classes and
-    images have to be the same. Probabilities are kept in RUN/predictions and read again while nothing has changed. Under
-    torchrun the processes share the images.
+    images have to be the same. Probabilities are kept in RUN/predictions and read again while nothing has changed; of one run
+    alone only up to 1 GB of them. There is a confusion picture up to 1,000 classes. Under torchrun the processes share the
+    images.
 
     Args:
         runs: run folders.
@@ -557,6 +574,11 @@ def evaluate(
 def _probabilities(run: Path, judged: Any, how: dict[str, Any]) -> Any:
     """Class probabilities of a run, with a bar while they are computed."""
     from alexnet.evaluation import kept
+
+    return _with_bar(kept.probabilities, run, judged, how)
+
+
+def _with_bar(work: Callable[..., Any], run: Path, judged: Any, how: dict[str, Any]) -> Any:
     from alexnet.training.device import keep_memory, pick
 
     keep_memory()
@@ -566,7 +588,7 @@ def _probabilities(run: Path, judged: Any, how: dict[str, Any]) -> Any:
             bar.update(f"{run.name}, {judged.where}", done, total)
 
         shown = progress if how["processes"].first else None
-        return kept.probabilities(run, judged, **{**how, "device": pick(how["device"])}, progress=shown)
+        return work(run, judged, **{**how, "device": pick(how["device"])}, progress=shown)
 
 
 def _judged(run: Path, data: Path | None, split: str) -> tuple[Any, Any]:
@@ -595,26 +617,37 @@ def _evaluate_one(
     json: bool,
     how: dict[str, Any],
 ) -> int:
-    import numpy as np
-
-    from alexnet.evaluation import ensemble
+    from alexnet.evaluation import ensemble, kept
+    from alexnet.evaluation.errors import CONFUSED
     from alexnet.insight import confusion
     from alexnet.insight.picture import with_word
     from alexnet.training import checkpoint
 
     opened, judged = _judged(run, data, split)
+    ids = _ids_of(submission, opened.classes, devkit)
     views, where = how["views"], judged.where
-    probabilities = _probabilities(run, judged, how)
+    probabilities, size = None, kept.bytes_of(run, judged)
+    if submission is None and size > kept.MOST:
+        measured = _with_bar(kept.measure, run, judged, {name: how[name] for name in how if name != "keep"})
+    else:
+        probabilities = _probabilities(run, judged, how)
     if not how["processes"].first:  # one speaks for all
         return 0
-    measured = ensemble.measure(probabilities, judged.labels, opened.classes, views)
+    if probabilities is None:
+        err.print(f"class probabilities are not kept: they would take {size / 1e9:,.1f} GB", markup=False)
+    else:
+        measured = ensemble.measure(probabilities, judged.labels, opened.classes, views, confusion=True)
     measured = replace(measured, checkpoint=checkpoint.newest(run).name)
     name = f"{where.replace(' ', '-')}-{views}views"
-    file, picture = run / f"evaluation-{name}.json", run / f"confusion-{name}.png"
-    measured.save(file)
-    confusion.draw(np.array(measured.confusion), opened.classes, picture)
-    page = _report(run, opened)
-    written = _write_submission(submission, probabilities, judged, opened.classes, devkit)
+    files = [run / f"evaluation-{name}.json"]
+    measured.save(files[0])
+    if measured.confusion is None:
+        err.print(f"no confusion matrix: {len(opened.classes):,} classes; up to {CONFUSED:,} have one", markup=False)
+    else:
+        files.append(run / f"confusion-{name}.png")
+        confusion.draw(measured.confusion, opened.classes, files[1])
+    files.append(_report(run, opened))
+    written = _write_submission(submission, probabilities, judged, opened.classes, ids)
     if json:
         _print_json({"run": str(run), "data": str(opened.path), "split": where, **written, **measured.to_dict()})
         return 0
@@ -633,7 +666,7 @@ def _evaluate_one(
     out.print(table)
     if len(measured.per_class) > 100:
         out.print(f"the first 100 of {len(measured.per_class)} classes")
-    out.print(f"all of it: {file}, {picture}, {page}", markup=False, soft_wrap=True)
+    out.print(f"all of it: {', '.join(map(str, files))}", markup=False, soft_wrap=True)
     _say_submission(written)
     return 0
 
@@ -656,6 +689,7 @@ def _evaluate_many(
     both = [_judged(run, data, split) for run in runs]
     classes, judged = both[0][0].classes, both[0][1]
     ensemble.check_alike(runs, [opened.classes for opened, _ in both], [own for _, own in both])
+    ids = _ids_of(submission, classes, devkit)
     probabilities = [_probabilities(run, own, how) for run, (_, own) in zip(runs, both, strict=True)]
     if not how["processes"].first:
         return 0
@@ -672,7 +706,7 @@ def _evaluate_many(
     each = tuple(replace(one, checkpoint=checkpoint.newest(run).name) for one, run in zip(made.each, runs, strict=True))
     made = replace(made, each=each)
     averaged = ensemble.mean(probabilities, made.weights)
-    written = _write_submission(submission, averaged, judged, classes, devkit)
+    written = _write_submission(submission, averaged, judged, classes, ids)
     if made.same_labels:
         err.print(
             "warning: the weights were searched on the labels that these errors are reported on, as in 2012, so the weighted"
@@ -722,16 +756,17 @@ def _submit(
     from alexnet.evaluation import ensemble, kept, unlabelled
 
     classes = [kept.classes_of(run) for run in runs]
+    ids = _ids_of(submission, classes[0], devkit)
     sizes = [np.load(run / "preparation" / "mean.npy", mmap_mode="r", allow_pickle=False).shape[0] for run in runs]
     of_size = {size: unlabelled.unlabelled(images, size) for size in sizes}
     all_judged = [of_size[size] for size in sizes]
     ensemble.check_alike(runs, classes, all_judged)
     probabilities = [_probabilities(run, judged, how) for run, judged in zip(runs, all_judged, strict=True)]
+    for name, reason in unlabelled.bad(of_size.values()).items():  # each process has read others
+        err.print(f"{name}: {reason}; judged as a grey image", markup=False, soft_wrap=True)
     if not how["processes"].first:
         return 0
-    for name, reason in unlabelled.bad(of_size.values()).items():
-        err.print(f"{name}: {reason}; judged as a grey image", markup=False, soft_wrap=True)
-    written = _write_submission(submission, ensemble.mean(probabilities), all_judged[0], classes[0], devkit)
+    written = _write_submission(submission, ensemble.mean(probabilities), all_judged[0], classes[0], ids)
     if json:
         _print_json({"runs": [str(run) for run in runs], "images": images, **written})
     else:
@@ -739,14 +774,26 @@ def _submit(
     return 0
 
 
+def _ids_of(path: Path | None, classes: tuple[str, ...], devkit: Path | None) -> Any:
+    """The classes' numbers in a submission file. Asked before networks run: InputError if it cannot be written there."""
+    from alexnet.evaluation import submission
+
+    if path is None:
+        return None
+    if not path.absolute().parent.is_dir() or path.is_dir():
+        raise InputError(
+            f"--submission {path}: no file can be written there; make the folder, or name a file in another"
+        )
+    return submission.ids_of(classes, devkit)
+
+
 def _write_submission(
-    path: Path | None, probabilities: Any, judged: Any, classes: tuple[str, ...], devkit: Path | None
+    path: Path | None, probabilities: Any, judged: Any, classes: tuple[str, ...], ids: Any
 ) -> dict[str, Any]:
     from alexnet.evaluation import submission
 
     if path is None:
         return {}
-    ids = submission.ids_of(classes, devkit)
     submission.write(path, probabilities, judged.files, ids)
     listed = submission.write_classes(path, classes, ids)
     return {"submission": str(path), "lines": len(judged.files), "submission_classes": str(listed)}
@@ -767,7 +814,7 @@ def _evaluate_file(path: Path, data: Path, split: str, devkit: Path | None, json
     opened = prepared_sets.open(data)
     part = opened.split(split)
     ids = submission.ids_of(opened.classes, devkit)
-    order = sorted(range(len(part.labels)), key=list(part.files).__getitem__)
+    order = submission.order_of(list(part.files))
     top1, top5 = submission.score(submission.read(path, len(order), ids), ids[part.labels[order]])
     if json:
         errors_ = {"top1_error": top1, "top5_error": top5, "images": len(order)}
@@ -1781,9 +1828,9 @@ def main(args: list[str] | None = None) -> int:
             err.print(f"alexnet {args[0]}: {error}", markup=False, soft_wrap=True)
         return 2
     except RunFailed as error:
-        if str(error):
+        if str(error):  # else another process speaks of it
             err.print(f"alexnet {args[0]}: {error}", markup=False, soft_wrap=True)
-        return 1
+        return error.code
     except RuntimeError as error:
         if "RANK" not in os.environ or not any(name in str(error) for name in ("gloo", "Gloo", "NCCL")):
             raise
@@ -1806,7 +1853,8 @@ def main(args: list[str] | None = None) -> int:
 
 
 def _first_process() -> bool:
-    return os.environ.get("RANK", "0") == "0"
+    """Whether this is the first process of its machine, or the only one."""
+    return "TORCHELASTIC_RUN_ID" not in os.environ or os.environ.get("LOCAL_RANK", "0") == "0"
 
 
 if __name__ == "__main__":

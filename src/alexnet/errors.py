@@ -7,3 +7,5 @@ class InputError(ValueError):
 
 class RunFailed(RuntimeError):
     """A run that began well and could not go on, such as a loss that became NaN (exit code 1)."""
+
+    code = 1

@@ -35,12 +35,16 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Replace `path` by `content` in one step. A kill in the middle leaves the old one, and a hidden .new beside it."""
+def write_bytes(path: Path, *content: bytes | memoryview) -> None:
+    """Replace `path` by `content`, its parts one after the other, in one step.
+
+    A kill in the middle leaves the old one, and a hidden .new beside it.
+    """
     beside = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
         with beside.open("wb") as file:
-            file.write(content)
+            for part in content:
+                file.write(part)
             sync(file)
         beside.replace(path)
     except BaseException:

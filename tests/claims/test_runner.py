@@ -8,11 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from alexnet.claims import ledger, plan, runner
 from alexnet.claims.claim import Claim, Scale
-from alexnet.claims.claims import field, same
+from alexnet.claims.claims import claims, field, same, scales
 from alexnet.claims.results import Result
 from alexnet.data.prepared import Prepared
 from alexnet.errors import InputError, RunFailed
@@ -79,6 +80,22 @@ def test_images_too_small_for_a_scale_are_refused(tiny_recipe: Recipe, tiny_prep
     with pytest.raises(InputError, match="scale smoke takes pictures"):
         run([views], large, tiny_prepared, tmp_path)
     assert not any(tmp_path.iterdir())
+
+
+def test_keys_are_those_of_the_first_results(tiny_prepared: Prepared) -> None:
+    prepared = copy(tiny_prepared)
+    prepared.__dict__.update(classes=("a", "b"), size=128, mean=np.zeros((3, 128, 128), np.float32))
+    reduced = runner.variants(claims["lrn"], scales["reduced"])["LRN"]
+    # By the program that made them, before recipes had the fields of `runner.SINCE`.
+    assert runner.key(reduced, prepared) == "d947b31d"
+    changes: tuple[dict[str, Any], ...] = (
+        {"rule": "lars"},
+        {"freeze": ("conv1",)},
+        {"base_batch": 128},
+        {"network": replace(reduced.recipe.network, bottleneck=8)},
+    )
+    others = [runner.key(replace(reduced, recipe=replace(reduced.recipe, **change)), prepared) for change in changes]
+    assert len({"d947b31d", *others}) == 5, "what is not the default counts"
 
 
 # every run once ------------------------------------------------------------------------------------------------------

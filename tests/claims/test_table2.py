@@ -161,6 +161,42 @@ def test_fewer_repeats_take_nothing_from_a_result(
     assert file.read_text() == before
 
 
+@pytest.mark.parametrize(
+    ("kind", "marked"),
+    [("pretraining", {"one net*", "seven nets*"}), ("plain", {"one net", "five nets", "seven nets*"})],
+)
+def test_networks_that_diverged_guess_and_mark_all_that_rests_on_them(
+    kind: str,
+    marked: set[str],
+    made: Result,
+    scale: Scale,
+    tiny_prepared: Prepared,
+    other: Prepared,
+    out: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shutil.copytree(out / "smoke", tmp_path / "smoke")
+    kinds = table2.chain(scale, 3)
+    wild = replace(kinds, **{kind: replace(getattr(kinds, kind), rate=1e6)})
+    monkeypatch.setattr(table2, "chain", lambda *args: wild)
+    found = table2.run(scale, tiny_prepared, other, tmp_path, tmp_path / "results", repeats=1)
+    assert {name for name in table2.ROWS if found.variants[name]["runs"][0]["diverged"]} == marked
+    errors = {name: found.by_seed(name, "ten_top1")[0] for name in table2.ROWS}
+    before = {name: made.by_seed(name, "ten_top1")[0] for name in table2.ROWS}
+    if kind == "pretraining":
+        # Four classes: three of four guesses are wrong; and the five without the two are what they were.
+        assert errors == {**before, "one net*": 75.0, "seven nets*": before["five nets"]}
+    else:
+        assert (errors["one net"], errors["five nets"]) == (75.0, 75.0) and errors["one net*"] == before["one net*"]
+        assert (
+            errors["seven nets*"]
+            == table2.errors_of(sorted((tmp_path / "smoke").glob("table2-cnn-star-*-seed[56]")), tiny_prepared)[
+                "ten_top1"
+            ]
+        )
+
+
 # the ledger ----------------------------------------------------------------------------------------------------------
 
 

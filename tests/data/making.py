@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 from scipy.io import savemat
 
@@ -194,3 +195,16 @@ def add_bytes(tar: tarfile.TarFile, name: str, data: bytes) -> None:
     member = tarfile.TarInfo(name)
     member.size = len(data)
     tar.addfile(member, io.BytesIO(data))
+
+
+def parquet_files(folder: Path) -> Path:
+    """Two files of training images and one of validation, in row groups of five rows."""
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    pytest.importorskip("datasets")
+    folder.mkdir()
+    for name, first in (("train-0", 0), ("train-1", 13), ("validation-0", 26)):
+        images = [{"bytes": jpeg(picture(20, 16, first + n)), "path": None} for n in range(13)]
+        table = pyarrow.table({"label": [n % 3 for n in range(13)], "more": ["x"] * 13, "image": images})
+        parquet.write_table(table, folder / f"{name}.parquet", row_group_size=5)
+    return folder

@@ -1,5 +1,6 @@
 """Whoever makes the shards, and whatever dies meanwhile: the bytes of one machine."""
 
+import importlib
 import json
 import multiprocessing
 import os
@@ -25,7 +26,7 @@ from alexnet.data.cluster import Crew
 from alexnet.data.prepare import prepare
 from alexnet.data.sources import Source, choose, open_source
 from alexnet.errors import InputError, RunFailed
-from tests.data.making import class_folders, jpeg, make_mini_ilsvrc, picture, write_folder
+from tests.data.making import class_folders, jpeg, make_mini_ilsvrc, parquet_files, picture, write_folder
 
 Store = Literal["raw", "jpeg"]
 
@@ -88,7 +89,7 @@ def test_a_chunk_without_a_single_good_image(folder: Path, tmp_path: Path, crew:
 
 
 @pytest.mark.usefixtures("small_chunks")
-@pytest.mark.parametrize("kind", ["archives", "tars", "npz", "chosen", "builtin"])
+@pytest.mark.parametrize("kind", ["archives", "tars", "npz", "chosen", "parquet", "builtin"])
 def test_sources_of_every_kind(kind: str, tmp_path: Path, crew: Crew) -> None:
     if kind in ("archives", "tars", "chosen"):
         mini = make_mini_ilsvrc(tmp_path / "mini", per_class=6, val_per_class=2).folder
@@ -101,6 +102,9 @@ def test_sources_of_every_kind(kind: str, tmp_path: Path, crew: Crew) -> None:
             tmp_path / "a.npz", images=np.stack([picture(9, 9, n) for n in range(11)]), labels=[*range(5), *range(6)]
         )
         source = open_source(str(tmp_path / "a.npz"))
+    elif kind == "parquet":
+        source = open_source(str(parquet_files(tmp_path / "parquet")))
+        assert [part.items for part in source.parts("train")] == [5, 5, 3, 5, 5, 3]
     else:
         from alexnet.data.builtin import Photographs
 
@@ -325,6 +329,38 @@ def test_a_shard_that_the_storage_does_not_give_back(
     assert contents(tmp_path / "many") == contents(tmp_path / "one")
 
 
+@pytest.mark.usefixtures("small_chunks")
+def test_a_worker_with_another_version_of_the_package(folder: Path, tmp_path: Path, crew: Crew) -> None:
+    source = open_source(str(folder))
+
+    def earlier(function: Callable, *arguments: Any) -> Future:
+        return crew.submit(function, *arguments[:-1], "alexnet 0.0.1, form 1")
+
+    with pytest.raises(RunFailed, match=r"worker \d+ on .* has alexnet .* install the same on every machine"):
+        cluster.prepare(source, tmp_path / "many", replace(crew, submit=earlier), size=8)
+
+    def lacking(error: Exception) -> Callable[..., Future]:
+        def submit(*_: Any) -> Future:
+            future: Future = Future()
+            future.set_exception(error)
+            return future
+
+        return submit
+
+    of_ray = RuntimeError("The remote function failed to import on the worker.")
+    for error in (ModuleNotFoundError("No module named 'alexnet'"), of_ray, TypeError("takes 10 positional arguments")):
+        with pytest.raises(RunFailed, match="a worker lacks a package, or has not alexnet .*install the same"):
+            cluster.prepare(source, tmp_path / "many", replace(crew, submit=lacking(error)), size=8)
+    with pytest.raises(ZeroDivisionError):
+        cluster.prepare(source, tmp_path / "many", replace(crew, submit=lacking(ZeroDivisionError())), size=8)
+
+
+def test_threads_are_checked_before_a_cluster_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(InputError, match="--workers -1: must be at least 1"), cluster.ray_crew("local", -1):
+        pass
+
+
 def test_the_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(InputError, match=r'pip install "alexnet\[cluster\]"'), cluster.ray_crew("local"):
@@ -367,9 +403,19 @@ def test_ray_starts_a_shard_anew_where_a_worker_dies(thousand: Path, tmp_path: P
         mark = tmp_path / "mark"
         deadly = replace(crew, submit=lambda function, *given: crew.submit(dies_first, mark, function, *given))
         cluster.prepare(source, tmp_path / "many", deadly, size=8)
-        lost = crew.submit(cluster.count_parts, source, "train", [0], tmp_path / "nowhere/train/shards", b"")
+        lost = crew.submit(
+            cluster.count_parts, source, "train", [0], tmp_path / "nowhere/train/shards", b"", cluster.package()
+        )
         with pytest.raises(InputError, match="does not see"):  # as itself, whatever Ray wraps it in
             cluster._result(lost)
+        only_here = tmp_path / "only_here"
+        only_here.mkdir()
+        (only_here / "lonely_source.py").write_text("class Source:\n    pass\n")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.syspath_prepend(only_here)
+            lonely = importlib.import_module("lonely_source").Source()
+            with pytest.raises(RunFailed, match="No module named 'lonely_source'.*install the same"):
+                cluster._result(crew.submit(cluster.count_parts, crew.share(lonely), "train", [], only_here, b"", ""))
     assert mark.exists()
     assert contents(tmp_path / "many") == contents(tmp_path / "one")
 

@@ -83,6 +83,9 @@ def test_what_cannot_be_planned(folder: Path, tmp_path: Path) -> None:
     for option in ("machines", "images", "classes", "size"):
         with pytest.raises(InputError, match=f"--(as-)?{option} 0: must be at least 1"):
             plan(source, tmp_path / "out", **{option: 0})
+    for option, value in (("workers", -1), ("workers", 0), ("quality", 500), ("quality", 0)):
+        with pytest.raises(InputError, match=f"--{option} {value}: must be"):
+            plan(source, tmp_path / "out", **{option: value})  # type: ignore[arg-type]
     with pytest.raises(InputError, match="none of 3 images looked at can be read"):
         bad = write_folder(tmp_path / "bad", {f"cat/{number}.jpg": b"x" for number in range(3)})
         plan(open_source(str(bad)), tmp_path / "out")
@@ -104,3 +107,11 @@ def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     ):
         assert word in said
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("option", ["--machines", "--as-images", "--as-classes"])
+def test_options_of_the_plan_alone(
+    option: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["prepare", str(folder), str(tmp_path / "out"), "--size", "8", option, "1"]) == 2
+    assert f"{option} 1: belongs to --plan" in capsys.readouterr().err and not (tmp_path / "out").exists()

@@ -403,6 +403,15 @@ def test_tars_by_class_have_a_fingerprint_of_names_sizes_and_beginnings(fall: tu
         assert open_source(str(path)).fingerprint() != before
 
 
+def test_a_folder_that_holds_only_the_tar_of_tars(fall: tuple[Path, Path], tmp_path: Path) -> None:
+    whole = next(path for path in fall if path.is_file())
+    (tmp_path / "alone").mkdir()
+    (tmp_path / "alone" / whole.name).symlink_to(whole.absolute())
+    alone, source = open_source(str(tmp_path / "alone")), open_source(str(whole))
+    assert alone.classes == WNIDS and listing(alone) == listing(source)
+    assert alone.fingerprint() == source.fingerprint()
+
+
 def test_a_tar_of_something_else(mini: MiniIlsvrc, tmp_path: Path) -> None:
     (tmp_path / "x.tar").write_bytes((mini.folder / "ILSVRC2012_img_val.tar").read_bytes())
     assert "should hold one .tar per class" in open_error(tmp_path / "x.tar")

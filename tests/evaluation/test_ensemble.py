@@ -87,6 +87,11 @@ def test_a_search_on_a_share_reports_on_the_rest() -> None:
     assert again.same_labels and again.searched_on == again.mean.images == 30
 
 
+def test_a_share_of_one_image_a_class_is_nothing_to_search_on() -> None:
+    with pytest.raises(InputError, match=r"--search-on 0.5: no labels"):
+        ensemble.average(["a", "b"], [FIRST[:3], SECOND[:3]], LABELS[:3], CLASSES, 1, searched=True, search_on=0.5)
+
+
 def judged(**changes: object) -> Judged:
     made = Judged("val", np.zeros((2, 4, 4, 3), np.uint8), np.arange(2), np.array([0, 1]), ("x.png", "y.png"), "f")
     return replace(made, **changes)  # type: ignore[arg-type]

@@ -1,6 +1,7 @@
 """Errors against hand-made probabilities: a network whose logits are written in the pictures (§6)."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from alexnet.data.batches import Preparation
 from alexnet.errors import InputError
-from alexnet.evaluation.errors import Evaluation, evaluate, view_probabilities
+from alexnet.evaluation.errors import Count, Evaluation, evaluate, view_probabilities
 
 
 class Written(nn.Module):
@@ -37,12 +38,18 @@ def pictures(logits: list[list[int]], size: int = 8) -> np.ndarray:
 
 
 def measured(
-    logits: list[list[int]], labels: list[int], indices: list[int] | None = None, batch: int = 128
+    logits: list[list[int]],
+    labels: list[int],
+    indices: list[int] | None = None,
+    batch: int = 128,
+    confusion: bool = False,
 ) -> Evaluation:
     classes = tuple("abcdefgh"[: len(logits[0])])
     chosen = None if indices is None else np.array(indices, dtype=np.int64)
     network = Written(len(classes)).eval()
-    return evaluate(network, preparation(8), pictures(logits), np.array(labels), classes, chosen, batch=batch)
+    return evaluate(
+        network, preparation(8), pictures(logits), np.array(labels), classes, chosen, batch=batch, confusion=confusion
+    )
 
 
 SIX = [
@@ -64,7 +71,7 @@ def test_top1_and_top5_errors_by_hand() -> None:
 
 def test_per_class_and_confusion_sums() -> None:
     labels = [0, 5, 0, 4, 1]
-    found = measured(SIX, labels)
+    found = measured(SIX, labels, confusion=True)
     assert [row["label"] for row in found.per_class] == list("abcdef")
     assert [row["images"] for row in found.per_class] == [2, 1, 0, 0, 1, 1]
     assert [row["top1_error"] for row in found.per_class] == [50.0, 0.0, None, None, 100.0, 100.0]
@@ -73,6 +80,16 @@ def test_per_class_and_confusion_sums() -> None:
     for true, predicted in zip(labels, [0, 0, 5, 5, 1], strict=True):
         wanted[true, predicted] += 1
     assert found.confusion == wanted.tolist()
+    assert measured(SIX, labels) == replace(found, confusion=None), "training asks for none"
+
+
+def test_of_very_many_classes_there_is_no_confusion_matrix() -> None:
+    for number, there in ((1000, True), (1001, False)):
+        count = Count(tuple(map(str, range(number))), confused=True)
+        count.add(torch.eye(number)[:3], np.array([0, 1, 9]))
+        found = count.evaluation(1)
+        assert (found.confusion is not None) == there
+        assert found.top1_error == pytest.approx(100 / 3) and found.per_class[9]["top1_error"] == 100.0
 
 
 def test_with_fewer_than_five_classes_the_top5_error_is_zero() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -118,6 +119,20 @@ def test_those_of_an_older_checkpoint_go(run: Path, tiny_prepared: Prepared) -> 
     assert kept.read(run, judged, 1) is not None and kept.read(run, judged, 10) is None
     names = sorted(path.name for path in (run / "predictions").iterdir())
     assert [("-1views-" in name, name[-14:-12]) for name in names] == [(False, "60"), (True, "61")]
+
+
+def test_writing_takes_no_copy(run: Path, tiny_prepared: Prepared) -> None:
+    judged = kept.of_split(recipe.read(run), tiny_prepared)
+    many = np.random.default_rng(0).random((500_000, 4), np.float32)
+    tracemalloc.start()
+    try:
+        kept._write(run, judged, 1, many)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < many.nbytes / 2
+    there = load_file(kept.file_of(run, judged, 1))["probabilities"]
+    assert np.array_equal(there.numpy(), many)
 
 
 def test_no_run_folder_is_said(tmp_path: Path, tiny_run: Path, tiny_prepared: Prepared) -> None:

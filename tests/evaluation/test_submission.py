@@ -1,5 +1,7 @@
 """Submission files: lines, ids and errors by hand, what is no such file, and images without labels from anywhere."""
 
+import os
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -24,6 +26,14 @@ def test_a_file_has_five_ids_a_line_in_the_order_of_the_names(tmp_path: Path) ->
     assert submission.read(tmp_path / "s.txt", 2, IDS).tolist() == [[3, 1, 2, 7, 5], [4, 6, 5, 7, 2]]
 
 
+def test_folders_do_not_matter_to_the_order(tmp_path: Path) -> None:
+    files = ["a/t_2.png", "z/t_1.png", "b/t_3.png", "c/t_1.png"]
+    assert submission.order_of(files) == [3, 1, 0, 2]
+    made = submission.write(tmp_path / "s.txt", np.eye(4, 7, dtype=np.float32), files, IDS)
+    assert made.tolist() == [3, 1, 0, 2]
+    assert [line[0] for line in (tmp_path / "s.txt").read_text().splitlines()] == ["7", "1", "3", "2"]
+
+
 def test_fewer_than_five_classes_give_fewer_labels(tmp_path: Path) -> None:
     submission.write(tmp_path / "s.txt", np.array([[0.2, 0.5, 0.3]], np.float32), ["a"], np.array([1, 2, 3]))
     assert (tmp_path / "s.txt").read_text() == "2 3 1\n"
@@ -45,6 +55,7 @@ def test_the_score_of_a_file_by_hand() -> None:
         ("0 2 3 4 5\n1 2 3 4 5\n", r"line 1: label 0 is no class"),
         ("1 2 3 4 tench\n1 2 3 4 5\n", r"line 1"),
         ("1 2 3 4 -5\n1 2 3 4 5\n", r"line 1"),
+        pytest.param(f"1 2 3 4 {'9' * 5000}\n1 2 3 4 5\n", r"line 1: '1 2 3 4 9+'; it has to be", id="5000 digits"),
         ("1 2 3 4 5\n1 2 3 4 é\n", r"cannot be read as a submission"),
     ],
 )
@@ -71,9 +82,16 @@ def test_the_ids_are_the_devkits_and_not_the_order_of_wordnet_ids(tmp_path: Path
         submission.ids_of(names, tmp_path / "absent")
 
 
-def test_the_thousand_classes_need_the_devkit() -> None:
+def test_the_thousand_classes_need_the_devkit(tmp_path: Path) -> None:
+    thousand = [f"n{number:08} thing" for number in range(1000)]
     with pytest.raises(InputError, match="--devkit is missing"):
-        submission.ids_of([f"n{number:08} thing" for number in range(1000)])
+        submission.ids_of(thousand)
+    make_mini_ilsvrc(tmp_path)
+    with pytest.raises(InputError, match=r"no class .* has no label for it$"):  # leaving it out again would not help
+        submission.ids_of(thousand, tmp_path)
+    with pytest.raises(InputError, match=r"leave out --devkit, and labels are 1 to 1000"):
+        submission.ids_of([f"thing {number}" for number in range(1000)], tmp_path)
+    assert submission.ids_of([f"thing {number}" for number in range(1000)])[-1] == 1000
 
 
 def test_classes_are_listed_by_their_number(tmp_path: Path) -> None:
@@ -121,8 +139,19 @@ def test_other_files_are_another_fingerprint(tmp_path: Path) -> None:
     before = unlabelled.unlabelled(str(folder), 8).fingerprint
     assert before != unlabelled.unlabelled(str(folder), 16).fingerprint
     assert before == unlabelled.unlabelled(f"{folder}/*.png", 8).fingerprint
-    (folder / "t_2.png").write_bytes(b"nothing")
+    os.utime(folder / "t_2.png", (1, 1))  # rewritten, as long as before
     assert before != unlabelled.unlabelled(str(folder), 8).fingerprint
+    elsewhere = shutil.copytree(folder, tmp_path / "elsewhere" / "test")
+    assert unlabelled.unlabelled(str(folder), 8).fingerprint != unlabelled.unlabelled(str(elsewhere), 8).fingerprint
+    tars = [tmp_path / "one" / "test.tar", tmp_path / "two" / "test.tar"]
+    for path in tars:
+        path.parent.mkdir()
+        with tarfile.open(path, "w") as tar:
+            tar.add(folder, "test")
+    first, second = (unlabelled.unlabelled(str(path), 8).fingerprint for path in tars)
+    assert first != second
+    os.utime(tars[0], (1, 1))
+    assert first != unlabelled.unlabelled(str(tars[0]), 8).fingerprint
 
 
 @pytest.mark.parametrize("where", ["absent", "{tmp}", "{tmp}/empty.tar", "{tmp}/absent/*.png"])

@@ -160,10 +160,16 @@ def caffemodel(
     old: bool = False,
     double: bool = False,
     mean: Sequence[float] = (),
+    scale: float | None = None,
+    more: bytes = b"",
 ) -> bytes:
-    """A trained model as Caffe saves one: with its data layer and its loss, in the format of 2014 (`old`) or today's."""
+    """A trained model as Caffe saves one: with its data layer and its loss, in the format of 2014 (`old`) or today's.
+
+    `scale` is the data layer's; `more` is the parameters of images of a second one, for testing (today's format).
+    """
     content = chunk(1, name)
     transform = number(3, size) + b"".join(real(5, value) for value in mean)
+    transform += b"" if scale is None else real(1, scale)
     if old:
         content += chunk(
             2, chunk(4, "data") + number(5, 5) + chunk(3, "data") + chunk(3, "label") + chunk(36, transform)
@@ -171,6 +177,8 @@ def caffemodel(
     else:
         data = chunk(1, "data") + chunk(2, "Data") + chunk(4, "data") + chunk(4, "label") + chunk(100, transform)
         content += chunk(100, data)
+        if more:
+            content += chunk(100, chunk(1, "test") + chunk(2, "Data") + chunk(4, "data") + chunk(100, more))
     for layer in layers:
         kind, bottoms = layer.type, [layer.bottom]
         if kind == "Softmax":

@@ -106,6 +106,46 @@ def test_classes_by_name_and_a_scale(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "4 classes, the network has 5" in err
 
 
+@pytest.mark.parametrize("where", ["model", "model, then another", "prototxt alone", "both"])
+def test_mean_and_scale_come_each_from_the_file_that_says_it(where: str, tmp_path: Path) -> None:
+    layers, mean = caffe_layers(), (104.0, 117.0, 123.0)
+    # The data layer for testing has neither; or, wrongly, others.
+    more = (
+        making.real(1, 0.5) + b"".join(making.real(5, 1.0) for _ in range(3))
+        if "another" in where
+        else making.number(3, making.SIZE)
+    )
+    of_model = None if "alone" in where else 1 / 128 if where == "both" else 1 / 64
+    model = caffemodel(layers, mean=mean, scale=of_model, more=more)
+    files = [write(tmp_path / "m.caffemodel", model)]
+    if where in ("prototxt alone", "both"):
+        deploy = prototxt(layers)
+        data = 'layer { name: "data" type: "Data" top: "data" transform_param { scale: 0.015625 crop_size: 67 } }\n'
+        head = deploy.index("layer {")
+        files.append(write(tmp_path / "train_val.prototxt", 'name: "Small"\n' + data + deploy[head:]))
+    made = read.read(files, "caffe", read.Options()).imported
+    assert made.network.input_scale == pytest.approx(1 / 64)
+    assert made.mean[0, 0].tolist() == [123, 117, 104]
+
+
+def test_the_mean_image_of_a_run_is_turned_to_b_g_r(tmp_path: Path) -> None:
+    model = write(tmp_path / "m.caffemodel", caffemodel(caffe_layers()))
+    image = np.random.default_rng(0).uniform(90, 130, (80, 80, 3)).astype(np.float32)  # R, G, B
+    np.save(tmp_path / "mean.npy", image)
+    made = read.read([model], "caffe", read.Options(mean=str(tmp_path / "mean.npy"))).imported
+    np.testing.assert_array_equal(made.mean, image)
+    np.save(tmp_path / "mean.npy", image[:, :, ::-1].transpose(2, 0, 1))  # as Caffe's, B, G, R
+    made = read.read([model], "caffe", read.Options(mean=str(tmp_path / "mean.npy"))).imported
+    np.testing.assert_array_equal(made.mean, image)
+
+
+def test_a_mean_image_smaller_than_the_input_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = write(tmp_path / "m.caffemodel", caffemodel(caffe_layers()))
+    mean = write(tmp_path / "mean.binaryproto", making.binaryproto(making.SIZE - 3)[0])
+    err = refused(capsys, tmp_path / "run", model, "--mean", mean)
+    assert "--mean: [3, 64, 64], smaller than the network's input, 67" in err
+
+
 Change = Callable[[list[CaffeLayer]], None]
 
 

@@ -30,6 +30,7 @@ def graph(
     matmul: bool = False,
     change: Callable[[list[Any]], None] = lambda nodes: None,
     size: int = SIZE,
+    batch: int = 1,
 ) -> bytes:
     """Layers of Caffe's kind as the zoo's bvlcalexnet has them: pooling padded at its end, weights as inputs too."""
     nodes, constants, at, side = [], [], "data", size
@@ -81,9 +82,9 @@ def graph(
             add({"ReLU": "Relu"}.get(layer.type, layer.type), layer.name)
     change(nodes)
     value = helper.make_tensor_value_info
-    inputs = [value("data", TensorProto.FLOAT, [1, 3, size, size])]
+    inputs = [value("data", TensorProto.FLOAT, [batch, 3, size, size])]
     inputs += [value(one.name, one.data_type, list(one.dims)) for one in constants]
-    made = helper.make_graph(nodes, "bvlc_alexnet", inputs, [value(at, TensorProto.FLOAT, [1, 5])], constants)
+    made = helper.make_graph(nodes, "bvlc_alexnet", inputs, [value(at, TensorProto.FLOAT, [batch, 5])], constants)
     return helper.make_model(made, opset_imports=[helper.make_opsetid("", 12)], ir_version=7).SerializeToString()
 
 
@@ -121,6 +122,25 @@ def test_arithmetic_before_conv1_becomes_mean_and_scale(
     np.testing.assert_allclose(found[0, 0], 255 * mean, rtol=1e-5)
     spec = trained.load(out).network.spec
     assert spec.input_scale == pytest.approx(float((1 / (255 * std)).mean()), rel=1e-5)
+
+
+@pytest.mark.parametrize(("factor", "scale"), [(1 / 255, 1 / 255), (4.0, 4 / 255)])
+def test_arithmetic_without_a_mean_is_told_by_its_factor(
+    factor: float, scale: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    layers = caffe_layers(size=67)
+    file, out = write(tmp_path / "m.onnx", graph(layers, [("Mul", np.float32(factor))], size=67)), tmp_path / "run"
+    assert imported(capsys, file, "--out", out)["logit_difference"] < 1e-5
+    assert trained.load(out).network.spec.input_scale == pytest.approx(scale)
+    write(file, graph(layers, [("Mul", np.float32(1))], size=67))
+    assert "say --input" in refused(capsys, tmp_path / "other", file)
+
+
+@pytest.mark.parametrize("batch", [3, 10])
+def test_a_fixed_batch(batch: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = write(tmp_path / "m.onnx", graph(caffe_layers(size=67), size=67, batch=batch))
+    said = imported(capsys, file, "--mean", "104,117,123", "--out", tmp_path / "run")
+    assert said["logit_difference"] < 1e-5
 
 
 def test_our_own_export_comes_back(
@@ -220,6 +240,32 @@ def test_weights_in_other_files_are_read_from_its_folder_alone(
             entry.value = "w.bin" if entry.key == "location" else entry.value
     write(file, model.SerializeToString())
     assert "numbers of its shape" in refused(capsys, tmp_path / "other", file, "--mean", "104,117,123")
+
+
+@pytest.mark.parametrize("place", ["subgraph", "function", "another node"])
+def test_weights_outside_are_refused_wherever_they_are_named(
+    place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = onnx.load_model_from_string(graph(caffe_layers(size=SIZE)))
+    outside = TensorProto(name="secret", data_type=TensorProto.FLOAT, dims=[1], data_location=TensorProto.EXTERNAL)
+    outside.external_data.add(key="location", value="../secret.bin")
+    constant = helper.make_node("Constant", [], ["secret"], value=outside)
+    value = helper.make_tensor_value_info("secret", TensorProto.FLOAT, [1])
+    if place == "subgraph":
+        branch = helper.make_graph([constant], "branch", [], [value])
+        model.graph.initializer.append(numpy_helper.from_array(np.array(True), "yes"))
+        model.graph.node.append(helper.make_node("If", ["yes"], ["beside"], then_branch=branch, else_branch=branch))
+    elif place == "function":
+        versions = [helper.make_opsetid("", 12)]
+        model.functions.append(helper.make_function("own", "f", [], ["secret"], [constant], versions))
+    else:
+        shape = numpy_helper.from_array(np.array([1], np.int64), "one")
+        model.graph.initializer.append(shape)
+        model.graph.node.append(helper.make_node("ConstantOfShape", ["one"], ["beside"], value=outside))
+    file = write(tmp_path / "m.onnx", model.SerializeToString())
+    write(tmp_path / "secret.bin", b"\0" * 4)
+    err = refused(capsys, tmp_path / "run", file, "--mean", "104,117,123")
+    assert "weights outside the file that are neither" in err
 
 
 def test_what_is_not_in_the_file_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

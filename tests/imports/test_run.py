@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from alexnet.cli import main
 from alexnet.data.prepared import Prepared
 from alexnet.errors import InputError
 from alexnet.export import caffe
-from alexnet.imports import read, run
+from alexnet.imports import read, run, torchvision
 from alexnet.imports.run import Imported, Input
 from alexnet.network.model import AlexNet
 from alexnet.training import checkpoint, trained
@@ -108,6 +109,13 @@ def test_a_network_that_computes_something_else_is_refused(
 
     monkeypatch.setattr(read, "imported", swapped)  # as if RGB had been taken for BGR
     assert "not imported: the probabilities differ" in refused(capsys, tmp_path / "run", model, "--mean", "104,117,123")
+
+
+def test_safetensors_are_known_by_their_bytes_under_any_name(tmp_path: Path) -> None:
+    for name in ("weights", "weights.pth", "weights.safetensors"):
+        save_file({"features.0.bias": torch.ones(3)}, tmp_path / name)
+        assert read.kind_of(tmp_path / name) == "torchvision"
+        assert torch.equal(torchvision.read(tmp_path / name)["features.0.bias"], torch.ones(3))
 
 
 def test_files_are_told_by_how_they_begin(tmp_path: Path) -> None:

@@ -106,7 +106,15 @@ def run(trained_run: Path, tmp_path: Path) -> Path:
 def evaluated(run: Path, data: prepared.Prepared) -> Path:
     network, split = trained.load(run), data.split("val")
     for views in (1, 10):
-        measured = evaluate(network.network, network.preparation, split.images, split.labels, data.classes, views=views)
+        measured = evaluate(
+            network.network,
+            network.preparation,
+            split.images,
+            split.labels,
+            data.classes,
+            views=views,
+            confusion=True,
+        )
         measured.save(run / f"evaluation-val-{views}views.json")
     return run
 

@@ -11,7 +11,9 @@ from torch import Tensor
 
 from alexnet.network.model import AlexNet
 from alexnet.training import optimizer
+from alexnet.training.distributed import Layout
 from alexnet.training.graph import WARM, Step
+from alexnet.training.processes import Processes
 from tests.conftest import TINY_NETWORK
 
 from ..triton_device import DEVICE
@@ -105,6 +107,19 @@ def test_micro_batches_add_up_to_the_same_step() -> None:
 def test_fused_update_is_the_same_step() -> None:
     plain = run(lambda model, sgd: Step(model, sgd, input_of, BATCH), SIZES[:2])
     fused = run(lambda model, sgd: Step(model, sgd, input_of, BATCH, fused=True), SIZES[:2])
+    for kind in (0, 1):  # weights, velocities
+        for a, b in zip(plain[kind], fused[kind], strict=True):
+            assert torch.allclose(a, b, rtol=1e-5, atol=1e-7)
+
+
+@needs_triton
+def test_fused_update_is_the_same_step_where_processes_share_it() -> None:
+    plain = run(lambda model, sgd: Step(model, sgd, input_of, BATCH), SIZES[:2])
+
+    def shared(model: AlexNet, sgd: optimizer.PaperSGD) -> Step:
+        return Step(model, sgd, input_of, BATCH, fused=True, layout=Layout(model, Processes()))
+
+    fused = run(shared, SIZES[:2])
     for kind in (0, 1):  # weights, velocities
         for a, b in zip(plain[kind], fused[kind], strict=True):
             assert torch.allclose(a, b, rtol=1e-5, atol=1e-7)

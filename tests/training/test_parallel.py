@@ -23,7 +23,7 @@ from alexnet.data.prepared import Prepared
 from alexnet.evaluation.errors import evaluate
 from alexnet.network.model import AlexNet
 from alexnet.network.spec import one_gpu
-from alexnet.training import checkpoint, processes, trained
+from alexnet.training import checkpoint, processes, trained, trainer
 from alexnet.training.processes import Mode, Processes
 from alexnet.training.recipe import Recipe
 from alexnet.training.trainer import Status, check_parallel, read_metrics, seed_of, train
@@ -56,6 +56,8 @@ def together(folder: str, data: str, recipe: str) -> int:
         opened, of, at = prepared_sets.open(Path(data)), Recipe.from_json(recipe), Path(folder)
         for mode in MODES:
             train(of, opened, at / mode, processes=here, parallel=mode)
+            odd = replace(of, batch=71, epochs=1)  # and one image
+            train(odd, opened, at / f"odd-{mode}", processes=here, parallel=mode)
             changing = at / f"changing-{mode}"
             train(of, opened, changing, resume=True, processes=here, parallel=mode, **up_to(STOPS["two"], changing))
         network = trained.load(at / "one")
@@ -69,6 +71,7 @@ def together(folder: str, data: str, recipe: str) -> int:
             views=10,
             batch=7,
             processes=here,
+            confusion=True,
         )
         measured.save(at / f"evaluation-{here.rank}.json")
         try:  # what process 0 alone finds ends the others too
@@ -78,6 +81,25 @@ def together(folder: str, data: str, recipe: str) -> int:
         except processes.FailedElsewhere:
             (at / "other-ended").touch()
             return 11
+    return 0
+
+
+def one_failing(folder: str, data: str, recipe: str, failing: int) -> int:
+    """What each of two processes does: one finds a batch that it cannot read."""
+    with processes.joined("cpu") as here:
+        opened = prepared_sets.open(Path(data))
+        if here.rank == failing:
+            opened.split("train")  # before it is spoilt
+
+            def spoilt(*args: Any, **options: Any) -> Any:
+                raise errors.InputError("images.jpg: damaged")
+
+            trainer.read_ahead = spoilt  # type: ignore[assignment]
+        try:
+            train(Recipe.from_json(recipe), opened, Path(folder) / "run", processes=here, parallel="data")
+        except processes.FailedHere as error:
+            (Path(folder) / f"failed-{here.rank}").write_text(str(error))
+            raise SystemExit(error.code) from None
     return 0
 
 
@@ -91,6 +113,7 @@ def runs(tiny_prepared: Prepared, recipe: Recipe, tmp_path_factory: pytest.TempP
     """Folders: one (a single process), data, columns, hybrid (two), changing-MODE (one, two, one)."""
     folder = tmp_path_factory.mktemp("parallel")
     train(recipe, tiny_prepared, folder / "one")
+    train(replace(recipe, batch=71, epochs=1), tiny_prepared, folder / "odd-one")
     for mode in MODES:
         run = folder / f"changing-{mode}"
         assert not train(recipe, tiny_prepared, run, **up_to(STOPS["one"], run)).finished
@@ -141,17 +164,39 @@ def test_a_run_goes_on_with_two_processes_and_with_one_again(runs: Path, mode: s
     assert [(line["processes"], line["parallel"]) for line in starts] == [(1, "none"), (2, mode), (1, "none")]
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_a_batch_of_one_image_counts_too(runs: Path, mode: str) -> None:
+    two, one = (read_metrics(runs / f"odd-{name}")[-1] for name in (mode, "one"))
+    assert two["step"] == one["step"] == 2
+    assert two["loss"] == pytest.approx(one["loss"], rel=1e-4) and two["train_error"] == one["train_error"]
+
+
 def test_ten_views_by_two_processes(runs: Path, tiny_prepared: Prepared) -> None:
     network, split = trained.load(runs / "one"), tiny_prepared.split("train")
     alone = evaluate(
-        network.network, network.preparation, split.images, split.labels, network.classes, views=10, batch=7
+        network.network,
+        network.preparation,
+        split.images,
+        split.labels,
+        network.classes,
+        views=10,
+        batch=7,
+        confusion=True,
     )
+    assert alone.confusion is not None
     for rank in range(2):  # both know the whole
         assert json.loads((runs / f"evaluation-{rank}.json").read_text()) == alone.to_dict()
 
 
 def test_what_process_0_finds_ends_the_others(runs: Path) -> None:
     assert (runs / "other-ended").exists()  # and `launch` returned what process 0 did
+
+
+def test_what_one_process_finds_ends_all(tiny_prepared: Prepared, recipe: Recipe, tmp_path: Path) -> None:
+    with pytest.raises(errors.RunFailed, match="exit code 75"):
+        processes.launch(2, 0, one_failing, str(tmp_path), str(tiny_prepared.path), recipe.to_json(), 1)
+    assert (tmp_path / "failed-1").read_text() == "process 1: images.jpg: damaged"
+    assert not (tmp_path / "failed-0").exists()
 
 
 @pytest.mark.parametrize("number", [0, 1, 2, 7, 128])
@@ -188,7 +233,9 @@ def children(of: int) -> list[int]:
 def command(*args: str) -> subprocess.Popen[str]:
     env = os.environ | {"OMP_NUM_THREADS": "1"}
     line = [sys.executable, "-m", "alexnet", *args]
-    return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
+    return subprocess.Popen(
+        line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env, start_new_session=True
+    )
 
 
 def wait_for(there: Callable[[], bool], process: subprocess.Popen[str]) -> None:
@@ -213,10 +260,10 @@ def test_a_killed_worker_starts_again_and_the_run_goes_on(tiny_prepared: Prepare
     wait_for(lambda: len([line for line in read_metrics(run) if line["kind"] == "start"]) == 2, started)
     before = len(epochs())
     wait_for(lambda: len(epochs()) > before, started)
-    started.send_signal(signal.SIGTERM)
+    os.killpg(started.pid, signal.SIGTERM)  # as a terminal does, and a scheduler: the workers are told twice
     _, said = started.communicate(timeout=120)
     assert started.returncode == 128 + signal.SIGTERM, said
-    assert "a process died" in said and "alexnet train --resume" in said and "Traceback" not in said
+    assert "go on from its last checkpoint" in said and "alexnet train --resume" in said and "Traceback" not in said
     whole = [line["epoch"] for line in read_metrics(run) if line["kind"] == "epoch"]
     assert whole == list(range(1, len(whole) + 1))
 

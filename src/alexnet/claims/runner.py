@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from multiprocessing import get_context
 from pathlib import Path
 from threading import Thread
@@ -31,6 +31,7 @@ from alexnet.data import prepared as prepared_sets
 from alexnet.data.prepared import Prepared
 from alexnet.errors import InputError, RunFailed
 from alexnet.files import only_writer, write_text
+from alexnet.network.spec import Network
 from alexnet.training import checkpoint, trained, trainer
 from alexnet.training.device import keep_memory, pick
 from alexnet.training.recipe import Recipe, flatten
@@ -43,6 +44,19 @@ KEPT = ("values", "diverged", "training", "validation", "seconds")
 
 NO_MATTER = ("name", "network.name", "network.classes", "device", "compile", "resident", "keep", "checkpoint_minutes")
 """Fields of a recipe that do not decide the outcome of a run; classes come from the data."""
+
+SINCE = (
+    "last_rate_after",
+    "layer_rates",
+    "freeze",
+    "base_batch",
+    "warmup_epochs",
+    "rule",
+    "trust",
+    "network.bottleneck",
+)
+"""Fields that recipes did not have when the first results were made, and that change nothing as long as they have their
+defaults: then they are left out of the hash, so that older run folders are found. A new field of a recipe goes here."""
 
 
 class Stopped(Exception):
@@ -78,7 +92,14 @@ class Now:
 
 def decisive(recipe: Recipe) -> dict[str, Any]:
     """The fields of a recipe that decide the outcome of a run, its seed apart."""
-    return {name: value for name, value in flatten(recipe).items() if name not in (*NO_MATTER, "seed")}
+    defaults = {field.name: field.default for field in fields(Recipe)}
+    defaults |= {f"network.{field.name}": field.default for field in fields(Network)}
+    left_out = {*NO_MATTER, "seed"}
+    return {
+        name: value
+        for name, value in flatten(recipe).items()
+        if name not in left_out and not (name in SINCE and value == defaults[name])
+    }
 
 
 def key(run: Run, prepared: Prepared) -> str:
@@ -154,6 +175,9 @@ def _train(
     task: Task, prepared: Prepared, path: Path, progress: Callable[[Status], None], stop: Callable[[], bool]
 ) -> dict[str, Any]:
     target, asked, code = task.run.until, False, provenance.commit()
+    if task.run.start and _diverged(task.run.start):  # nothing to begin with
+        path.mkdir(parents=True, exist_ok=True)
+        return _guesser(task, prepared, path, code)
     begun = checkpoint.latest(path) is not None and (path / "recipe.json").is_file()
     if path.exists() and not begun:
         with only_writer(path, "alexnet claims run"):  # else it is another runner's, which has just begun it
@@ -180,13 +204,7 @@ def _train(
     except RunFailed as failure:
         if "NaN" not in str(failure) and "the loss became" not in str(failure):
             raise
-        guess = 100 * (1 - 1 / len(prepared.classes))
-        five = max(0.0, 100 * (1 - 5 / len(prepared.classes)))
-        # It would have guessed to the end. How far it overfits is not said: it has learned nothing to overfit with.
-        values = {"top1": guess, "top5": five, "train_error": guess, "epochs": float(recipe.epochs)}
-        if target is not None:
-            values |= {"epochs_to_target": values["epochs"], "reached": 0.0}
-        return _record(path, prepared, values, code, diverged=True)
+        return _guesser(task, prepared, path, code)
     if not finished and not reached:
         raise Stopped
     lines = _epochs(path)
@@ -200,6 +218,31 @@ def _train(
             "reached": float(found is not None),
         }
     return _record(path, prepared, values, code)
+
+
+def guess(classes: int) -> Measured:
+    """top1 and top5: errors in % of a network that guesses."""
+    return {"top1": 100 * (1 - 1 / classes), "top5": max(0.0, 100 * (1 - 5 / classes))}
+
+
+def _guesser(task: Task, prepared: Prepared, path: Path, code: str) -> dict[str, Any]:
+    """The record of a run whose loss became NaN: it would have guessed to the end.
+
+    How far it overfits is not said: it has learned nothing to overfit with.
+    """
+    values = guess(len(prepared.classes))
+    values |= {"train_error": values["top1"], "epochs": float(task.run.recipe.epochs)}
+    if task.run.until is not None:
+        values |= {"epochs_to_target": values["epochs"], "reached": 0.0}
+    return _record(path, prepared, values, code, diverged=True)
+
+
+def _diverged(path: Path) -> bool:
+    """Whether a run, of whatever data, is measured and diverged."""
+    try:
+        return bool(json.loads((path / MEASURED).read_text("utf-8"))["diverged"])
+    except (FileNotFoundError, ValueError, LookupError, TypeError):
+        return False
 
 
 def _epochs(path: Path) -> list[dict[str, Any]]:

@@ -110,17 +110,23 @@ def keeps_predictions(network: TrainedNetwork, prepared: Prepared, measured: Mea
 
 def errors_of(paths: Sequence[Path], prepared: Prepared) -> Measured:
     """Errors in % of runs averaged, on the images that validate them: top1 and top5 of the centre crop, ten_top1 and ten_top5
-    of ten. With five classes or fewer there is no top-5 error: every answer is among the first five."""
+    of ten. With five classes or fewer there is no top-5 error: every answer is among the first five. No runs: of guessing."""
+    if not paths:
+        guess = runner.guess(len(prepared.classes))
+        return {f"{crops}{name}": guess[name] for crops in ("", "ten_") for name in _named(prepared)}
     judged = kept.of_split(recipe.read(paths[0]), prepared)
     assert judged.labels is not None
     made: Measured = {}
     for views, prefix in ((1, ""), (10, "ten_")):
         probabilities: list[np.ndarray] = [kept.probabilities(path, judged, views) for path in paths]
         error = ensemble.measure(ensemble.mean(probabilities), judged.labels, prepared.classes, views)
-        made[f"{prefix}top1"] = error.top1_error
-        if len(prepared.classes) > 5:
-            made[f"{prefix}top5"] = error.top5_error
+        both = {"top1": error.top1_error, "top5": error.top5_error}
+        made |= {f"{prefix}{name}": both[name] for name in _named(prepared)}
     return made
+
+
+def _named(prepared: Prepared) -> tuple[str, ...]:
+    return ("top1", "top5") if len(prepared.classes) > 5 else ("top1",)
 
 
 # --- the runs ---------------------------------------------------------------------------------------------------------
@@ -200,17 +206,22 @@ def run(
 
 
 def _entries(of: Repeat, before: Runner, main: Runner) -> dict[str, dict[str, Any]]:
-    """What a repeat gave, by variant."""
+    """What a repeat gave, by variant. A network that diverged, or whose pre-training did, guesses: every class is as likely,
+    so it changes no order of classes in a mean of probabilities, and is left out of it."""
     plain, starred = ([_network(task, main) for task in group] for group in (of.plain, of.fine_tuning))
     first = [_network(task, before) for task in of.pretraining]
     for own, network in zip(starred, first, strict=True):
         own["pretraining"] = network
 
-    def entry(values: Measured, networks: list[dict[str, Any]], seconds: float) -> dict[str, Any]:
+    rests_on = {"one net": plain, "five nets": plain, "one net*": [*starred, *first]}
+    rests_on["seven nets*"] = [*plain, *starred, *first]
+    diverged = {name: any(network["diverged"] for network in group) for name, group in rests_on.items()}
+
+    def entry(name: str, values: Measured, networks: list[dict[str, Any]], seconds: float) -> dict[str, Any]:
         return {
             "seed": of.number,
             "values": values,
-            "diverged": any(network["diverged"] for network in networks),
+            "diverged": diverged[name],
             "training": [],
             "validation": [],
             "seconds": seconds,
@@ -218,21 +229,26 @@ def _entries(of: Repeat, before: Runner, main: Runner) -> dict[str, dict[str, An
         }
 
     def single(networks: list[dict[str, Any]], tasks_: list[Task]) -> Measured:
-        each = [errors_of([main.path(task)], main.prepared) for task in tasks_]
+        each = [together([task]) for task in tasks_]
         for network, errors in zip(networks, each, strict=True):
             network["values"] |= errors
         made = {name: statistics.fmean(errors[name] for errors in each) for name in each[0]}
         return {**made, "train_error": statistics.fmean(network["values"]["train_error"] for network in networks)}
 
     def together(tasks_: list[Task]) -> Measured:
-        return errors_of([main.path(task) for task in tasks_], main.prepared)
+        own = [*zip(of.plain, plain, strict=True), *zip(of.fine_tuning, starred, strict=True)]
+        paths = [main.path(task) for task, network in own if task in tasks_ and not network["diverged"]]
+        return errors_of(paths, main.prepared)
 
     times = [sum(network["seconds"] for network in group) for group in (plain, [*starred, *first])]
     return {
-        "one net": entry(single(plain, of.plain), plain, times[0]),
-        "five nets": entry(together(of.plain), [], 0.0),
-        "one net*": entry(single(starred, of.fine_tuning), starred, times[1]),
-        "seven nets*": entry(together([*of.plain, *of.fine_tuning]), [], 0.0),
+        name: entry(name, values, networks, seconds)
+        for name, values, networks, seconds in (
+            ("one net", single(plain, of.plain), plain, times[0]),
+            ("five nets", together(of.plain), [], 0.0),
+            ("one net*", single(starred, of.fine_tuning), starred, times[1]),
+            ("seven nets*", together([*of.plain, *of.fine_tuning]), [], 0.0),
+        )
     }
 
 

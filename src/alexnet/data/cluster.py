@@ -20,6 +20,7 @@ from concurrent.futures import Future, wait
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import version
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,11 @@ from alexnet.files import write_text
 
 LONGEST = 16
 """Chunks of the largest shard: at 256 pixels 1.6 GB raw, about a minute of one core; what a dead worker loses."""
+
+
+def package() -> str:
+    """What has to be the same on every machine, or chunks of one set would be made in different ways."""
+    return f"alexnet {version('alexnet')}, form {preparing.FORM}"
 
 
 @dataclass(frozen=True)
@@ -51,8 +57,9 @@ def ray_crew(address: str, threads: int | None = None) -> Iterator[Crew]:
     """The cluster at `address` ("auto": the one this machine is in; "local": one started here, for this run alone).
 
     A task has `threads` cores (default: 4, or all of the smallest machine's); Ray starts it anew where a worker dies. Raises
-    InputError without Ray, or where no cluster answers.
+    InputError without Ray, where no cluster answers, or for `threads` below 1.
     """
+    preparing.check_options(workers=threads)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would report to its makers
     try:
         import ray
@@ -136,7 +143,7 @@ def _fill(crew: Crew, source: Source, split: str, writer: Writer, report: Report
             if there:
                 kept += stop - start
             else:
-                job = (folder, start, stop, begun, writer.size, writer.quality, crew.threads)
+                job = (folder, start, stop, begun, writer.size, writer.quality, crew.threads, package())
                 future = crew.submit(make_shard, shared, split, of_all, *job)
             waiting.append((folder / _name(start, stop), stop - start, future))
             take_over(3 * crew.slots)  # so that no worker waits, and little lies on the disk twice
@@ -177,7 +184,7 @@ def _counts(crew: Crew, source: Source, shared: Any, split: str, folder: Path, b
     open_ = [number for number, items in enumerate(counts) if items is None]
     step = max(1, len(open_) // (8 * crew.slots))
     groups = [open_[at : at + step] for at in range(0, len(open_), step)]
-    futures = [crew.submit(count_parts, shared, split, group, folder, begun) for group in groups]
+    futures = [crew.submit(count_parts, shared, split, group, folder, begun, package()) for group in groups]
     for group, future in zip(groups, futures, strict=True):
         for number, items in zip(group, _result(future), strict=True):
             counts[number] = items
@@ -192,6 +199,13 @@ def _result(future: Future) -> Any:
         cause = getattr(error, "cause", None) or error  # Ray wraps what a task raises
         if isinstance(cause, (InputError, RunFailed, OSError)):
             raise cause from None
+        # What a worker says of functions and classes that its package lacks, or has with other arguments.
+        words = ("No module named", "failed to import", "Can't get attribute", "positional argument")
+        if isinstance(cause, ImportError) or any(word in str(cause) for word in words):
+            reason = str(cause).strip().splitlines()[-1]
+            raise RunFailed(
+                f"a worker lacks a package, or has not {package()} ({reason}): install the same on every machine"
+            ) from error
         if type(error).__name__ in ("WorkerCrashedError", "NodeDiedError", "OutOfMemoryError", "BrokenProcessPool"):
             reason = " ".join(str(error).split())[:300]
             raise RunFailed(f"workers keep dying ({reason}); the same command goes on where this one was") from error
@@ -207,7 +221,11 @@ def _here() -> str:
     return f"worker {os.getpid()} on {socket.gethostname()}"
 
 
-def _check_sees(folder: Path, begun: bytes) -> None:
+def _check_sees(folder: Path, begun: bytes, wanted: str) -> None:
+    if wanted != package():
+        raise RunFailed(
+            f"{_here()} has {package()}, the command's machine has {wanted}: install the same on every machine"
+        )
     try:
         same = (folder.parent.parent / "begun.json").read_bytes() == begun
     except OSError:
@@ -216,9 +234,9 @@ def _check_sees(folder: Path, begun: bytes) -> None:
         raise InputError(f"{_here()} does not see {folder.parent.parent} as the command's machine does: {_SEEN}")
 
 
-def count_parts(source: Source, split: str, numbers: list[int], folder: Path, begun: bytes) -> list[int]:
-    """How many items each of these parts has."""
-    _check_sees(folder, begun)
+def count_parts(source: Source, split: str, numbers: list[int], folder: Path, begun: bytes, wanted: str) -> list[int]:
+    """How many items each of these parts has; raises what `make_shard` raises."""
+    _check_sees(folder, begun, wanted)
     return [sum(1 for _ in source.part(split, number)) for number in numbers]
 
 
@@ -233,12 +251,14 @@ def make_shard(
     size: int,
     quality: int | None,
     threads: int,
+    wanted: str,
 ) -> None:
     """Prepares the items from `start` to the one before `stop` into a folder of its own in `folder`.
 
-    `counts` are the items of each part. Raises InputError where this machine does not see what the others see.
+    `counts` are the items of each part, `wanted` is `package()` of the command's machine. Raises InputError where this
+    machine does not see what the others see, RunFailed where its package is another.
     """
-    _check_sees(folder, begun)
+    _check_sees(folder, begun, wanted)
     whole, own = folder / _name(start, stop), folder / f".{_name(start, stop)}.{uuid.uuid4().hex}"
     sums = Sums(size) if split == "train" else None
     try:

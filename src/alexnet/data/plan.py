@@ -14,7 +14,7 @@ import numpy as np
 
 from alexnet.amounts import duration, gigabytes
 from alexnet.data import cluster, jpegs, prepared
-from alexnet.data.prepare import CHUNK, made
+from alexnet.data.prepare import CHUNK, check_options, made
 from alexnet.data.sources import Archives, Chosen, Item, Source
 from alexnet.data.statistics import Sums
 from alexnet.errors import InputError
@@ -121,7 +121,8 @@ def plan(
     `machines`: with `--cluster` on that many like this one. `images`, `classes`: of a training split of that size, made of
     images like these. Raises InputError where an option is out of range or the source has no readable image.
     """
-    for name, value in (("--machines", machines), ("--as-images", images), ("--as-classes", classes), ("--size", size)):
+    check_options(size, workers=workers, store=store, quality=quality)
+    for name, value in (("--machines", machines), ("--as-images", images), ("--as-classes", classes)):
         if value is not None and value < 1:
             raise InputError(f"{name} {value}: must be at least 1")
     size, cores = size or source.default_size, os.cpu_count() or 1

@@ -271,17 +271,8 @@ def prepare(
     unreadable (what was done stays, a run with a higher share goes on from it), where `dest` belongs to another source,
     another size or store or something else, and where another run is writing it. Raises RunFailed where the disk is full.
     """
+    check_options(size, max_bad, workers, store, quality)
     size = source.default_size if size is None else size
-    if size < 1:
-        raise InputError(f"--size {size}: must be at least 1")
-    if not 0 <= max_bad <= 1:
-        raise InputError(f"--max-bad {max_bad}: must be a share from 0 to 1")
-    if workers is not None and workers < 1:
-        raise InputError(f"--workers {workers}: must be at least 1")
-    if store not in prepared.VERSIONS:
-        raise InputError(f"--store {store}: must be raw or jpeg")
-    if not 1 <= quality <= 100:
-        raise InputError(f"--quality {quality}: must be from 1 to 100")
     kept_at = quality if store == "jpeg" else None
     dest = Path(dest)
     begun = {
@@ -326,6 +317,26 @@ def prepare(
         for folder in dest.glob(f"*/{SHARDS}"):
             shutil.rmtree(folder)
     return prepared.open(dest)
+
+
+def check_options(
+    size: int | None = None,
+    max_bad: float = 0.0,
+    workers: int | None = None,
+    store: str = "raw",
+    quality: int = 95,
+) -> None:
+    """InputError, naming the option, for one that is out of range."""
+    if size is not None and size < 1:
+        raise InputError(f"--size {size}: must be at least 1")
+    if not 0 <= max_bad <= 1:
+        raise InputError(f"--max-bad {max_bad}: must be a share from 0 to 1")
+    if workers is not None and workers < 1:
+        raise InputError(f"--workers {workers}: must be at least 1")
+    if store not in prepared.VERSIONS:
+        raise InputError(f"--store {store}: must be raw or jpeg")
+    if not 1 <= quality <= 100:
+        raise InputError(f"--quality {quality}: must be from 1 to 100")
 
 
 def _prepare_all(
@@ -533,10 +544,13 @@ class Writer:
             names_bytes += chunk["names_bytes"]
             for label, images in chunk["per_class"].items():
                 self.per_class[int(label)] += images
-            self._end += chunk["image_bytes"]
+            # Earlier versions wrote a line for each chunk, with one checksum, and the first knew no JPEGs.
+            checksums = chunk["checksums"] if "checksums" in chunk else [chunk["checksum"]]
+            raw = sum(int(one["images"]) for one in checksums) * self.size**2 * 3
+            self._end += chunk.get("image_bytes", raw)
             self.items += chunk["items"]
             self.skipped += chunk["skipped"]
-            self.checksums += chunk["checksums"]
+            self.checksums += checksums
         lost = f"{self.folder} has lost what an earlier run wrote: delete {self.folder.parent} and run this again"
         for name, length in (
             (self._pixels, self._end),

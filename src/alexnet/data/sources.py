@@ -11,7 +11,7 @@ import os
 import re
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from io import BytesIO
 from itertools import chain
@@ -516,6 +516,10 @@ def open_archives(root: Path) -> Archives:
 
 def open_tars(path: Path) -> Archives:
     """Fall 2011, and whatever comes like it: a .tar of one .tar per class, or a folder of such .tar files."""
+    inside = [] if path.is_file() else list(path.glob("*.tar"))
+    if len(inside) == 1:  # a folder that holds fall11_whole.tar alone
+        member = next(_members(inside[0]), None)
+        path = inside[0] if member and member.name.endswith(".tar") else path
     if path.is_file():
         found, files, first = _inner_tars(path), [path], 1 << 20
     else:
@@ -565,6 +569,8 @@ class Tables:
     label: str
     classes: tuple[str, ...]
     label_of: dict[Any, int] = field(repr=False)  # a cell of the label column -> label
+    groups: dict[str, list[tuple[str, int, int]]] = field(default_factory=dict, repr=False)
+    """Of parquet files: file, number in it and rows of each row group of a split."""
     default_size: int = 256
 
     @property
@@ -575,14 +581,28 @@ class Tables:
         return self._items(split, self.tables[split], 0)
 
     def parts(self, split: str) -> tuple[Part, ...]:
-        """Blocks of rows."""
+        """Row groups of parquet files; blocks of rows of what is memory-mapped."""
+        if self.groups:
+            return tuple(Part(None, rows) for _, _, rows in self.groups[split])
         return tuple(Part(None, len(rows)) for rows in _blocks(self.counts[split], ROWS))
 
     def part(self, split: str, number: int) -> Iterator[Item]:
-        rows, table = _blocks(self.counts[split], ROWS)[number], self.tables[split]
-        # A stream goes over the files' rows before these without decoding them.
-        block = table.select(rows) if hasattr(table, "select") else table.skip(rows.start).take(len(rows))
-        return self._items(split, block, rows.start)
+        if self.groups:
+            first = sum(rows for _, _, rows in self.groups[split][:number])
+            return self._items(split, self._group(split, *self.groups[split][number][:2]), first)
+        rows = _blocks(self.counts[split], ROWS)[number]
+        return self._items(split, self.tables[split].select(rows), rows.start)
+
+    def _group(self, split: str, file: str, number: int) -> Iterator[dict[str, Any]]:
+        # A stream of `datasets` would read all files up to this row group.
+        import pyarrow
+        import pyarrow.parquet
+        from datasets.table import cast_table_to_features
+
+        with pyarrow.parquet.ParquetFile(file) as opened:
+            for batch in opened.iter_batches(64, row_groups=[number], columns=[self.image, self.label]):
+                table = pyarrow.Table.from_batches([batch])
+                yield from cast_table_to_features(table, self.tables[split].features).to_pylist()
 
     def _items(self, split: str, rows: Any, first: int) -> Iterator[Item]:
         for number, row in enumerate(rows, first):
@@ -643,12 +663,18 @@ def open_parquet(path: Path) -> Tables:
         word = re.match(r"[a-z]*", file.name)
         of_split.setdefault(SPLITS.get(word[0] if word else "", "train"), []).append(str(file))
     try:
-        counts = {split: sum(pyarrow.parquet.read_metadata(f).num_rows for f in fs) for split, fs in of_split.items()}
+        groups: dict[str, list[tuple[str, int, int]]] = {split: [] for split in of_split}
+        for split, names in of_split.items():
+            for name in names:
+                about = pyarrow.parquet.read_metadata(name)
+                groups[split] += [(name, n, about.row_group(n).num_rows) for n in range(about.num_row_groups)]
+        counts = {split: sum(rows for _, _, rows in of_one) for split, of_one in groups.items()}
         # Streaming reads the files where they lie; otherwise they would be copied into a cache first.
         tables = datasets.load_dataset("parquet", data_files=of_split, streaming=True)
     except Exception as error:  # pyarrow and datasets have many kinds
         raise InputError(f"{path} cannot be read as parquet: {error}") from None
-    return _open_tables(datasets, f"parquet files, {path.resolve().name}", fingerprint_files(files), tables, counts)
+    description = f"parquet files, {path.resolve().name}"
+    return replace(_open_tables(datasets, description, fingerprint_files(files), tables, counts), groups=groups)
 
 
 def _open_tables(datasets: Any, description: str, key: str, tables: dict[str, Any], counts: dict[str, int]) -> Tables:

@@ -30,9 +30,11 @@ def mean(probabilities: Sequence[np.ndarray], weights: Sequence[float] | None = 
     return total
 
 
-def measure(probabilities: np.ndarray, labels: np.ndarray, classes: tuple[str, ...], views: int) -> Evaluation:
-    """The errors of class probabilities float32 [N, classes] against labels int64 [N]."""
-    count = Count(classes)
+def measure(
+    probabilities: np.ndarray, labels: np.ndarray, classes: tuple[str, ...], views: int, confusion: bool = False
+) -> Evaluation:
+    """The errors of class probabilities float32 [N, classes] against labels int64 [N]; with the confusion matrix if asked."""
+    count = Count(classes, confusion)
     count.add(torch.from_numpy(probabilities), labels)
     return count.evaluation(views)
 
@@ -86,7 +88,7 @@ class Averaged:
     def against(self) -> dict[str, tuple[float, float]]:
         """The plain mean's top-1 and top-5 error minus those of the networks' average, and of the best network."""
         average = [float(np.mean([getattr(one, name) for one in self.each])) for name in ("top1_error", "top5_error")]
-        best = min(self.each, key=lambda one: (one.top1_error, one.top5_error))
+        best = self.each[self._best]
         return {
             "average": (self.mean.top1_error - average[0], self.mean.top5_error - average[1]),
             "best": (self.mean.top1_error - best.top1_error, self.mean.top5_error - best.top5_error),
@@ -95,8 +97,11 @@ class Averaged:
     @property
     def best(self) -> str:
         """The network with the lowest error by itself."""
-        at = min(range(len(self.each)), key=lambda k: (self.each[k].top1_error, self.each[k].top5_error))
-        return self.runs[at]
+        return self.runs[self._best]
+
+    @property
+    def _best(self) -> int:
+        return min(range(len(self.each)), key=lambda k: (self.each[k].top1_error, self.each[k].top5_error))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
@@ -132,12 +137,16 @@ def average(
     """Measure networks with class probabilities float32 [N, classes] each, their plain mean, and a weighted one if `searched`.
 
     search_on: share of the images of each class whose labels the search sees, drawn by `seed`; everything is then measured
-    on the others. None: it sees those that the errors are reported on.
+    on the others. None: it sees those that the errors are reported on. Raises InputError if that share is no image.
     """
     every = np.arange(len(labels))
     measured, seen = every, every
     if search_on is not None:
         measured, seen = hold_out(labels, search_on, seed)
+        if not len(seen):
+            raise InputError(
+                f"--search-on {search_on}: no labels to search on; there is one image a class, and errors are reported on it"
+            )
     own = [one[measured] for one in probabilities] if search_on is not None else list(probabilities)
     truth = labels[measured]
     weights = tuple(search([one[seen] for one in probabilities], labels[seen]).tolist()) if searched else None

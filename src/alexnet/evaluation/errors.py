@@ -28,8 +28,8 @@ class Evaluation:
     images: int
     per_class: list[dict[str, Any]]
     """label, images, top1_error, top5_error of every class, in label order; the errors of a class without images are None"""
-    confusion: list[list[int]]
-    """[true][predicted] counts of the first label"""
+    confusion: list[list[int]] | None
+    """[true][predicted] counts of the first label; None where they were not counted"""
     checkpoint: str | None = None
     """Name of the checkpoint's folder whose weights were measured, where they come from one"""
 
@@ -60,19 +60,26 @@ def view_probabilities(network: Network, images: Tensor, preparation: Preparatio
     return total / views
 
 
+CONFUSED = 1000
+"""Up to so many classes a confusion matrix is worth its memory: of the 21,843 of Fall 2011 it would be 3.8 GB."""
+
+
 @dataclass
 class Count:
-    """Right answers so far. Those of several processes are summed array by array: `first` and `five`."""
+    """Right answers so far, by class."""
 
     classes: tuple[str, ...]
-    first: np.ndarray = field(init=False)
+    confused: bool = False
+    """Whether to count what is taken for what, too; above `CONFUSED` classes it is not."""
+    hits: np.ndarray = field(init=False)
+    """int64 [3, classes]: images; those with the true label first; those with it among the first five"""
+    confusion: np.ndarray | None = field(init=False)
     """int64 [classes, classes], [true][predicted]"""
-    five: np.ndarray = field(init=False)
-    """int64 [classes], images with the true label among the first five"""
 
     def __post_init__(self) -> None:
         number = len(self.classes)
-        self.first, self.five = np.zeros((number, number), np.int64), np.zeros(number, np.int64)
+        self.hits = np.zeros((3, number), np.int64)
+        self.confusion = np.zeros((number, number), np.int64) if self.confused and number <= CONFUSED else None
 
     def add(self, probabilities: Tensor, labels: np.ndarray) -> None:
         """Count images with class probabilities [N, classes], or any other scores, and true labels int64 [N]."""
@@ -86,12 +93,21 @@ class Count:
                 f"there are labels beyond the {number} classes; check the prepared dataset with alexnet data"
             )
         best = probabilities.topk(min(5, number), dim=1).indices.cpu().numpy()
-        np.add.at(self.first, (labels, best[:, 0]), 1)
-        np.add.at(self.five, labels, (best == labels[:, None]).any(axis=1))
+        right = best == labels[:, None]
+        for hits, counted in zip(self.hits, (np.ones_like(labels), right[:, 0], right.any(axis=1)), strict=True):
+            np.add.at(hits, labels, counted)
+        if self.confusion is not None:
+            np.add.at(self.confusion, (labels, best[:, 0]), 1)
+
+    def summed(self, processes: Processes) -> None:
+        """Make it the count of all processes. All have to call it."""
+        self.hits = processes.sum(torch.from_numpy(self.hits)).numpy()
+        if self.confusion is not None:
+            self.confusion = processes.sum(torch.from_numpy(self.confusion)).numpy()
 
     def evaluation(self, views: int) -> Evaluation:
         """The errors of all that was counted; at least one image."""
-        counts, right = self.first.sum(axis=1), self.first.diagonal()
+        counts, right, five = self.hits
         images = int(counts.sum())
 
         def error(hits: np.integer, of: np.integer | int) -> float:
@@ -99,7 +115,7 @@ class Count:
 
         return Evaluation(
             top1_error=error(right.sum(), images),
-            top5_error=error(self.five.sum(), images),
+            top5_error=error(five.sum(), images),
             views=views,
             images=images,
             per_class=[
@@ -107,11 +123,11 @@ class Count:
                     "label": label,
                     "images": int(counts[k]),
                     "top1_error": error(right[k], counts[k]) if counts[k] else None,
-                    "top5_error": error(self.five[k], counts[k]) if counts[k] else None,
+                    "top5_error": error(five[k], counts[k]) if counts[k] else None,
                 }
                 for k, label in enumerate(self.classes)
             ],
-            confusion=self.first.tolist(),
+            confusion=None if self.confusion is None else self.confusion.tolist(),
         )
 
 
@@ -149,20 +165,22 @@ def evaluate(
     batch: int = 128,
     progress: Callable[[int, int], None] | None = None,
     processes: Processes = Processes(),
+    confusion: bool = False,
 ) -> Evaluation:
     """Measure `network` (in eval mode) on the images at `indices` (default: all), uint8 [N, S, S, 3].
 
     `progress` is called with (done, total) after each batch. processes: this process's place among those that share the
-    images; all of them get the whole's errors. Raises InputError if there is nothing to measure, or if
+    images; all of them get the whole's errors. confusion: count the confusion matrix too, up to
+    `CONFUSED` classes. Raises InputError if there is nothing to measure, or if
     labels or network have other classes than `classes`.
     """
     indices = np.arange(len(labels)) if indices is None else indices
     if len(indices) == 0:
         raise InputError("there are no images to evaluate in this split")
-    count, done = Count(classes), 0
+    count, done = Count(classes, confusion), 0
     own = indices[processes.rows(len(indices))]
     for block in probabilities_of(network, preparation, images, own, views, batch, progress):
         count.add(block, labels[own[done : done + len(block)]])
         done += len(block)
-    count.first, count.five = (processes.sum(torch.from_numpy(array)).numpy() for array in (count.first, count.five))
+    count.summed(processes)
     return count.evaluation(views)

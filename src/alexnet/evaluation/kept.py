@@ -12,13 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import safetensors
-import safetensors.numpy
 import torch
 from safetensors import SafetensorError
 
 from alexnet.data.prepared import Images, Prepared
 from alexnet.errors import InputError
-from alexnet.evaluation.errors import probabilities_of
+from alexnet.evaluation.errors import Evaluation, evaluate, probabilities_of
 from alexnet.files import write_bytes
 from alexnet.training import checkpoint, recipe, trained
 from alexnet.training.processes import Processes
@@ -26,6 +25,9 @@ from alexnet.training.recipe import Recipe
 from alexnet.training.trainer import measured_on, validation_of
 
 Progress = Callable[[int, int], None]
+
+MOST = 1_000_000_000
+"""Bytes of class probabilities of one run above which `alexnet evaluate` neither holds nor keeps them, if it can do without."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,11 @@ class Judged:
     """N names"""
     fingerprint: str
     """Hex; changes with images or labels"""
+
+
+def bytes_of(run: Path, judged: Judged) -> int:
+    """Bytes of a run's class probabilities of these images, in memory and on disk."""
+    return 4 * len(judged.indices) * len(classes_of(run))
 
 
 def of_split(of: Recipe, prepared: Prepared, split: str = "val") -> Judged:
@@ -83,7 +90,8 @@ def probabilities(
     """Class probabilities float32 [N, classes] by the newest checkpoint of a run, averaged over 1 or 10 views.
 
     keep: from RUN/predictions if they are there and all that they depend on is the same, else computed and written there.
-    Kept or computed, they are the same to the bit on one machine. `progress` is called with (done, total) while computing.
+    Not kept where images could not be read (`Files.bad`), so that it is told again. Kept or computed, they are the same to
+    the bit with the same machine, batch, device and number of processes. `progress` is called with (done, total) while computing.
     processes: this process's place among those that share the images; all get all of them, the first one keeps them.
     Raises InputError if `run` is no run folder with a checkpoint.
     """
@@ -102,9 +110,31 @@ def probabilities(
         made[done : done + len(block)] = block.cpu().numpy()
         done += len(block)
     made = processes.sum(torch.from_numpy(made)).numpy()  # to the bit: all but one have zeros there
-    if keep and processes.first:
+    bad = processes.any(bool(getattr(judged.images, "bad", ())))
+    if keep and not bad and processes.first:
         _write(run, judged, views, made)
     return made
+
+
+def measure(
+    run: Path,
+    judged: Judged,
+    views: int = 1,
+    batch: int = 128,
+    device: torch.device | str = "cpu",
+    progress: Progress | None = None,
+    processes: Processes = Processes(),
+) -> Evaluation:
+    """The errors of the newest checkpoint of a run on images with labels, counted block by block; nothing is held or kept.
+
+    The same as those of `probabilities`, and as theirs its arguments are.
+    """
+    assert judged.labels is not None
+    network = trained.load(run, device)
+    labels = np.zeros(len(judged.images), np.int64)
+    labels[judged.indices] = judged.labels
+    measured_by = (network.network, network.preparation, judged.images, labels, network.classes, judged.indices)
+    return evaluate(*measured_by, views, batch, progress, processes, confusion=True)
 
 
 def read(run: Path, judged: Judged, views: int) -> np.ndarray | None:
@@ -123,7 +153,11 @@ def read(run: Path, judged: Judged, views: int) -> np.ndarray | None:
 def _write(run: Path, judged: Judged, views: int, made: np.ndarray) -> None:
     path = file_of(run, judged, views)
     path.parent.mkdir(exist_ok=True)
-    write_bytes(path, safetensors.numpy.save({"probabilities": made}, _identity(run, judged, views)))
+    # By hand, as safetensors' own functions copy what they save: eight bytes with the header's length, the header, the data.
+    tensor = {"dtype": "F32", "shape": made.shape, "data_offsets": [0, made.nbytes]}
+    header = json.dumps({"__metadata__": _identity(run, judged, views), "probabilities": tensor}).encode()
+    header += b" " * (-len(header) % 8)
+    write_bytes(path, len(header).to_bytes(8, "little") + header, made.data.cast("B"))
     for old in path.parent.glob(f"{path.name.partition('-step-')[0]}-step-*.safetensors"):
         if old != path:  # of an older checkpoint: of no more use
             old.unlink(missing_ok=True)

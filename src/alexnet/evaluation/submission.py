@@ -4,6 +4,7 @@ Labels are the ids 1 to 1000 of the development kit, which are not the order of 
 classes everywhere else here. For other data they are the classes' own numbers, from 1.
 """
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,9 +26,10 @@ def ids_of(classes: Sequence[str], devkit: Path | None = None) -> np.ndarray:
     if the classes are the thousand of ILSVRC-2012 and there is none: by their order they would be wrong nearly always.
     """
     if devkit is None:
-        if len(classes) == 1000 and all(re.match(r"n\d{8}\b", name) for name in classes):
+        if _like_ilsvrc(classes):
             raise InputError(
-                f"--devkit is missing: the server's labels are the ids of {DEVKIT}.tar.gz, not the order of WordNet ids"
+                f"--devkit is missing: the classes are 1,000 WordNet ids, and the server's labels for those are the ids of"
+                f" {DEVKIT}.tar.gz, not their order"
             )
         return np.arange(1, len(classes) + 1)
     found = read_devkit(devkit.parent if devkit.name in (DEVKIT, f"{DEVKIT}.tar.gz") else devkit)
@@ -36,19 +38,27 @@ def ids_of(classes: Sequence[str], devkit: Path | None = None) -> np.ndarray:
     id_of = {wnid: id for id, wnid in found.wnid_of_id.items()}
     missing = next((name for name in classes if name.partition(" ")[0] not in id_of), None)
     if missing is not None:
-        raise InputError(
-            f"--devkit {devkit}: no class {missing!r} in it; without --devkit labels are 1 to {len(classes)}"
-        )
+        fix = "" if _like_ilsvrc(classes) else f"; leave out --devkit, and labels are 1 to {len(classes)}"
+        raise InputError(f"--devkit {devkit}: no class {missing!r} in it, so the server has no label for it{fix}")
     return np.array([id_of[name.partition(" ")[0]] for name in classes], np.int64)
 
 
+def _like_ilsvrc(classes: Sequence[str]) -> bool:
+    return len(classes) == 1000 and all(re.match(r"n\d{8}\b", name) for name in classes)
+
+
+def order_of(files: Sequence[str]) -> list[int]:
+    """The order of the lines of a submission, numbers into `files`: by name, in whatever folders they are, then by folder."""
+    return sorted(range(len(files)), key=lambda k: (os.path.basename(files[k]), files[k]))
+
+
 def write(path: Path, probabilities: np.ndarray, files: Sequence[str], ids: np.ndarray) -> np.ndarray:
-    """Write the five labels of each image, class probabilities float32 [N, classes], in the order of `files`, N names.
+    """Write the five labels of each image, class probabilities float32 [N, classes], in the order of `files`' names.
 
     With fewer than five classes, so many labels as there are. Returns the order of the lines, int64 [N] into `files`. The
     file is read again and checked before this returns.
     """
-    order = np.array(sorted(range(len(files)), key=files.__getitem__), np.int64)
+    order = np.array(order_of(files), np.int64)
     best = torch.from_numpy(probabilities).topk(min(LABELS, len(ids)), dim=1).indices.numpy()
     labels = ids[best[order]]
     write_text(path, "".join(" ".join(map(str, line)) + "\n" for line in labels.tolist()))
@@ -79,7 +89,7 @@ def read(path: Path, images: int | None, ids: np.ndarray) -> np.ndarray:
     each, known, rows = min(LABELS, len(ids)), set(ids.tolist()), []
     for number, line in enumerate(lines, 1):
         words = line.split()
-        row = [int(word) for word in words if word.isdecimal()]
+        row = [int(word) for word in words if word.isdecimal() and len(word) < 10]
         if len(row) != len(words) or len(row) != each or len(set(row)) != each:
             raise InputError(f"{path}, line {number}: {line[:60]!r}; it has to be {each} different numbers")
         if not known.issuperset(row):

@@ -13,7 +13,7 @@ import numpy as np
 from alexnet.data.prepare import Unreadable, to_square
 from alexnet.data.sources import IMAGE_SUFFIXES, read_file
 from alexnet.errors import InputError
-from alexnet.evaluation import predict
+from alexnet.evaluation import predict, submission
 from alexnet.evaluation.kept import Judged
 
 Read = Callable[[], bytes]
@@ -60,13 +60,12 @@ def unlabelled(where: str, size: int) -> Judged:
     if path.is_file() and path.suffix == ".tar":
         found = _of_tar(path)
     else:
-        found = [(name, os.path.getsize(name), partial(read_file, name)) for name in predict.find([where]) if _is(name)]
+        found = [(name, _facts(name), partial(read_file, name)) for name in predict.find([where]) if _is(name)]
     if not found:
         raise InputError(f"--images {where}: no images there; name a folder, a glob or a .tar of images")
-    found.sort(key=lambda each: os.path.basename(each[0]))
+    found = [found[k] for k in submission.order_of([name for name, _, _ in found])]
     names = [name for name, _, _ in found]
-    fingerprint = hashlib.sha256(repr([(os.path.basename(name), length) for name, length, _ in found]).encode())
-    fingerprint.update(str(size).encode())
+    fingerprint = hashlib.sha256(repr((size, [(os.path.basename(name), facts) for name, facts, _ in found])).encode())
     images = Files(names, [read for _, _, read in found], size)
     return Judged(path.stem or "images", images, np.arange(len(names)), None, names, fingerprint.hexdigest())
 
@@ -81,14 +80,21 @@ def _is(name: str) -> bool:
     return os.path.isfile(name) and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
 
 
-def _of_tar(path: Path) -> list[tuple[str, int, Read]]:
+def _facts(name: str | Path) -> tuple[object, ...]:
+    """What tells a file from others, and from itself before a change, without reading it."""
+    stat = os.stat(name)
+    return os.path.abspath(name), stat.st_size, stat.st_mtime_ns
+
+
+def _of_tar(path: Path) -> list[tuple[str, tuple[object, ...], Read]]:
     try:
         with tarfile.open(path, "r:") as tar:  # not compressed, so that each image can be read by itself
             members = [(member.name, member.size, member.offset_data) for member in tar if member.isfile()]
     except (tarfile.TarError, OSError) as error:
         raise InputError(f"--images {path}: damaged, cut off or compressed ({error}); download it again") from None
     inside = [member for member in members if os.path.splitext(member[0])[1].lower() in IMAGE_SUFFIXES]
-    return [(name, length, partial(_read_part, path, start, length)) for name, length, start in inside]
+    whole = _facts(path)
+    return [(name, (*whole, start), partial(_read_part, path, start, length)) for name, length, start in inside]
 
 
 def _read_part(path: Path, start: int, length: int) -> bytes:

@@ -21,6 +21,9 @@ from alexnet.imports import caffe_messages as messages
 from alexnet.imports.steps import MAX_WEIGHTS, Activation, Conv, Dropout, Linear, Lrn, Pool, Step, weighted
 
 DATA = ("Data", "ImageData", "WindowData", "HDF5Data", "MemoryData", "DummyData", "Input", "AnnotatedData")
+NO_IMAGES = ("HDF5Data", "DummyData")
+"""Of DATA, layers that Caffe does not transform: they give labels, say."""
+
 ENDS = ("Softmax", "SoftmaxWithLoss", "Accuracy", "Silence", "ArgMax")
 """Layers behind the one that gives the classes."""
 
@@ -50,8 +53,8 @@ class CaffeNet:
     """Side of its input in pixels, where a file says it."""
     mean: tuple[float, ...]
     """Of B, G, R, where a data layer says it."""
-    scale: float
-    """What a data layer multiplies pixels minus the mean by."""
+    scale: float | None
+    """What a data layer multiplies pixels minus the mean by, where it says it."""
 
 
 def read(model: Path, prototxt: Path | None = None) -> CaffeNet:
@@ -69,9 +72,9 @@ def read(model: Path, prototxt: Path | None = None) -> CaffeNet:
         if layer.type in ("Convolution", "InnerProduct") and not blobs.get(layer.name):
             raise InputError(f"{model}: no weights for layer {layer.name} of {prototxt}; they are of another network")
     layers = tuple(replace(layer, blobs=blobs.get(layer.name, ())) for layer in made.layers)
-    # A deploy file says nothing of the mean, and the model was saved with its data layer.
-    mean, scale = (made.mean, made.scale) if made.mean else (found.mean, found.scale)
-    return CaffeNet(made.name or found.name, layers, made.size or found.size, mean, scale)
+    # A deploy file says nothing of mean and scale, and the model was saved with its data layer.
+    scale = found.scale if made.scale is None else made.scale
+    return CaffeNet(made.name or found.name, layers, made.size or found.size, made.mean or found.mean, scale)
 
 
 def _net(message: Any, where: Path) -> CaffeNet:
@@ -94,26 +97,25 @@ def _net(message: Any, where: Path) -> CaffeNet:
     return CaffeNet(message.name or where.stem, tuple(layers), size, mean, scale)
 
 
-def _data(message: Any, layers: list[Layer], where: Path) -> tuple[int | None, tuple[float, ...], float]:
-    """Input size, mean and scale, from wherever a file says them."""
+def _data(message: Any, layers: list[Layer], where: Path) -> tuple[int | None, tuple[float, ...], float | None]:
+    """Input size, mean and scale as the first layer of images says them: a second one, as for testing, has no say."""
     dims = list(message.input_dim) or [dim for shape in message.input_shape[:1] for dim in shape.dim]
     size: int | None = None
     mean: tuple[float, ...] = ()
-    scale = 1.0
-    for layer in layers:
-        if layer.type not in DATA:
-            continue
-        how = layer.parameters.transform_param
-        if hasattr(layer.parameters, "input_param") and not dims:
-            dims = [dim for shape in layer.parameters.input_param.shape[:1] for dim in shape.dim]
-        size = size or how.crop_size or layer.parameters.data_param.crop_size or None
-        mean = mean or tuple(how.mean_value)
-        scale = how.scale if how.HasField("scale") else layer.parameters.data_param.scale
+    scale: float | None = None
+    first = next((layer for layer in layers if layer.type in DATA and layer.type not in NO_IMAGES), None)
+    if first:
+        # What was in data_param before there was transform_param.
+        how, before = first.parameters.transform_param, first.parameters.data_param
+        if hasattr(first.parameters, "input_param") and not dims:
+            dims = [dim for shape in first.parameters.input_param.shape[:1] for dim in shape.dim]
+        size, mean = how.crop_size or before.crop_size or None, tuple(how.mean_value)
+        scale = next((one.scale for one in (how, before) if one.HasField("scale")), None)
     if dims:
         if len(dims) != 4 or dims[1] != 3 or dims[2] != dims[3]:
             raise InputError(f"{where}: its input is {dims}; a network here reads [N, 3, S, S]")
         size = int(dims[2])
-    if not 0 < scale < math.inf or not all(math.isfinite(value) for value in mean):
+    if (scale is not None and not 0 < scale < math.inf) or not all(math.isfinite(value) for value in mean):
         raise InputError(f"{where}: its data layer has scale {scale} and mean {mean}, which no image can be given")
     return size, mean, scale
 

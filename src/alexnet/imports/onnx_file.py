@@ -61,6 +61,10 @@ def opened(file: Path) -> Opened:
                     constants[node.output[0]] = _array(attribute.t, file)
                 elif attribute.name in ("value_float", "value_floats", "value_int", "value_ints"):
                     constants[node.output[0]] = np.array(onnx.helper.get_attribute_value(attribute))
+    if _external(model):
+        raise InputError(
+            f"{file}: weights outside the file that are neither initializers nor constants of its graph; save it whole"
+        )
     inputs = [value for value in model.graph.input if value.name not in constants]
     if len(inputs) != 1:
         raise InputError(f"{file}: {len(inputs)} inputs; a network here reads one batch of images")
@@ -68,6 +72,16 @@ def opened(file: Path) -> Opened:
     if len(shape) != 4 or shape[1] not in (3, None) or shape[2] != shape[3]:
         raise InputError(f"{file}: its input {inputs[0].name} is {shape}; a network here reads [N, 3, S, S]")
     return Opened(file, model, constants, inputs[0].name, shape[2], shape[0], _classes(model))
+
+
+def _external(message: Any) -> bool:
+    """Whether a tensor anywhere in it, in subgraphs and functions too, names a file, which onnxruntime would open."""
+    from onnx import TensorProto
+
+    if isinstance(message, TensorProto):
+        return bool(message.data_location == TensorProto.EXTERNAL)
+    parts = (value for field, value in message.ListFields() if field.message_type)
+    return any(_external(one) for part in parts for one in (part if hasattr(part, "__len__") else [part]))
 
 
 def _array(tensor: Any, file: Path) -> np.ndarray:
@@ -140,13 +154,13 @@ class Session:
     def __call__(self, images: Tensor) -> Tensor:
         # Pixels that the network never reads may have been left out of its input here.
         left = self._size - images.shape[-1]
-        images = F.pad(images, (0, left, 0, left))
-        parts = images.split(self._of.batch or len(images))
+        batch = self._of.batch or len(images)
+        parts = F.pad(images, (0, left, 0, left, 0, 0, 0, -len(images) % batch)).split(batch)
         try:
             found = [self._session.run([self._output], {self._of.input: part.numpy()})[0] for part in parts]
         except Exception as error:
             raise InputError(f"{self._of.path}: onnxruntime cannot run it ({str(error).splitlines()[0]})") from None
-        return torch.from_numpy(np.concatenate(found)).flatten(1)
+        return torch.from_numpy(np.concatenate(found)[: len(images)]).flatten(1)
 
 
 def called(node: Any) -> str:

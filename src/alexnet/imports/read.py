@@ -67,10 +67,8 @@ def kind_of(file: Path) -> Kind:
         return SUFFIXES[file.suffix.lower()]
     with file.open("rb") as opened:
         start = opened.read(1024)
-    if start.startswith(b"PK"):
+    if start.startswith(b"PK") or torchvision.is_safetensors(start):
         return "torchvision"
-    if start[8:9] == b"{" and start[7:8] == b"\0":
-        return "torchvision"  # safetensors: the length of its header, and the header
     if start.startswith(b"\x08"):
         return "onnx"  # ir_version, its first field
     if start.startswith(b"\x0a"):
@@ -109,7 +107,7 @@ def _caffe(files: Sequence[Path], options: Options) -> Read:
     built = network_of_steps(options.name or net.name, caffe.steps_of(net), size)
     network, notes = _named(built, options)
     takes = options.takes or "caffe"
-    how = _input(takes, _mean(options.mean, takes, net.mean), net.scale)
+    how = _input(takes, _mean(options.mean, takes, net.mean), 1.0 if net.scale is None else net.scale)
     made = imported("caffe", network, built.weights, how, options.image_size, notes)
 
     def theirs(pixels: Tensor) -> Tensor:
@@ -168,12 +166,16 @@ def _onnx(file: Path, options: Options) -> Read:
 
 def _guess(file: Path, network: Network, prepares: bool, shift: np.ndarray, factor: np.ndarray) -> Takes:
     if prepares:
-        # Whoever wrote arithmetic before conv1 subtracts a mean there: on 0-255, or on 0-1.
-        mean = np.abs(shift / (factor[:, None, None] if shift.ndim == 3 else factor))
-        return "unit" if float(mean.max()) <= 1.5 else "pixels"
-    if not differences(without_dropout(replace(network, input_scale=1.0)), without_dropout(specs.torchvision)):
+        # Whoever wrote arithmetic before conv1 brings what comes to about 0 and 1: from 0-255, or from 0-1.
+        mean = float(np.abs(shift / (factor[:, None, None] if shift.ndim == 3 else factor)).max())
+        largest = float(np.abs(factor).max())
+        if mean > 1.5 or largest < 0.05:
+            return "pixels"
+        if mean > 0 or largest > 1.5:
+            return "unit"
+    elif not differences(without_dropout(replace(network, input_scale=1.0)), without_dropout(specs.torchvision)):
         return "torchvision"
-    if network.normalization == "caffe":
+    elif network.normalization == "caffe":
         return "caffe"
     raise InputError(f"{file}: what it takes is not in it; say --input {', '.join(get_args(Takes))}")
 
@@ -233,6 +235,7 @@ def _mean(given: str | None, takes: Takes, known: Sequence[float]) -> np.ndarray
         image = caffe.mean_of(file)
     if image.ndim == 3 and image.shape[0] != 3 and image.shape[2] == 3:
         image = image.transpose(2, 0, 1)  # as the mean.npy of a run or a prepared dataset, R, G, B
+        image = image[::-1] if takes == "caffe" else image
     if image.dtype.kind not in "fiu" or image.shape[:1] != (3,) or image.ndim not in (1, 3):
         raise InputError(f"--mean {file}: {image.dtype} {list(image.shape)}; it must be [3, S, S]")
     return np.array(image, np.float32)

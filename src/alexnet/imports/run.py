@@ -80,6 +80,8 @@ def imported(
         raise InputError(f"--mean: {list(mean.shape)}; it must be three values or an image [3, S, S]")
     if not np.isfinite(mean).all():
         raise InputError("--mean: NaN or infinity is in it")
+    if mean.ndim == 3 and mean.shape[1] < size:
+        raise InputError(f"--mean: {list(mean.shape)}, smaller than the network's input, {size}; give three values")
     side = image_size or (mean.shape[1] if mean.ndim == 3 and mean.shape[1] > size else default_image_size(size))
     if side < size:
         raise InputError(f"--image-size {side}: smaller than the network's input, {size}")

@@ -21,10 +21,17 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of R, G, B on 0-1: what torchvision's weights were trained with."""
 
 
+def is_safetensors(start: bytes) -> bool:
+    """Whether a file that begins so is one: the length of its header in 8 bytes, and the header."""
+    return start[7:9] == b"\0{"
+
+
 def read(file: Path) -> dict[str, Tensor]:
-    """A state dict from .safetensors, or from what torch.save wrote, of which nothing but tensors is loaded."""
+    """A state dict from safetensors, told by its first bytes, or from what torch.save wrote: of that, tensors alone."""
     try:
-        if file.suffix == ".safetensors":
+        with file.open("rb") as opened:
+            start = opened.read(9)
+        if is_safetensors(start):
             return load_file(file)
         state = torch.load(file, map_location="cpu", weights_only=True)
     except (OSError, SafetensorError) as error:

@@ -68,7 +68,7 @@ def write(run: Path, prepared: Prepared | None = None, trained: TrainedNetwork |
         "pictures": {name: picture.data_url(one, "jpg") for name, one in made.items()},
         "sample": len(figures.sample_of(recipe, prepared)) if made and prepared else 0,
         "per_class": _per_class(evaluations[0]) if evaluations else [],
-        "confusion": evaluations and picture.data_url(confusion.figure(evaluations[0]["confusion"], classes), "png"),
+        "confusion": _confusion(evaluations, classes),
         "settings": settings(recipe),
         "json": recipe.to_json(),
         "machine": _machine(metrics, epochs),
@@ -107,7 +107,9 @@ def _evaluations(run: Path, classes: tuple[str, ...], newest: str | None) -> lis
     for path in run.glob("evaluation-*views.json"):
         if name := re.fullmatch(r"evaluation-(.+)-\d+views", path.stem):
             one = _json(path, {})
-            if len(one.get("per_class", ())) != len(classes) or len(one.get("confusion", ())) != len(classes):
+            confused = one.get("confusion", ())
+            whole = confused is None or len(confused) == len(classes)
+            if len(one.get("per_class", ())) != len(classes) or not whole:
                 raise InputError(
                     f"{path}: not an evaluation of this run's {len(classes)} classes; remove it and evaluate again"
                 )
@@ -121,14 +123,21 @@ def _per_class(evaluation: dict[str, Any]) -> list[dict[str, Any]]:
     """Classes by their error, the worst first, each with the class that it is most often taken for."""
     rows = []
     for k, row in enumerate(evaluation["per_class"]):
-        wrong = np.array(evaluation["confusion"][k])
-        wrong[k] = 0
-        other = int(wrong.argmax())
-        taken = (
-            {"label": evaluation["per_class"][other]["label"], "images": int(wrong[other])} if wrong[other] else None
-        )
+        taken = None
+        if evaluation["confusion"]:
+            wrong = np.array(evaluation["confusion"][k])
+            wrong[k] = 0
+            if wrong.any():
+                other = int(wrong.argmax())
+                taken = {"label": evaluation["per_class"][other]["label"], "images": int(wrong[other])}
         rows.append({**row, "taken_for": taken})
     return sorted(rows, key=lambda row: -1.0 if row["top1_error"] is None else row["top1_error"], reverse=True)
+
+
+def _confusion(evaluations: list[dict[str, Any]], classes: tuple[str, ...]) -> str | None:
+    if not evaluations or not evaluations[0]["confusion"]:
+        return None
+    return picture.data_url(confusion.figure(evaluations[0]["confusion"], classes), "png")
 
 
 def _splits(prepared: Prepared) -> list[dict[str, Any]]:

@@ -65,6 +65,8 @@ class Step:
         self.leaf_of = {weight: self.leaves[name] for name, weight in model.named_parameters()}
         if fused:
             for weight in self.leaf_of:
+                if not weight.requires_grad:
+                    continue
                 v = torch.zeros_like(weight)  # laid out as the weight is, which a loaded velocity may not be
                 sgd.state[weight]["v"] = v.copy_(sgd.state[weight].get("v", v))
         self._full = torch.compile(self._loss, mode=compile, dynamic=False) if compile else self._loss
@@ -90,14 +92,13 @@ class Step:
 
         whole: images of the batch in all processes, where there is a layout; `given` are its `rows`, `labels` its `judged`.
         """
-        if self.layout is not None:
-            self._share(given, labels, whole or len(labels))
-            return
         for number, group in enumerate(self.sgd.param_groups):
             if group["lr"] != self._rates[number]:
                 self._rates[number] = group["lr"]
                 self.rates[number].fill_(group["lr"])
-        if self._stream is None or len(labels) != self.batch:
+        if self.layout is not None:
+            self._share(given, labels, whole or len(labels))
+        elif self._stream is None or len(labels) != self.batch:
             self._once(given, labels)
         elif self._graph is None and self._warmed < WARM:
             self._warmed += 1

@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import socket
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -34,6 +35,12 @@ class FailedElsewhere(RunFailed):
 
     def __str__(self) -> str:
         return ""
+
+
+class FailedHere(RunFailed):
+    """This process failed and the others have not, so that it has to end before they can."""
+
+    code = 75
 
 
 @dataclass(frozen=True)
@@ -86,6 +93,7 @@ class Processes:
                 failure = error
         failed = self.agree(int(failure is not None))
         if failure is not None:
+            failure.__dict__["by_all"] = True
             raise failure
         if failed:
             raise FailedElsewhere("process 0 failed")
@@ -98,13 +106,14 @@ class Processes:
         """
         on_gpu = wanted in ("auto", "cuda") and torch.cuda.is_available()
         if self.number == 1 or not on_gpu:
-            if self.number > 1 and wanted not in ("auto", "cpu"):
+            if self.number > 1 and wanted not in ("auto", "cpu", "cuda"):
                 raise InputError(f"--device {wanted}: several processes take a GPU each (cuda) or the cpu")
-            return "cpu" if self.number > 1 else wanted
-        if self.local >= torch.cuda.device_count():
+            return "cpu" if self.number > 1 and wanted == "auto" else wanted
+        here = int(os.environ.get("LOCAL_WORLD_SIZE", self.number))  # so that all of a machine find it, and none waits
+        if here > torch.cuda.device_count():
             raise InputError(
-                f"--parallel: process {self.local} of this machine has no GPU of its own, there are"
-                f" {torch.cuda.device_count()}; use so many processes, or --device cpu"
+                f"--processes {here}: each takes a GPU of its own, and this machine has {torch.cuda.device_count()}; use so many,"
+                " or --device cpu"
             )
         return f"cuda:{self.local}"
 
@@ -162,21 +171,21 @@ def launch(number: int, restarts: int, work: Callable[..., int], *arguments: Any
     returns, does not. A signal to stop goes on to them; then it is 128 + the signal that comes back, after they have ended.
     Raises RunFailed if they still die after so many restarts.
     """
-    from torch.distributed.elastic.multiprocessing import SignalException
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    for name in (
-        "distributed.elastic.multiprocessing.api",
-        "distributed.elastic.agent.server.api",
-        "multiprocessing.spawn",
-    ):
-        logging.getLogger(f"torch.{name}").setLevel(
-            logging.CRITICAL
-        )  # of a death we speak ourselves, without its traceback
+    # Of a death we speak ourselves, without its traceback.
+    modules = ("elastic.multiprocessing.api", "elastic.agent.server.api")
+    names = ["torch.multiprocessing.spawn", *(f"torch.distributed.{module}" for module in modules)]
+    loggers = {name: logging.getLogger(name).level for name in names}
+    for name in names:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     # As many threads in all as one process would have; and time to write a checkpoint after SIGTERM.
+    given = dict(os.environ)
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, torch.get_num_threads() // number)))
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "600")
+    logs = tempfile.TemporaryDirectory(prefix="alexnet-")
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
@@ -187,6 +196,7 @@ def launch(number: int, restarts: int, work: Callable[..., int], *arguments: Any
         local_addr="localhost",
         max_restarts=restarts,
         start_method="spawn",
+        logs_specs=DefaultLogsSpecs(log_dir=logs.name),
     )
     before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)}
     try:
@@ -201,6 +211,11 @@ def launch(number: int, restarts: int, work: Callable[..., int], *arguments: Any
     finally:
         for each, handler in before.items():  # the agent leaves its own
             signal.signal(each, handler)
+        for name, level in loggers.items():
+            logging.getLogger(name).setLevel(level)
+        os.environ.clear()
+        os.environ.update(given)
+        logs.cleanup()
 
 
 def _last_line(message: Any) -> str:

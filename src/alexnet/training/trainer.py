@@ -24,10 +24,11 @@ from alexnet.network.model import AlexNet
 from alexnet.network.spec import BOTTLENECK
 from alexnet.parallel import TRITON
 from alexnet.training import checkpoint, optimizer
+from alexnet.training import recipe as recipes
 from alexnet.training.checkpoint import Progress
 from alexnet.training.device import keep_memory, low_precision, pick
 from alexnet.training.graph import Step
-from alexnet.training.processes import FailedElsewhere, Mode, Processes, job
+from alexnet.training.processes import FailedElsewhere, FailedHere, Mode, Processes, job
 from alexnet.training.recipe import Recipe
 from alexnet.training.trained import keep_preparation, preparation_of
 
@@ -156,13 +157,35 @@ def train(
 
     start_from: weights by name to begin with, for fine-tuning; the last layer starts as the recipe says.
     stop: asked after every step; True saves a checkpoint and ends the call. On the CPU a run that was stopped or killed
-    at any moment and resumed has the same weights, to the bit, as one that never was.
+    at any moment and resumed has the same weights, to the bit, as one that never was (by one process, or by two: the sums
+    of more are taken in an order that a new start may change).
     processes, parallel: this process's place among those that train together, and how they do (`distributed.layout`); all
     call this with the same arguments. `recipe.batch` images are one update in all of them together, so that what is
     learned does not depend on their number but for the rounding of sums; nor do checkpoints, which any number goes on from.
     Raises InputError for a recipe that does not fit the data or a folder that is taken; RunFailed, with advice, for a
     loss that is NaN or stuck at ln(classes), or a disk that is full.
     """
+    try:
+        return _train(recipe, prepared, run, resume, start_from, progress, stop, started, processes, parallel)
+    except (InputError, OSError, RunFailed) as error:
+        by_all = isinstance(error, FailedElsewhere) or getattr(error, "by_all", False)
+        if processes.number == 1 or by_all:
+            raise
+        raise FailedHere(f"process {processes.rank}: {error}") from error
+
+
+def _train(
+    recipe: Recipe,
+    prepared: Prepared,
+    run: Path,
+    resume: bool,
+    start_from: dict[str, Tensor] | None,
+    progress: Callable[[Status], None] | None,
+    stop: Callable[[], bool],
+    started: Callable[[Start], None] | None,
+    processes: Processes,
+    parallel: Mode,
+) -> Outcome:
     recipe = check_fit(recipe, prepared)
     check_parallel(recipe, parallel, processes.number)
     device = pick(processes.device(recipe.device))
@@ -224,6 +247,8 @@ def _check_free(run: Path) -> None:
 def check_parallel(recipe: Recipe, parallel: Mode, number: int) -> None:
     """Raise InputError for what a recipe asks and `number` processes cannot do together in this way."""
     if parallel == "none":
+        if number > 1:
+            raise InputError(f"--parallel none: there are {number} processes; choose data, columns or hybrid")
         return
     if parallel == "columns" and (number != 2 or recipe.network.columns != 2):
         raise InputError(
@@ -344,12 +369,13 @@ def _without_last(recipe: Recipe, start: dict[str, Tensor], own: dict[str, Tenso
     return {name: tensor for name, tensor in copied.items() if tensor is not None}
 
 
-def job_of(run: Path) -> str:
-    """Which start of processes made a run folder (`processes.job`); "" where there is none, or one process made it."""
+def begun_by_this_job(run: Path, recipe: Recipe, prepared: Prepared) -> bool:
+    """Whether a run folder was begun, with this recipe, by the processes that this one belongs to, before one of them died."""
     try:
-        return str(json.loads((run / "data.json").read_text()).get("job", "")) if (run / "recipe.json").exists() else ""
+        begun = json.loads((run / "data.json").read_text()).get("job", "")
+        return begun == job() != "" and recipes.read(run) == check_fit(recipe, prepared)
     except (OSError, ValueError, AttributeError):
-        return ""
+        return False
 
 
 def _check_same_data(run: Path, prepared: Prepared) -> None:
@@ -456,6 +482,7 @@ class _Loop:
                     return Outcome(self.run, state.epoch, False, self.log.last)
             return Outcome(self.run, state.epoch, True, self.log.last)
         except RunFailed as error:  # which all processes find at once: a loss, a disk
+            error.__dict__["by_all"] = True
             if self.processes.first or isinstance(error, FailedElsewhere):
                 raise
             raise FailedElsewhere(str(error)) from error
@@ -500,7 +527,7 @@ class _Loop:
             due = time.monotonic() - self.saved > 60 * recipe.checkpoint_minutes and not last
             if look or (self.processes.number == 1 and (stopping or due)):
                 # Sums go from the device to Python here, so that no step in between waits for it.
-                loss, wrong, stopping, due = self._together(whole, *self.update.take(), stopping, due)
+                loss, wrong, stopping, due = self._together(*self.update.take(), stopping, due)
                 state.loss, state.wrong = state.loss + loss, state.wrong + wrong
                 state.seconds = before + time.monotonic() - began
                 self._look(current)
@@ -530,14 +557,12 @@ class _Loop:
                 labels = torch.from_numpy(np.asarray(self.data.labels[part[judged]], dtype=np.int64)).to(self.device)
             yield number, images, labels
 
-    def _together(
-        self, whole: int, loss: float, wrong: int, stopping: bool, due: bool
-    ) -> tuple[float, int, bool, bool]:
+    def _together(self, loss: float, wrong: int, stopping: bool, due: bool) -> tuple[float, int, bool, bool]:
         """Loss and errors summed over the processes, whether any was told to stop, whether process 0 wants to save."""
         if self.processes.number == 1:
             return loss, wrong, stopping, due
-        if not self.processes.first and self.shared.judged(whole) == slice(0, whole):
-            loss, wrong = 0.0, 0  # all have computed the same
+        if not self.processes.first and not self.shared.replicated:
+            loss, wrong = 0.0, 0  # all have judged every image
         sums = torch.tensor([loss, wrong, stopping, due and self.processes.first], dtype=torch.float64)
         loss, wrong, stop, save = self.processes.sum(sums).tolist()
         return loss, int(wrong), stop > 0, save > 0
