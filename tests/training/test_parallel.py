@@ -217,6 +217,20 @@ def test_what_cannot_be(recipe: Recipe) -> None:
     check_parallel(replace(recipe, compile=True, micro_batch=4), "none", 1)
 
 
+def test_devices_of_several_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (
+        Processes(0, 2).device("auto") == Processes(0, 2).device("cpu") == "cpu" and Processes().device("mps") == "mps"
+    )
+    for wanted in ("cuda", "mps", "cuda:1"):
+        with pytest.raises(errors.InputError, match="--device"):
+            Processes(0, 2).device(wanted)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert Processes(1, 2, 1).device("auto") == Processes(1, 2, 1).device("cuda") == "cuda:1"
+    with pytest.raises(errors.InputError, match="this machine has 2"):  # before any of them waits for the others
+        Processes(0, 3, 0).device("auto")
+
+
 def children(of: int) -> list[int]:
     """Process numbers of the workers below a process, which the elastic agent spawned."""
     found = []

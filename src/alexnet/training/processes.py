@@ -106,9 +106,12 @@ class Processes:
         """
         on_gpu = wanted in ("auto", "cuda") and torch.cuda.is_available()
         if self.number == 1 or not on_gpu:
-            if self.number > 1 and wanted not in ("auto", "cpu", "cuda"):
-                raise InputError(f"--device {wanted}: several processes take a GPU each (cuda) or the cpu")
-            return "cpu" if self.number > 1 and wanted == "auto" else wanted
+            if self.number > 1 and wanted not in ("auto", "cpu"):
+                raise InputError(
+                    f"--device {wanted}: several processes take a GPU each, by auto or cuda where there are any, or share the cpu;"
+                    " use --device auto"
+                )
+            return "cpu" if self.number > 1 else wanted
         here = int(os.environ.get("LOCAL_WORLD_SIZE", self.number))  # so that all of a machine find it, and none waits
         if here > torch.cuda.device_count():
             raise InputError(
