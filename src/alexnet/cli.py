@@ -1413,6 +1413,18 @@ def claims(args: list[str]) -> int:
     return _typed("claims", claims_list)(args)
 
 
+def _experiment(work: Callable[..., Any], *arguments: Any, **options: Any) -> tuple[Any, int]:
+    """What `work` returns, with a bar of its runs, and 0; nothing and the exit code if it was told to stop."""
+    from alexnet.claims import runner
+
+    with _signals() as caught, Bar("runs", err) as bar:
+        try:
+            return work(*arguments, **options, progress=bar.claims, stop=lambda: bool(caught)), 0
+        except runner.Stopped:
+            err.print("stopped; the same command goes on where it was", markup=False)
+            return None, 128 + (caught[0] if caught else signal.SIGINT)
+
+
 def claims_run(
     ids: Positional[tuple[str, ...]] = (),
     all: bool = False,
@@ -1478,24 +1490,20 @@ def claims_run(
     said = f"--scale {scale}" + ("" if scale == "smoke" else f" --data {data.name}")
     said += f" --precision {precision}" if precision else ""
     said += f" --seeds {seeds}" if seeds is not None else ""
-    with _signals() as caught, Bar("runs", err) as bar:
-        try:
-            made = runner.run(
-                chosen,
-                at,
-                opened,
-                out,
-                results or out / "results",
-                range(number),
-                jobs,
-                options=said,
-                note=note,
-                progress=bar.claims,
-                stop=lambda: bool(caught),
-            )
-        except runner.Stopped:
-            err.print("stopped; the same command goes on where it was", markup=False)
-            return 128 + (caught[0] if caught else signal.SIGINT)
+    made, code = _experiment(
+        runner.run,
+        chosen,
+        at,
+        opened,
+        out,
+        results or out / "results",
+        range(number),
+        jobs,
+        options=said,
+        note=note,
+    )
+    if code:
+        return code
     if json:
         _print_json([ledger.to_dict(result) for result in made])
     else:
@@ -1542,7 +1550,7 @@ def table2(
         markdown: print the tables as Markdown.
         json: print one JSON document on stdout.
     """
-    from alexnet.claims import ledger, runner
+    from alexnet.claims import ledger
     from alexnet.claims import table2 as chain
     from alexnet.claims.claims import scales
     from alexnet.data import prepared as prepared_sets
@@ -1578,26 +1586,22 @@ def table2(
             " Fall 2011; at a small scale, classes that --data does not have)"
         )
     opened, before = chain.open_both(data, pretrain_data)
-    with _signals() as caught, Bar("runs", err) as bar:
-        try:
-            made = chain.run(
-                at,
-                opened,
-                before,
-                out,
-                results or out / "results",
-                repeats,
-                jobs,
-                epochs,
-                pretrain_epochs,
-                options=given,
-                note=note,
-                progress=bar.claims,
-                stop=lambda: bool(caught),
-            )
-        except runner.Stopped:
-            err.print("stopped; the same command goes on where it was", markup=False)
-            return 128 + (caught[0] if caught else signal.SIGINT)
+    made, code = _experiment(
+        chain.run,
+        at,
+        opened,
+        before,
+        out,
+        results or out / "results",
+        repeats,
+        jobs,
+        epochs,
+        pretrain_epochs,
+        options=given,
+        note=note,
+    )
+    if code:
+        return code
     if json:
         _print_json(chain.to_dict(made))
     elif markdown:

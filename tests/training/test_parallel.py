@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from alexnet import cli, errors
 from alexnet.data import prepared as prepared_sets
 from alexnet.data.prepared import Prepared
-from alexnet.evaluation.errors import evaluate
+from alexnet.evaluation.errors import Evaluation, evaluate
 from alexnet.network.model import AlexNet
 from alexnet.network.spec import one_gpu
 from alexnet.training import checkpoint, processes, trained, trainer
@@ -50,6 +50,13 @@ def up_to(step: int, run: Path) -> dict[str, Callable[..., Any]]:
     return {"progress": progress, "stop": stop}
 
 
+def ten_views(run: Path, opened: Prepared, here: Processes = Processes()) -> Evaluation:
+    """A run measured on all training images, in batches that divide neither them nor a process's share."""
+    network, split = trained.load(run), opened.split("train")
+    of = (network.network, network.preparation, split.images, split.labels, network.classes)
+    return evaluate(*of, views=10, batch=7, processes=here, confusion=True)
+
+
 def together(folder: str, data: str, recipe: str) -> int:
     """What each of two processes does: a run in every mode, the middle of one begun by a single process, an evaluation."""
     with processes.joined() as here:
@@ -60,19 +67,7 @@ def together(folder: str, data: str, recipe: str) -> int:
             train(odd, opened, at / f"odd-{mode}", processes=here, parallel=mode)
             changing = at / f"changing-{mode}"
             train(of, opened, changing, resume=True, processes=here, parallel=mode, **up_to(STOPS["two"], changing))
-        network = trained.load(at / "one")
-        split = opened.split("train")
-        measured = evaluate(
-            network.network,
-            network.preparation,
-            split.images,
-            split.labels,
-            network.classes,
-            views=10,
-            batch=7,
-            processes=here,
-            confusion=True,
-        )
+        measured = ten_views(at / "one", opened, here)
         measured.save(at / f"evaluation-{here.rank}.json")
         try:  # what process 0 alone finds ends the others too
             train(of, opened, at / "data", processes=here, parallel="data")
@@ -172,17 +167,7 @@ def test_a_batch_of_one_image_counts_too(runs: Path, mode: str) -> None:
 
 
 def test_ten_views_by_two_processes(runs: Path, tiny_prepared: Prepared) -> None:
-    network, split = trained.load(runs / "one"), tiny_prepared.split("train")
-    alone = evaluate(
-        network.network,
-        network.preparation,
-        split.images,
-        split.labels,
-        network.classes,
-        views=10,
-        batch=7,
-        confusion=True,
-    )
+    alone = ten_views(runs / "one", tiny_prepared)
     assert alone.confusion is not None
     for rank in range(2):  # both know the whole
         assert json.loads((runs / f"evaluation-{rank}.json").read_text()) == alone.to_dict()

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from alexnet.data.prepare import Unreadable, to_square
-from alexnet.data.sources import IMAGE_SUFFIXES, read_file
+from alexnet.data.sources import IMAGE_SUFFIXES, read_file, read_part
 from alexnet.errors import InputError
 from alexnet.evaluation import predict, submission
 from alexnet.evaluation.kept import Judged
@@ -94,10 +94,4 @@ def _of_tar(path: Path) -> list[tuple[str, tuple[object, ...], Read]]:
         raise InputError(f"--images {path}: damaged, cut off or compressed ({error}); download it again") from None
     inside = [member for member in members if os.path.splitext(member[0])[1].lower() in IMAGE_SUFFIXES]
     whole = _facts(path)
-    return [(name, (*whole, start), partial(_read_part, path, start, length)) for name, length, start in inside]
-
-
-def _read_part(path: Path, start: int, length: int) -> bytes:
-    with path.open("rb", buffering=0) as file:  # opened anew: no file is shared between threads
-        file.seek(start)
-        return file.read(length)
+    return [(name, (*whole, start), partial(read_part, str(path), start, length)) for name, length, start in inside]

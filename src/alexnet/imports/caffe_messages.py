@@ -12,7 +12,6 @@ from google.protobuf.message import DecodeError
 from alexnet.errors import InputError
 
 _ENUMS = {
-    "Phase": {"TRAIN": 0, "TEST": 1},
     "PoolMethod": {"MAX": 0, "AVE": 1, "STOCHASTIC": 2},
     "RoundMode": {"CEIL": 0, "FLOOR": 1},
     "NormRegion": {"ACROSS_CHANNELS": 0, "WITHIN_CHANNEL": 1},
@@ -107,14 +106,12 @@ _MESSAGES: dict[str, dict[str, str]] = {
     "InputParameter": {"shape": "1 BlobShape*"},
     "DataParameter": {"scale": "2 float=1", "crop_size": "5 uint32"},
     "TransformationParameter": {"scale": "1 float=1", "crop_size": "3 uint32", "mean_value": "5 float*"},
-    "NetStateRule": {"phase": "1 Phase"},
     "LayerParameter": {
         "name": "1 string",
         "type": "2 string",
         "bottom": "3 string*",
         "top": "4 string*",
         "blobs": "7 BlobProto*",
-        "include": "8 NetStateRule*",
         "input_param": "143 InputParameter",
         **{name: f"{new} {kind}" for name, (new, _, kind) in _PARAMETERS.items()},
     },
@@ -126,7 +123,6 @@ _MESSAGES: dict[str, dict[str, str]] = {
         "name": "4 string",
         "type": "5 LayerType",
         "blobs": "6 BlobProto*",
-        "include": "32 NetStateRule*",
         **{name: f"{old} {kind}" for name, (_, old, kind) in _PARAMETERS.items()},
     },
     "NetParameter": {

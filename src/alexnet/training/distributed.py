@@ -13,7 +13,7 @@ dropout too. `alexnet.training.exchange` is what goes from process to process.
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 import torch.distributed as dist
@@ -25,10 +25,9 @@ from alexnet.network.convolution import Convolution
 from alexnet.network.linear import Linear
 from alexnet.network.model import AlexNet, ColumnLinear, Dropout, through
 from alexnet.network.normalization import LocalResponseNormalization
+from alexnet.network.spec import Network
 from alexnet.training.exchange import Cut, Exchange, Gather, GatherRows, Halo, Last, Masked, Part, Trim, Turn
-from alexnet.training.processes import Processes
-
-Mode = Literal["none", "data", "columns", "hybrid"]
+from alexnet.training.processes import Mode, Processes
 
 
 class Layout:
@@ -338,28 +337,31 @@ def _train_shared(shared: nn.Module, turn: Turn, images: Tensor) -> Tensor:
     return shared(images)
 
 
+def check(mode: Mode, spec: Network, number: int) -> None:
+    """Raise InputError for what `number` processes cannot do together in this way with the network `spec`."""
+    if mode not in get_args(Mode):
+        raise InputError(f"--parallel {mode}: choose one of {', '.join(get_args(Mode))}")
+    if mode == "columns" and number != 2:
+        raise InputError(f"--parallel columns: a process for each of two columns, not {number}; --processes 2")
+    if mode == "columns" and spec.columns != 2:
+        raise InputError(
+            f"--parallel columns: network {spec.name} has one column and not two columns; use --parallel data"
+        )
+    if mode == "none" and number > 1:
+        raise InputError(f"--parallel none: there are {number} processes; choose data, columns or hybrid")
+    if mode == "hybrid" and number > 1 and not spec.hidden:
+        raise InputError(f"--parallel hybrid: network {spec.name} has no hidden layers to share; use --parallel data")
+
+
 def layout(mode: Mode, model: AlexNet, processes: Processes) -> Layout:
     """How `model`, whole and with equal values in all processes, is trained by them; it is taken apart for that.
 
-    All processes have to call it. Raises InputError for what cannot be: columns with another number of processes than two or
-    a network of one column, hidden units that cannot be shared, batch normalization of shared batches on CPUs.
+    All processes have to call it. Raises InputError for what cannot be: what `check` says, hidden units that cannot be
+    shared, batch normalization of shared batches on CPUs.
     """
-    if mode not in get_args(Mode):
-        raise InputError(f"--parallel {mode}: choose one of {', '.join(get_args(Mode))}")
-    if mode == "columns":
-        if processes.number != 2:
-            raise InputError(
-                f"--parallel columns: a process for each of two columns, not {processes.number}; --processes 2"
-            )
-        if model.spec.columns != 2:
-            raise InputError(f"--parallel columns: network {model.spec.name} has one column; use --parallel data")
-        return _Columns(model, processes)
+    check(mode, model.spec, processes.number)
     if processes.number == 1:
         return Layout(model, processes)
-    if mode == "none":
-        raise InputError(f"--parallel none: there are {processes.number} processes; choose data, columns or hybrid")
-    if mode == "hybrid" and not model.spec.hidden:
-        raise InputError(
-            f"--parallel hybrid: network {model.spec.name} has no hidden layers to share; use --parallel data"
-        )
+    if mode == "columns":
+        return _Columns(model, processes)
     return _Hybrid(model, processes) if mode == "hybrid" else _Data(model, processes)

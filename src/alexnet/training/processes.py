@@ -104,14 +104,16 @@ class Processes:
 
         Raises InputError where there are fewer GPUs than processes on this machine.
         """
-        on_gpu = wanted in ("auto", "cuda") and torch.cuda.is_available()
-        if self.number == 1 or not on_gpu:
-            if self.number > 1 and wanted not in ("auto", "cpu"):
-                raise InputError(
-                    f"--device {wanted}: several processes take a GPU each, by auto or cuda where there are any, or share the cpu;"
-                    " use --device auto"
-                )
-            return "cpu" if self.number > 1 else wanted
+        if self.number == 1:
+            return wanted
+        gpus = torch.cuda.is_available()
+        if wanted == "cpu" or (wanted == "auto" and not gpus):
+            return "cpu"
+        if wanted not in ("auto", "cuda") or not gpus:
+            raise InputError(
+                f"--device {wanted}: several processes take a GPU each, by auto or cuda where there are any, or share the cpu;"
+                " use --device auto"
+            )
         here = int(os.environ.get("LOCAL_WORLD_SIZE", self.number))  # so that all of a machine find it, and none waits
         if here > torch.cuda.device_count():
             raise InputError(

@@ -12,8 +12,7 @@ from alexnet.network.convolution import Convolution
 from alexnet.network.model import AlexNet, ColumnLinear
 from alexnet.network.normalization import LocalResponseNormalization
 from alexnet.network.spec import Network
-from alexnet.training.distributed import Mode
-from alexnet.training.processes import Processes
+from alexnet.training.processes import Mode, Processes
 
 
 @dataclass(frozen=True)

@@ -246,15 +246,11 @@ def _check_free(run: Path) -> None:
 
 def check_parallel(recipe: Recipe, parallel: Mode, number: int) -> None:
     """Raise InputError for what a recipe asks and `number` processes cannot do together in this way."""
-    if parallel == "none":
-        if number > 1:
-            raise InputError(f"--parallel none: there are {number} processes; choose data, columns or hybrid")
+    if parallel == "none" and number == 1:
         return
-    if parallel == "columns" and (number != 2 or recipe.network.columns != 2):
-        raise InputError(
-            f"--parallel columns: {number} processes and a network of {recipe.network.columns} columns; it takes --processes 2"
-            " and a network of two columns, of which each process holds one; any other goes with --parallel data"
-        )
+    from alexnet.training.distributed import check
+
+    check(parallel, recipe.network, number)
     if recipe.compile:
         raise InputError(f"--compile with --parallel {parallel}: only one process compiles its steps; leave one out")
     if recipe.rule == "lars" and parallel != "data":
@@ -299,7 +295,7 @@ class _Shared:
             return weights, state
         names = self._names()
         v = self.layout.whole({names[at]: own["v"] for at, own in state["state"].items()})
-        whole = {at: {"v": v[names[at]]} for at in state["state"] if names[at] in v}
+        whole = {at: {"v": v[names[at]]} for at in state["state"]}
         return self.layout.whole(weights), {**state, "state": whole}
 
     def load_state(self, found: Path) -> Progress:
