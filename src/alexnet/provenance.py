@@ -1,5 +1,6 @@
 """Where a figure comes from: the machine and the commit that results are kept with."""
 
+import os
 import platform
 import subprocess
 from pathlib import Path
@@ -26,7 +27,8 @@ def machine() -> dict[str, str | int]:
 
 
 def commit() -> str:
-    """The commit of the code that runs, with "-dirty" if files were changed since; "unknown" outside a checkout."""
+    """The commit of the code that runs, with "-dirty" if files were changed since. Outside a checkout, such as a copy of its
+    files on another machine: what the environment variable ALEXNET_COMMIT says, else "unknown"."""
     here = Path(__file__)
 
     def git(*words: str) -> str:
@@ -34,6 +36,7 @@ def commit() -> str:
 
     try:
         # Installed into an environment that lies in some other project's checkout, it is not of that project's commit.
-        return (git("ls-files", here.name) and git("describe", "--always", "--dirty")) or "unknown"
+        own = git("ls-files", here.name) and git("describe", "--always", "--dirty")
     except OSError:
-        return "unknown"
+        own = ""
+    return own or os.environ.get("ALEXNET_COMMIT", "") or "unknown"

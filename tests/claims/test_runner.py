@@ -1,6 +1,7 @@
 """The runner: every run once, whatever stops it in between; searches, targets, runs that diverge, several processes."""
 
 import json
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from copy import copy
@@ -12,9 +13,11 @@ import numpy as np
 import pytest
 
 from alexnet.claims import ledger, plan, runner
+from alexnet.claims.changes import field, same
 from alexnet.claims.claim import Claim, Scale
-from alexnet.claims.claims import claims, field, same, scales
+from alexnet.claims.claims import claims
 from alexnet.claims.results import Result
+from alexnet.claims.scales import scales
 from alexnet.data.prepared import Prepared
 from alexnet.errors import InputError, RunFailed
 from alexnet.training.recipe import Recipe
@@ -224,6 +227,74 @@ def test_results_are_there_from_the_first_seed_on(scale: Scale, tiny_prepared: P
     assert begun[2] == (3, ["tiny-lrn", "tiny-views"])
 
 
+# on another machine, with nothing but the results -------------------------------------------------------------------
+
+
+def test_runs_that_a_result_knows_are_not_done_again(
+    scale: Scale, tiny_prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = run([lrn, views], scale, tiny_prepared, tmp_path)
+    shutil.rmtree(tmp_path / "smoke")
+    with monkeypatch.context() as without_training:
+        without_training.setattr(runner.trainer, "train", None)
+        assert [result.__dict__ for result in run([lrn, views], scale, tiny_prepared, tmp_path)] == [
+            result.__dict__ for result in before
+        ]
+        assert not list((tmp_path / "smoke").glob("*/checkpoints"))
+    # A second seed is new, and is all that is trained.
+    trained = []
+    run([lrn, views], scale, tiny_prepared, tmp_path, seeds=2, progress=lambda now: trained.append(now.record))
+    assert len([record for record in trained if record]) == 2
+
+
+def test_a_measure_that_a_result_lacks_trains_the_run_anew(
+    scale: Scale, tiny_prepared: Prepared, tmp_path: Path
+) -> None:
+    before = run([replace(views, measures=())], scale, tiny_prepared, tmp_path)
+    shutil.rmtree(tmp_path / "smoke")
+    after = run([views], scale, tiny_prepared, tmp_path)
+    own, more = (results[0].variants["ten crops"]["runs"][0] for results in (before, after))
+    assert own["training"] == more["training"]
+    assert "ten_gain" not in own["values"] and "ten_gain" in more["values"]
+    # The result with the fuller record counts, whichever name comes first.
+    run([replace(views, id="another", measures=())], scale, tiny_prepared, tmp_path / "other")
+    name = "smoke/another.json"
+    shutil.copy(tmp_path / "other" / "results" / name, tmp_path / "results" / name)
+    shutil.rmtree(tmp_path / "smoke")
+    assert runner.restore(tmp_path / "results", scale, tiny_prepared, tmp_path) == 1
+    assert runner.restore(tmp_path / "results", scale, tiny_prepared, tmp_path) == 0
+    [path] = (tmp_path / "smoke").glob("*/measured.json")
+    assert "ten_crops" in json.loads(path.read_text())["measures"]
+
+
+def test_results_on_other_data_and_damaged_ones_say_nothing(
+    scale: Scale, tiny_prepared: Prepared, tmp_path: Path
+) -> None:
+    [result] = run([views], scale, tiny_prepared, tmp_path)
+    shutil.rmtree(tmp_path / "smoke")
+    fewer = replace(result, data={**result.data, "images": {"train": 3}})
+    fewer.save(tmp_path / "fewer")
+    keyless = {name: {k: v for k, v in one.items() if k != "key"} for name, one in result.variants.items()}
+    replace(result, variants=keyless).save(tmp_path / "older")
+    (tmp_path / "damaged" / "smoke").mkdir(parents=True)
+    (tmp_path / "damaged" / "smoke" / "tiny-views.json").write_text("{")
+    for folder in ("fewer", "older", "damaged", "nothing"):
+        assert runner.restore(tmp_path / folder, scale, tiny_prepared, tmp_path) == 0, folder
+    assert runner.restore(tmp_path / "results", scale, tiny_prepared, tmp_path) == 1
+
+
+def test_a_search_is_not_done_again_either(
+    tiny_recipe: Recipe, tiny_prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scale = making.scale(tiny_recipe, target=0.0, most_epochs=1)
+    before = run([relu], scale, tiny_prepared, tmp_path)
+    shutil.rmtree(tmp_path / "smoke")
+    monkeypatch.setattr(runner.trainer, "train", None)
+    assert [result.__dict__ for result in run([relu], scale, tiny_prepared, tmp_path)] == [
+        result.__dict__ for result in before
+    ]
+
+
 # runs that diverge, end early, are searched --------------------------------------------------------------------------
 
 
@@ -340,7 +411,8 @@ def test_a_plan_of_a_search_waits_for_its_rates(tiny_recipe: Recipe, tiny_prepar
 
 
 def test_imagenet_is_planned_without_data(tmp_path: Path) -> None:
-    from alexnet.claims.claims import claims, scales
+    from alexnet.claims.claims import claims
+    from alexnet.claims.scales import scales
 
     made = plan.plan([claims["lrn"]], scales["imagenet"], None, tmp_path, range(3))
     assert [row.runs for row in made.runs] == [3, 3]
@@ -355,7 +427,8 @@ def test_imagenet_is_planned_without_data(tmp_path: Path) -> None:
 
 
 def test_every_scale_has_a_plan_without_data(tmp_path: Path) -> None:
-    from alexnet.claims.claims import claims, scales
+    from alexnet.claims.claims import claims
+    from alexnet.claims.scales import scales
 
     for scale in scales.values():
         made = plan.plan([claims[id] for id in ledger.ids(scale.name)], scale, None, tmp_path, range(3))

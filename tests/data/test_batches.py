@@ -317,6 +317,9 @@ def test_a_resident_split_gives_the_same_batches_without_reading() -> None:
         for a, b in zip(own, other, strict=True):
             assert torch.equal(a, b) and a.dtype == b.dtype
     assert list(there.batches([])) == []
+    # Whoever reads ahead from there reads nothing.
+    for own, other in zip(read_ahead(there.images, labels, batches, cpu), plain, strict=True):
+        assert all(torch.equal(a, b) and a.dtype == b.dtype for a, b in zip(own, other, strict=True))
 
 
 def test_a_split_is_resident_only_where_it_fits_beside_the_network(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from alexnet.data.batches import Augmentation
 from alexnet.data.prepare import prepare
 from alexnet.data.prepared import Prepared
 from alexnet.data.sources import open_source
-from alexnet.training import checkpoint
+from alexnet.training import checkpoint, trainer
 from alexnet.training.optimizer import Schedule
 from alexnet.training.recipe import Recipe
 from alexnet.training.trainer import read_metrics, train
@@ -88,6 +88,25 @@ def test_stopped_after_every_single_step(
         outcome = train(recipe, tiny_prepared, tmp_path, resume=True, stop=lambda: True)
         calls += 1
     assert calls == EPOCHS * STEPS
+    assert_same(tmp_path, never_stopped)
+
+
+@pytest.mark.parametrize("times", [3, 6, 7, 12])
+def test_where_epochs_are_too_short_for_checkpoints(
+    times: int,
+    tiny_prepared: Prepared,
+    recipe: Recipe,
+    never_stopped: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As on a GPU: only the first, the last, and those of a stop, within an epoch (3, 7) or at its end, are written."""
+    monkeypatch.setitem(trainer.YOUNG, "cpu", 1e9)
+    recipe = replace(recipe, keep=9)
+    assert not train(recipe, tiny_prepared, tmp_path, stop=asked(times)).finished
+    assert len(list((tmp_path / "checkpoints").iterdir())) == 2
+    assert train(recipe, tiny_prepared, tmp_path, resume=True).finished
+    assert len(list((tmp_path / "checkpoints").iterdir())) == 3
     assert_same(tmp_path, never_stopped)
 
 
@@ -170,7 +189,7 @@ from pathlib import Path
 import torch
 import torch.utils.tensorboard
 from alexnet.data import prepared
-from alexnet.training import checkpoint
+from alexnet.training import checkpoint, trainer
 from alexnet.training.recipe import Recipe
 from alexnet.training.trainer import train
 

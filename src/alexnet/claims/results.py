@@ -63,9 +63,10 @@ class Result:
     recipe: dict[str, Any]
     """The scale's recipe that the variants change."""
     variants: dict[str, dict[str, Any]]
-    """name -> {"changes": {field: value}, "runs": [{"seed", "values", "training", "validation", ...}]}"""
-    search: dict[str, list[dict[str, float]]]
-    """variant -> what its search tried: [{"rate", "train_error"}]"""
+    """name -> {"changes": {field: value}, "key", "runs": [{"seed", "values", "training", "validation", ...}]}; the key is
+    `runner.key`, by which a runner knows again what was run."""
+    search: dict[str, list[dict[str, Any]]]
+    """variant -> what its search tried: [{"rate", "train_error", "key", "seed", ...}]"""
     target: float | None
     """Training error in % at which the runs ended, if they did."""
     validation_target: float

@@ -1,7 +1,8 @@
 """One runner for all claims: every run once, seed after seed, resumable, its measurements kept in its own folder.
 
 OUT/SCALE/NAME-HASH-seed0/ is a run folder like any other, plus measured.json. HASH is of everything that decides the
-outcome (recipe, data, where it ends), so that claims share their runs and a changed recipe is another run.
+outcome (recipe, data, where it ends), so that claims share their runs and a changed recipe is another run. Result files know
+their runs by the same hash: where only they are at hand, no run of theirs is done again (`restore`).
 """
 
 import hashlib
@@ -39,7 +40,7 @@ from alexnet.training.trainer import Status
 
 MEASURED = "measured.json"
 
-KEPT = ("values", "diverged", "training", "validation", "seconds")
+KEPT = ("values", "diverged", "training", "validation", "seconds", "measures", "commit")
 """What a result keeps of a run's record."""
 
 NO_MATTER = ("name", "network.name", "network.classes", "device", "compile", "resident", "keep", "checkpoint_minutes")
@@ -114,9 +115,12 @@ def key(run: Run, prepared: Prepared) -> str:
 
 def folder(task: Task, prepared: Prepared, out: Path) -> Path:
     """The run folder of a task, under whatever name another claim gave it."""
-    ending = f"-{key(task.run, prepared)}-seed{task.run.recipe.seed}"
+    return _folder(out, task.name, f"-{key(task.run, prepared)}-seed{task.run.recipe.seed}")
+
+
+def _folder(out: Path, name: str, ending: str) -> Path:
     there = sorted(out.glob(f"*{ending}"))
-    return there[0] if there else out / (re.sub(r"[^a-z0-9.]+", "-", task.name.lower()).strip("-") + ending)
+    return there[0] if there else out / (re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-") + ending)
 
 
 def images_of(prepared: Prepared) -> dict[str, int]:
@@ -133,7 +137,7 @@ def measured(path: Path, prepared: Prepared) -> dict[str, Any] | None:
         record = json.loads((path / MEASURED).read_text("utf-8"))
     except (FileNotFoundError, ValueError):
         return None
-    whole = isinstance(record, dict) and {*KEPT, "measures", "commit", "machine"} <= record.keys()
+    whole = isinstance(record, dict) and {*KEPT, "machine"} <= record.keys()
     if not whole:
         return None
     if record.get("images", images_of(prepared)) != images_of(prepared):
@@ -159,8 +163,11 @@ def perform(
     if record is None:
         record = _train(task, prepared, path, progress, stop)
         write_text(path / MEASURED, json.dumps(record, indent=1) + "\n")
-    missing = [measure for measure in task.measures if measure.__name__ not in record["measures"]]
-    if missing and not record["diverged"]:
+    missing = _missing(task, record)
+    if missing and checkpoint.latest(path) is None:  # a result brought the record, and no weights to measure
+        shutil.rmtree(path)
+        return perform(task, prepared, path, progress, stop)
+    if missing:
         begun = time.monotonic()
         network = trained.load(path, pick(task.run.recipe.device))
         for measure in missing:
@@ -169,6 +176,13 @@ def perform(
         record["seconds"] += time.monotonic() - begun
         write_text(path / MEASURED, json.dumps(record, indent=1) + "\n")
     return record
+
+
+def _missing(task: Task, record: dict[str, Any]) -> list[Measure]:
+    """What is wanted of a task and not in its record; of a run that diverged nothing is."""
+    if record["diverged"]:
+        return []
+    return [measure for measure in task.measures if measure.__name__ not in record["measures"]]
 
 
 def _train(
@@ -363,10 +377,11 @@ def run(
             )
     (out / scale.name).mkdir(parents=True, exist_ok=True)
     (results / scale.name).mkdir(parents=True, exist_ok=True)
+    restore(results, scale, prepared, out)
     runner = Runner(scale, prepared, out, jobs, progress, stop)
     searches = {claim.id: search_tasks(claim, scale) for claim in claims}
     runner.all_of([task for search in searches.values() for trials in search.values() for task in trials])
-    found: dict[str, dict[str, list[dict[str, float]]]] = {
+    found: dict[str, dict[str, list[dict[str, Any]]]] = {
         id: {name: [runner.trial(id, task) for task in trials] for name, trials in search.items()}
         for id, search in searches.items()
     }
@@ -378,6 +393,50 @@ def run(
     in_turn = [variant[at] for at in range(len(seeds)) for claim in wanted.values() for variant in claim.values()]
     runner.all_of(in_turn, lambda: [runner.write(c, wanted[c.id], found[c.id], results, options, note) for c in claims])
     return [runner.write(claim, wanted[claim.id], found[claim.id], results, options, note) for claim in claims]
+
+
+def restore(results: Path, scale: Scale, prepared: Prepared, out: Path) -> int:
+    """Make the runs that only result files know finished ones again: OUT/SCALE/.../measured.json, without weights. How many.
+
+    So experiments go on on another machine with nothing but RESULTS brought along. Runs on other data are left out, and those
+    of older results, which do not name their keys. A measure that such a run lacks trains it anew.
+    """
+    known: dict[str, tuple[str, dict[str, Any]]] = {}
+
+    def add(of: Result, what: str, key: str, seed: int, record: dict[str, Any]) -> None:
+        ending = f"-{key}-seed{seed}"
+        before = known[ending][1]["measures"] if ending in known else []
+        if ending not in known or len(record["measures"]) > len(
+            before
+        ):  # of the claims that share it one may measure more
+            known[ending] = (what, {"images": of.data["images"], "machine": of.machine} | record)
+
+    for path in sorted((results / scale.name).glob("*.json")):
+        try:
+            result = load(path)
+        except InputError:  # not ours, or damaged: its runs are done again
+            continue
+        if result.data.get("images") != images_of(prepared):
+            continue
+        for name, variant in result.variants.items():
+            for run in variant["runs"]:
+                if "key" in variant and {*KEPT} <= run.keys():
+                    record = {what: run[what] for what in (*KEPT, "machine") if what in run}
+                    add(result, f"{result.claim} {name}", variant["key"], run["seed"], record)
+        for name, trials in result.search.items():
+            for trial in trials:
+                if "key" in trial:
+                    record = {"diverged": trial["diverged"], "training": [], "validation": [], "measures": []}
+                    record |= {what: trial[what] for what in ("values", "seconds", "commit")}
+                    add(result, f"{result.claim} {name} rate {trial['rate']:g}", trial["key"], trial["seed"], record)
+    made = 0
+    for ending, (what, record) in known.items():
+        path = _folder(out / scale.name, what, ending)
+        if not (path / MEASURED).exists():
+            path.mkdir(parents=True, exist_ok=True)
+            write_text(path / MEASURED, json.dumps(record, indent=1) + "\n")
+            made += 1
+    return made
 
 
 class Runner:
@@ -419,9 +478,7 @@ class Runner:
     def is_done(self, task: Task) -> bool:
         """Whether a task is performed, and all that is wanted of it measured."""
         record = measured(self.path(task), self.prepared)
-        return record is not None and (
-            record["diverged"] or all(measure.__name__ in record["measures"] for measure in task.measures)
-        )
+        return record is not None and not _missing(task, record)
 
     def _here(self, left: Sequence[Task], done: int, runs: int) -> Iterator[tuple[Task, dict[str, Any]]]:
         for number, task in enumerate(left):
@@ -458,12 +515,18 @@ class Runner:
                 stopping.set()  # those under way write a checkpoint and end
                 pool.shutdown(cancel_futures=True)
 
-    def trial(self, claim: str, task: Task) -> dict[str, float]:
-        """What a search run of a claim gave."""
+    def trial(self, claim: str, task: Task) -> dict[str, Any]:
+        """What a result keeps of a search run of a claim."""
         record = measured(self.path(task), self.prepared)
         assert record is not None
         self.searched.setdefault(claim, []).append(record)
-        return {"rate": task.run.recipe.rate, "train_error": record["values"]["train_error"]}
+        return {
+            "rate": task.run.recipe.rate,
+            "train_error": record["values"]["train_error"],
+            "key": key(task.run, self.prepared),
+            "seed": task.run.recipe.seed,
+            **{what: record[what] for what in ("values", "diverged", "seconds", "commit")},
+        }
 
     def _finished(self, of_seeds: Sequence[Task]) -> dict[int, dict[str, Any]]:
         """The records of a variant's finished runs by seed, those of earlier calls with other seeds too."""
@@ -472,35 +535,42 @@ class Runner:
         found = {seed: measured(path, self.prepared) for seed, path in sorted(paths.items())}
         return {seed: record for seed, record in found.items() if record is not None}
 
-    def _kept(self, record: dict[str, Any], epochs: int) -> dict[str, Any]:
-        """What a result keeps of a run's record, and how soon it reached the scale's validation error."""
+    def _kept(self, record: dict[str, Any], epochs: int, machine: dict[str, Any]) -> dict[str, Any]:
+        """What a result keeps of a run's record, and how soon it reached the scale's validation error; its machine where
+        that is another than the result's."""
         found = epochs_to(self.scale.validation_target, record["validation"])
         times = {
             "epochs_to_validation": record["values"].get("epochs", float(epochs)) if found is None else found,
             "reached_validation": float(found is not None),
         }
-        return {**{what: record[what] for what in KEPT}, "values": {**record["values"], **times}}
+        elsewhere = {} if record["machine"] == machine else {"machine": record["machine"]}
+        return {**{what: record[what] for what in KEPT}, **elsewhere, "values": {**record["values"], **times}}
 
     def write(
         self,
         claim: Claim,
         wanted: dict[str, list[Task]],
-        search: dict[str, list[dict[str, float]]],
+        search: dict[str, list[dict[str, Any]]],
         results: Path,
         options: str,
         note: str,
     ) -> Result:
         """The result of a claim from the runs that are finished by now, also as a file, unless that has more runs already."""
         base = base_of(claim, self.scale)
-        made: dict[str, dict[str, Any]] = {}
-        records: list[dict[str, Any]] = []
-        for name, of_seeds in wanted.items():
-            done, recipe = self._finished(of_seeds), of_seeds[0].run.recipe
-            records += done.values()
-            made[name] = {
-                "changes": differences(recipe, base),
-                "runs": [{"seed": seed, **self._kept(record, recipe.epochs)} for seed, record in done.items()],
+        finished = {name: self._finished(of_seeds) for name, of_seeds in wanted.items()}
+        records = [record for done in finished.values() for record in done.values()]
+        machine = records[0]["machine"] if records else {}
+        made = {
+            name: {
+                "changes": differences(of_seeds[0].run.recipe, base),
+                "key": key(of_seeds[0].run, self.prepared),
+                "runs": [
+                    {"seed": seed, **self._kept(record, of_seeds[0].run.recipe.epochs, machine)}
+                    for seed, record in finished[name].items()
+                ],
             }
+            for name, of_seeds in wanted.items()
+        }
         all_of_it = records + self.searched.get(claim.id, [])
         result = Result(
             claim=claim.id,
@@ -518,7 +588,7 @@ class Runner:
             search=search,
             target=self.scale.target if claim.stops else None,
             validation_target=self.scale.validation_target,
-            machine=records[0]["machine"] if records else {},
+            machine=machine,
             commits=sorted({record["commit"] for record in all_of_it}),
             seconds=round(sum(record["seconds"] for record in all_of_it), 1),
         )

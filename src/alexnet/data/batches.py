@@ -309,13 +309,19 @@ def resident(
 
 
 def read_ahead(
-    images: Images, labels: np.ndarray, batches: list[np.ndarray], device: torch.device, ahead: int = 2
+    images: Images | Tensor, labels: np.ndarray, batches: list[np.ndarray], device: torch.device, ahead: int = 2
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """(uint8 [B, S, S, 3], int64 [B]) on `device` for each array of indices, read by a thread while the caller computes.
 
     `images` may be a memory map: one indexing call a batch copies it at the speed of memory, outside the interpreter
-    lock; or JPEGs, which that call decodes on all threads. At most `ahead` batches are held beside the caller's.
+    lock; or JPEGs, which that call decodes on all threads. At most `ahead` batches are held beside the caller's. Images that are
+    on `device` already (`resident`) are put together there.
     """
+    if isinstance(images, Tensor):
+        there = Resident(images, torch.from_numpy(np.asarray(labels, dtype=np.int64)).to(device))
+        for indices, target in there.batches(batches):
+            yield images.index_select(0, indices), target
+        return
 
     def read(indices: np.ndarray) -> tuple[Tensor, Tensor]:
         batch = torch.from_numpy(np.ascontiguousarray(images[indices]))

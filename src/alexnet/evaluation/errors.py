@@ -134,7 +134,7 @@ class Count:
 def probabilities_of(
     network: Network,
     preparation: Preparation,
-    images: Images,
+    images: Images | Tensor,
     indices: np.ndarray,
     views: int = 1,
     batch: int = 128,
@@ -142,7 +142,7 @@ def probabilities_of(
 ) -> Iterator[Tensor]:
     """Class probabilities of the images at `indices`, in their order: blocks float32 [B, classes] on the network's device.
 
-    `network` (in eval mode) on the device of `preparation`. `progress` is called with (done, total) after each block.
+    `network` (in eval mode) on the device of `preparation`; images may be there too. `progress` is called with (done, total) after each block.
     """
     done = 0
     parts = [indices[start : start + batch] for start in range(0, len(indices), batch)]
@@ -157,7 +157,7 @@ def probabilities_of(
 def evaluate(
     network: Network,
     preparation: Preparation,
-    images: Images,
+    images: Images | Tensor,
     labels: np.ndarray,
     classes: tuple[str, ...],
     indices: np.ndarray | None = None,

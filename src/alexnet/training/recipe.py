@@ -78,11 +78,12 @@ class Recipe:
     compile: bool = False
     """Whether torch.compile takes forward and backward of whole batches. Starts late; on the CPU it is slower."""
     resident: Literal["auto", "yes", "no"] = "auto"
-    """Whether the training images are kept in the device's memory. auto: on a GPU where they fit."""
+    """Whether the training images, and those that validate, are kept in the device's memory. auto: on a GPU where they fit."""
     validate_every: int = 1
     """Epochs between two measurements of the validation error (centre crop); the last epoch is always measured."""
     checkpoint_minutes: float = 15.0
-    """Minutes between two checkpoints within an epoch; the end of an epoch always writes one."""
+    """Minutes between two checkpoints within an epoch; the end of an epoch writes one too (on a GPU only if the last one is 20
+    seconds old)."""
     keep: int = 2
     """How many checkpoints to keep."""
     stuck_steps: int = 3000

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from alexnet.data import batches
 from alexnet.data.batches import Preparation, read_ahead, training_batch
-from alexnet.data.prepared import Prepared, Split, hold_out
+from alexnet.data.prepared import Images, Prepared, Split, hold_out
 from alexnet.errors import InputError, RunFailed
 from alexnet.evaluation.errors import evaluate
 from alexnet.files import only_writer, write_text
@@ -34,6 +34,10 @@ from alexnet.training.trained import keep_preparation, preparation_of
 
 LOG_STEPS = 20
 """Steps between two looks at the loss: each one waits for the device."""
+
+YOUNG = {"cuda": 20.0}
+"""By kind of device, seconds: the end of an epoch writes no checkpoint as long as the last one is younger than this. On a GPU an
+epoch of a small set takes less time than writing 61 million weights and their velocities."""
 
 
 @dataclass(frozen=True)
@@ -416,6 +420,12 @@ class _Loop:
         self.validation_error: float | None = self.log.last.get("validation_top1")
         self.generator = torch.Generator(device)
         self.resident = batches.resident(self.data.images, self.data.labels, device, recipe.resident)
+        self.validation_images: Images | Tensor = self.validation.images
+        if self.resident and self.validation is self.data:
+            self.validation_images = self.resident.images
+        elif self.resident:
+            there = batches.resident(self.validation.images, self.validation.labels, device, recipe.resident)
+            self.validation_images = there.images if there else self.validation.images
         self.how = recipe.augmentation
         self.share: tuple[int, slice] | None = None
         low, gpu = low_precision(recipe.precision, device), device.type == "cuda"
@@ -434,7 +444,7 @@ class _Loop:
             generators=(self.generator,),
             layout=shared.layout,
         )
-        self.begun, self.seen_here, self.saved = time.monotonic(), 0, time.monotonic()
+        self.begun, self.seen_here, self.saved, self.saved_step = time.monotonic(), 0, time.monotonic(), state.step
 
     def go(self, started: Callable[[Start], None] | None = None) -> Outcome:
         """All epochs that are left."""
@@ -475,6 +485,8 @@ class _Loop:
                     return Outcome(self.run, state.epoch, False, self.log.last)
                 self._end_of_epoch(now)
                 if not self._finished() and self.processes.any(self.stop()):
+                    if self.saved_step != state.step:
+                        self._save()
                     return Outcome(self.run, state.epoch, False, self.log.last)
             return Outcome(self.run, state.epoch, True, self.log.last)
         except RunFailed as error:  # which all processes find at once: a loss, a disk
@@ -488,7 +500,12 @@ class _Loop:
     def _save(self) -> None:
         whole = self.shared.whole()
         self.processes.alone(lambda: checkpoint.save(self.run, *whole, self.state, self.recipe.keep))
-        self.saved = time.monotonic()
+        self.saved, self.saved_step = time.monotonic(), self.state.step
+
+    def _young(self) -> bool:
+        """Whether the last checkpoint is; in all processes alike."""
+        young = time.monotonic() - self.saved < YOUNG.get(self.device.type, 0.0)
+        return bool(self.processes.agree(young)) if self.processes.number > 1 else young
 
     def _finished(self) -> bool:
         return self.state.epoch >= self.recipe.epochs or self.state.plateau.ended
@@ -627,7 +644,7 @@ class _Loop:
             measured = evaluate(
                 self.shared.network,
                 self.preparation,
-                self.validation.images,
+                self.validation_images,
                 self.validation.labels,
                 self.prepared.classes,
                 self.validation_indices,
@@ -643,9 +660,11 @@ class _Loop:
         state.step_in_epoch, state.images, state.loss, state.wrong, state.seconds = 0, 0, 0.0, 0, 0.0
         # The line first: if a kill comes between the two, resuming drops the line and does the epoch's end again.
         self.log.write("epoch", **line)
-        self._save()
         chance = math.log(recipe.network.classes)
-        if recipe.stuck_steps and state.step >= recipe.stuck_steps and state.lowest_loss > 0.99 * chance:
+        stuck = recipe.stuck_steps and state.step >= recipe.stuck_steps and state.lowest_loss > 0.99 * chance
+        if stuck or self._finished() or not self._young():
+            self._save()
+        if stuck:
             raise RunFailed(
                 f"after {state.step} steps the loss is still {loss:.4f}, and ln({recipe.network.classes}) = {chance:.4f} is what"
                 " guessing gives. Try larger initial values in the middle (--network.init authors-2012), another --rate,"
