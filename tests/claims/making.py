@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from alexnet.claims import measures
+from alexnet.claims.changes import network, same
 from alexnet.claims.claim import Claim, Comparison, Scale, Search
-from alexnet.claims.claims import network, same
 from alexnet.claims.measures import Measured
 from alexnet.claims.results import Result
 from alexnet.data.prepared import Prepared

@@ -1,13 +1,18 @@
 """The claims and the scales agree with each other and with the paper: ids, variants, networks, what a change changes."""
 
+import re
 from dataclasses import replace
+from typing import get_args, get_type_hints
 
 import pytest
 
+from alexnet import cli
+from alexnet.claims import changes, plan, results, runner, table2
 from alexnet.claims import claims as module
-from alexnet.claims import results, runner, table2
-from alexnet.claims.claim import Claim, Scale
-from alexnet.claims.claims import claims, network, not_overlapping, one_gpu, plain, scales
+from alexnet.claims.changes import network, not_overlapping, one_gpu, plain
+from alexnet.claims.claim import Claim, Scale, ScaleName
+from alexnet.claims.claims import claims
+from alexnet.claims.scales import scales
 from alexnet.network import spec
 from alexnet.network.summary import summarize
 from alexnet.training.optimizer import Plateau, rates
@@ -33,7 +38,7 @@ def test_every_claim_of_the_paper_has_its_row_in_the_papers_order() -> None:
 
 def test_every_disagreement_of_text_and_program_has_its_row() -> None:
     own = [id for id in claims if claims[id].section == "2012"]
-    assert len(own) == len(module._program) + 1 and "2012-all" in own
+    assert len(own) == len(module._program) + 2 and {"2012-all", "2012-weights"} <= set(own)
 
 
 @pytest.mark.parametrize("claim", claims.values(), ids=list(claims))
@@ -58,7 +63,7 @@ def test_a_row_says_what_it_is(claim: Claim) -> None:
 def test_measures_of_a_claim_give_what_it_compares() -> None:
     given = {
         "overfitting": {"train_top1", "gap"},
-        "ten_crops": {"ten_gain", "ten_gain5"},
+        "ten_crops": {"ten_top1", "ten_gain", "ten_gain5"},
         "columns_colour": {"split"},
         "features": {"feature_gain"},
     }
@@ -67,7 +72,7 @@ def test_measures_of_a_claim_give_what_it_compares() -> None:
             {"epochs_to_target"} if claim.stops else set()
         )
         there = there.union(*(given[measure.__name__] for measure in claim.measures))
-        there |= {"ten_top1", "ten_top5"} if claim.result == table2.ID else set()
+        there |= {"ten_top1", "ten_top5", "weight_gain"} if claim.result == table2.ID else set()
         assert {comparison.measure for comparison in claim.comparisons} <= there, claim.id
 
 
@@ -77,14 +82,14 @@ def test_every_variant_is_a_recipe_that_can_be_trained(claim: Claim, scale: Scal
     changed = {}
     for name, run in runner.variants(claim, scale).items():
         run.recipe.check()
-        classes = {"small": 10, "reduced": 10, "imagenette": 10, "imagenet": 1000}.get(scale.name, 13)
+        classes = {"smoke": 13, "imagenet": 1000}.get(scale.name, 10)
         made = summarize(replace(run.recipe.network, classes=classes))
         assert made.parameters > 0 and made.layers[-1].output == (classes, 1, 1)
         assert run.recipe.network.input_size <= run.recipe.image_size
         assert (run.until == scale.target) if claim.stops else run.until is None
         changed[name] = str(runner.decisive(run.recipe))
     assert len(set(changed.values())) == len(changed), "no two variants are the same run"
-    if not claim.search and not claim.four_layer and scale.name not in ("small", "smoke"):
+    if not claim.search and scale.name not in ("small", "smoke"):
         assert str(runner.decisive(base)) in changed.values() or claim.id in ("crops", "views")
 
 
@@ -110,6 +115,40 @@ def test_all_points_of_the_program_together_are_authors_2012() -> None:
     for epoch in range(91):
         args = (epoch, 91, 0.01, 2.0, Plateau())
         assert rates(made.schedule, *args) == rates(program.schedule, *args)
+
+
+def test_authors_2012_is_trained_once_for_all_claims_about_it() -> None:
+    """From scratch it is the run of 2012-all, and its kernels those of the same runs; so are the longer ones."""
+    for name in ("smoke", "reduced", "imagenette"):
+        scratch, program, early, late = (
+            runner.variants(claims[id], scales[name])
+            for id in ("from-scratch", "2012-all", "kernels", "kernels-longer")
+        )
+        assert scratch["authors-2012"] == program["program"] and scratch["paper"] == program["text"]
+        assert late["paper"] == early["links"] == scratch["paper"]
+        assert all(late[variant] == scratch[variant] for variant in late)
+    long, short = (runner.variants(claims["from-scratch"], scales["imagenette"])[name] for name in ("longer", "paper"))
+    assert (long.recipe.epochs, short.recipe.epochs) == (270, 90)
+    assert replace(long.recipe, epochs=90) == short.recipe
+
+
+def test_everything_together_is_the_program_by_the_scales_schedule() -> None:
+    made = runner.variants(claims["from-scratch"], scales["imagenette"])
+    together, program, text = (made[name].recipe for name in ("together", "authors-2012", "paper"))
+    assert together.schedule == text.schedule
+    assert replace(together, schedule=program.schedule, decay=program.decay, epochs=program.epochs) == program
+
+
+def test_scale_cifar_is_the_way_to_the_groups_13_and_11_percent() -> None:
+    """cuda-convnet's example-layers, layer-params-conv-local-13pct.cfg and -11pct.cfg: crops of 24, wc=.004, epsB twice epsW."""
+    recipe = scales["cifar"].recipe
+    assert (recipe.network.input_size, recipe.image_size, recipe.augmentation.crop) == (24, 32, "image")
+    assert recipe.augmentation.flip and not recipe.bias_decay
+    assert (recipe.batch, recipe.decay, recipe.bias_rate) == (128, 0.004, 2.0)
+    pair = runner.variants(claims["lrn-cifar"], scales["cifar"])
+    assert {variant.recipe.network.normalization for variant in pair.values()} == {"paper", "none"}
+    shared = [runner.variants(claims[id], scales["cifar"]) for id in ("views", "crops", "overlap", "batchnorm")]
+    assert all(str(pair["LRN"]) in map(str, of.values()) for of in shared), "they share its runs"
 
 
 def test_fig_1_has_no_regularization() -> None:
@@ -152,7 +191,7 @@ def test_pooling_without_overlap_keeps_the_sizes_of_the_maps(name: str) -> None:
     assert outputs(after, "fc") == outputs(base, "fc")
 
 
-@pytest.mark.parametrize("name", ["smoke", "small"])
+@pytest.mark.parametrize("name", ["smoke", "small", "cifar"])
 def test_pooling_without_overlap_on_small_images_is_as_near_as_paddings_allow(name: str) -> None:
     claim = claims["overlap"]
     base = runner.base_of(claim, scales[name])
@@ -163,14 +202,14 @@ def test_pooling_without_overlap_on_small_images_is_as_near_as_paddings_allow(na
 
 def test_room_to_crop_is_made_only_where_there_is_none() -> None:
     full = replace(recipes["cifar10"], network=replace(recipes["cifar10"].network, input_size=32), image_size=32)
-    assert module.room_to_crop(full).network.input_size == 24
-    assert module.room_to_crop(recipes["paper"]) == recipes["paper"]
+    assert changes.room_to_crop(full).network.input_size == 24
+    assert changes.room_to_crop(recipes["paper"]) == recipes["paper"]
 
 
 def test_dropout_needs_a_hidden_layer() -> None:
     bare = network(hidden=())(recipes["cifar10"])
-    assert module.with_hidden(bare).network.hidden
-    assert module.with_hidden(recipes["paper"]) == recipes["paper"]
+    assert changes.with_hidden(bare).network.hidden
+    assert changes.with_hidden(recipes["paper"]) == recipes["paper"]
 
 
 def test_removed_middle_layers_exist_at_every_scale() -> None:
@@ -180,7 +219,7 @@ def test_removed_middle_layers_exist_at_every_scale() -> None:
 
 
 def test_shrinking_scales_widths_and_deviations() -> None:
-    made = module.shrunk(spec.paper, 0.25, 2.0, input_size=112)
+    made = changes.shrunk(spec.paper, 0.25, 2.0, input_size=112)
     assert [row.kernels for row in made.convolutions] == [24, 64, 96, 96, 64]
     assert [row.units for row in made.hidden] == [1024, 1024]
     assert [row.std for row in made.convolutions] == [2 * row.std for row in spec.paper.convolutions]
@@ -189,4 +228,7 @@ def test_shrinking_scales_widths_and_deviations() -> None:
 
 def test_scales_are_named_as_they_are_asked_for() -> None:
     assert all(scales[name].name == name for name in scales)
+    assert set(scales) == set(plan.WHOLE) == set(get_args(ScaleName))
+    for command in (cli.claims_run, cli.claims_show):
+        assert set(scales) <= set(re.findall(r"\w+", str(get_type_hints(command)["scale"])))
     assert all(scale.seeds >= results.LEAST_SEEDS for scale in scales.values())

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from alexnet.claims import ledger, plan, runner
+from alexnet.claims import results as results_
 from alexnet.claims.changes import field, same
 from alexnet.claims.claim import Claim, Scale
 from alexnet.claims.claims import claims
@@ -267,6 +268,58 @@ def test_a_measure_that_a_result_lacks_trains_the_run_anew(
     assert "ten_crops" in json.loads(path.read_text())["measures"]
 
 
+def test_a_run_that_was_begun_anew_goes_on_though_a_result_knows_it(
+    scale: Scale, tiny_prepared: Prepared, tmp_path: Path, unbroken: list[Result]
+) -> None:
+    """Its checkpoint is of half a run: nothing may be measured of it, whatever the result says of an earlier one."""
+    run([replace(views, measures=())], scale, tiny_prepared, tmp_path)
+    shutil.rmtree(tmp_path / "smoke")
+    with pytest.raises(runner.Stopped):  # it lacks a measure, so it is trained again
+        run([views], scale, tiny_prepared, tmp_path, stop=stop_after(4))
+    [path] = (tmp_path / "smoke").glob("*/checkpoints")
+    assert runner.restore(tmp_path / "results", scale, tiny_prepared, tmp_path) == 0
+    [again] = run([views], scale, tiny_prepared, tmp_path)
+    own, whole = (results[0].variants["ten crops"]["runs"][0] for results in ([again], unbroken[1:]))
+    assert own["training"] == whole["training"]
+    assert own["values"]["ten_top1"] == whole["values"]["ten_top1"]
+
+
+def test_a_run_that_two_results_know_has_the_measures_of_both(
+    scale: Scale, tiny_prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gap = replace(lrn, variants=lrn.variants[:1])
+    for claim in (gap, views):
+        run([claim], scale, tiny_prepared, tmp_path / claim.id)
+        name = f"smoke/{claim.id}.json"
+        (tmp_path / "results" / "smoke").mkdir(parents=True, exist_ok=True)
+        shutil.copy(tmp_path / claim.id / "results" / name, tmp_path / "results" / name)
+    monkeypatch.setattr(runner.trainer, "train", None)
+    for result in run([gap, views], scale, tiny_prepared, tmp_path):
+        [variant] = result.variants.values()
+        assert {"gap", "ten_gain"} <= variant["runs"][0]["values"].keys()
+
+
+def test_a_result_keeps_what_another_call_put_there(scale: Scale, tiny_prepared: Prepared, tmp_path: Path) -> None:
+    """Some of the variants, another seed in another folder, a variant with another name: nothing is lost or counted twice."""
+
+    def runs(result: Result) -> dict[str, list[int]]:
+        return {name: [one["seed"] for one in variant["runs"]] for name, variant in result.variants.items()}
+
+    results = tmp_path / "results"
+    [both] = runner.run([lrn], scale, tiny_prepared, tmp_path / "a", results, range(1))
+    some = replace(lrn, variants=lrn.variants[:1])
+    # As by two runners at once: what the other has written is not among the run folders here.
+    [second] = runner.run([some], scale, tiny_prepared, tmp_path / "b", tmp_path / "other", [1])
+    path = second.save(results)
+    assert runs(results_.load(path)) == {"LRN": [1]}
+    [first] = runner.run([lrn], scale, tiny_prepared, tmp_path / "a", results, range(1))
+    assert runs(first) == {"LRN": [0, 1], "none": [0]}
+    assert first.seconds == pytest.approx(both.seconds + second.seconds, abs=0.2)
+    renamed = replace(some, variants=(("normalized", same),))
+    [last] = runner.run([renamed], scale, tiny_prepared, tmp_path / "c", results, range(1))
+    assert runs(last) == runs(results_.load(path)) == {"normalized": [0, 1], "none": [0]}
+
+
 def test_results_on_other_data_and_damaged_ones_say_nothing(
     scale: Scale, tiny_prepared: Prepared, tmp_path: Path
 ) -> None:
@@ -337,6 +390,22 @@ def test_a_run_ends_at_its_target_and_says_when(tiny_recipe: Recipe, tiny_prepar
     never = making.scale(tiny_recipe, target=0.0, most_epochs=1)
     [got] = run([one], never, tiny_prepared, tmp_path)[0].variants["ReLU"]["runs"]
     assert (got["values"]["reached"], got["values"]["epochs_to_target"]) == (0.0, 1.0)
+
+
+def test_an_epoch_that_a_kill_took_the_weights_of_ends_no_run(
+    tiny_recipe: Recipe, tiny_prepared: Prepared, tmp_path: Path
+) -> None:
+    """On a GPU the last checkpoint may be older than the last line."""
+    scale = making.scale(tiny_recipe, target=0.0, most_epochs=2)
+    one = replace(relu, search=False, variants=relu.variants[:1], comparisons=())
+    with pytest.raises(runner.Stopped):
+        run([one], scale, tiny_prepared, tmp_path, stop=stop_after(4))
+    [path] = (tmp_path / "smoke").glob("*/metrics.jsonl")
+    with path.open("a") as file:
+        line = {"epoch": 1, "step": 999, "loss": 0.0, "train_error": 0.0, "rate": 0.0, "seconds": 1.0}
+        file.write(json.dumps({"kind": "epoch", **line}) + "\n")
+    [got] = run([one], scale, tiny_prepared, tmp_path)[0].variants["ReLU"]["runs"]
+    assert len(got["training"]) == 2 and got["values"]["reached"] == 0.0
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from alexnet.claims import ledger, results, runner, table2
+from alexnet.claims import averages, ledger, results, runner, table2
 from alexnet.claims.claim import Scale
-from alexnet.claims.claims import claims, scales
+from alexnet.claims.claims import claims
 from alexnet.claims.results import Result
+from alexnet.claims.scales import scales
 from alexnet.cli import main
 from alexnet.data import prepared as prepared_sets
 from alexnet.data.prepared import Prepared
@@ -143,7 +144,6 @@ def test_a_stopped_chain_goes_on_to_the_same_figures(
 
     with pytest.raises(runner.Stopped):
         table2.run(scale, tiny_prepared, other, tmp_path, tmp_path / "results", repeats=1, stop=stop)
-    assert not (tmp_path / "results" / "smoke" / "table2.json").exists()
     planned = table2.plan(scale, tiny_prepared, other, tmp_path, repeats=1)
     assert 0 < sum(row.done for row in planned.runs) < sum(row.runs for row in planned.runs) == 9
     again = table2.run(scale, tiny_prepared, other, tmp_path, tmp_path / "results", repeats=1)
@@ -159,6 +159,89 @@ def test_fewer_repeats_take_nothing_from_a_result(
     before = file.read_text()
     table2.run(scale, tiny_prepared, other, out, out / "results", repeats=1)
     assert file.read_text() == before
+
+
+# without other images, and with the result alone ---------------------------------------------------------------------
+
+
+def test_without_other_images_there_are_two_rows_and_a_later_call_adds_the_others(
+    made: Result, scale: Scale, tiny_prepared: Prepared, other: Prepared, out: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(out / "smoke", tmp_path / "smoke", ignore=lambda _, names: [n for n in names if "-cnn-star-" in n])
+    results_ = tmp_path / "results"
+    first = table2.run(scale, tiny_prepared, None, tmp_path, results_, repeats=2)
+    assert list(first.variants) == ["one net", "five nets"] and "pretraining" not in first.data
+    for name in first.variants:
+        assert first.variants[name]["runs"] == made.variants[name]["runs"]
+    table, differences = table2.tables(first)
+    assert [row[2] for row in table.rows[3:]] == ["not run", "not run"] and "nothing to pre-train on" in table.title
+    assert [row[0] for row in differences.rows] == ["5 CNNs − 1 CNN, top-1", "5 CNNs weighted − plain, top-1"]
+    found = ledger.found(results_)
+    assert ledger.state(claims["seven nets*"], found["seven nets*"]) == "no result yet"
+    begun: list[str] = []
+    table2.run(scale, tiny_prepared, other, tmp_path, results_, repeats=2, progress=lambda now: begun.append(now.name))
+    assert set(begun) == {"table2 cnn star"}, "nothing is done twice"
+    both = results.load(results_ / "smoke" / "table2.json")
+    assert {name: both.values(name, "ten_top1") for name in table2.ROWS} == {
+        name: made.values(name, "ten_top1") for name in table2.ROWS
+    }
+    table2.run(scale, tiny_prepared, None, tmp_path, results_, repeats=1)
+    again = results.load(results_ / "smoke" / "table2.json")
+    assert again.variants == both.variants and again.data == both.data, "a later call without them leaves them there"
+
+
+def test_the_result_file_alone_is_enough_to_know_what_is_done(
+    made: Result, scale: Scale, tiny_prepared: Prepared, other: Prepared, out: Path, tmp_path: Path
+) -> None:
+    """As on another machine, where run folders have not come along."""
+    shutil.copytree(out / "results", tmp_path / "results")
+    begun: list[str] = []
+    for images in (other, None):
+        again = table2.run(
+            scale, tiny_prepared, images, tmp_path, tmp_path / "results", repeats=2,
+            progress=lambda now: begun.append(now.name),
+        )  # fmt: skip
+        assert again.variants == made.variants
+    assert not begun and not folders(tmp_path)
+    longer = replace(scale, recipe=replace(scale.recipe, epochs=1))
+    planned = table2.run(longer, tiny_prepared, None, tmp_path, tmp_path / "results", repeats=1)
+    assert planned.recipe["epochs"] == 1 and len(folders(tmp_path)) == 5, "another recipe is another table"
+
+
+def test_runs_that_are_known_by_their_figures_alone_are_trained_for_their_predictions(
+    made: Result, scale: Scale, tiny_prepared: Prepared, out: Path, tmp_path: Path
+) -> None:
+    """A base run that a result of claims brought along has no weights to average."""
+    [run] = (out / "smoke").glob("table2-cnn-????????-seed0")
+    (tmp_path / "smoke" / run.name).mkdir(parents=True)
+    shutil.copy(run / runner.MEASURED, tmp_path / "smoke" / run.name)
+    again = table2.run(scale, tiny_prepared, None, tmp_path, tmp_path / "results", repeats=1)
+    assert again.by_seed("five nets", "ten_top1")[0] == made.by_seed("five nets", "ten_top1")[0]
+
+
+def test_runs_are_shared_with_the_claims(scale: Scale, tiny_prepared: Prepared, tmp_path: Path) -> None:
+    """The scale's own recipe with seeds 0, 1, 2 is the base run of most claims, and the first networks of a repeat."""
+    assert set(range(scale.seeds)) <= set(table2.seeds(0)[0])
+    [base] = runner.tasks(making.views, scale, {}, range(1)).values()
+    repeat = table2.tasks(table2.chain(scale, 0), 0, None)
+    assert runner.key(base[0].run, tiny_prepared) == runner.key(repeat.plain[0].run, tiny_prepared)
+    assert repeat.plain[0].run.recipe.seed == base[0].run.recipe.seed and not repeat.fine_tuning
+
+
+def test_weights_are_measured_on_images_that_they_were_not_searched_on(
+    tiny_prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: Result, out: Path
+) -> None:
+    """Of three networks two know nothing: weights on the one that does lower the error on the other half too."""
+    paths = sorted((out / "smoke").glob("table2-cnn-????????-seed[012]"))
+    judged = kept.of_split(recipe.read(paths[0]), tiny_prepared)
+    assert judged.labels is not None
+    number, classes = len(judged.labels), len(tiny_prepared.classes)
+    right = np.eye(classes, dtype=np.float32)[judged.labels] * 0.4 + 0.15
+    wrong = np.eye(classes, dtype=np.float32)[(judged.labels + 1) % classes]
+    given = dict(zip(paths, (right, wrong, wrong), strict=True))
+    monkeypatch.setattr(kept, "probabilities", lambda path, *_: given[path])
+    assert averages.weighing(paths, tiny_prepared)["weight_gain"] == pytest.approx(-100.0), number
+    assert averages.weighing(paths[:1], tiny_prepared) == {}
 
 
 @pytest.mark.parametrize(
@@ -191,7 +274,7 @@ def test_networks_that_diverged_guess_and_mark_all_that_rests_on_them(
         assert (errors["one net"], errors["five nets"]) == (75.0, 75.0) and errors["one net*"] == before["one net*"]
         assert (
             errors["seven nets*"]
-            == table2.errors_of(sorted((tmp_path / "smoke").glob("table2-cnn-star-*-seed[56]")), tiny_prepared)[
+            == averages.errors_of(sorted((tmp_path / "smoke").glob("table2-cnn-star-*-seed[56]")), tiny_prepared)[
                 "ten_top1"
             ]
         )
@@ -202,13 +285,15 @@ def test_networks_that_diverged_guess_and_mark_all_that_rests_on_them(
 
 def test_four_rows_of_the_ledger_show_one_result(made: Result, out: Path) -> None:
     found = ledger.found(out / "results")
-    assert {id for id, by in found.items() if by} == set(table2.ROWS)
+    assert {id for id, by in found.items() if by} == set(table2.SHOWN)
     [five] = ledger.outcomes(found["five nets"]["smoke"])
     assert five.of == made.values("five nets", "ten_top1") and five.against == made.values("one net", "ten_top1")
     assert set(found["seven nets*"]["smoke"].variants) == {"seven nets*", "five nets"}
     said = ledger.state(claims["one net"], found["one net"])
     assert f"top-1 {np.mean(made.values('one net', 'ten_top1')):.2f} %" in said and "2 repeats" in said
-    for id in table2.ROWS:
+    [weights] = ledger.outcomes(found["2012-weights"]["smoke"])
+    assert weights.of == made.values("five nets", "weight_gain")
+    for id in table2.SHOWN:
         assert ledger.show(found[id]["smoke"])
 
 
@@ -246,7 +331,7 @@ def test_the_command_says_what_is_missing(
     data = str(tiny_prepared.path)
     for options, said in (
         (["--scale", "reduced"], "--data DIR is missing"),
-        (["--scale", "reduced", "--data", data], "--pretrain-data DIR is missing: a prepared dataset of other images"),
+        (["--data", data, "--pretrain-epochs", "3"], "--pretrain-epochs 3: there is nothing to pre-train on"),
         (["--data", data, "--pretrain-data", data], "the same folder as --data"),
         (["--repeats", "0"], "--repeats 0: must be at least 1"),
         (["--epochs", "0"], "--epochs 0"),

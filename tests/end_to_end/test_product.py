@@ -240,6 +240,9 @@ def test_kernels_and_report_again(folder: Path, tmp_path: Path) -> None:
     assert run("curves", folder / "run", tmp_path / "curves.svg") == 0
     assert "<svg" in (tmp_path / "curves.svg").read_text()
     assert "<svg" in (tmp_path / "kernels.svg").read_text()
+    assert run("kernels", folder / "run", folder / "run", tmp_path / "both.svg") == 0
+    assert "<svg" in (tmp_path / "both.svg").read_text()
+    assert run("kernels", folder / "run", tmp_path / "kernels.gif") == 2
     (folder / "run" / "report.html").unlink()
     assert run("report", folder / "run") == 0
     assert (folder / "run" / "report.html").is_file()

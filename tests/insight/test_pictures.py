@@ -139,6 +139,24 @@ def test_one_column_is_not_split() -> None:
     assert not any(line.startswith("column") for line in shown)
 
 
+def test_kernels_of_several_runs_are_side_by_side_with_the_colour_of_each_column(tmp_path: Path) -> None:
+    """Grey kernels in column 1 and none but colour in column 2; the fourth run begins a second row."""
+    network = AlexNet(networks["small"])
+    with torch.no_grad():
+        network.conv1.weight[:16] = -1.0
+        network.conv1.weight[16:] = torch.tensor([1.0, -1.0, 0.0]).reshape(1, 3, 1, 1)
+    weight = network.conv1.weight.detach()
+    four = kernels.several([(weight, 2, f"seed {seed}") for seed in range(4)])
+    shown = words(four)
+    assert {f"seed {seed}" for seed in range(4)} <= set(shown)
+    assert shown.count("column 1, colour 0.00") == shown.count("column 2, colour 1.00") == 4
+    three = kernels.several([(weight, 2, f"seed {seed}") for seed in range(3)])
+    assert four.get_figheight() > three.get_figheight() and four.get_figwidth() == three.get_figwidth()
+    tower = AlexNet(networks["four-layer"])
+    kernels.draw_several([(network, "two columns"), (tower, "one")], tmp_path / "both.png")
+    assert (pixels(tmp_path / "both.png") == 0).all(axis=-1).any()
+
+
 def test_kernels_that_read_no_colour_are_refused() -> None:
     with pytest.raises(ValueError, match=r"\[K, 3, h, w\]"):
         kernels.grid(torch.zeros(4, 2, 3, 3))

@@ -12,7 +12,7 @@ from alexnet.training.recipe import Recipe
 Change = Callable[[Recipe], Recipe]
 """What makes a variant from a scale's recipe."""
 
-ScaleName = Literal["smoke", "small", "reduced", "imagenette", "imagenet"]
+ScaleName = Literal["smoke", "small", "cifar", "reduced", "imagenette", "imagenet"]
 
 
 @dataclass(frozen=True)

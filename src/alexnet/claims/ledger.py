@@ -14,8 +14,9 @@ from typing import Any, Literal
 from alexnet.amounts import duration
 from alexnet.claims import results as results_
 from alexnet.claims.claim import Claim, Comparison, Scale
-from alexnet.claims.claims import claims, scales
+from alexnet.claims.claims import claims
 from alexnet.claims.results import CONFIDENCE, LEAST_SEEDS, MEASURES, REACHED, Outcome, Result
+from alexnet.claims.scales import scales
 from alexnet.errors import InputError
 
 SHORT = {
@@ -24,10 +25,11 @@ SHORT = {
     "train_error": "training error",
     "train_top1": "error in training set",
     "gap": "overfitting",
-    "ten_top1": "top-1",
-    "ten_top5": "top-5",
+    "ten_top1": "ten-crop top-1",
+    "ten_top5": "ten-crop top-5",
     "ten_gain": "top-1",
     "ten_gain5": "top-5",
+    "weight_gain": "weighted − plain",
     "epochs_to_target": "epochs to target",
     "epochs_to_validation": "epochs to target",
     "split": "separation beyond chance",
@@ -131,9 +133,9 @@ def state(claim: Claim, of: dict[str, Result]) -> str:
 
 def _figures(claim: Claim, result: Result) -> str:
     """A claim's own errors, where there is nothing to compare them with."""
-    errors = {SHORT[name]: result.values(claim.id, name) for name in ("ten_top1", "ten_top5")}
+    errors = {name[4:].replace("top", "top-"): result.values(claim.id, name) for name in ("ten_top1", "ten_top5")}
     means = ", ".join(f"{name} {statistics.fmean(values):.2f} %" for name, values in errors.items() if values)
-    number = len(errors[SHORT["ten_top1"]])
+    number = len(errors["top-1"])
     return f"{means}, ten crops, {number} repeat{'s' * (number != 1)}; rows below stand against it"
 
 

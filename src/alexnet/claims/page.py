@@ -41,9 +41,10 @@ What the rule does not do:
 - Each interval holds for itself at {_PERCENT}. Of twenty comparisons without any effect one falls outside by chance.
 - "Reproduced" says that the direction is right at this scale, and not that the size is the paper's. That is given beside each,
   with whether it lies inside the interval, or is larger or smaller than all of it.
-- Networks at the smaller scales are narrower and trained for a few epochs, which favours whatever learns faster.
-- Only `imagenet` has the data that the paper's network is about (`small` has fig. 1's, as a JPEG copy where it says so), and
-  no smaller scale says what happens there.
+- Networks at the smaller scales are narrower and trained for a few epochs, or updates, which favours whatever learns faster.
+- Only `imagenet` has the data that the paper's network is about (`small` and `cifar` have fig. 1's and §3.3's, as a JPEG copy
+  where it says so), and no smaller scale says what happens there. `imagenette` has its widths and epochs with a hundredth of
+  its images.
 """
 
 

@@ -17,6 +17,7 @@ from alexnet.training.trainer import training_of, validation_of
 WHOLE = {
     "smoke": (520, 260, 13),
     "small": (50_000, 10_000, 10),
+    "cifar": (50_000, 10_000, 10),
     "reduced": (9469, 3925, 10),
     "imagenette": (9469, 3925, 10),
     "imagenet": (1_281_167, 50_000, 1000),

@@ -7,7 +7,7 @@ intervals and verdicts are computed from these when they are shown; none is writ
 import json
 import math
 import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,6 +33,7 @@ MEASURES = {
     "ten_top5": "validation error, top-5, ten crops, %",
     "ten_gain": "ten crops minus the centre crop, top-1, points",
     "ten_gain5": "ten crops minus the centre crop, top-5, points",
+    "weight_gain": "weighted average minus the plain one, top-1, ten crops, points",
     "epochs_to_target": "epochs to the target training error",
     "epochs_to_validation": "epochs to the target validation error",
     "epochs": "epochs trained",
@@ -86,6 +87,10 @@ class Result:
         """The measured values of a variant, one a seed; runs that lack the measure are left out."""
         return list(self.by_seed(variant, measure).values())
 
+    def runs(self) -> int:
+        """How many runs it has."""
+        return sum(len(variant["runs"]) for variant in self.variants.values())
+
     def by_seed(self, variant: str, measure: str) -> dict[int, float]:
         """The same by seed."""
         runs = self.variants.get(variant, {"runs": []})["runs"]
@@ -108,6 +113,42 @@ def load(path: Path) -> Result:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path}: not a result of alexnet claims run ({error})") from None
+
+
+def joined(run: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """A run with the measures that only another record of it has: a claim that shares it measured more, on another machine
+    perhaps, where the same seed need not give the same bits."""
+    if run["diverged"] or other["diverged"]:
+        return run
+    measures = list(dict.fromkeys((*run["measures"], *other["measures"])))
+    return run | {"values": other["values"] | run["values"], "measures": measures}
+
+
+def merged(result: Result, before: Result) -> Result:
+    """A result with what an earlier one has besides: variants, seeds and measures. As it is, where no variant of the two is
+    the same: then they are of other data, or of another recipe."""
+    keys = {name: variant["key"] for name, variant in result.variants.items()}
+    if not {*keys.values()} & {variant.get("key") for variant in before.variants.values()}:
+        return result
+    variants, added = dict(result.variants), []
+    for name, old in before.variants.items():
+        if name not in keys and old.get("key") in (None, *keys.values()):  # it has another name now
+            continue
+        own = variants.get(name, {**old, "runs": []})
+        if own["key"] != old.get("key"):
+            continue
+        elsewhere = {} if before.machine == result.machine else {"machine": before.machine}
+        there = {run["seed"]: elsewhere | run for run in old["runs"]}
+        here = {run["seed"]: joined(run, there.get(run["seed"], run)) for run in own["runs"]}
+        added += [run for seed, run in there.items() if seed not in here]
+        variants[name] = {**own, "runs": [run for _, run in sorted((there | here).items())]}
+    return replace(
+        result,
+        variants=variants,
+        search=before.search | result.search,
+        commits=sorted({*result.commits, *(run["commit"] for run in added)}),
+        seconds=round(result.seconds + sum(run["seconds"] for run in added), 1),
+    )
 
 
 def load_all(folder: Path) -> list[Result]:

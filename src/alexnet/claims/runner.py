@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -27,7 +28,7 @@ import torch
 from alexnet import provenance
 from alexnet.claims.claim import Claim, Run, Scale
 from alexnet.claims.measures import Measure, Measured
-from alexnet.claims.results import Result, load
+from alexnet.claims.results import Result, joined, load, merged
 from alexnet.data import prepared as prepared_sets
 from alexnet.data.prepared import Prepared
 from alexnet.errors import InputError, RunFailed
@@ -165,7 +166,7 @@ def perform(
         write_text(path / MEASURED, json.dumps(record, indent=1) + "\n")
     missing = _missing(task, record)
     if missing and checkpoint.latest(path) is None:  # a result brought the record, and no weights to measure
-        shutil.rmtree(path)
+        forget(path)
         return perform(task, prepared, path, progress, stop)
     if missing:
         begun = time.monotonic()
@@ -185,6 +186,12 @@ def _missing(task: Task, record: dict[str, Any]) -> list[Measure]:
     return [measure for measure in task.measures if measure.__name__ not in record["measures"]]
 
 
+def forget(path: Path) -> None:
+    """Remove a run folder. Raises InputError if another runner is at work in it."""
+    with only_writer(path, "alexnet claims run"):
+        shutil.rmtree(path)
+
+
 def _train(
     task: Task, prepared: Prepared, path: Path, progress: Callable[[Status], None], stop: Callable[[], bool]
 ) -> dict[str, Any]:
@@ -192,12 +199,14 @@ def _train(
     if task.run.start and _diverged(task.run.start):  # nothing to begin with
         path.mkdir(parents=True, exist_ok=True)
         return _guesser(task, prepared, path, code)
-    begun = checkpoint.latest(path) is not None and (path / "recipe.json").is_file()
+    last = checkpoint.latest(path) if (path / "recipe.json").is_file() else None
+    begun = last is not None
     if path.exists() and not begun:
-        with only_writer(path, "alexnet claims run"):  # else it is another runner's, which has just begun it
-            shutil.rmtree(path)  # killed before its first checkpoint
+        forget(path)  # killed before its first checkpoint
     path.parent.mkdir(parents=True, exist_ok=True)
-    reached = target is not None and any(line["train_error"] <= target for line in _epochs(path))
+    # Lines of after the last checkpoint are of epochs that a kill took the weights of: they are done again.
+    kept = [line for line in _epochs(path) if last and checkpoint.name_of(line["step"]) <= last.name]
+    reached = target is not None and any(line["train_error"] <= target for line in kept)
 
     def watch(status: Status) -> None:
         nonlocal reached
@@ -398,45 +407,45 @@ def run(
 def restore(results: Path, scale: Scale, prepared: Prepared, out: Path) -> int:
     """Make the runs that only result files know finished ones again: OUT/SCALE/.../measured.json, without weights. How many.
 
-    So experiments go on on another machine with nothing but RESULTS brought along. Runs on other data are left out, and those
-    of older results, which do not name their keys. A measure that such a run lacks trains it anew.
+    So experiments go on on another machine with nothing but RESULTS brought along. Runs on other data are left out, those of
+    older results, which do not name their keys, and those that are under way here. A measure that such a run lacks trains it
+    anew.
     """
     known: dict[str, tuple[str, dict[str, Any]]] = {}
-
-    def add(of: Result, what: str, key: str, seed: int, record: dict[str, Any]) -> None:
-        ending = f"-{key}-seed{seed}"
-        before = known[ending][1]["measures"] if ending in known else []
-        if ending not in known or len(record["measures"]) > len(
-            before
-        ):  # of the claims that share it one may measure more
-            known[ending] = (what, {"images": of.data["images"], "machine": of.machine} | record)
-
     for path in sorted((results / scale.name).glob("*.json")):
         try:
-            result = load(path)
-        except InputError:  # not ours, or damaged: its runs are done again
+            for ending, what, record in _records(load(path), prepared):
+                known[ending] = (what, joined(known[ending][1], record) if ending in known else record)
+        except (AttributeError, InputError, LookupError, TypeError):  # not ours, or damaged: its runs are done again
             continue
-        if result.data.get("images") != images_of(prepared):
-            continue
-        for name, variant in result.variants.items():
-            for run in variant["runs"]:
-                if "key" in variant and {*KEPT} <= run.keys():
-                    record = {what: run[what] for what in (*KEPT, "machine") if what in run}
-                    add(result, f"{result.claim} {name}", variant["key"], run["seed"], record)
-        for name, trials in result.search.items():
-            for trial in trials:
-                if "key" in trial:
-                    record = {"diverged": trial["diverged"], "training": [], "validation": [], "measures": []}
-                    record |= {what: trial[what] for what in ("values", "seconds", "commit")}
-                    add(result, f"{result.claim} {name} rate {trial['rate']:g}", trial["key"], trial["seed"], record)
     made = 0
     for ending, (what, record) in known.items():
         path = _folder(out / scale.name, what, ending)
-        if not (path / MEASURED).exists():
+        # Of a run that is under way the weights are there, but not those that were measured.
+        if not (path / MEASURED).exists() and checkpoint.latest(path) is None:
             path.mkdir(parents=True, exist_ok=True)
             write_text(path / MEASURED, json.dumps(record, indent=1) + "\n")
             made += 1
     return made
+
+
+def _records(result: Result, prepared: Prepared) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """(how its folder's name ends, what it is called, its record) of every run that a result knows; none of other data."""
+    if result.data["images"] != images_of(prepared):
+        return
+    about = {"images": result.data["images"], "machine": result.machine}
+    for name, variant in result.variants.items():
+        for run in variant["runs"]:
+            if "key" in variant and {*KEPT} <= run.keys():
+                kept = {what: run[what] for what in (*KEPT, "machine") if what in run}
+                yield f"-{variant['key']}-seed{run['seed']}", f"{result.claim} {name}", about | kept
+    for name, trials in result.search.items():
+        for trial in trials:
+            if "key" in trial:
+                kept = {what: trial[what] for what in ("values", "diverged", "seconds", "commit")}
+                kept |= {"training": [], "validation": [], "measures": []}
+                what = f"{result.claim} {name} rate {trial['rate']:g}"
+                yield f"-{trial['key']}-seed{trial['seed']}", what, about | kept
 
 
 class Runner:
@@ -555,7 +564,8 @@ class Runner:
         options: str,
         note: str,
     ) -> Result:
-        """The result of a claim from the runs that are finished by now, also as a file, unless that has more runs already."""
+        """The result of a claim from the runs that are finished by now, and those that only its file has; also as that file,
+        unless it has more runs, of other data or another recipe."""
         base = base_of(claim, self.scale)
         finished = {name: self._finished(of_seeds) for name, of_seeds in wanted.items()}
         records = [record for done in finished.values() for record in done.values()]
@@ -592,7 +602,10 @@ class Runner:
             commits=sorted({record["commit"] for record in all_of_it}),
             seconds=round(sum(record["seconds"] for record in all_of_it), 1),
         )
-        if records and len(records) >= runs_in(results / self.scale.name / f"{claim.id}.json"):
+        path = results / self.scale.name / f"{claim.id}.json"
+        with suppress(AttributeError, LookupError, TypeError, ValueError):  # there is none, or a damaged one
+            result = merged(result, load(path))
+        if records and result.runs() >= runs_in(path):
             result.save(results)
         return result
 
@@ -600,7 +613,7 @@ class Runner:
 def runs_in(path: Path) -> int:
     """How many runs a result file has; 0 if there is none, or it is none."""
     try:
-        return sum(len(variant["runs"]) for variant in load(path).variants.values())
+        return load(path).runs()
     except InputError:
         return 0
 

@@ -7,7 +7,9 @@ A repeat is seven networks on the target images, each with a seed of its own:
 1 CNN*     two networks with a sixth convolution, pre-trained on other images, then fine-tuned; their mean error
 7 CNNs*    the two and the five averaged
 
-Every network is a run folder under OUT/SCALE, found again by a hash of what decides it, as those of `alexnet claims run`.
+Every network is a run folder under OUT/SCALE, found again by a hash of what decides it, as those of `alexnet claims run`, which
+it shares. Without other images there are the first two rows alone; a later call with them adds the others. A repeat that the
+result file has is not done again, whether its run folders are there or not.
 """
 
 import statistics
@@ -16,10 +18,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from alexnet.claims import ledger, runner
 from alexnet.claims import results as results_
+from alexnet.claims.averages import errors_of, keeps_predictions, named, weighing
 from alexnet.claims.claim import Run, Scale
 from alexnet.claims.claims import claims
 from alexnet.claims.ledger import Table
@@ -30,11 +31,9 @@ from alexnet.claims.runner import Now, Runner, Task
 from alexnet.data import prepared as prepared_sets
 from alexnet.data.prepared import Prepared
 from alexnet.errors import InputError
-from alexnet.evaluation import ensemble, kept
 from alexnet.network.summary import summarize
-from alexnet.training import recipe
+from alexnet.training import checkpoint
 from alexnet.training.recipe import Recipe, recipes
-from alexnet.training.trained import TrainedNetwork
 from alexnet.training.trainer import training_of, validation_of
 
 ID = "table2"
@@ -51,6 +50,12 @@ ROWS = {
 }
 """Variant, which is a claim's id too -> its name in the paper's table, top-1 and top-5 error on ILSVRC-2012 validation."""
 
+FROM_NOTHING = ("one net", "five nets")
+"""The rows that take no pre-training."""
+
+SHOWN = (*ROWS, "2012-weights")
+"""The claims whose comparisons the result file has."""
+
 SECOND_BEST = 26.2
 """Top-5 error in % of the second-best entry to ILSVRC-2012, on the test images (Table 2 gives it; SIFT + FVs)."""
 
@@ -62,6 +67,10 @@ class Chain:
     plain: Recipe
     pretraining: Recipe
     fine_tuning: Recipe
+
+
+Rows = dict[str, dict[str, Any]]
+"""What a repeat gave, by variant."""
 
 
 def chain(scale: Scale, classes: int, epochs: int | None = None, pretrain_epochs: int | None = None) -> Chain:
@@ -97,38 +106,6 @@ def seeds(repeat: int) -> tuple[range, range]:
     return range(first, first + PLAIN), range(first + PLAIN, first + PLAIN + STARRED)
 
 
-def keeps_predictions(network: TrainedNetwork, prepared: Prepared, measured: Measured) -> Measured:
-    """ten_top1, ten_top5: validation error with ten crops in %. Class probabilities of ten crops and of one are kept in the
-    run folder, where `errors_of` finds them."""
-    judged = kept.of_split(network.recipe, prepared)
-    assert judged.labels is not None
-    device, classes = network.preparation.mean.device, prepared.classes
-    found = {views: kept.probabilities(network.path, judged, views, device=device) for views in (1, 10)}
-    ten = ensemble.measure(found[10], judged.labels, classes, 10)
-    return {"ten_top1": ten.top1_error, "ten_top5": ten.top5_error}
-
-
-def errors_of(paths: Sequence[Path], prepared: Prepared) -> Measured:
-    """Errors in % of runs averaged, on the images that validate them: top1 and top5 of the centre crop, ten_top1 and ten_top5
-    of ten. With five classes or fewer there is no top-5 error: every answer is among the first five. No runs: of guessing."""
-    if not paths:
-        guess = runner.guess(len(prepared.classes))
-        return {f"{crops}{name}": guess[name] for crops in ("", "ten_") for name in _named(prepared)}
-    judged = kept.of_split(recipe.read(paths[0]), prepared)
-    assert judged.labels is not None
-    made: Measured = {}
-    for views, prefix in ((1, ""), (10, "ten_")):
-        probabilities: list[np.ndarray] = [kept.probabilities(path, judged, views) for path in paths]
-        error = ensemble.measure(ensemble.mean(probabilities), judged.labels, prepared.classes, views)
-        both = {"top1": error.top1_error, "top5": error.top5_error}
-        made |= {f"{prefix}{name}": both[name] for name in _named(prepared)}
-    return made
-
-
-def _named(prepared: Prepared) -> tuple[str, ...]:
-    return ("top1", "top5") if len(prepared.classes) > 5 else ("top1",)
-
-
 # --- the runs ---------------------------------------------------------------------------------------------------------
 
 
@@ -142,14 +119,18 @@ class Repeat:
     fine_tuning: list[Task]
 
 
-def tasks(kinds: Chain, repeat: int, pretrain: Runner) -> Repeat:
-    """The runs of a repeat; those that are fine-tuned start from the run folders that `pretrain` has for their seeds."""
+def tasks(kinds: Chain, repeat: int, pretrain: Runner | None) -> Repeat:
+    """The runs of a repeat; those that are fine-tuned start from the run folders that `pretrain` has for their seeds. None:
+    there are those from nothing alone."""
     plain, starred = seeds(repeat)
-    first = [Task("table2 pretraining", Run(replace(kinds.pretraining, seed=seed)), ()) for seed in starred]
     measures = (keeps_predictions,)
+    from_nothing = [Task("table2 cnn", Run(replace(kinds.plain, seed=seed)), measures) for seed in plain]
+    if pretrain is None:
+        return Repeat(repeat, from_nothing, [], [])
+    first = [Task("table2 pretraining", Run(replace(kinds.pretraining, seed=seed)), ()) for seed in starred]
     return Repeat(
         repeat,
-        [Task("table2 cnn", Run(replace(kinds.plain, seed=seed)), measures) for seed in plain],
+        from_nothing,
         first,
         [
             Task("table2 cnn star", Run(replace(kinds.fine_tuning, seed=seed), start=pretrain.path(before)), measures)
@@ -161,7 +142,7 @@ def tasks(kinds: Chain, repeat: int, pretrain: Runner) -> Repeat:
 def run(
     scale: Scale,
     prepared: Prepared,
-    pretraining: Prepared,
+    pretraining: Prepared | None,
     out: Path,
     results: Path,
     repeats: int = 3,
@@ -175,81 +156,144 @@ def run(
 ) -> Result:
     """Run what is left of the chain, `repeats` times, and write RESULTS/SCALE/table2.json after every repeat.
 
-    prepared: what the networks are measured on; pretraining: other images. Both at the scale's size or larger. jobs: runs at
-    a time. `options` and `note` go into the result. Raises runner.Stopped, after which the same call goes on; InputError
-    for data that does not fit the scale.
+    prepared: what the networks are measured on; pretraining: other images, or None for the rows from nothing alone. Both at the
+    scale's size or larger. jobs: runs at a time. `options` and `note` go into the result. Raises runner.Stopped, after which
+    the same call goes on; InputError for data that does not fit the scale.
     """
-    for each in (prepared, pretraining):
+    for each in (prepared, *((pretraining,) if pretraining else ())):
         if each.size < scale.recipe.image_size:
             raise InputError(
                 f"{each.path}: its images are {each.size}×{each.size}; scale {scale.name} takes"
                 f" {scale.recipe.image_size}×{scale.recipe.image_size} or larger"
             )
     (out / scale.name).mkdir(parents=True, exist_ok=True)
-    kinds = chain(scale, len(pretraining.classes), epochs, pretrain_epochs)
-    before = Runner(scale, pretraining, out, jobs, progress, stop)
+    kinds = chain(scale, len(pretraining.classes) if pretraining else 0, epochs, pretrain_epochs)
     main = Runner(scale, prepared, out, jobs, progress, stop)
-    all_tasks = [tasks(kinds, repeat, before) for repeat in range(repeats)]
-    before.all_of([task for each in all_tasks for task in each.pretraining])
-    done: dict[int, dict[str, dict[str, Any]]] = {}
+    before = Runner(scale, pretraining, out, jobs, progress, stop) if pretraining else None
+    there = _there(results / scale.name / f"{ID}.json", keys(kinds, prepared, pretraining), prepared)
+    known = _repeats(there) if there else {}
+    wanted = set(ROWS if before else FROM_NOTHING)
+    left = [tasks(kinds, repeat, before) for repeat in range(repeats) if not wanted <= known.get(repeat, {}).keys()]
+    # Averages of a repeat rest on the same networks: where a row is missing, all of them are made from what is trained now.
+    made: dict[int, Rows] = {each.number: {} for each in left}
 
     def write() -> Result:
-        for each in all_tasks:
-            if each.number not in done and all(main.is_done(task) for task in (*each.plain, *each.fine_tuning)):
-                done[each.number] = _entries(each, before, main)
-        first = runner.measured(main.path(all_tasks[0].plain[0]), prepared)
-        machine = first["machine"] if first else {}
-        return _write(kinds, scale, prepared, pretraining, done, machine, results, options, note)
+        for each in left:
+            rows = made[each.number]
+            if not rows and all(main.is_done(task) for task in each.plain):
+                rows |= _from_nothing(each, main)
+            if before and rows and len(rows) < len(ROWS) and all(main.is_done(task) for task in each.fine_tuning):
+                rows |= _with_pretraining(each, before, main, rows["one net"]["networks"])
+        fuller = {repeat: rows for repeat, rows in made.items() if len(rows) >= len(known.get(repeat, {}))}
+        return _write(kinds, main, pretraining, known | fuller, there, results, options, note)
 
-    main.all_of([task for each in all_tasks for task in (*each.plain, *each.fine_tuning)], write)
+    for each in left:
+        for task in (*each.plain, *each.fine_tuning):
+            _with_weights(task, main)
+    if before:
+        for task in [task for each in left for task in each.pretraining]:
+            _with_weights(task, before)
+        before.all_of([task for each in left for task in each.pretraining])
+    main.all_of([task for each in left for task in (*each.plain, *each.fine_tuning)], write)
     return write()
 
 
-def _entries(of: Repeat, before: Runner, main: Runner) -> dict[str, dict[str, Any]]:
-    """What a repeat gave, by variant. A network that diverged, or whose pre-training did, guesses: every class is as likely,
-    so it changes no order of classes in a mean of probabilities, and is left out of it."""
-    plain, starred = ([_network(task, main) for task in group] for group in (of.plain, of.fine_tuning))
+def keys(kinds: Chain, prepared: Prepared, pretraining: Prepared | None) -> dict[str, str]:
+    """What stands for everything that decides each row, seeds apart; without other images those of the first two."""
+    plain = runner.key(Run(kinds.plain), prepared)
+    made = dict.fromkeys(FROM_NOTHING, plain)
+    if pretraining:
+        starred = f"{runner.key(Run(kinds.pretraining), pretraining)}-{runner.key(Run(kinds.fine_tuning), prepared)}"
+        made |= {"one net*": starred, "seven nets*": f"{plain}-{starred}"}
+    return made
+
+
+def _there(path: Path, own: dict[str, str], prepared: Prepared) -> Result | None:
+    """What the result file has of the same rows, or None. Rows that are not asked for stay."""
+    try:
+        found = results_.load(path)
+    except InputError:
+        return None
+    of = found.variants
+    if of.get("one net", {}).get("key") != own["one net"] or found.data.get("images") != runner.images_of(prepared):
+        return None
+    same = {name: variant for name, variant in of.items() if own.get(name, variant.get("key")) == variant.get("key")}
+    return replace(found, variants=same)
+
+
+def _repeats(result: Result) -> dict[int, Rows]:
+    made: dict[int, Rows] = {}
+    for name, variant in result.variants.items():
+        for entry in variant["runs"]:
+            made.setdefault(entry["seed"], {})[name] = entry
+    return made
+
+
+def _with_weights(task: Task, of: Runner) -> None:
+    """Forget a run of which only the figures are here: predictions and fine-tuning take its weights."""
+    path = of.path(task)
+    record = runner.measured(path, of.prepared)
+    if record and not record["diverged"] and checkpoint.latest(path) is None:
+        runner.forget(path)
+
+
+# A network that diverged, or whose pre-training did, guesses: every class is as likely, so it changes no order of classes in a
+# mean of probabilities, and is left out of it.
+
+
+def _from_nothing(of: Repeat, main: Runner) -> Rows:
+    """The rows "one net" and "five nets" of a repeat."""
+    networks = [_network(task, main) for task in of.plain]
+    paths = _paths(of.plain, networks, main)
+    five = errors_of(paths, main.prepared) | weighing(paths, main.prepared)
+    return _entries(
+        of, {"one net": (_single(of.plain, networks, main), networks, networks), "five nets": (five, [], networks)}
+    )
+
+
+def _with_pretraining(of: Repeat, before: Runner, main: Runner, plain: list[dict[str, Any]]) -> Rows:
+    """The rows "one net*" and "seven nets*" of a repeat; `plain`: its networks from nothing."""
+    networks = [_network(task, main) for task in of.fine_tuning]
     first = [_network(task, before) for task in of.pretraining]
-    for own, network in zip(starred, first, strict=True):
+    for own, network in zip(networks, first, strict=True):
         own["pretraining"] = network
+    seven = errors_of([*_paths(of.plain, plain, main), *_paths(of.fine_tuning, networks, main)], main.prepared)
+    rests_on = [*networks, *first]
+    return _entries(
+        of,
+        {
+            "one net*": (_single(of.fine_tuning, networks, main), networks, rests_on),
+            "seven nets*": (seven, [], [*plain, *rests_on]),
+        },
+    )
 
-    rests_on = {"one net": plain, "five nets": plain, "one net*": [*starred, *first]}
-    rests_on["seven nets*"] = [*plain, *starred, *first]
-    diverged = {name: any(network["diverged"] for network in group) for name, group in rests_on.items()}
 
-    def entry(name: str, values: Measured, networks: list[dict[str, Any]], seconds: float) -> dict[str, Any]:
-        return {
+def _entries(of: Repeat, rows: dict[str, tuple[Measured, list[dict[str, Any]], list[dict[str, Any]]]]) -> Rows:
+    """What the result file has of a repeat, from (values, the networks of the row itself, all that it rests on)."""
+    return {
+        name: {
             "seed": of.number,
             "values": values,
-            "diverged": diverged[name],
+            "diverged": any(network["diverged"] for network in rests_on),
             "training": [],
             "validation": [],
-            "seconds": seconds,
+            "seconds": sum(network["seconds"] for network in rests_on) if networks else 0.0,
             "networks": networks,
         }
-
-    def single(networks: list[dict[str, Any]], tasks_: list[Task]) -> Measured:
-        each = [together([task]) for task in tasks_]
-        for network, errors in zip(networks, each, strict=True):
-            network["values"] |= errors
-        made = {name: statistics.fmean(errors[name] for errors in each) for name in each[0]}
-        return {**made, "train_error": statistics.fmean(network["values"]["train_error"] for network in networks)}
-
-    def together(tasks_: list[Task]) -> Measured:
-        own = [*zip(of.plain, plain, strict=True), *zip(of.fine_tuning, starred, strict=True)]
-        paths = [main.path(task) for task, network in own if task in tasks_ and not network["diverged"]]
-        return errors_of(paths, main.prepared)
-
-    times = [sum(network["seconds"] for network in group) for group in (plain, [*starred, *first])]
-    return {
-        name: entry(name, values, networks, seconds)
-        for name, values, networks, seconds in (
-            ("one net", single(plain, of.plain), plain, times[0]),
-            ("five nets", together(of.plain), [], 0.0),
-            ("one net*", single(starred, of.fine_tuning), starred, times[1]),
-            ("seven nets*", together([*of.plain, *of.fine_tuning]), [], 0.0),
-        )
+        for name, (values, networks, rests_on) in rows.items()
     }
+
+
+def _paths(tasks_: list[Task], networks: list[dict[str, Any]], main: Runner) -> list[Path]:
+    return [main.path(task) for task, network in zip(tasks_, networks, strict=True) if not network["diverged"]]
+
+
+def _single(tasks_: list[Task], networks: list[dict[str, Any]], main: Runner) -> Measured:
+    """The mean errors of networks, each of which gets its own."""
+    for task, network in zip(tasks_, networks, strict=True):
+        network["values"] |= errors_of(_paths([task], [network], main), main.prepared)
+    names = ("train_error", *(f"{crops}{name}" for crops in ("", "ten_") for name in named(main.prepared)))
+    return {name: statistics.fmean(network["values"][name] for network in networks) for name in names}
 
 
 def _network(task: Task, of: Runner) -> dict[str, Any]:
@@ -261,38 +305,48 @@ def _network(task: Task, of: Runner) -> dict[str, Any]:
 
 def _write(
     kinds: Chain,
-    scale: Scale,
-    prepared: Prepared,
-    pretraining: Prepared,
-    done: dict[int, dict[str, dict[str, Any]]],
-    machine: dict[str, Any],
+    main: Runner,
+    pretraining: Prepared | None,
+    done: dict[int, Rows],
+    there: Result | None,
     results: Path,
     options: str,
     note: str,
 ) -> Result:
-    """The result of the repeats that are done, also as a file, unless that has more repeats already."""
-    entries = {name: [done[repeat][name] for repeat in sorted(done)] for name in ROWS}
+    """The result of the rows that are done, also as a file, unless that has more already. there: what it has of them."""
+    entries = {name: [rows[name] for _, rows in sorted(done.items()) if name in rows] for name in ROWS}
     networks = [network for name in ROWS for each in entries[name] for network in each["networks"]]
     networks += [network["pretraining"] for network in networks if "pretraining" in network]
-    commits = sorted({network["commit"] for network in networks})
-    changed = runner.differences(kinds.fine_tuning, kinds.plain)
+    own, changed = keys(kinds, main.prepared, pretraining), runner.differences(kinds.fine_tuning, kinds.plain)
     changed |= {f"pre-training.{k}": v for k, v in runner.differences(kinds.pretraining, kinds.plain).items()}
+    made: dict[str, dict[str, Any]] = {}
+    for name in ROWS:
+        if name in own:
+            made[name] = {"changes": changed if name == "one net*" else {}, "key": own[name], "runs": entries[name]}
+        elif there and name in there.variants:  # of an earlier call, with other images
+            made[name] = {**there.variants[name], "runs": entries[name]}
+    data = {**_facts(main.prepared), "note": note}
+    if pretraining:
+        data["pretraining"] = _facts(pretraining)
+    elif there and "pretraining" in there.data:
+        data["pretraining"] = there.data["pretraining"]
+    first = runner.measured(main.path(Task("", Run(kinds.plain), ())), main.prepared)
     result = Result(
         claim=ID,
-        scale=scale.name,
+        scale=main.scale.name,
         command=f"alexnet table2 {options}".rstrip(),
-        data={**_facts(prepared), "note": note, "pretraining": _facts(pretraining)},
+        data=data,
         recipe=asdict(kinds.plain),
-        variants={name: {"changes": changed if name == "one net*" else {}, "runs": entries[name]} for name in ROWS},
+        variants=made,
         search={},
         target=None,
-        validation_target=scale.validation_target,
-        machine=machine,
-        commits=commits,
+        validation_target=main.scale.validation_target,
+        machine=there.machine if there else first["machine"] if first else {},
+        commits=sorted({network["commit"] for network in networks}),
         seconds=round(sum(network["seconds"] for network in networks), 1),
     )
-    path = results / scale.name / f"{ID}.json"
-    if done and 4 * len(done) >= runner.runs_in(path):
+    number = sum(map(len, entries.values()))
+    if number and number >= runner.runs_in(results / main.scale.name / f"{ID}.json"):
         result.save(results)
     return result
 
@@ -317,21 +371,24 @@ def plan(
 ) -> Plan:
     """The runs that `run` would do with these arguments, what is there, and what they cost; nothing is started.
 
-    Without data the numbers of images are those of the scale's, for pre-training too.
+    Without data the numbers of images are those of the scale's, for pre-training too. With data but no other images there is
+    no pre-training.
     """
     kinds = chain(scale, len(pretraining.classes) if pretraining else WHOLE[scale.name][2], epochs, pretrain_epochs)
-    rows, known = [], prepared is not None and pretraining is not None
-    made: list[Repeat] = []
-    if prepared and pretraining:
-        before, main = (
-            Runner(scale, each, out, 1, lambda now: None, lambda: False) for each in (pretraining, prepared)
-        )
+    rows, known, made = [], prepared is not None, list[Repeat]()
+    before, main = (
+        Runner(scale, each, out, 1, lambda now: None, lambda: False) if each else None
+        for each in (pretraining, prepared)
+    )
+    if main:
         made = [tasks(kinds, repeat, before) for repeat in range(repeats)]
     for name, of_kind, data, number in (
         ("pre-training with conv6", kinds.pretraining, pretraining, STARRED),
         ("from nothing", kinds.plain, prepared, PLAIN),
         ("fine-tuning", kinds.fine_tuning, prepared, STARRED),
     ):
+        if main and not before and name != "from nothing":
+            continue
         if data:
             training, validation = len(training_of(of_kind, data)[1]), len(validation_of(of_kind, data)[1])
             classes = len(data.classes)
@@ -341,7 +398,7 @@ def plan(
         for each in made:
             group = {"from nothing": each.plain, "fine-tuning": each.fine_tuning}.get(name, each.pretraining)
             of = before if group is each.pretraining else main
-            ended += sum(of.is_done(task) for task in group)
+            ended += sum(of.is_done(task) for task in group) if of else 0
         rows.append(
             Planned(
                 name=name,
@@ -356,9 +413,12 @@ def plan(
                 multiply_adds=summarize(replace(of_kind.network, classes=classes)).multiply_adds,
             )
         )
+    nothing = (
+        "none, so that there are the first two rows alone" if main else "other images, counted as if they were as many"
+    )
     what = [
         each.manifest["source"]["description"] if each else other
-        for each, other in ((prepared, scale.data), (pretraining, "other images, counted as if they were as many"))
+        for each, other in ((prepared, scale.data), (pretraining, nothing))
     ]
     return Plan(scale.name, f"{what[0]}; pre-training: {what[1]}", known, repeats, tuple(rows))
 
@@ -369,20 +429,23 @@ def plan(
 def tables(result: Result) -> list[Table]:
     """The paper's table beside what was measured, and the differences between its rows."""
     repeats = len(result.variants["one net"]["runs"])
+    not_run = [name for name in ROWS if not result.variants.get(name, {}).get("runs")]
     cells = [("second-best entry", "", "", f"{SECOND_BEST}", "")]
     for variant, (name, *paper) in ROWS.items():
-        own = [_spread(result.values(variant, measure)) for measure in ("ten_top1", "ten_top5")]
+        each = [_spread(result.values(variant, measure)) for measure in ("ten_top1", "ten_top5")]
+        own = ["not run"] * 2 if variant in not_run else each
         cells.append((name, f"{paper[0]}", own[0], f"{paper[1]}", own[1]))
     confidence = f"{100 * results_.CONFIDENCE:.0f}%"
     headings = ("", "top-1, paper", f"here ({confidence} interval)", "top-5, paper", f"here ({confidence} interval)")
     title = f"Table 2: error in %, ten crops. Paper: ILSVRC-2012. Here: {_data(result)}; {repeats} repeat{'s' * (repeats != 1)}"
     rows = []
-    for variant in ROWS:
+    for variant in SHOWN:
         compared = claims[variant].comparisons
         outcomes = [results_.outcome(result, comparison) for comparison in compared]
         for comparison, one in zip(compared, outcomes, strict=True):
             if one is not None:
                 names = " − ".join(ROWS[side][0] for side in (comparison.of, comparison.against) if side)
+                names += " weighted − plain" if comparison.measure == "weight_gain" else ""
                 which = "top-5" if comparison.measure.endswith("5") else "top-1"
                 rows.append((f"{names}, {which}", ledger.paper(comparison), ledger.measured(one), one.verdict))
     return [
@@ -392,9 +455,14 @@ def tables(result: Result) -> list[Table]:
 
 
 def _data(result: Result) -> str:
-    data, before = result.data, result.data["pretraining"]
+    data, before = result.data, result.data.get("pretraining")
     note = f" ({data['note']})" if data["note"] else ""
-    return f"{data['source']}, {data['classes']} classes{note}, pre-trained on {before['source']}, {before['classes']} classes"
+    starred = (
+        f"pre-trained on {before['source']}, {before['classes']} classes"
+        if before
+        else "* not run: nothing to pre-train on"
+    )
+    return f"{data['source']}, {data['classes']} classes{note}, {starred}"
 
 
 def _spread(values: Sequence[float]) -> str:
@@ -407,7 +475,7 @@ def _spread(values: Sequence[float]) -> str:
 
 def to_dict(result: Result) -> dict[str, Any]:
     """The result file with the rows of both tables, for JSON."""
-    compared = [each for variant in ROWS for each in claims[variant].comparisons]
+    compared = [each for variant in SHOWN for each in claims[variant].comparisons]
     outcomes = [one for each in compared if (one := results_.outcome(result, each)) is not None]
     return {
         **result.__dict__,
@@ -441,9 +509,11 @@ def smoke_data(out: Path) -> tuple[Path, Path]:
     return made[0][0], made[1][0]
 
 
-def open_both(data: Path, pretrain_data: Path) -> tuple[Prepared, Prepared]:
-    """Both prepared datasets. InputError if they are one: pre-training is on other images."""
-    both = prepared_sets.open(data), prepared_sets.open(pretrain_data)
+def open_both(data: Path, pretrain_data: Path | None) -> tuple[Prepared, Prepared | None]:
+    """Both prepared datasets, where there are two. InputError if they are one: pre-training is on other images."""
+    opened = prepared_sets.open(data)
+    if pretrain_data is None:
+        return opened, None
     if data.resolve() == pretrain_data.resolve():
         raise InputError(f"--pretrain-data {pretrain_data}: the same folder as --data; it has to be other images")
-    return both
+    return opened, prepared_sets.open(pretrain_data)

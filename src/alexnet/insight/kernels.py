@@ -1,6 +1,7 @@
 """The learned kernels of the first layer, one column of the network above the other: fig. 3."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +105,49 @@ def figure(weight: Tensor, columns: int = 1, title: str = "") -> Figure:
                 y += between
         page.text(margin, y + 22, "each kernel normalized on its own; mid-grey is 0", 8, color=picture.FAINT)
     return page.figure
+
+
+def several(networks: Sequence[tuple[Tensor, int, str]]) -> Figure:
+    """Fig. 3 over several runs, each small: (kernels [K, 3, h, w], columns of the network, title), three side by side. Each column
+    with its mean share of `colour`."""
+    margin, heading, between, across = 24, 20, 28, 3
+    panels = []
+    for weight, columns, title in networks:
+        halves, zoom = weight.chunk(columns), max(1, round(66 / max(weight.shape[2:])))
+        in_row = _across(len(weight), len(halves[0]))
+        sheets = [grid(half, in_row, enlarge=zoom, gap=6) for half in halves]
+        names = [f"column {number}, " * (columns > 1) for number in range(1, columns + 1)]
+        words = [f"{name}colour {float(colour(half).mean()):.2f}" for name, half in zip(names, halves, strict=True)]
+        panels.append((title, list(zip(words, sheets, strict=True))))
+    width = max(sheet.shape[1] / 2 for _, columns_ in panels for _, sheet in columns_)
+    width = max(width, 160)
+    heights = [heading + sum(heading + sheet.shape[0] / 2 for _, sheet in columns_) for _, columns_ in panels]
+    rows = [heights[start : start + across] for start in range(0, len(panels), across)]
+    with picture.style():
+        page = picture.Page(
+            min(across, len(panels)) * (width + between) - between + 2 * margin,
+            sum(max(row) + between for row in rows) - between + 22 + 2 * margin,
+        )
+        for number, (title, columns_) in enumerate(panels):
+            x = margin + number % across * (width + between)
+            y = margin + sum(max(row) + between for row in rows[: number // across])
+            page.text(x, y + 6, picture.shorten(title, int(width / 6.5)), 8, weight="bold")
+            y += heading
+            for words_, sheet in columns_:
+                page.text(x, y + 8, words_, 8, color=picture.FAINT)
+                page.image(sheet, x, y + heading, sheet.shape[1] / 2, sheet.shape[0] / 2)
+                y += heading + sheet.shape[0] / 2
+        said = "each kernel normalized on its own; mid-grey is 0; colour: mean share, 0.67 for noise"
+        page.text(margin, page.height - margin, said, 8, color=picture.FAINT)
+    return page.figure
+
+
+def draw_several(networks: Sequence[tuple[AlexNet, str]], path: Path) -> None:
+    """Write the picture of `several` for (network, title); InputError for a suffix other than .png, .svg and .pdf."""
+    kernels = [
+        (network.get_parameter("conv1.weight").detach(), network.spec.columns, title) for network, title in networks
+    ]
+    picture.save(several(kernels), path)
 
 
 def draw(network: AlexNet, path: Path, title: str = "") -> None:

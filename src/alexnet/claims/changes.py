@@ -1,0 +1,157 @@
+"""What claims do to a scale's recipe: each change makes one recipe of another."""
+
+from dataclasses import replace
+from typing import Any
+
+from alexnet.claims.claim import Change
+from alexnet.network import spec
+from alexnet.network.model import slide
+from alexnet.network.spec import Hidden, Network
+from alexnet.training.optimizer import Schedule
+from alexnet.training.recipe import Recipe
+
+
+def same(recipe: Recipe) -> Recipe:
+    """The scale's recipe as it is."""
+    return recipe
+
+
+def field(**changes: Any) -> Change:
+    """Replace fields of the recipe."""
+    return lambda recipe: replace(recipe, **changes)
+
+
+def network(**changes: Any) -> Change:
+    """Replace fields of the recipe's network."""
+    return lambda recipe: replace(recipe, network=replace(recipe.network, **changes))
+
+
+def augmentation(**changes: Any) -> Change:
+    """Replace fields of the recipe's augmentation."""
+    return lambda recipe: replace(recipe, augmentation=replace(recipe.augmentation, **changes))
+
+
+def schedule(**changes: Any) -> Change:
+    """Replace fields of the recipe's schedule."""
+    return lambda recipe: replace(recipe, schedule=replace(recipe.schedule, **changes))
+
+
+def both(*changes: Change) -> Change:
+    """One change after another."""
+
+    def made(recipe: Recipe) -> Recipe:
+        for change in changes:
+            recipe = change(recipe)
+        return recipe
+
+    return made
+
+
+def without(name: str) -> Change:
+    """Remove a layer of the network."""
+    return lambda recipe: replace(recipe, network=recipe.network.without(name))
+
+
+def plain(recipe: Recipe) -> Recipe:
+    """No regularization of any kind, as fig. 1 says of its networks: no decay, dropout, augmentation, normalization."""
+    quiet = network(normalization="none", dropout=0.0)(field(decay=0.0, schedule=Schedule("constant"))(recipe))
+    return augmentation(crop="centre", flip=False, colour="none")(quiet)
+
+
+def one_gpu(recipe: Recipe) -> Recipe:
+    """The network of §3.2 for one GPU (145-half): half the kernels in every convolution but the last, no columns."""
+    *first, last = recipe.network.convolutions
+    halved = tuple(replace(row, kernels=row.kernels // 2) for row in first)
+    return network(columns=1, convolutions=(*halved, last))(recipe)
+
+
+def not_overlapping(recipe: Recipe) -> Recipe:
+    """2x2 windows (§3.4), and maps of the same size behind them: the padding of a convolution before pooling is lowered by
+    one where that brings it about, which gives run 147's paddings on 224 pixels."""
+    old, rows, size, wanted = recipe.network, list(recipe.network.convolutions), recipe.network.input_size, None
+    for number, row in enumerate(rows):
+        pools = "pool" in row.then
+        wanted = _map_size(old, number)
+        if number and pools:
+            paddings = [padding for padding in (row.padding, row.padding - 1) if padding >= 0]
+            rows[number] = row = min(
+                (replace(row, padding=padding) for padding in paddings),
+                key=lambda tried: abs(_after(tried, size, 2, old.rounding) - wanted),
+            )
+        size = _after(row, size, 2, old.rounding)
+    return network(pooling="2/2", convolutions=tuple(rows))(recipe)
+
+
+def _after(row: spec.Convolution, size: int, pool: int, rounding: str) -> int:
+    size = slide("", size, row.size, row.stride, row.padding, rounding).output
+    return slide("", size, pool, 2, 0, rounding).output if "pool" in row.then else size
+
+
+def _map_size(of: Network, last: int) -> int:
+    size = of.input_size
+    for row in of.convolutions[: last + 1]:
+        size = _after(row, size, int(of.pooling[0]), of.rounding)
+    return size
+
+
+def with_hidden(recipe: Recipe) -> Recipe:
+    """The four-layer network has no hidden layer to drop activations of: give it one."""
+    return recipe if recipe.network.hidden else network(hidden=(Hidden(512, std=0.02, bias=0.0),))(recipe)
+
+
+def room_to_crop(recipe: Recipe) -> Recipe:
+    """An input smaller by a quarter, where it was as large as the images, so that there are crops to choose from: of 24 pixels
+    in images of 32, as the same group took them from CIFAR-10."""
+    size = recipe.network.input_size
+    return network(input_size=size - size // 4)(recipe) if size == recipe.image_size else recipe
+
+
+def layer(number: int, then: tuple[spec.Step, ...]) -> Change:
+    """What follows one of the convolutions, counted from 1."""
+
+    def made(recipe: Recipe) -> Recipe:
+        rows = list(recipe.network.convolutions)
+        rows[number - 1] = replace(rows[number - 1], then=then)
+        return network(convolutions=tuple(rows))(recipe)
+
+    return made
+
+
+def filled(recipe: Recipe) -> Recipe:
+    """An input so much larger that conv1's last window does not hang over it: 227 pixels for 224."""
+    size, first = recipe.network.input_size, recipe.network.convolutions[0]
+    overhang = slide("conv1", size, first.size, first.stride, first.padding, "up").overhang
+    return network(input_size=size + overhang)(recipe)
+
+
+def longer(times: int) -> Change:
+    """So many times the epochs."""
+    return lambda recipe: replace(recipe, epochs=times * recipe.epochs)
+
+
+def smaller_batch(recipe: Recipe) -> Recipe:
+    """Half the images to an update, and so twice the updates."""
+    return replace(recipe, batch=recipe.batch // 2)
+
+
+def more_decay(times: int) -> Change:
+    """So many times the weight decay."""
+    return lambda recipe: replace(recipe, decay=times * recipe.decay)
+
+
+def larger_middle(recipe: Recipe) -> Recipe:
+    """Initial deviations three times as large in the 3x3 convolutions, as .03 is to .01."""
+    rows = recipe.network.convolutions
+    return network(convolutions=tuple(replace(row, std=3 * row.std) if row.size == 3 else row for row in rows))(recipe)
+
+
+def shrunk(of: Network, width: float, std: float, **changes: Any) -> Network:
+    """`of` with its kernels and hidden units times `width`, and its initial deviations times `std`."""
+    return replace(
+        of,
+        convolutions=tuple(
+            replace(row, kernels=round(row.kernels * width), std=row.std * std) for row in of.convolutions
+        ),
+        hidden=tuple(replace(row, units=round(row.units * width), std=row.std * std) for row in of.hidden),
+        **changes,
+    )
