@@ -85,7 +85,8 @@ def test_numba_that_does_not_work_is_done_without(tmp_path: Path) -> None:
     (tmp_path / "numba").mkdir()
     (tmp_path / "numba" / "__init__.py").write_text("raise ImportError('needs another numpy')")
     program = "from alexnet.parallel import compiled; assert not compiled()"
-    env = os.environ | {"PYTHONPATH": str(tmp_path)}
+    before = os.environ.get("PYTHONPATH")
+    env = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *([before] if before else [])])}
     done = subprocess.run([sys.executable, "-c", program], env=env, timeout=60, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "needs another numpy" in done.stderr
@@ -95,14 +96,14 @@ def test_loops_are_compiled_where_nothing_can_be_kept(monkeypatch: pytest.Monkey
     numba = pytest.importorskip("numba")
     kept = numba.njit
 
-    def without_a_folder(**how: object) -> object:
+    def without_a_folder(*functions: object, **how: object) -> object:  # numba itself decorates some with it
         if how.get("cache"):
 
             def refuse(function: object) -> object:
                 raise RuntimeError("cannot cache function: no locator available")
 
             return refuse
-        return kept(**how)
+        return kept(*functions, **how)
 
     monkeypatch.setattr(numba, "njit", without_a_folder)
     assert loop(lambda x: x + 1)(2) == 3

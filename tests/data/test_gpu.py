@@ -11,13 +11,13 @@ from alexnet.data.batches import SHRINK, Augmentation, Preparation, _plain_batch
 from ..triton_device import DEVICE
 
 pytest.importorskip("triton")
-from alexnet.data.gpu import augment  # noqa: E402
+from alexnet.data.gpu import COLUMNS, LINES, augment  # noqa: E402
 
 SIZE, CROP = 30, 23
 
 
-def images(number: int) -> Tensor:
-    drawn = torch.randint(0, 256, (number, SIZE, SIZE, 3), generator=torch.Generator().manual_seed(1))
+def images(number: int, size: int = SIZE) -> Tensor:
+    drawn = torch.randint(0, 256, (number, size, size, 3), generator=torch.Generator().manual_seed(1))
     return drawn.to(DEVICE, torch.uint8)
 
 
@@ -56,6 +56,23 @@ def test_equals_the_plain_form(how: Augmentation, indexed: bool, preparation_for
     assert torch.allclose(found, expected, rtol=0, atol=1e-4)  # of values up to some 200
     low = augment(*given, torch.bfloat16)
     assert low.dtype == torch.bfloat16 and torch.allclose(low.float(), expected, rtol=2**-7, atol=0.01)
+
+
+@pytest.mark.parametrize("interleaved", [False, True])
+def test_more_than_a_block_and_a_mean_of_whatever_layout(
+    interleaved: bool, preparation_for: Callable[..., Preparation]
+) -> None:
+    size, crop = 97, 91
+    assert 3 * crop > COLUMNS and crop > LINES and crop % LINES
+    preparation, all_images = preparation_for(size, crop).to(DEVICE), images(2, size)
+    generator = torch.Generator(DEVICE).manual_seed(2)
+    drawn = draw(2, preparation, Augmentation(), generator, torch.device(DEVICE))
+    drawn.flip.copy_(torch.tensor([False, True]))
+    mean = preparation.mean
+    if interleaved:
+        mean = mean.permute(1, 2, 0).contiguous().permute(2, 0, 1)
+    found = augment(all_images, None, drawn.top, drawn.left, drawn.flip, mean, drawn.offsets, 1.0, crop)
+    assert torch.allclose(found, _plain_batch(all_images, preparation, Augmentation(), drawn), rtol=0, atol=1e-4)
 
 
 def test_no_images_and_wrong_ones(preparation_for: Callable[..., Preparation]) -> None:

@@ -476,6 +476,7 @@ def test_parquet_fingerprint(parquet: Path) -> None:
 def test_labels_without_names_and_names_without_labels(
     tmp_path: Path, labels: list, classes: tuple, expected: list
 ) -> None:
+    pytest.importorskip("datasets")
     pyarrow = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")
 
@@ -488,6 +489,7 @@ def test_labels_without_names_and_names_without_labels(
 
 
 def test_parquet_errors(tmp_path: Path) -> None:
+    pytest.importorskip("datasets")
     pyarrow = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")
 

@@ -1,8 +1,10 @@
 """The loop: what it learns, writes, refuses and survives."""
 
 import errno
+import gc
 import json
 import math
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +21,7 @@ from alexnet.errors import InputError, RunFailed
 from alexnet.network.spec import networks
 from alexnet.training import checkpoint, trained, trainer
 from alexnet.training import recipe as recipes
+from alexnet.training.graph import Step
 from alexnet.training.optimizer import PaperSGD, Schedule
 from alexnet.training.recipe import Recipe, fine_tuned
 from alexnet.training.trainer import Status, read_metrics, train, validation_of
@@ -113,6 +116,28 @@ def test_bf16_keeps_weights_in_float32(tiny_prepared: Prepared, one_epoch: Recip
     assert {tensor.dtype for tensor in weights(tmp_path / "bf16").values()} == {torch.float32}
     assert not equal(weights(tmp_path / "bf16"), weights(tmp_path / "float32"))
     assert epochs(tmp_path / "bf16")[0]["loss"] == pytest.approx(epochs(tmp_path / "float32")[0]["loss"], rel=0.05)
+
+
+def test_a_run_leaves_nothing_in_the_memory_of_its_device(
+    tiny_prepared: Prepared, one_epoch: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left: list[weakref.ref] = []
+
+    class Watched(Step):
+        def __init__(self, model: Any, sgd: Any, input_of: Any, *more: Any, **named: Any) -> None:
+            super().__init__(model, sgd, input_of, *more, **named)
+            images = input_of.__self__.resident.images
+            left.extend(map(weakref.ref, (self, images, *self.leaves.values())))
+
+    monkeypatch.setattr(trainer, "Step", Watched)
+    gc.disable()  # it would come too late for the next run
+    try:
+        for name in ("first", "second"):  # after the first, what torch imports late still has hold of its weights
+            left.clear()
+            train(replace(one_epoch, resident="yes"), tiny_prepared, tmp_path / name)
+        assert left and not any(each() is not None for each in left)
+    finally:
+        gc.enable()
 
 
 def test_larger_prepared_images_are_brought_to_the_recipe_s_size(

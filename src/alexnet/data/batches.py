@@ -111,12 +111,14 @@ def training_batch(
     generator: torch.Generator,
     indices: Tensor | None = None,
     share: tuple[int, slice] | None = None,
+    dtype: torch.dtype = torch.float32,
 ) -> Tensor:
-    """Augmented input of one training step: uint8 [N, S, S, 3] -> float32 [N, 3, C, C], all on the images' device.
+    """Augmented input of one training step: uint8 [N, S, S, 3] -> [N, 3, C, C] of `dtype`, all on the images' device.
 
     indices: int64 [N] of the images to take, on their device; all of them by default. `generator` belongs to that device;
     the same generator state gives the same batch. share: (size of the whole batch, which of its rows these images are),
-    where several processes share a batch: chance then decides of each image what it would in one process.
+    where several processes share a batch: chance then decides of each image what it would in one process. The arithmetic is
+    in float32, and rounded once where `dtype` is a shorter one.
     """
     number, rows = share or (len(images) if indices is None else len(indices), slice(None))
     drawn = draw(number, preparation, how, generator, images.device).rows(rows)
@@ -126,11 +128,11 @@ def training_batch(
         size = preparation.input_size
         mean = preparation.mean if how.mean == "position" else centre(preparation.mean, size)
         shrink = SHRINK if how.colour == "authors-2012" else 1.0
-        return augment(images, indices, drawn.top, drawn.left, drawn.flip, mean, drawn.offsets, shrink, size)
+        return augment(images, indices, drawn.top, drawn.left, drawn.flip, mean, drawn.offsets, shrink, size, dtype)
     if indices is not None:
         images = images.index_select(0, indices)
     form = _compiled_batch if _compilable(images, preparation) else _plain_batch
-    return form(images, preparation, how, drawn)
+    return form(images, preparation, how, drawn).to(dtype)
 
 
 @dataclass(frozen=True)
@@ -294,6 +296,7 @@ def resident(
     if wanted == "no" or (wanted == "auto" and device.type != "cuda"):
         return None
     if wanted == "auto":
+        torch.cuda.empty_cache()  # what torch keeps of an earlier run of this process is free, too
         free, whole = torch.cuda.mem_get_info(device)
         if size > free - SPARE * whole:
             return None

@@ -3,7 +3,7 @@
 Each byte of a crop is read once and each number of the result written once; the mean image stays in the cache.
 Importing this needs Triton. The kernel also runs in Triton's interpreter on the CPU, which is how it is tested.
 """
-# mypy: disallow-untyped-defs=False, disallow-untyped-calls=False
+# mypy: disallow-untyped-defs=False, disallow-untyped-calls=False, disable-error-code="assignment,var-annotated"
 # (parameters of a kernel have Triton's types)
 
 import torch
@@ -11,39 +11,50 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-BLOCK = 512
-"""Pixels to a block, four a thread; 224 x 224 is 98 blocks exactly."""
+COLUMNS, LINES = 256, 8
+"""A block is a part of some lines of a crop: numbers of a line, three a pixel, two a thread; and lines, over which what depends
+on the column alone is computed once. 224 x 224 is 3 x 28 blocks."""
 
 
 @triton.jit
 def _augment(
     images, indices, top, left, flip, mean, noise, out, divisor,
-    S: tl.constexpr, C: tl.constexpr,
-    INDEXED: tl.constexpr, OWN_MEAN: tl.constexpr, NOISE: tl.constexpr, DIVIDE: tl.constexpr, BLOCK: tl.constexpr,
+    S: tl.constexpr, C: tl.constexpr, MEAN_C: tl.constexpr, MEAN_Y: tl.constexpr, MEAN_X: tl.constexpr,
+    INDEXED: tl.constexpr, OWN_MEAN: tl.constexpr, NOISE: tl.constexpr, DIVIDE: tl.constexpr,
+    COLUMNS: tl.constexpr, LINES: tl.constexpr,
 ):  # fmt: skip
-    """out [N, C, C, 3] from images [M, S, S, 3] and mean, [3, S, S] if OWN_MEAN, else [3, C, C]; a pixel a thread."""
+    """out [N, C, C, 3] from images [M, S, S, 3] and mean, [3, S, S] if OWN_MEAN, else [3, C, C], with its strides.
+
+    Neighbouring threads have neighbouring numbers, of the crop and of the result, so that memory is passed over as it lies.
+    """
     n = tl.program_id(1).to(tl.int64)
-    pixel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    inside = pixel < C * C
-    y, x = pixel // C, pixel % C
+    parts: tl.constexpr = (3 * C + COLUMNS - 1) // COLUMNS
+    column = (tl.program_id(0) % parts) * COLUMNS + tl.arange(0, COLUMNS)
+    line = (tl.program_id(0) // parts) * LINES
+    own = column < 3 * C
+    x, c = column // 3, column % 3
     x = tl.where(tl.load(flip + n) != 0, C - 1 - x, x)
-    begin = tl.load(top + n) * S + tl.load(left + n)
+    first, before = tl.load(top + n) + line, tl.load(left + n)
     which = n
     if INDEXED:
         which = tl.load(indices + n).to(tl.int64)
-    images += which * (S * S * 3) + begin * 3
-    out += n * (C * C * 3)
-    side: tl.constexpr = S if OWN_MEAN else C
-    if OWN_MEAN:
-        mean += begin
-    for c in tl.static_range(3):
-        value = tl.load(images + (y * S + x) * 3 + c, mask=inside, other=0).to(tl.float32)
-        value -= tl.load(mean + (y * side + x) + c * side * side, mask=inside, other=0.0)
+    images += which * (S * S * 3) + (first * S + before) * 3
+    mean += (first * MEAN_Y + before * MEAN_X) if OWN_MEAN else line * MEAN_Y
+    out += n * (C * C * 3) + line * (C * 3)
+    if NOISE:
+        colour = tl.load(noise + n * 3 + c)
+    pixels, means = (), ()
+    for i in tl.static_range(LINES):  # all before the first use, as much of memory's time passes at once
+        inside = own & (line + i < C)
+        pixels = pixels + (tl.load(images + i * S * 3 + x * 3 + c, mask=inside, other=0),)
+        means = means + (tl.load(mean + i * MEAN_Y + x * MEAN_X + c * MEAN_C, mask=inside, other=0.0),)
+    for i in tl.static_range(LINES):
+        value = pixels[i].to(tl.float32) - means[i]
         if NOISE:
-            value += tl.load(noise + n * 3 + c)
+            value += colour
         if DIVIDE:
             value = value / divisor
-        tl.store(out + pixel * 3 + c, value.to(out.dtype.element_ty), mask=inside)
+        tl.store(out + i * C * 3 + column, value.to(out.dtype.element_ty), mask=own & (line + i < C))
 
 
 def augment(
@@ -76,9 +87,9 @@ def augment(
     if number:
         with torch.cuda.device_of(images):  # Triton starts kernels on the current device
             # An argument that a kernel does not read has to be some tensor still.
-            _augment[(triton.cdiv(size * size, BLOCK), number)](
+            _augment[(triton.cdiv(3 * size, COLUMNS) * triton.cdiv(size, LINES), number)](
                 images, top if indices is None else indices, top.contiguous(), left.contiguous(), flip.contiguous(),
-                mean.contiguous(), mean if noise is None else noise.contiguous(), out, float(divide),
-                side, size, indices is not None, mean.shape[-1] == side, noise is not None, divide != 1, BLOCK,
+                mean, mean if noise is None else noise.contiguous(), out, float(divide), side, size, *mean.stride(),
+                indices is not None, mean.shape[-1] == side, noise is not None, divide != 1, COLUMNS, LINES,
             )  # fmt: skip
     return out

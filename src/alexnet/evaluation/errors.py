@@ -142,7 +142,8 @@ def probabilities_of(
 ) -> Iterator[Tensor]:
     """Class probabilities of the images at `indices`, in their order: blocks float32 [B, classes] on the network's device.
 
-    `network` (in eval mode) on the device of `preparation`; images may be there too. `progress` is called with (done, total) after each block.
+    `network` (in eval mode) on the device of `preparation`; images may be there too. `progress` is called with (done, total)
+    after each block.
     """
     done = 0
     parts = [indices[start : start + batch] for start in range(0, len(indices), batch)]

@@ -69,7 +69,7 @@ class Step:
                     continue
                 v = torch.zeros_like(weight)  # laid out as the weight is, which a loaded velocity may not be
                 sgd.state[weight]["v"] = v.copy_(sgd.state[weight].get("v", v))
-        self._full = torch.compile(self._loss, mode=compile, dynamic=False) if compile else self._loss
+        self._compiled = torch.compile(self._loss, mode=compile, dynamic=False) if compile else None
         capture = capture and self.device.type == "cuda" and layout is None
         self._stream = torch.cuda.Stream(self.device) if capture else None
         self.set_input(input_of)
@@ -80,6 +80,11 @@ class Step:
         if not self.copied or normalizes:
             return weight
         return weight.detach().to(self.low).requires_grad_(weight.requires_grad)
+
+    @property
+    def input_dtype(self) -> torch.dtype:
+        """What `input_of` had best give: anything else is converted, which takes another pass."""
+        return self.low if self.copied and self.low is not None else torch.float32
 
     def set_input(self, input_of: Callable[[Tensor], Tensor]) -> None:
         """Another `input_of` from the next step on; the graph is captured again."""
@@ -138,7 +143,8 @@ class Step:
         for leaf in self.leaves.values():
             leaf.grad = None
         for part, truth in zip(images.split(size), labels.split(size), strict=True):
-            loss, wrong = (self._full if len(labels) == self.batch else self._loss)(self.leaves, part, truth)
+            forward = self._compiled if self._compiled and len(labels) == self.batch else self._loss
+            loss, wrong = forward(self.leaves, part, truth)
             (loss / len(labels)).backward()
             self.loss += loss.detach()
             self.wrong += wrong

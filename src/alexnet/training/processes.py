@@ -76,7 +76,7 @@ class Processes:
 
     def agree(self, value: int) -> int:
         """Process 0's value, in every process. All have to call it."""
-        return int(self.sum(torch.tensor(value if self.first else 0)))
+        return int(self.sum(torch.tensor(int(value) if self.first else 0)))  # a bool would be another type than 0
 
     def alone(self, work: Callable[[], Any]) -> Any:
         """What `work` returns in process 0, which does it alone while the others wait; None in those.

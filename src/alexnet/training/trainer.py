@@ -496,6 +496,9 @@ class _Loop:
             raise FailedElsewhere(str(error)) from error
         finally:
             self.log.close()
+            # It refers to this loop, which refers to it: the images, weights and graph would stay on the device until Python
+            # looks for such circles, and the next run of this process would find no room.
+            del self.update
 
     def _save(self) -> None:
         whole = self.shared.whole()
@@ -583,7 +586,9 @@ class _Loop:
     def _input(self, given: Tensor) -> Tensor:
         """The network's input from images, or from the indices of those that are on the device."""
         images, indices = (self.resident.images, given) if self.resident else (given, None)
-        return training_batch(images, self.preparation, self.how, self.generator, indices, self.share)
+        return training_batch(
+            images, self.preparation, self.how, self.generator, indices, self.share, self.update.input_dtype
+        )
 
     def _look(self, now: optimizer.Rates) -> None:
         """Stop if the loss is no number; log and report."""
