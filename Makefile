@@ -10,7 +10,7 @@ DEMO := runs/demo
 WORKERS ?= 2
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
-.PHONY: setup demo notebook notebook-clear test lint peers bench clean
+.PHONY: setup demo notebook notebook-clear test lint peers bench gpu gpu-setup clean
 .DEFAULT_GOAL := setup
 
 setup: .venv/.installed
@@ -72,11 +72,32 @@ bench: setup
 	    "inference.py --batch 1" "inference.py --batch 64 --repeats 5" \
 	    "neighbours.py --repeats 5" "neighbours.py --rows 16384 --queries 1000 --repeats 3" $(if $(RUN),"int8.py --run $(RUN) --data $(DATA)" \
 	    "int8.py --format onnx --run $(RUN) --data $(DATA)") "scaling.py" \
-	    "scaling.py --network small --steps 20" "cost_model.py" $(if $(GPU),"gpu.py"); do \
+	    "scaling.py --network small --steps 20" "cost_model.py"; do \
 	  echo "== benchmarks/$$each"; $(BIN)/python benchmarks/$$each --save || exit $$?; \
 	done
 	$(BIN)/python benchmarks/prepare_memory.py
+	$(if $(GPU),$(BIN)/alexnet gpu check ceilings kernels steps profile epoch --out $(OUT) --minutes $(MINUTES))
+	$(if $(GPU),for each in $(OUT)/speed/*.json; do cp "$$each" "benchmarks/results/gpu-$${each##*/}"; done)
 	$(BIN)/python benchmarks/tables.py
+
+# On a machine with a GPU that is there for half an hour: sets up what is missing, then works through what needs one, as far
+# as MINUTES reach; the same call goes on. docs/gpu.md says what to bring.
+#   make gpu DATA=data/imagenette CIFAR=data/cifar10      prepared datasets (alexnet unpack); a piece that lacks its own is left out
+#   PIECES="check steps"  OUT=runs/gpu  MINUTES=8  JOBS=3  NOTE="a JPEG copy"  CIFAR_NOTE=...
+#   PYTHON=python3        the Python that has the machine's torch, which is used as it is and never replaced
+#   WHEELS=wheels         a folder of wheel files for what else is missing, where there is no package index
+#   COMMIT=abc1234        of this code, where it lies here without .git
+GPU_ENV := .venv-gpu
+OUT ?= runs/gpu
+MINUTES ?= 8
+
+gpu-setup:
+	@$(PYTHON) src/alexnet/gpu/environment.py $(GPU_ENV) $(WHEELS)
+
+gpu: gpu-setup
+	$(if $(COMMIT),ALEXNET_COMMIT='$(COMMIT)' )$(GPU_ENV)/bin/alexnet gpu $(PIECES) --out $(OUT) --minutes $(MINUTES) \
+	  $(if $(DATA),--data $(DATA)) $(if $(CIFAR),--cifar $(CIFAR)) $(if $(JOBS),--jobs $(JOBS)) \
+	  $(if $(NOTE),--note '$(NOTE)') $(if $(CIFAR_NOTE),--cifar-note '$(CIFAR_NOTE)')
 
 clean:
 	rm -rf $(DEMO) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info
@@ -84,4 +105,4 @@ clean:
 
 .PHONY: clean-venv
 clean-venv:
-	rm -rf .venv
+	rm -rf .venv $(GPU_ENV)

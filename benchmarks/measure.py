@@ -8,12 +8,8 @@ in every peer's, or in none: see `arguments`.
 import argparse
 import json
 import os
-import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,30 +19,15 @@ from rich.table import Table
 
 from alexnet import provenance
 from alexnet.files import write_text
+from alexnet.gpu.figures import Row, document, in_turn, ratios, row
 from alexnet.training.device import keep_memory
+
+__all__ = ["Row", "in_turn", "ratios", "row"]  # which the benchmarks take from here
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 PEERS = HERE / "peers" / ".venv" / "bin" / "python"
 """The Python of the peers' own environment, made by `make peers`."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """One figure: median, lowest and highest of its rounds."""
-
-    name: str
-    median: float
-    low: float
-    high: float
-    unit: str
-    rounds: int
-    note: str = ""
-
-
-def row(name: str, values: list[float], unit: str, note: str = "") -> Row:
-    """The figure of these values, one a round."""
-    return Row(name, statistics.median(values), min(values), max(values), unit, len(values), note)
 
 
 def arguments(description: str | None, **defaults: Any) -> argparse.Namespace:
@@ -66,26 +47,6 @@ def arguments(description: str | None, **defaults: Any) -> argparse.Namespace:
     if given.allocator == "kept":
         keep_memory()
     return given
-
-
-def in_turn(
-    forms: Mapping[str, Callable[[], float | None]], repeats: int = 7, warmup: int = 2
-) -> dict[str, list[float]]:
-    """Seconds of every form in every round, the forms in turn; a form that returns a number has timed itself."""
-    seconds: dict[str, list[float]] = {name: [] for name in forms}
-    for number in range(-warmup, repeats):
-        for name, form in forms.items():
-            begun = time.perf_counter()
-            own = form()
-            took = time.perf_counter() - begun if own is None else own
-            if number >= 0:
-                seconds[name].append(took)
-    return seconds
-
-
-def ratios(ours: list[float], peers: list[float]) -> list[float]:
-    """How many times faster ours is, round by round."""
-    return [peer / own for own, peer in zip(ours, peers, strict=True)]
 
 
 class Peer:
@@ -178,12 +139,5 @@ def finish(name: str, rows: list[Row], given: argparse.Namespace, **more: Any) -
     Console(width=150).print(table)
     if given.save:
         RESULTS.mkdir(exist_ok=True)
-        result = {
-            "benchmark": name,
-            "command": _command(),
-            "commit": provenance.commit(),
-            "machine": machine(),
-            "rows": [asdict(figure) for figure in rows],
-            **more,
-        }
+        result = document(name, _command(), rows, **more) | {"machine": machine()}
         write_text(RESULTS / f"{name}.json", json.dumps(result, indent=1) + "\n")

@@ -27,9 +27,12 @@ def table(result: dict[str, Any]) -> str:
         lines = [f"| {' | '.join(cells)} |" for cells in (heading, ["---"] * len(heading), *rows)]
         return "\n".join([f"`{result['command']}`", "", *lines]) + "\n"
     machine = result["machine"]
+    where = f"{machine['cpu']} ({machine['capability']}), {machine['threads']} threads, torch {machine['torch']}"
+    # What becomes of freed blocks is the C library's matter, and counts on the CPU alone.
+    how = f"; blocks {machine['allocator']}" if "allocator" in machine else ""
+    on = f"{machine['gpu']}, CUDA {result.get('cuda')}; " if "gpu" in machine else ""
     lines = [
-        f"`{result['command']}`, commit {result['commit']}; {machine['cpu']} ({machine['capability']}),"
-        f" {machine['threads']} threads, torch {machine['torch']}; blocks {machine['allocator']}",
+        f"`{result['command']}`, commit {result['commit']}; {on}{where}{how}",
         "",
         "| | median | lowest | highest | rounds |",
         "|---|---|---|---|---|",
@@ -38,6 +41,8 @@ def table(result: dict[str, Any]) -> str:
         figures = " | ".join(number(row[which], row["unit"]) for which in ("median", "low", "high"))
         note = f" ({row['note']})" if row["note"] else ""
         lines.append(f"| {row['name']}{note} | {figures} | {row['rounds']} |")
+    if result.get("left out"):
+        lines += ["", "Left out: " + "; ".join(result["left out"]) + "."]
     return "\n".join(lines) + "\n"
 
 

@@ -269,6 +269,110 @@ def data(dest: Positional[Path], sheet: Path | None = None, json: bool = False) 
     return 2 if problems else 0
 
 
+# --- alexnet pack, alexnet unpack -------------------------------------------------------------------------------------
+
+
+def pack(
+    dataset: Positional[Path],
+    dest: Positional[Path],
+    source: str | None = None,
+    megabytes: float = 55.0,
+    workers: int | None = None,
+    json: bool = False,
+) -> int:
+    """Cut a prepared dataset into pieces that travel one at a time, for `alexnet unpack` on another machine.
+
+    Args:
+        dataset: folder of the prepared dataset.
+        dest: folder for the pieces, DATASET-01-of-03.tar and so on.
+        source: what the dataset was prepared from, as for `alexnet prepare`. Then these images travel instead, as they are,
+            and are prepared again there: the same pixels in far fewer bytes.
+        megabytes: what a piece takes at most, of 10^6 bytes.
+        workers: threads that compress; by default one a core.
+        json: print one JSON document on stdout.
+    """
+    from alexnet.data import packed
+    from alexnet.data import prepared as prepared_sets
+    from alexnet.data.sources import open_source
+
+    if workers is not None and workers < 1:
+        raise InputError(f"--workers {workers}: must be at least 1")
+    opened = prepared_sets.open(dataset)
+    begun = time.monotonic()
+    with Bar("MB", err) as bar:
+
+        def show(done: int) -> None:
+            speed = done / 1e6 / max(time.monotonic() - begun, 1e-9)
+            bar.update(dataset.name, round(done / 1e6), None, f"{speed:,.0f} MB/s")
+
+        pieces = packed.pack(opened, dest, megabytes, open_source(source) if source else None, workers, show)
+    if json:
+        written = [{"path": str(path), "bytes": path.stat().st_size} for path in pieces]
+        _print_json({"pieces": written, "travels": "source" if source else "set"})
+        return 0
+    for path in pieces:
+        out_line(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
+    out_line(f"there: alexnet unpack PIECE ... DEST, in any order, at once or one by one; {len(pieces)} in all")
+    return 0
+
+
+def unpack(paths: Positional[tuple[Path, ...]], workers: int | None = None, json: bool = False) -> int:
+    """PIECE ... DEST: put the pieces of `alexnet pack` together into the prepared dataset DEST, in any order, as they come.
+
+    Until all have come and the dataset is checked, it lies in DEST.unpacking, and a piece that has come may be deleted.
+    Killed at any moment, the same command goes on.
+
+    Args:
+        paths: any pieces, none if all have come, and last the folder of the prepared dataset.
+        workers: threads that work; by default one a core.
+        json: print one JSON document on stdout.
+    """
+    from alexnet.data import packed
+    from alexnet.training.device import keep_memory
+
+    if not paths or paths[-1].is_file():
+        raise InputError("DEST is missing: alexnet unpack PIECE ... DEST, the folder of the prepared dataset last")
+    if workers is not None and workers < 1:
+        raise InputError(f"--workers {workers}: must be at least 1")
+    *pieces, dest = paths
+    keep_memory()
+    if packed.would_be_committed(dest):
+        err.print(
+            f"alexnet unpack: {dest} lies in a git checkout that does not ignore it; a folder outside is better",
+            markup=False,
+            soft_wrap=True,
+        )
+    with Bar("images", err) as bar:
+        done = packed.unpack(
+            pieces,
+            dest,
+            workers,
+            lambda now: bar.update(
+                now.split, now.done, now.total, _speed(now.images_per_second), now.seconds_left, now.skipped
+            ),
+        )
+    whole = done.whole
+    if not done.identical:
+        err.print(
+            f"alexnet unpack: {dest} was prepared here from the images that travelled, and has other pixels than the dataset"
+            " that was packed: this machine's JPEG decoder or resizing is another. It is whole; runs on it are runs on"
+            " other data.",
+            markup=False,
+            soft_wrap=True,
+        )
+    if json:
+        counts = {"pieces": whole.pieces, "missing": list(done.missing), "complete": done.dataset is not None}
+        identical = done.identical if done.dataset else None
+        _print_json({"path": str(dest), **counts, "there_before": done.there_before, "identical": identical})
+    elif done.missing:
+        names = [whole.called(number) for number in done.missing]
+        shown = ", ".join(names[:20]) + (" ..." if len(names) > 20 else "")
+        out_line(f"{dest}: {whole.pieces - len(names)} of {whole.pieces} pieces; missing: {shown}")
+    else:
+        out_line(f"{dest}: " + ("there already, nothing to do" if done.there_before else "whole, and checked"))
+    return 0
+
+
 # --- alexnet train ----------------------------------------------------------------------------------------------------
 
 
@@ -912,19 +1016,32 @@ def report(run: Positional[Path], data: Path | None = None, json: bool = False) 
     return 0
 
 
-def kernels(run: Positional[Path], picture: Positional[Path] = Path("kernels.png"), json: bool = False) -> int:
-    """Draw the first layer's learned kernels by column, like fig. 3 of the paper.
+def kernels(runs: Positional[tuple[Path, ...]], json: bool = False) -> int:
+    """Draw the first layer's learned kernels by column, like fig. 3 of the paper; those of several runs side by side.
 
     Args:
-        run: a run folder.
-        picture: the file to draw (.png or .svg).
+        runs: a run folder or several, then the file to draw (.png or .svg; by default kernels.png).
         json: print one JSON document on stdout.
     """
     from alexnet.insight import kernels as pictures
+    from alexnet.insight.picture import kind_of
     from alexnet.training import trained
 
-    pictures.draw(trained.load(run).network, picture, title=str(run))
-    return _drawn(run, picture, json)
+    named = len(runs) > 1 and not runs[-1].is_dir()
+    picture, folders = (runs[-1], runs[:-1]) if named else (Path("kernels.png"), runs)
+    if not folders:
+        raise InputError("RUN is missing: name a run folder, or several; alexnet train writes them")
+    kind_of(picture)
+    networks = [(trained.load(run).network, str(run) if len(folders) == 1 else run.name) for run in folders]
+    if len(networks) == 1:
+        pictures.draw(networks[0][0], picture, title=networks[0][1])
+        return _drawn(folders[0], picture, json)
+    pictures.draw_several(networks, picture)
+    if json:
+        _print_json({"runs": [str(run) for run in folders], "picture": str(picture)})
+    else:
+        out.print(str(picture), markup=False, soft_wrap=True)
+    return 0
 
 
 def curves(run: Positional[Path], picture: Positional[Path] = Path("curves.png"), json: bool = False) -> int:
@@ -1428,7 +1545,7 @@ def _experiment(work: Callable[..., Any], *arguments: Any, **options: Any) -> tu
 def claims_run(
     ids: Positional[tuple[str, ...]] = (),
     all: bool = False,
-    scale: Literal["smoke", "small", "reduced", "imagenette", "imagenet"] = "smoke",
+    scale: Literal["smoke", "small", "cifar", "reduced", "imagenette", "imagenet"] = "smoke",
     data: Path | None = None,
     out: Path = Path("runs/claims"),
     results: Path | None = None,
@@ -1458,7 +1575,7 @@ def claims_run(
     from alexnet.claims import ledger, runner
     from alexnet.claims import plan as planning
     from alexnet.claims.claims import claims as there
-    from alexnet.claims.claims import scales
+    from alexnet.claims.scales import scales
     from alexnet.data import prepared as prepared_sets
     from alexnet.training.device import keep_memory
 
@@ -1531,16 +1648,18 @@ def table2(
 ) -> int:
     """Table 2 as one chain (§6): one network, five averaged, one pre-trained and fine-tuned, seven averaged; ten crops.
 
-    A repeat is five networks from nothing, and two with a sixth convolution that are pre-trained on other images. Stopped at
-    any moment, the same command goes on where it was. The result is one of the claims': alexnet claims show "five nets".
+    A repeat is five networks from nothing, and two with a sixth convolution that are pre-trained on other images; without other
+    images there are the first two rows alone, and a later call with them adds the rest. Stopped at any moment, the same command
+    goes on where it was. The result is one of the claims': alexnet claims show "five nets".
 
     Args:
         data: a prepared dataset, which all networks are measured on; `smoke` makes its own.
-        pretrain_data: a prepared dataset of other images, for pre-training; `smoke` makes its own.
+        pretrain_data: a prepared dataset of other images (the paper: ImageNet Fall 2011; at a small scale, classes that --data does
+            not have), for pre-training; without it CNN* is not run. `smoke` makes its own.
         scale: how large: smoke runs in a minute on photographs that come with the dependencies, and says nothing.
         out: where the run folders go.
         results: where the result file goes; by default OUT/results.
-        repeats: how many, each of nine training runs. Verdicts need 3.
+        repeats: how many, each of nine training runs, or five without other images. Verdicts need 3.
         jobs: runs at a time, each with its share of the threads. On few cores two are faster than one.
         epochs: of training from nothing, and of fine-tuning (at scale imagenet 54/90 of it); by default the scale's.
         pretrain_epochs: of pre-training; by default as many.
@@ -1552,7 +1671,7 @@ def table2(
     """
     from alexnet.claims import ledger
     from alexnet.claims import table2 as chain
-    from alexnet.claims.claims import scales
+    from alexnet.claims.scales import scales
     from alexnet.data import prepared as prepared_sets
     from alexnet.training.device import keep_memory
 
@@ -1580,10 +1699,10 @@ def table2(
         data, pretrain_data = chain.smoke_data(out)
     if data is None:
         raise InputError(f"--data DIR is missing: what the networks are measured on; scale {scale} takes {at.data}")
-    if pretrain_data is None:
+    if pretrain_data is None and pretrain_epochs is not None:
         raise InputError(
-            "--pretrain-data DIR is missing: a prepared dataset of other images, on which CNN* is pre-trained (the paper: ImageNet"
-            " Fall 2011; at a small scale, classes that --data does not have)"
+            f"--pretrain-epochs {pretrain_epochs}: there is nothing to pre-train on; name it with --pretrain-data DIR, or leave"
+            " the option out"
         )
     opened, before = chain.open_both(data, pretrain_data)
     made, code = _experiment(
@@ -1664,7 +1783,7 @@ _VERDICTS = {
 
 def claims_show(
     id: Positional[str],
-    scale: Literal["smoke", "small", "reduced", "imagenette", "imagenet"] | None = None,
+    scale: Literal["smoke", "small", "cifar", "reduced", "imagenette", "imagenet"] | None = None,
     results: Path | None = None,
     json: bool = False,
 ) -> int:
@@ -1749,6 +1868,83 @@ def out_line(line: str) -> None:
     out.print(line, markup=False, soft_wrap=True)
 
 
+# --- alexnet gpu ------------------------------------------------------------------------------------------------------
+
+
+def gpu(
+    pieces: Positional[tuple[str, ...]] = (),
+    data: Path | None = None,
+    cifar: Path | None = None,
+    out: Path = Path("runs/gpu"),
+    minutes: float = 8.0,
+    jobs: int | None = None,
+    note: str = "",
+    cifar_note: str = "",
+    again: bool = False,
+    table: bool = False,
+    rehearse: bool = False,
+    json: bool = False,
+) -> int:
+    """All that needs a GPU, as far as the minutes reach: kernels checked, speed measured, networks trained; then a short table.
+
+    Pieces, in their order: check, ceilings, kernels, steps, profile, epoch, networks, averaged, claims, cifar. What is done
+    is kept in small files under OUT, and the same command goes on where it was, on another machine too (docs/gpu.md).
+
+    Args:
+        pieces: some of the pieces; by default all that are not done.
+        data: Imagenette, prepared at 256 pixels, for networks, averaged and claims; without it they are left out.
+        cifar: CIFAR-10, prepared at 32 pixels, for cifar; without it that is left out.
+        out: where everything goes; for --rehearse by default runs/gpu-rehearsal.
+        minutes: after so many nothing new is begun, and what is under way writes a checkpoint and ends.
+        jobs: training runs at a time, which share the GPU; by default 3, or fewer on fewer than 12 cores.
+        note: what to say of --data in the results, such as "a JPEG copy".
+        cifar_note: the same of --cifar.
+        again: measure the named pieces again, though they are there.
+        table: only print the table of what OUT has; needs no GPU.
+        rehearse: every piece on the CPU, on the built-in photographs: whether it runs. Gives no figures.
+        json: print one JSON document on stdout.
+    """
+    from alexnet.gpu import run
+    from alexnet.gpu import table as tables
+
+    if table:
+        lines = tables.lines(out)
+        if json:
+            _print_json({"out": str(out), "table": lines})
+        else:
+            for line in lines:
+                out_line(line)
+        return 0
+    if rehearse and out == Path("runs/gpu"):
+        out = Path("runs/gpu-rehearsal")
+    begun = time.monotonic()
+
+    def say(line: str) -> None:
+        err.print(f"{time.monotonic() - begun:5.0f} s  {line}", markup=False, soft_wrap=True)
+
+    with _signals() as caught:
+        done = run.run(
+            pieces,
+            run.Set(data, note) if data else None,
+            run.Set(cifar, cifar_note) if cifar else None,
+            out,
+            minutes,
+            jobs,
+            say,
+            lambda: bool(caught),
+            again,
+            rehearse,
+        )
+    if json:
+        _print_json(done.to_dict())
+    else:
+        for line in done.table:
+            out_line(line)
+    if caught:
+        return 128 + caught[0]
+    return 1 if done.failed else 0
+
+
 # --- the door ---------------------------------------------------------------------------------------------------------
 
 
@@ -1785,6 +1981,8 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
     "summary": (summary, "sizes, parameters and multiply-adds of a network"),
     "prepare": (_typed("prepare", prepare), "a folder, archives or arrays of images → a prepared dataset"),
     "data": (_typed("data", data), "describe and check a prepared dataset"),
+    "pack": (_typed("pack", pack), "a prepared dataset → pieces that travel"),
+    "unpack": (_typed("unpack", unpack), "such pieces → the prepared dataset"),
     "train": (train, "a recipe and a prepared dataset → a run"),
     "evaluate": (_typed("evaluate", evaluate), "top-1 and top-5 error of a run, or of several averaged"),
     "predict": (_typed("predict", predict), "five labels for an image"),
@@ -1794,7 +1992,7 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
         "weights of Caffe, torchvision or ONNX → a run; a layer file of 2012 → a network",
     ),
     "report": (_typed("report", report), "a run as one HTML page"),
-    "kernels": (_typed("kernels", kernels), "a run's first-layer kernels, drawn by column"),
+    "kernels": (_typed("kernels", kernels), "runs' first-layer kernels, drawn by column"),
     "curves": (_typed("curves", curves), "a run's loss and errors over the epochs, drawn"),
     "similar": (_typed("similar", similar), "the training images nearest to an image, as the network sees it"),
     "activations": (_typed("activations", activations), "what every layer makes of one image, drawn"),
@@ -1802,6 +2000,7 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
     "figures": (_typed("figures", figures), "all of the paper's figures, for a run"),
     "claims": (claims, "every claim of the paper, as an experiment, and what it gave"),
     "table2": (_typed("table2", table2), "Table 2 as one chain: networks averaged, and pre-trained"),
+    "gpu": (_typed("gpu", gpu), "all that needs a GPU, in the half hour that one is there"),
     "doctor": (_typed("doctor", doctor), "what is wrong with this folder, and the fix"),
 }
 
@@ -1842,7 +2041,7 @@ def main(args: list[str] | None = None) -> int:
         err.print(f"alexnet {args[0]}: process {os.environ['RANK']} has lost the others", markup=False)
         return 75
     except KeyboardInterrupt:
-        resumes = args[0] in ("prepare", "similar", "figures")
+        resumes = args[0] in ("prepare", "unpack", "similar", "figures")
         go_on = "; the same command goes on where it was" if resumes else ""
         err.print(f"alexnet {args[0]}: interrupted{go_on}", markup=False)
         return 130
