@@ -179,8 +179,23 @@ def test_without_other_images_there_are_two_rows_and_a_later_call_adds_the_other
     found = ledger.found(results_)
     assert ledger.state(claims["seven nets*"], found["seven nets*"]) == "no result yet"
     begun: list[str] = []
-    table2.run(scale, tiny_prepared, other, tmp_path, results_, repeats=2, progress=lambda now: begun.append(now.name))
-    assert set(begun) == {"table2 cnn star"}, "nothing is done twice"
+    ended: list[str] = []
+
+    def note(now: runner.Now) -> None:
+        begun.append(now.name)
+        ended.extend([now.name] if now.record else [])
+
+    with pytest.raises(runner.Stopped):
+        table2.run(
+            scale, tiny_prepared, other, tmp_path, results_, repeats=2, progress=note, stop=lambda: len(ended) > 1
+        )
+    half = results.load(results_ / "smoke" / "table2.json").variants
+    assert {name: [one["seed"] for one in half[name]["runs"]] for name in ("one net", "seven nets*")} == {
+        "one net": [0, 1],
+        "seven nets*": [0],
+    }, "what is there stays until it is made anew"
+    table2.run(scale, tiny_prepared, other, tmp_path, results_, repeats=2, progress=note)
+    assert set(begun) == {"table2 cnn star"} and len(ended) == 4, "nothing is done twice"
     both = results.load(results_ / "smoke" / "table2.json")
     assert {name: both.values(name, "ten_top1") for name in table2.ROWS} == {
         name: made.values(name, "ten_top1") for name in table2.ROWS
@@ -219,6 +234,18 @@ def test_runs_that_are_known_by_their_figures_alone_are_trained_for_their_predic
     assert again.by_seed("five nets", "ten_top1")[0] == made.by_seed("five nets", "ten_top1")[0]
 
 
+def test_a_network_of_another_machine_says_so(
+    made: Result, scale: Scale, tiny_prepared: Prepared, out: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(out / "smoke", tmp_path / "smoke", ignore=lambda _, names: [n for n in names if "-cnn-star-" in n])
+    [record] = (tmp_path / "smoke").glob("table2-cnn-*-seed3/measured.json")
+    record.write_text(json.dumps({**json.loads(record.read_text()), "machine": {"gpu": "another"}}))
+    found = table2.run(scale, tiny_prepared, None, tmp_path, tmp_path / "results", repeats=1)
+    networks = found.variants["one net"]["runs"][0]["networks"]
+    assert [each.get("machine") for each in networks] == [None, None, None, {"gpu": "another"}, None]
+    assert found.machine == made.machine
+
+
 def test_runs_are_shared_with_the_claims(scale: Scale, tiny_prepared: Prepared, tmp_path: Path) -> None:
     """The scale's own recipe with seeds 0, 1, 2 is the base run of most claims, and the first networks of a repeat."""
     assert set(range(scale.seeds)) <= set(table2.seeds(0)[0])
@@ -239,7 +266,7 @@ def test_weights_are_measured_on_images_that_they_were_not_searched_on(
     right = np.eye(classes, dtype=np.float32)[judged.labels] * 0.4 + 0.15
     wrong = np.eye(classes, dtype=np.float32)[(judged.labels + 1) % classes]
     given = dict(zip(paths, (right, wrong, wrong), strict=True))
-    monkeypatch.setattr(kept, "probabilities", lambda path, *_: given[path])
+    monkeypatch.setattr(kept, "probabilities", lambda path, *_, **how: given[path])
     assert averages.weighing(paths, tiny_prepared)["weight_gain"] == pytest.approx(-100.0), number
     assert averages.weighing(paths[:1], tiny_prepared) == {}
 

@@ -195,6 +195,7 @@ from alexnet.training.trainer import train
 
 torch.set_num_threads(1)
 plan = json.loads(sys.argv[1])
+trainer.YOUNG["cpu"] = plan.get("young", 0.0)
 data, recipe = prepared.open(plan["data"]), Recipe.from_json(Path(plan["recipe"]).read_text())
 EVENTS = {"open", "os.rename", "os.remove", "os.rmdir", "os.mkdir"}
 FILES = {"weights.safetensors", "state.pt"}  # rmtree removes by bare names
@@ -296,3 +297,17 @@ def test_killed_before_everything_it_does_to_a_file(tiny_prepared: Prepared, rec
         run = tmp_path / "runs" / f"run-{number}"
         assert_same(run, tmp_path / "never")
         assert os.listdir(run / "checkpoints") == ["step-00000002"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_killed_epochs_after_the_last_checkpoint(tiny_prepared: Prepared, recipe: Recipe, tmp_path: Path) -> None:
+    """As on a GPU: epochs leave lines and no checkpoint, so all of them are done, and written, again."""
+    falling = replace(recipe.schedule, kind="plateau")
+    short = replace(recipe, epochs=3, batch=72, keep=1, schedule=falling)
+    train(short, tiny_prepared, tmp_path / "never")
+    plan = {"how": "before every act", "run": str(tmp_path / "runs"), "young": 1e9}
+    moments = killed(tmp_path, tiny_prepared, short, **plan)
+    for number in range(1, moments + 1):
+        run = tmp_path / "runs" / f"run-{number}"
+        assert [line["epoch"] for line in epoch_lines(run)] == [1, 2, 3]
+        assert_same(run, tmp_path / "never")

@@ -299,7 +299,9 @@ def _single(tasks_: list[Task], networks: list[dict[str, Any]], main: Runner) ->
 def _network(task: Task, of: Runner) -> dict[str, Any]:
     record = runner.measured(of.path(task), of.prepared)
     assert record is not None
-    own = {name: record[name] for name in ("values", "diverged", "training", "validation", "seconds", "commit")}
+    own = {
+        name: record[name] for name in ("values", "diverged", "training", "validation", "seconds", "commit", "machine")
+    }
     return {"seed": task.run.recipe.seed, **own}
 
 
@@ -331,6 +333,10 @@ def _write(
     elif there and "pretraining" in there.data:
         data["pretraining"] = there.data["pretraining"]
     first = runner.measured(main.path(Task("", Run(kinds.plain), ())), main.prepared)
+    machine = there.machine if there else first["machine"] if first else {}
+    for network in networks:  # as in other results, only those of another machine name it
+        if network.get("machine") == machine:
+            del network["machine"]
     result = Result(
         claim=ID,
         scale=main.scale.name,
@@ -341,7 +347,7 @@ def _write(
         search={},
         target=None,
         validation_target=main.scale.validation_target,
-        machine=there.machine if there else first["machine"] if first else {},
+        machine=machine,
         commits=sorted({network["commit"] for network in networks}),
         seconds=round(sum(network["seconds"] for network in networks), 1),
     )
