@@ -41,6 +41,8 @@ def table(result: dict[str, Any]) -> str:
         figures = " | ".join(number(row[which], row["unit"]) for which in ("median", "low", "high"))
         note = f" ({row['note']})" if row["note"] else ""
         lines.append(f"| {row['name']}{note} | {figures} | {row['rounds']} |")
+    if result.get("unchecked"):
+        lines += ["", "**These kernels had not passed the check.**"]
     if result.get("left out"):
         lines += ["", "Left out: " + "; ".join(result["left out"]) + "."]
     return "\n".join(lines) + "\n"

@@ -291,7 +291,7 @@ def pack(
         workers: threads that compress; by default one a core.
         json: print one JSON document on stdout.
     """
-    from alexnet.data import packed
+    from alexnet.data import pack as packing
     from alexnet.data import prepared as prepared_sets
     from alexnet.data.sources import open_source
 
@@ -305,7 +305,7 @@ def pack(
             speed = done / 1e6 / max(time.monotonic() - begun, 1e-9)
             bar.update(dataset.name, round(done / 1e6), None, f"{speed:,.0f} MB/s")
 
-        pieces = packed.pack(opened, dest, megabytes, open_source(source) if source else None, workers, show)
+        pieces = packing.pack(opened, dest, megabytes, open_source(source) if source else None, workers, show)
     if json:
         written = [{"path": str(path), "bytes": path.stat().st_size} for path in pieces]
         _print_json({"pieces": written, "travels": "source" if source else "set"})
@@ -327,7 +327,7 @@ def unpack(paths: Positional[tuple[Path, ...]], workers: int | None = None, json
         workers: threads that work; by default one a core.
         json: print one JSON document on stdout.
     """
-    from alexnet.data import packed
+    from alexnet.data import unpack as unpacking
     from alexnet.training.device import keep_memory
 
     if not paths or paths[-1].is_file():
@@ -336,14 +336,14 @@ def unpack(paths: Positional[tuple[Path, ...]], workers: int | None = None, json
         raise InputError(f"--workers {workers}: must be at least 1")
     *pieces, dest = paths
     keep_memory()
-    if packed.would_be_committed(dest):
+    if unpacking.would_be_committed(dest):
         err.print(
             f"alexnet unpack: {dest} lies in a git checkout that does not ignore it; a folder outside is better",
             markup=False,
             soft_wrap=True,
         )
     with Bar("images", err) as bar:
-        done = packed.unpack(
+        done = unpacking.unpack(
             pieces,
             dest,
             workers,
@@ -1883,16 +1883,17 @@ def gpu(
     again: bool = False,
     table: bool = False,
     rehearse: bool = False,
+    unchecked: bool = False,
     json: bool = False,
 ) -> int:
     """All that needs a GPU, as far as the minutes reach: kernels checked, speed measured, networks trained; then a short table.
 
-    Pieces, in their order: check, ceilings, kernels, steps, profile, epoch, networks, averaged, claims, cifar. What is done
+    Pieces, in their order: check, ceilings, kernels, steps, profile, epoch, networks, averaged, longer, claims, cifar. What is done
     is kept in small files under OUT, and the same command goes on where it was, on another machine too (docs/gpu.md).
 
     Args:
         pieces: some of the pieces; by default all that are not done.
-        data: Imagenette, prepared at 256 pixels, for networks, averaged and claims; without it they are left out.
+        data: Imagenette, prepared at 256 pixels, for networks, averaged, longer and claims; without it they are left out.
         cifar: CIFAR-10, prepared at 32 pixels, for cifar; without it that is left out.
         out: where everything goes; for --rehearse by default runs/gpu-rehearsal.
         minutes: after so many nothing new is begun, and what is under way writes a checkpoint and ends.
@@ -1902,6 +1903,7 @@ def gpu(
         again: measure the named pieces again, though they are there.
         table: only print the table of what OUT has; needs no GPU.
         rehearse: every piece on the CPU, on the built-in photographs: whether it runs. Gives no figures.
+        unchecked: go on though the check fails, once somebody has read why; everything that is done then says so.
         json: print one JSON document on stdout.
     """
     from alexnet.gpu import run
@@ -1934,6 +1936,7 @@ def gpu(
             lambda: bool(caught),
             again,
             rehearse,
+            unchecked,
         )
     if json:
         _print_json(done.to_dict())

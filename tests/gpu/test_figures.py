@@ -54,3 +54,20 @@ def test_a_document_is_plain_json() -> None:
     assert list(made) == ["benchmark", "command", "commit", "machine", "rows", "limits"]
     assert made["rows"] == [{"name": "a", "median": 1, "low": 1, "high": 1, "unit": "s", "rounds": 1, "note": ""}]
     assert made["machine"]["torch"]
+
+
+def test_a_form_that_fails_leaves_the_others_where_somebody_is_told() -> None:
+    rounds = iter(range(9))
+
+    def fails() -> float:
+        if next(rounds) == 2:
+            raise RuntimeError("an illegal address")
+        return 1.0
+
+    told: list[str] = []
+    forms = {"fails": fails, "b": lambda: 2.0}
+    seconds = in_turn(forms, 3, 1, leave_out=lambda name, error: told.append(f"{name}: {error}"))
+    assert seconds == {"b": [2.0, 2.0, 2.0]} and told == ["fails: an illegal address"]
+    rounds = iter((2,))
+    with pytest.raises(RuntimeError):
+        in_turn(forms, 3, 1)

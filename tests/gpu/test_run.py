@@ -55,6 +55,7 @@ class Fake:
 
     def __init__(self) -> None:
         self.calls: list[str] = []
+        self.notes: list[str] = []
         self.fails: set[str] = set()
         self.cut_short: set[str] = set()
         self.takes = 0.0
@@ -84,6 +85,7 @@ class Fake:
 
     def run(self, of: Any, scale: Any, *given: Any, **how: Any) -> None:
         out, results = given[1], given[2]
+        self.notes.append(how["note"])
         for claim in of:
             self._does(claim.id)
             if how["stop"]():
@@ -234,13 +236,33 @@ def test_kernels_that_are_wrong_stop_everything_and_nothing_is_begun_unchecked(f
     assert set(call(tmp_path / "other", minutes=0.1).left) == set(PIECES)
 
 
+def test_what_is_done_unchecked_says_so_everywhere_and_what_is_checked_does_not(fake: Fake, tmp_path: Path) -> None:
+    fake.fails = {"check"}
+    done = call(tmp_path, "steps", "networks", unchecked=True)
+    assert fake.calls == ["check", "steps", *run.pieces_.OF_NETWORKS], "the check is tried still"
+    assert done.failed == ("check",) and done.done == ("steps", "networks")
+    assert "KERNELS THAT DID NOT PASS THE CHECK made steps, networks" in done.table
+    assert json.loads((tmp_path / "speed" / "steps.json").read_text())["unchecked"] is True
+    assert fake.notes == ["the kernels did not pass alexnet gpu check"]
+    fake.calls.clear()
+    call(tmp_path, "epoch", unchecked=True)
+    assert fake.calls == ["epoch"], "a check that failed here is not tried again"
+    fake.fails.clear()
+    done = call(tmp_path, "profile", "averaged")
+    assert done.done == ("check", "profile", "averaged")
+    assert "unchecked" not in json.loads((tmp_path / "speed" / "profile.json").read_text())
+    assert "KERNELS THAT DID NOT PASS THE CHECK made steps, networks, epoch" in done.table
+    call(tmp_path, "steps", again=True)
+    assert "unchecked" not in json.loads((tmp_path / "speed" / "steps.json").read_text())
+
+
 @pytest.mark.parametrize("what", ["commit", "machine", "dirty"])
 def test_a_check_belongs_to_its_machine_and_commit(
     fake: Fake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     if what == "dirty":  # changed files may be others the next time
         monkeypatch.setattr(run.provenance, "commit", lambda: "abc1234-dirty")
-    call(tmp_path, "check", "steps")
+    assert "unchecked" not in call(tmp_path, "check", "steps").to_dict()["pieces"]["steps"]
     fake.calls.clear()
     if what == "commit":
         monkeypatch.setattr(run.provenance, "commit", lambda: "def5678")

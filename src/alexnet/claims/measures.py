@@ -83,7 +83,9 @@ def features(trained: TrainedNetwork, prepared: Prepared, measured: Measured) ->
     base, base_indices = training_of(trained.recipe, prepared)
 
     def agreement(of: Callable[[TrainedNetwork, Images, np.ndarray], Iterator[Tensor]]) -> float:
-        asked = torch.cat(list(of(trained, split.images, queries)))
+        asked = torch.cat(list(of(trained, split.images, queries))).to(
+            trained.preparation.mean.device
+        )  # which multiplies
         blocks = of(trained, base.images, base_indices)
         found = neighbours.nearest(asked, blocks, NEIGHBOURS)[1].numpy()
         same = base.labels[base_indices[found]] == split.labels[queries][:, None]

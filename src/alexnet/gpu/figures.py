@@ -35,18 +35,27 @@ def in_turn(
     repeats: int = 7,
     warmup: int = 2,
     stop: Callable[[], bool] = lambda: False,
+    leave_out: Callable[[str, Exception], None] | None = None,
 ) -> dict[str, list[float]]:
     """Seconds of every form in every round, the forms in turn; a form that returns a number has timed itself.
 
-    stop: asked before every round but the first that counts; True ends with the rounds that are there.
+    stop: asked before every round but the first that counts; True ends with the rounds that are there. leave_out: told of a
+    form that fails, which then has no figures, and the others go on; without it the error is raised.
     """
     seconds: dict[str, list[float]] = {name: [] for name in forms}
     for number in range(-warmup, repeats):
         if number > 0 and stop():
             break
-        for name, form in forms.items():
+        for name in list(seconds):
             begun = time.perf_counter()
-            own = form()
+            try:
+                own = forms[name]()
+            except Exception as error:
+                if leave_out is None:
+                    raise
+                leave_out(name, error)
+                del seconds[name]
+                continue
             took = time.perf_counter() - begun if own is None else own
             if number >= 0:
                 seconds[name].append(took)

@@ -20,6 +20,8 @@ from alexnet.claims.scales import scales
 from alexnet.errors import InputError
 
 STATE = "gpu.json"
+UNCHECKED = "unchecked"
+"""Key of what was done though the check had failed (`alexnet gpu --unchecked`): true in STATE and in the files of figures."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ PIECES = {
         Piece("check", "the kernels against the plain forms", 20),
         Piece("ceilings", "what the device reaches: a matrix product, a copy", 10),
         Piece("kernels", "each kernel beside what it needs at the least", 30),
-        Piece("steps", "training steps beside torchvision's alexnet and a plain port", 60),
+        Piece("steps", "training steps beside torchvision's alexnet and a plain port", 60, most=420),
         Piece("profile", "where the time of a step goes", 30),
         Piece("epoch", "1.28 million images", 60),
         Piece("networks", "paper and authors-2012 from nothing", 45, takes="data"),

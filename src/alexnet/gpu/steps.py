@@ -70,7 +70,7 @@ def measured(
             given.leave_out(f"{form}, {batch}", error)
             timing.free(given.device)
         given.say(f"{form}, {batch}: ready")
-    return in_turn(loops, given.repeats, warmup=1, stop=given.stop)
+    return in_turn(loops, given.repeats, 1, given.stop, lambda form, error: given.leave_out(f"{form}, {batch}", error))
 
 
 def figures(seconds: dict[str, list[float]], batch: int, work: float, limits: dict[str, float]) -> list[Row]:

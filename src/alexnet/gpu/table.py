@@ -67,6 +67,8 @@ def _pieces(out: Path, rehearsal: bool) -> list[str]:
         left_out = len((pieces_.figures(piece.name, out) or {}).get("left out", ())) if not piece.takes else 0
         said.append(f"{piece.name} {state}{took}" + (f" ({left_out} left out)" if left_out else ""))
     made += _wrapped("", said)
+    unchecked = [name for name, entry in of.items() if entry.get(pieces_.UNCHECKED)]
+    made += _wrapped("KERNELS THAT DID NOT PASS THE CHECK made ", unchecked, ", ") if unchecked else []
     made += [f"{name} failed: {each.get('error', '')}" for name, each in of.items() if each.get("state") == "failed"]
     return made
 

@@ -150,7 +150,7 @@ def timed(forms: dict[str, Callable[[], object]], given: Given) -> dict[str, lis
             ready[name] = partial(device_seconds, replay, given.device, REPLAYS)
         except Exception as error:  # a GPU is there for minutes: one form that fails leaves the others' figures
             given.leave_out(name, error)
-    seconds = in_turn(ready, given.repeats, warmup=1, stop=given.stop)
+    seconds = in_turn(ready, given.repeats, 1, given.stop, given.leave_out)
     return {name: [each / INSIDE for each in took] for name, took in seconds.items()}
 
 
