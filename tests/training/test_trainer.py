@@ -140,6 +140,18 @@ def test_a_run_leaves_nothing_in_the_memory_of_its_device(
         gc.enable()
 
 
+def test_images_that_are_held_out_are_on_the_device_once(
+    tiny_prepared: Prepared, one_epoch: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    brought = []
+    plain = trainer.batches.resident
+    monkeypatch.setattr(trainer.batches, "resident", lambda *given: brought.append(given) or plain(*given))
+    kept = train(replace(one_epoch, resident="yes"), tiny_prepared, tmp_path / "there")
+    assert len(brought) == 1
+    read = train(replace(one_epoch, resident="no"), tiny_prepared, tmp_path / "read")
+    assert kept.last["validation_top1"] == read.last["validation_top1"]
+
+
 def test_larger_prepared_images_are_brought_to_the_recipe_s_size(
     tiny_prepared: Prepared, one_epoch: Recipe, tmp_path: Path
 ) -> None:

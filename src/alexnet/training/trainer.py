@@ -421,7 +421,7 @@ class _Loop:
         self.generator = torch.Generator(device)
         self.resident = batches.resident(self.data.images, self.data.labels, device, recipe.resident)
         self.validation_images: Images | Tensor = self.validation.images
-        if self.resident and self.validation is self.data:
+        if self.resident and self.validation.name == self.data.name:  # some of its images are held out
             self.validation_images = self.resident.images
         elif self.resident:
             there = batches.resident(self.validation.images, self.validation.labels, device, recipe.resident)
