@@ -1,5 +1,6 @@
 """`make gpu`'s own environment: over a machine's Python, whose torch stays; and the Makefile, which only calls."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -74,7 +75,9 @@ def test_make_gpu_sets_up_and_calls_alexnet_and_nothing_else() -> None:
         "WHEELS=wheels",
     ]
     given += ["PYTHON=python3.12", "COMMIT=abc1234", "NOTE=JPEGs of quality 90"]
-    done = subprocess.run(["make", "-n", "gpu", *given], cwd=ROOT, capture_output=True, text=True)
+    # `make test` tells the make below it what it was told itself.
+    alone = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    done = subprocess.run(["make", "-n", "gpu", *given], cwd=ROOT, env=alone, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     setup, call = " ".join(done.stdout.replace("\\\n", " ").split()).split(" ALEXNET_COMMIT=")
     assert setup == "python3.12 src/alexnet/gpu/environment.py .venv-gpu wheels"
