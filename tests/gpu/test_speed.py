@@ -42,9 +42,7 @@ TINY = Size(
 
 
 @pytest.fixture(autouse=True)
-def _few_repetitions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(timing, "INSIDE", 1)
-    monkeypatch.setattr(timing, "REPLAYS", 1)
+def _normalization_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     if DEVICE == "cpu":  # where torch's normalization does not take bfloat16
         theirs = F.local_response_norm
         monkeypatch.setattr(F, "local_response_norm", lambda x, *how: theirs(x.float(), *how).to(x.dtype))

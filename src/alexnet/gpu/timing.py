@@ -98,14 +98,14 @@ def device_seconds(work: Callable[[], object], device: torch.device, times: int)
 
 
 def graphed(work: Callable[[], object], device: torch.device) -> Callable[[], object]:
-    """`work`, INSIDE times, to be replayed as a CUDA graph; on another device as it is."""
+    """`work`, INSIDE times, to be replayed as a CUDA graph; on another device as it is, once."""
+    if device.type != "cuda":
+        return work
 
     def several() -> None:
         for _ in range(INSIDE):
             work()
 
-    if device.type != "cuda":
-        return several
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
@@ -143,15 +143,17 @@ def peak(device: torch.device) -> int | None:
 def timed(forms: dict[str, Callable[[], object]], given: Given) -> dict[str, list[float]]:
     """Device seconds of each form, in turn, round by round. A form that fails is left out; the others go on."""
     ready: dict[str, Callable[[], float | None]] = {}
+    # Without a GPU there is nothing to time well, and Triton's interpreter takes seconds for what takes microseconds.
+    inside, replays = (INSIDE, REPLAYS) if given.device.type == "cuda" else (1, 1)
     for name, work in forms.items():
         try:
             replay = graphed(work, given.device)
             device_seconds(replay, given.device, 1)  # what fails on the device fails here
-            ready[name] = partial(device_seconds, replay, given.device, REPLAYS)
+            ready[name] = partial(device_seconds, replay, given.device, replays)
         except Exception as error:  # a GPU is there for minutes: one form that fails leaves the others' figures
             given.leave_out(name, error)
     seconds = in_turn(ready, given.repeats, 1, given.stop, given.leave_out)
-    return {name: [each / INSIDE for each in took] for name, took in seconds.items()}
+    return {name: [each / inside for each in took] for name, took in seconds.items()}
 
 
 def measure_limits(given: Given) -> list[Row]:
