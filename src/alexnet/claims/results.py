@@ -235,6 +235,14 @@ def mean_interval(values: list[float]) -> tuple[float, float, float]:
     return _interval(values, None, False)
 
 
+def spread(errors: list[float]) -> str:
+    """Mean and interval of errors, "24.31 (22.90 to 25.72)"; the mean alone where there is no interval, "" without values."""
+    if not errors:
+        return ""
+    middle, low, high = mean_interval(errors)
+    return f"{middle:.2f}" + ("" if math.isinf(high) else f" ({max(0.0, low):.2f} to {high:.2f})")
+
+
 def _interval(of: list[float], against: list[float] | None, ratio: bool) -> tuple[float, float, float]:
     if ratio:
         assert against

@@ -603,9 +603,12 @@ class Runner:
             seconds=round(sum(record["seconds"] for record in all_of_it), 1),
         )
         path = results / self.scale.name / f"{claim.id}.json"
+        there = 0
         with suppress(AttributeError, LookupError, TypeError, ValueError):  # there is none, or a damaged one
-            result = merged(result, load(path))
-        if records and result.runs() >= runs_in(path):
+            before = load(path)
+            there = before.runs()
+            result = merged(result, before)
+        if records and result.runs() >= there:
             result.save(results)
         return result
 

@@ -13,7 +13,7 @@ result file has is not done again, whether its run folders are there or not.
 """
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -438,7 +438,7 @@ def tables(result: Result) -> list[Table]:
     not_run = [name for name in ROWS if not result.variants.get(name, {}).get("runs")]
     cells = [("second-best entry", "", "", f"{SECOND_BEST}", "")]
     for variant, (name, *paper) in ROWS.items():
-        each = [_spread(result.values(variant, measure)) for measure in ("ten_top1", "ten_top5")]
+        each = [results_.spread(result.values(variant, measure)) or "–" for measure in ("ten_top1", "ten_top5")]
         own = ["not run"] * 2 if variant in not_run else each
         cells.append((name, f"{paper[0]}", own[0], f"{paper[1]}", own[1]))
     confidence = f"{100 * results_.CONFIDENCE:.0f}%"
@@ -469,14 +469,6 @@ def _data(result: Result) -> str:
         else "* not run: nothing to pre-train on"
     )
     return f"{data['source']}, {data['classes']} classes{note}, {starred}"
-
-
-def _spread(values: Sequence[float]) -> str:
-    """Mean and interval: "24.31 (22.90 to 25.72)"; "–" without values."""
-    if not values:
-        return "–"
-    middle, low, high = results_.mean_interval(list(values))
-    return f"{middle:.2f}" + ("" if high == float("inf") else f" ({max(0.0, low):.2f} to {high:.2f})")
 
 
 def to_dict(result: Result) -> dict[str, Any]:

@@ -2,8 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -42,10 +41,10 @@ def epoch(given: Given) -> tuple[list[Row], dict[str, Any]]:
         validate_every=epochs,
         stuck_steps=0,  # there is nothing to be learned from random labels
     )
-    with TemporaryDirectory(prefix="alexnet-epoch-") as folder, without_stopping_first(given) as stop:
+    with TemporaryDirectory(prefix="alexnet-epoch-") as folder:
         data = RandomImages(Path(folder) / "data", size.image, size.resident, size.validated, size.network.classes)
         begun = time.monotonic()
-        outcome = trainer.train(recipe, data, Path(folder) / "run", stop=stop)
+        outcome = trainer.train(recipe, data, Path(folder) / "run", stop=after_a_step(given.stop))
         whole = time.monotonic() - begun
         lines = [line for line in trainer.read_metrics(outcome.run) if line["kind"] == "epoch"]
     free(given.device)
@@ -79,17 +78,16 @@ def figures(lines: list[dict[str, Any]], images: int, whole: float, batch: int) 
     ]
 
 
-@contextmanager
-def without_stopping_first(given: Given) -> Iterator[Any]:
-    """`given.stop`, once a step has been done: a run that begins is to give a figure."""
+def after_a_step(stop: Callable[[], bool]) -> Callable[[], bool]:
+    """`stop`, once a step has been done: a run that begins is to give a figure."""
     asked = 0
 
-    def stop() -> bool:
+    def later() -> bool:
         nonlocal asked
         asked += 1
-        return asked > 1 and given.stop()
+        return asked > 1 and stop()
 
-    yield stop
+    return later
 
 
 class Repeated:

@@ -92,13 +92,27 @@ def our_step(
     """A training step as `alexnet train` does it; without `capture`, kernel by kernel."""
     model = AlexNet(network).to(images.device, memory_format=LAST)  # type: ignore[call-overload]
     sgd = optimizer.PaperSGD(optimizer.groups(model, network.last_name, 0.0005, True), lr=1e-3)
+    return step_of(model.train(), sgd, images, batch, LOW if low else None, TRITON, capture, compile)
+
+
+def step_of(
+    model: AlexNet,
+    sgd: optimizer.PaperSGD,
+    images: Images,
+    batch: int,
+    low: torch.dtype | None,
+    fused: bool,
+    capture: bool,
+    compile: str | None = None,
+) -> Step:
+    """The trainer's step on these images, which come in the numbers that it computes in."""
     step = Step(
-        model.train(),
+        model,
         sgd,
         images.batch,
         batch,
-        low=LOW if low else None,
-        fused=TRITON,
+        low=low,
+        fused=fused,
         capture=capture,
         compile=compile,
         generators=(images.generator,),
@@ -126,11 +140,17 @@ def peer_step(model: nn.Module, images: Images, mode: str | None) -> Stepping:
 
 def plain_port(network: Network) -> AlexNet:
     """`network` with PyTorch's own normalization layer, as most people write it."""
-    model = AlexNet(network)
+    # PyTorch divides alpha by the window; its sums know no columns.
+    return with_normalization(
+        AlexNet(network), lambda layer: nn.LocalResponseNorm(layer.size, layer.alpha * layer.size, layer.beta, layer.k)
+    )
+
+
+def with_normalization(model: AlexNet, made_of: Callable[[LocalResponseNormalization], nn.Module]) -> AlexNet:
+    """The same model, other layers in the place of its local response normalization."""
     for name, layer in list(model.named_children()):
         if isinstance(layer, LocalResponseNormalization):
-            # PyTorch divides alpha by the window; its sums know no columns.
-            setattr(model, name, nn.LocalResponseNorm(layer.size, layer.alpha * layer.size, layer.beta, layer.k))
+            setattr(model, name, made_of(layer))
     return model
 
 

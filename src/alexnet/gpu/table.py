@@ -168,19 +168,9 @@ def _of_variants(result: Result, *measures: str) -> list[str]:
     made = []
     for variant, of in result.variants.items():
         if of["runs"]:
-            cells = [_interval(result.values(variant, measure)).ljust(26) for measure in measures]
+            cells = [(results_.spread(result.values(variant, measure)) or "-").ljust(26) for measure in measures]
             made.append(variant[:38].ljust(40) + "".join(cells) + str(len(of["runs"])))
     return made
-
-
-def _interval(values: list[float]) -> str:
-    """ "14.31 (13.90 to 14.72)"; "-" without values."""
-    if not values:
-        return "-"
-    if len(values) == 1:
-        return f"{values[0]:.2f}"
-    middle, low, high = results_.mean_interval(values)
-    return f"{middle:.2f} ({max(0.0, low):.2f} to {high:.2f})"
 
 
 def _claims(out: Path, rehearsal: bool) -> list[str]:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import replace
-from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 
 from alexnet.data.batches import VIEW, Augmentation, _plain_batch, draw
 from alexnet.gpu.comparing import Extent, Found, apart
-from alexnet.gpu.stepping import Images
+from alexnet.gpu.stepping import Images, step_of, with_normalization
 from alexnet.gpu.timing import LAST, LOW, Size, free
 from alexnet.network.model import AlexNet
 from alexnet.network.normalization import LocalResponseNormalization, plain
@@ -38,11 +37,7 @@ class Plain(nn.Module):
 
 def plain_twin(model: AlexNet) -> AlexNet:
     """The same network with the same weights, its normalization in the plain form."""
-    twin = deepcopy(model)
-    for name, layer in list(twin.named_children()):
-        if isinstance(layer, LocalResponseNormalization):
-            setattr(twin, name, Plain(layer))
-    return twin
+    return with_normalization(deepcopy(model), Plain)
 
 
 def judging(extent: Extent, device: torch.device, seed: int) -> Iterator[Found]:
@@ -131,11 +126,7 @@ def by_step(
     step: Step | None = None
     for images, indices in _given(extent, network, device, how):
         if step is None:
-            of_images = (images.generator,)
-            step = Step(
-                model, sgd, images.batch, extent.batch, low=low, fused=True, capture=capture, generators=of_images
-            )
-            step.set_input(partial(images.batch, dtype=step.input_dtype))
+            step = step_of(model, sgd, images, extent.batch, low, fused=True, capture=capture)
         step(indices, images.labels[indices])
     return _state(model, sgd)
 
