@@ -563,9 +563,9 @@ FEW_UPDATES = 300
 
 
 def _say_start(now: Any, folder: Path) -> None:
-    threads = f" ({now.threads} threads)" if now.device == "cpu" else ""
+    threads = f"{now.threads} threads, " if now.device == "cpu" else ""
     err.print(
-        f"network {now.network}, {now.classes} classes, on {now.device}{threads}: {now.images:,} training images,"
+        f"network {now.network}, {now.classes} classes, on {now.device} ({threads}{now.precision}): {now.images:,} training images,"
         f" {now.steps:,} updates an epoch, {now.validation_images:,} images ({now.validation}) to validate; run folder {folder}",
         markup=False,
         soft_wrap=True,

@@ -62,9 +62,14 @@ def by_hand(x: Tensor) -> bool:
 
 
 def float32_on_the_cpu(x: Tensor) -> bool:
-    """Whether the CPU's fast forms may take x: they are float32, and have gradients of their own."""
+    """Whether the CPU's fast forms for float32 alone may take x; they have gradients of their own."""
     there = x.device.type == "cpu" and x.dtype == torch.float32
     return there and not torch.is_autocast_enabled("cpu") and by_hand(x)
+
+
+def loops_take(x: Tensor) -> bool:
+    """Whether compiled loops may take x: on the CPU, float32 or bf16. They have gradients of their own."""
+    return x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16) and by_hand(x) and compiled()
 
 
 @cache

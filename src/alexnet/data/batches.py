@@ -131,8 +131,9 @@ def training_batch(
         return augment(images, indices, drawn.top, drawn.left, drawn.flip, mean, drawn.offsets, shrink, size, dtype)
     if indices is not None:
         images = images.index_select(0, indices)
-    form = _compiled_batch if _compilable(images, preparation) else _plain_batch
-    return form(images, preparation, how, drawn).to(dtype)
+    if _compilable(images, preparation):
+        return _compiled_batch(images, preparation, how, drawn, dtype)
+    return _plain_batch(images, preparation, how, drawn).to(dtype)
 
 
 @dataclass(frozen=True)
@@ -196,18 +197,21 @@ def _plain_batch(images: Tensor, preparation: Preparation, how: Augmentation, dr
     return crops.contiguous(memory_format=torch.channels_last)
 
 
-def _compiled_batch(images: Tensor, preparation: Preparation, how: Augmentation, drawn: Drawn) -> Tensor:
+def _compiled_batch(
+    images: Tensor, preparation: Preparation, how: Augmentation, drawn: Drawn, dtype: torch.dtype = torch.float32
+) -> Tensor:
     """The bits of `_plain_batch` in one pass over the pixels, on the CPU, for images that need no averaging."""
+    from alexnet.bf16 import array_of
     from alexnet.data.compiled import augment
 
     number, size = len(images), preparation.input_size
-    out = torch.empty(number, 3, size, size, memory_format=torch.channels_last)
+    out = torch.empty(number, 3, size, size, dtype=dtype, memory_format=torch.channels_last)
     top, left = drawn.top, drawn.left
     middle = torch.full_like(top, (preparation.positions - 1) // 2)
     mean_top, mean_left = (top, left) if how.mean == "position" else (middle, middle)
     offsets = torch.zeros(number, 3) if drawn.offsets is None else drawn.offsets
     of_images = (images, top, left, mean_top, mean_left, drawn.flip, offsets, out.permute(0, 2, 3, 1))
-    arrays = [tensor.contiguous().numpy() for tensor in of_images]
+    arrays = [array_of(tensor.contiguous()) for tensor in of_images]
     mean = preparation.mean.permute(1, 2, 0).contiguous().numpy()
     divisor = np.float32(SHRINK if how.colour == "authors-2012" else 1)
     in_parts(lambda start, stop: augment(mean, divisor, *(array[start:stop] for array in arrays)), number)

@@ -7,6 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from alexnet.bf16 import rounded
 from alexnet.parallel import loop
 
 BITS = 22  # of Pillow's fixed-point weights, Resample.c: 32 - 8 - 2
@@ -28,7 +29,7 @@ def augment(
 ) -> None:
     """out [N, C, C, 3] = (crop of images [N, S, S, 3] - crop of mean [S, S, 3], mirrored where flip, + offset) / divisor.
 
-    images uint8; mean, offsets [N, 3] and out float32; top, left, mean_top, mean_left int64 [N]; flip bool [N].
+    images uint8; mean and offsets [N, 3] float32; out float32 or bf16 (`alexnet.bf16`); top, left, mean_top, mean_left int64 [N]; flip bool [N].
     """
     side = out.shape[1]
     offset, line = np.empty(3 * side, np.float32), np.empty(3 * side, np.float32)
@@ -39,18 +40,18 @@ def augment(
             pixels = images[n, top[n] + y].reshape(-1)[3 * left[n] :]
             means = mean[mean_top[n] + y].reshape(-1)[3 * mean_left[n] :]
             target = out[n, y].reshape(-1)
-            if not flip[n]:
-                for i in range(3 * side):
-                    target[i] = np.float32(pixels[i]) - means[i] + offset[i]
-            else:
-                for i in range(3 * side):
-                    line[i] = np.float32(pixels[i]) - means[i] + offset[i]
-                for x in range(side):
-                    for c in range(3):
-                        target[3 * x + c] = line[3 * (side - 1 - x) + c]
+            for i in range(3 * side):
+                line[i] = np.float32(pixels[i]) - means[i] + offset[i]
             if divisor != 1:
                 for i in range(3 * side):
-                    target[i] /= divisor
+                    line[i] /= divisor
+            if not flip[n]:
+                for i in range(3 * side):
+                    target[i] = rounded(line[i], out)
+            else:
+                for x in range(side):
+                    for c in range(3):
+                        target[3 * x + c] = rounded(line[3 * (side - 1 - x) + c], out)
 
 
 @loop

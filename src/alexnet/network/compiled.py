@@ -1,9 +1,10 @@
 """Local response normalization (§3.3) as compiled loops: one pass over memory each way, nothing kept but the input.
 
-All arrays are float32, and but for the `_planes` loops channels-last, so that the adjacent kernels of a position lie side
-by side: a row of them fits the nearest cache, where the window's sum is taken. All take the window of five kernels and
-the power of 3/4, which every named network has. The loops let go of the interpreter lock; `alexnet.parallel` gives
-each thread its part. `normalization.py` decides when they are used.
+All arrays are float32 or bf16 (`alexnet.bf16`) and the arithmetic float32. But for the `_planes` loops, which take float32
+alone, they are channels-last, so that the adjacent kernels of a position lie side by side: a row of them fits the nearest
+cache, where the window's sum is taken. All take the window of five kernels and the power of 3/4, which every named network
+has. The loops let go of the interpreter lock; `alexnet.parallel` gives each thread its part. `normalization.py` decides when
+they are used.
 """
 
 import math
@@ -11,6 +12,7 @@ import math
 import numpy as np
 from numba import float32, uint8
 
+from alexnet.bf16 import rounded, wide
 from alexnet.parallel import loop
 
 BLOCK = 128
@@ -25,11 +27,12 @@ def normalize(x, out, k, alpha):  # type: ignore[no-untyped-def]
     for p in range(positions):
         for column in range(columns):
             for c in range(kernels):
-                squares[c + 2] = x[p, column, c] * x[p, column, c]
+                here = wide(x[p, column, c])
+                squares[c + 2] = here * here
             for c in range(kernels):
                 total = squares[c] + squares[c + 1] + squares[c + 2] + squares[c + 3] + squares[c + 4]
                 root = float32(1) / math.sqrt(k + alpha * total)  # d^-0.5: two square roots instead of a power
-                out[p, column, c] = x[p, column, c] * (root * math.sqrt(root))
+                out[p, column, c] = rounded(wide(x[p, column, c]) * (root * math.sqrt(root)), out)
 
 
 @loop
@@ -42,15 +45,16 @@ def normalize_backward(x, gradient, out, k, alpha):  # type: ignore[no-untyped-d
     for p in range(positions):
         for column in range(columns):
             for c in range(kernels):
-                squares[c + 2] = x[p, column, c] * x[p, column, c]
+                here = wide(x[p, column, c])
+                squares[c + 2] = here * here
             for c in range(kernels):
                 total = squares[c] + squares[c + 1] + squares[c + 2] + squares[c + 3] + squares[c + 4]
                 root = float32(1) / math.sqrt(k + alpha * total)
-                direct[c] = gradient[p, column, c] * (root * math.sqrt(root))
-                terms[c + 2] = direct[c] * x[p, column, c] * (root * root)
+                direct[c] = wide(gradient[p, column, c]) * (root * math.sqrt(root))
+                terms[c + 2] = direct[c] * wide(x[p, column, c]) * (root * root)
             for c in range(kernels):
                 total = terms[c] + terms[c + 1] + terms[c + 2] + terms[c + 3] + terms[c + 4]
-                out[p, column, c] = direct[c] - scale * x[p, column, c] * total
+                out[p, column, c] = rounded(direct[c] - scale * wide(x[p, column, c]) * total, out)
 
 
 @loop
@@ -117,12 +121,13 @@ def normalize_planes_backward(x, gradient, out, k, alpha):  # type: ignore[no-un
 
 @loop
 def _rectified(z, out):  # type: ignore[no-untyped-def]
-    """ReLU of one row of a map, [width, columns, kernels]; a NaN stays one."""
+    """ReLU of one row of a map, [width, columns, kernels], as float32; a NaN stays one."""
     width, columns, kernels = z.shape
     for p in range(width):
         for column in range(columns):
             for c in range(kernels):
-                out[p, column, c] = float32(0) if z[p, column, c] < 0 else z[p, column, c]
+                here = wide(z[p, column, c])
+                out[p, column, c] = float32(0) if here < 0 else here
 
 
 @loop
@@ -135,6 +140,7 @@ def normalize_and_pool(z, out, place, relu, norm, k, alpha, window, stride):  # 
     images, height, width, columns, kernels = z.shape
     pooled_height, pooled_width = out.shape[1:3]
     ring, rectified = np.empty((window, width, columns, kernels), np.float32), np.empty(z.shape[2:], np.float32)
+    best = np.empty(kernels, np.float32)
     for n in range(images):
         ready = 0
         for oy in range(pooled_height):
@@ -152,7 +158,7 @@ def normalize_and_pool(z, out, place, relu, norm, k, alpha, window, stride):  # 
             for ox in range(pooled_width):
                 left, right = ox * stride, min(ox * stride + window, width)
                 for column in range(columns):
-                    best, where = out[n, oy, ox, column], place[n, oy, ox, column]
+                    there, where = out[n, oy, ox, column], place[n, oy, ox, column]
                     first = ring[top % window, left, column]
                     for c in range(kernels):
                         best[c], where[c] = first[c], 0
@@ -165,6 +171,8 @@ def normalize_and_pool(z, out, place, relu, norm, k, alpha, window, stride):  # 
                                 better = here[c] > best[c] or here[c] != here[c]
                                 best[c] = here[c] if better else best[c]
                                 where[c] = code if better else where[c]
+                    for c in range(kernels):
+                        there[c] = rounded(best[c], out)
 
 
 @loop
@@ -186,13 +194,16 @@ def normalize_and_pool_backward(z, place, gradient, out, relu, norm, k, alpha, w
                             there = ring[row % window, across, column]
                             code = uint8((row - top) * window + across - left)
                             for c in range(kernels):
-                                there[c] += came[c] if from_where[c] == code else float32(0)
+                                there[c] += wide(came[c]) if from_where[c] == code else float32(0)
             # Rows above the next window have all they get.
             final = min((oy + 1) * stride, height) if oy + 1 < pooled_height else height
             while done < final:
                 slot, row_of_z, row_out = ring[done % window], z[n, done], out[n, done]
                 if not norm:
-                    row_out[:] = slot
+                    for across in range(width):
+                        for column in range(columns):
+                            for c in range(kernels):
+                                row_out[across, column, c] = rounded(slot[across, column, c], out)
                 elif relu:
                     _rectified(row_of_z, rectified)
                     normalize_backward(rectified, slot, row_out, k, alpha)
@@ -202,7 +213,7 @@ def normalize_and_pool_backward(z, place, gradient, out, relu, norm, k, alpha, w
                     for across in range(width):
                         for column in range(columns):
                             for c in range(kernels):
-                                if row_of_z[across, column, c] <= 0:
-                                    row_out[across, column, c] = float32(0)
+                                if wide(row_of_z[across, column, c]) <= 0:
+                                    row_out[across, column, c] = 0
                 slot[:] = float32(0)
                 done += 1

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from alexnet.parallel import TRITON, by_hand, compiled, float32_on_the_cpu, in_parts
+from alexnet.parallel import TRITON, by_hand, in_parts, loops_take
 
 PIECE = 1 << 20
 """Numbers in a piece of the form in pieces: 4 MB, so that the three or four tensors in between share a cache."""
@@ -41,10 +41,10 @@ def local_response_normalization(
         return gpu.local_response_normalization(x, size, k, alpha, beta, columns)
     if not by_hand(x):
         return plain(x, size, k, alpha, beta, columns)
+    if _can_compile(x, size, beta, columns) and (x.dtype == torch.float32 or _is_channels_last(x)):
+        return _Compiled.apply(x, k, alpha, columns)
     with torch.autocast(x.device.type, enabled=False):
         wide = x if x.dtype == torch.float64 else x.float()
-        if _can_compile(wide, size, beta, columns):
-            return _Compiled.apply(wide, k, alpha, columns).to(x.dtype)
         return _InPieces.apply(wide, size, k, alpha, beta, columns).to(x.dtype)
 
 
@@ -111,7 +111,7 @@ def _powers(d: Tensor, beta: float) -> tuple[Tensor, Tensor]:
 
 def _can_compile(x: Tensor, size: int = 5, beta: float = 0.75, columns: int = 1) -> bool:
     right = size == 5 and beta == 0.75 and x.shape[1] % columns == 0
-    return right and x.device.type == "cpu" and x.dtype == torch.float32 and compiled()
+    return right and loops_take(x)
 
 
 def _on_gpu(x: Tensor) -> bool:
@@ -124,7 +124,9 @@ def _on_gpu(x: Tensor) -> bool:
 
 def _rows(x: Tensor, columns: int) -> Any:
     """[N, C, H, W] in channels-last memory as an array [N, H, W, columns, C / columns], without a copy."""
-    return x.detach().permute(0, 2, 3, 1).unflatten(3, (columns, -1)).numpy()
+    from alexnet.bf16 import array_of
+
+    return array_of(x.permute(0, 2, 3, 1).unflatten(3, (columns, -1)))
 
 
 def _planes(x: Tensor, columns: int) -> Any:
@@ -191,8 +193,6 @@ def can_fuse(x: Tensor, norm: "LocalResponseNormalization | None", pool: nn.MaxP
         return False
     if _on_gpu(x):
         return norm is not None
-    if not float32_on_the_cpu(x):
-        return False
     how = (norm.size, norm.beta, norm.columns) if norm else ()
     return _can_compile(x, *how) and _is_channels_last(x)
 
@@ -222,7 +222,7 @@ class _NormalizedAndPooled(torch.autograd.Function):
 
         pooled = pool(torch.empty_like(z[:1, :1], device="meta"))
         shape = (len(z), z.shape[1], *pooled.shape[2:])
-        out = torch.empty(shape, memory_format=torch.channels_last)
+        out = torch.empty(shape, dtype=z.dtype, memory_format=torch.channels_last)
         place = torch.empty_like(out, dtype=torch.uint8)  # the window has 9 positions; torch keeps 8 bytes each
         k, alpha, columns = (norm.k, norm.alpha, norm.columns) if norm else (0.0, 0.0, 1)
         how = relu, norm is not None, _f(k), _f(alpha), pool.kernel_size, pool.stride

@@ -2,10 +2,12 @@
 
 import ctypes
 import sys
+from functools import cache
 
 import torch
 
 from alexnet.errors import InputError
+from alexnet.parallel import compiled
 
 
 def pick(wanted: str = "auto") -> torch.device:
@@ -29,10 +31,35 @@ def pick(wanted: str = "auto") -> torch.device:
 
 
 def low_precision(wanted: str, device: torch.device) -> torch.dtype | None:
-    """What the network computes in if not in float32, bf16 where the recipe says so; "auto" does on CUDA devices that
-    have it. Weights stay float32."""
-    auto = wanted == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported()
-    return torch.bfloat16 if wanted == "bf16" or auto else None
+    """What the network computes in if not in float32: bf16 where `wanted` says so; "auto" does on CUDA devices and CPUs that
+    multiply bf16 in hardware. Weights stay float32.
+
+    By what the device can do and not by a measurement, so that a run that is resumed computes as it did before.
+    """
+    if wanted == "auto":
+        there = torch.cuda.is_bf16_supported() if device.type == "cuda" else device.type == "cpu" and bf16_unit()
+        return torch.bfloat16 if there else None
+    return torch.bfloat16 if wanted == "bf16" else None
+
+
+@cache
+def bf16_unit() -> str | None:
+    """The part of this processor that multiplies bf16: AMX (matrices), AVX512-BF16 (vectors), or None.
+
+    None too without the compiled loops, as torch's own pooling and normalization in bf16 take what the products gain.
+    """
+    if not compiled():
+        return None
+    if torch.cpu._is_amx_tile_supported():
+        return "AMX"
+    return "AVX512-BF16" if torch.cpu._is_avx512_bf16_supported() else None
+
+
+def precision_name(low: torch.dtype | None, device: torch.device) -> str:
+    """What a network computes in, as a line says it: "float32", "bf16", on a CPU with what multiplies, "bf16 by AMX"."""
+    if low is None:
+        return "float32"
+    return f"bf16 by {bf16_unit() or 'emulation'}" if device.type == "cpu" else "bf16"
 
 
 def keep_memory() -> bool:
@@ -44,7 +71,7 @@ def keep_memory() -> bool:
         return False
     try:
         libc = ctypes.CDLL(None)
-        # M_MMAP_THRESHOLD = -3 (no own mapping for blocks up to 1 GiB), M_TRIM_THRESHOLD = -1 (never give back).
-        return bool(libc.mallopt(-3, 1 << 30)) and bool(libc.mallopt(-1, (1 << 31) - 1))
+        # M_MMAP_THRESHOLD = -3 (no own mapping for blocks up to 1 GiB), M_TRIM_THRESHOLD = -1 (-1: never give back).
+        return bool(libc.mallopt(-3, 1 << 30)) and bool(libc.mallopt(-1, -1))
     except (OSError, AttributeError):
         return False

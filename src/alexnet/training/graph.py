@@ -1,7 +1,7 @@
 """One step of training (§5), captured as a CUDA graph where there is a GPU: the host then starts one thing a step.
 
-The same lines run in every case. On a GPU with Triton the network computes with bfloat16 copies of the float32 weights,
-which one kernel a tensor updates together with weights and velocities, so that no weight is converted twice a step.
+The same lines run in every case. In bf16 the network computes with copies of the float32 weights, which one pass over memory
+a tensor updates together with weights and velocities, so that no weight is converted twice a step.
 """
 
 from collections.abc import Callable, Sequence
@@ -58,11 +58,12 @@ class Step:
         self.loss, self.wrong = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
         self.rates = [torch.zeros((), device=self.device) for _ in sgd.param_groups]
         self._rates = [0.0 for _ in sgd.param_groups]
-        # Micro-batches add up their gradients, for which bfloat16 is too coarse; there autocast makes its own copies. So do
-        # several processes, which moreover exchange the gradients of the weights themselves.
-        self.copied = fused and low is not None and micro_batch is None and layout is None
+        # Several processes exchange the gradients of the weights themselves; there autocast makes its own copies.
+        on_cpu = self.device.type == "cpu"
+        self.copied = low is not None and layout is None and (on_cpu or (fused and micro_batch is None))
         self.leaves = {name: self._leaf(name, weight) for name, weight in model.named_parameters()}
         self.leaf_of = {weight: self.leaves[name] for name, weight in model.named_parameters()}
+        sgd.copies = {weight: leaf for weight, leaf in self.leaf_of.items() if leaf is not weight}
         if fused:
             for weight in self.leaf_of:
                 if not weight.requires_grad:
@@ -128,8 +129,7 @@ class Step:
 
     def _record(self, given: Tensor, labels: Tensor) -> None:
         self._given, self._labels = given.clone(), labels.clone()
-        for leaf in self.leaves.values():
-            leaf.grad = None
+        self._clear()
         self._graph = torch.cuda.CUDAGraph()
         for generator in self.generators:
             self._graph.register_generator_state(generator)
@@ -140,22 +140,34 @@ class Step:
     def _once(self, given: Tensor, labels: Tensor) -> None:
         size = self.micro_batch or len(labels)
         images = self.input_of(given)
-        for leaf in self.leaves.values():
-            leaf.grad = None
+        self._clear()
         for part, truth in zip(images.split(size), labels.split(size), strict=True):
             forward = self._compiled if self._compiled and len(labels) == self.batch else self._loss
             loss, wrong = forward(self.leaves, part, truth)
             (loss / len(labels)).backward()
             self.loss += loss.detach()
             self.wrong += wrong
+            if self.micro_batch:
+                self._add_up()
         self._update()
+
+    def _clear(self) -> None:
+        for weight, leaf in self.leaf_of.items():
+            weight.grad = leaf.grad = None
+
+    def _add_up(self) -> None:
+        """Add the gradients of the copies to those of the weights: to sum micro-batches, bf16 is too coarse."""
+        for weight, copy in self.sgd.copies.items():
+            if copy.grad is not None:
+                wide = copy.grad.to(weight.dtype)
+                weight.grad = wide if weight.grad is None else weight.grad.add_(wide)
+                copy.grad = None
 
     def _share(self, given: Tensor, labels: Tensor, whole: int) -> None:
         """This process's part of a step."""
         layout, images = self.layout, self.input_of(given)
         assert layout is not None
-        for leaf in self.leaves.values():
-            leaf.grad = None
+        self._clear()
         for part in layout.begin(whole, self.micro_batch):
             loss, wrong = self._loss(self.leaves, images[part.own], labels[part.judged])
             (loss * layout.scale(whole)).backward()
@@ -163,15 +175,21 @@ class Step:
             self.wrong += wrong
         self._update()
 
-    def _loss(self, leaves: dict[str, Tensor], images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Summed loss and number of errors of images by the network with these weights."""
+    def logits(self, images: Tensor) -> Tensor:
+        """Logits float32 [N, classes] of images, by the weights as they are now and in the precision of training."""
+        return self._logits(self.leaves, images)
+
+    def _logits(self, leaves: dict[str, Tensor], images: Tensor) -> Tensor:
         by_itself = self.low is not None and not self.copied
         with torch.autocast(self.device.type, dtype=self.low) if by_itself else nullcontext():
             if self.layout is not None:
-                logits = self.layout(images)
-            else:
-                logits = functional_call(self.model, leaves, (images.to(self.low) if self.copied else images,))
-        logits = logits.float()
+                return self.layout(images).float()
+            given = images.to(self.low) if self.copied else images
+            return functional_call(self.model, leaves, (given,)).float()
+
+    def _loss(self, leaves: dict[str, Tensor], images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Summed loss and number of errors of images by the network with these weights."""
+        logits = self._logits(leaves, images)
         return F.cross_entropy(logits, labels, reduction="sum"), (logits.detach().argmax(dim=1) != labels).sum()
 
     @torch.no_grad()

@@ -22,12 +22,16 @@ class PaperSGD(torch.optim.Optimizer):
 
     def __init__(self, params: Iterable[Any], lr: float = 0.01, momentum: float = 0.9, decay: float = 0.0005) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "decay": decay})
+        self.copies: dict[Tensor, Tensor] = {}
+        """By weight, the bf16 copy that the network computes with in its place, where it does: laid out as the weight is. The
+        copy then has the gradient, unless the weight has one, and follows every update."""
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
         """Update every weight that has a gradient. `closure`, of PyTorch's interface, is not used."""
         for group in self.param_groups:
-            weights = [w for w in group["params"] if w.grad is not None]
+            gradient_of = {w: self.gradient(w) for w in group["params"]}
+            weights = [w for w, gradient in gradient_of.items() if gradient is not None]
             if not weights:
                 continue
             for w in weights:
@@ -35,18 +39,29 @@ class PaperSGD(torch.optim.Optimizer):
                 if "v" not in own or own["v"].stride() != w.stride():  # a checkpoint's are contiguous
                     own["v"] = torch.empty_like(w).copy_(own.get("v", torch.zeros(())))
             v = [self.state[w]["v"] for w in weights]
-            gradients = [w.grad for w in weights if w.grad is not None]
-            self.move(group, weights, v, gradients)
+            self.move(group, weights, v, [gradient for gradient in gradient_of.values() if gradient is not None])
+
+    def gradient(self, weight: Tensor) -> Tensor | None:
+        """The weight's gradient, or else that of its copy."""
+        return weight.grad if weight.grad is not None else self.copies.get(weight, weight).grad
 
     def move(self, group: dict[str, Any], weights: list[Tensor], v: list[Tensor], gradients: list[Tensor]) -> None:
-        """Update these weights of `group` and their velocities, in place."""
+        """Update these weights of `group`, their velocities and copies, in place."""
         rates = group["momentum"], group["decay"] * group["lr"], group["lr"]
         if all(_loops_take(w) for w in weights):
-            for each in zip(weights, v, gradients, strict=True):
-                _update_in_one_pass(*each, *rates)
-            torch.autograd.graph.increment_version([*weights, *v])  # autograd has not seen it
+            for w, velocity, gradient in zip(weights, v, gradients, strict=True):
+                _update_in_one_pass(w, velocity, gradient, self.copies.get(w), *rates)
+            copies = [self.copies[w] for w in weights if w in self.copies]
+            torch.autograd.graph.increment_version([*weights, *v, *copies])  # autograd has not seen it
         else:
-            update(weights, v, gradients, *rates)
+            update(weights, v, [gradient.to(w.dtype) for w, gradient in zip(weights, gradients, strict=True)], *rates)
+            self.follow(weights)
+
+    def follow(self, weights: list[Tensor]) -> None:
+        """Bring the copies of these weights up to date."""
+        for w in weights:
+            if w in self.copies:
+                self.copies[w].copy_(w)
 
 
 class LARS(PaperSGD):
@@ -73,12 +88,14 @@ class LARS(PaperSGD):
         if group.get("kind") == "biases":
             super().move(group, weights, v, gradients)
             return
+        gradients = [gradient.to(w.dtype) for w, gradient in zip(weights, gradients, strict=True)]
         ratios = trust_ratios(weights, gradients, self.trust, group["decay"])
         torch._foreach_mul_(v, group["momentum"])
         if group["decay"]:
             torch._foreach_add_(v, torch._foreach_mul(weights, ratios), alpha=-group["decay"] * group["lr"])
         torch._foreach_add_(v, torch._foreach_mul(gradients, ratios), alpha=-group["lr"])
         torch._foreach_add_(weights, v)
+        self.follow(weights)
 
 
 def trust_ratios(weights: list[Tensor], gradients: list[Tensor], trust: float, decay: float) -> list[Tensor]:
@@ -112,12 +129,16 @@ def _loops_take(w: Tensor) -> bool:
     return compiled() and w.device.type == "cpu" and w.dtype == torch.float32 and dense
 
 
-def _update_in_one_pass(w: Tensor, v: Tensor, g: Tensor, momentum: float, shrink: float, rate: float) -> None:
+def _update_in_one_pass(
+    w: Tensor, v: Tensor, g: Tensor, copy: Tensor | None, momentum: float, shrink: float, rate: float
+) -> None:
+    from alexnet.bf16 import array_of
     from alexnet.training import compiled as loops
 
-    if g.stride() != w.stride():  # the three are walked through side by side, in the order of memory
-        g = torch.empty_like(w).copy_(g)
-    arrays = [each.detach().as_strided((each.numel(),), (1,)).numpy() for each in (w, v, g)]
+    if g.stride() != w.stride():  # all are walked through side by side, in the order of memory
+        g = torch.empty_like(w, dtype=g.dtype).copy_(g)
+    copy = w.new_empty(0) if copy is None else copy
+    arrays = [array_of(each.as_strided((each.numel(),), (1,))) for each in (w, v, g, copy)]
     how = np.float32(momentum), np.float32(shrink), np.float32(rate)
     in_parts(lambda a, b: loops.update(*(array[a:b] for array in arrays), *how), w.numel(), least=1 << 16)
 

@@ -72,7 +72,7 @@ class Recipe:
     micro_batch: int | None = None
     """Images a pass through the network; the gradient of a batch is accumulated over several. None: the whole batch."""
     precision: Literal["auto", "float32", "bf16"] = "auto"
-    """auto: bf16 on a GPU that has it (float32 weights), float32 elsewhere."""
+    """auto: bf16 on a GPU or CPU that multiplies it in hardware (weights stay float32), float32 elsewhere."""
     device: str = "auto"
     """auto: cuda, else mps, else cpu."""
     compile: bool = False

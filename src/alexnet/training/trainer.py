@@ -26,7 +26,7 @@ from alexnet.parallel import TRITON
 from alexnet.training import checkpoint, optimizer
 from alexnet.training import recipe as recipes
 from alexnet.training.checkpoint import Progress
-from alexnet.training.device import keep_memory, low_precision, pick
+from alexnet.training.device import keep_memory, low_precision, pick, precision_name
 from alexnet.training.graph import Step
 from alexnet.training.processes import FailedElsewhere, FailedHere, Mode, Processes, job
 from alexnet.training.recipe import Recipe
@@ -78,6 +78,8 @@ class Start:
     """Updates done before, by an earlier call."""
     processes: int = 1
     parallel: str = "none"
+    precision: str = "float32"
+    """What the network computes in, with the part of the processor that does: "float32", "bf16", "bf16 by AMX"."""
 
 
 @dataclass(frozen=True)
@@ -462,6 +464,7 @@ class _Loop:
             state.step,
             self.processes.number,
             shared.parallel,
+            precision_name(self.update.low, self.device),
         )
         if started:
             started(start)
@@ -472,6 +475,7 @@ class _Loop:
             device=start.device,
             torch=torch.__version__,
             threads=start.threads,
+            precision=start.precision,
             images=start.images,
             validation_images=start.validation_images,
             processes=start.processes,
@@ -647,7 +651,7 @@ class _Loop:
         if epoch % recipe.validate_every == 0 or epoch == recipe.epochs:
             self.model.eval()
             measured = evaluate(
-                self.shared.network,
+                self.update.logits,
                 self.preparation,
                 self.validation_images,
                 self.validation.labels,
