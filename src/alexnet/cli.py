@@ -618,6 +618,7 @@ def evaluate(
     keep: bool = True,
     batch: int = 64,
     device: str = "auto",
+    precision: Literal["auto", "float32", "bf16"] | None = None,
     json: bool = False,
 ) -> int:
     """Top-1 and top-5 error of a run on a prepared dataset, over one view or ten (§4.1, §6), and of several runs averaged.
@@ -643,6 +644,7 @@ def evaluate(
         keep: keep probabilities for the next time, and use those kept; else they are computed and not written.
         batch: images at a time.
         device: auto, cpu, cuda or mps.
+        precision: what is computed in, where it is not to be the run's: auto is bf16 where the device multiplies it.
         json: print one JSON document on stdout.
     """
     if views not in (1, 10):
@@ -665,7 +667,14 @@ def evaluate(
     from alexnet.training.processes import joined
 
     with joined(device) as here:
-        how = {"views": views, "batch": batch, "device": here.device(device), "keep": keep, "processes": here}
+        how = {
+            "views": views,
+            "batch": batch,
+            "device": here.device(device),
+            "keep": keep,
+            "processes": here,
+            "precision": precision,
+        }
         if images:
             assert submission
             return _submit(runs, images, submission, devkit, json, how)
@@ -726,6 +735,7 @@ def _evaluate_one(
     from alexnet.insight import confusion
     from alexnet.insight.picture import with_word
     from alexnet.training import checkpoint
+    from alexnet.training.device import pick
 
     opened, judged = _judged(run, data, split)
     ids = _ids_of(submission, opened.classes, devkit)
@@ -741,7 +751,8 @@ def _evaluate_one(
         err.print(f"class probabilities are not kept: they would take {size / 1e9:,.1f} GB", markup=False)
     else:
         measured = ensemble.measure(probabilities, judged.labels, opened.classes, views, confusion=True)
-    measured = replace(measured, checkpoint=checkpoint.newest(run).name)
+    precision = kept.precision_of(run, pick(how["device"]), how["precision"])
+    measured = replace(measured, checkpoint=checkpoint.newest(run).name, precision=precision)
     name = f"{where.replace(' ', '-')}-{views}views"
     files = [run / f"evaluation-{name}.json"]
     measured.save(files[0])
@@ -755,7 +766,7 @@ def _evaluate_one(
     if json:
         _print_json({"run": str(run), "data": str(opened.path), "split": where, **written, **measured.to_dict()})
         return 0
-    number = f"{measured.images:,} images, {views} view{'s' * (views > 1)}"
+    number = f"{measured.images:,} images, {views} view{'s' * (views > 1)}, {precision}"
     out.print(f"{run}, {measured.checkpoint}, on {opened.path} ({where}, {number})", markup=False, soft_wrap=True)
     five = len(opened.classes) > 5  # with fewer classes every answer is among the first five
     table = Table("class", "images", "top-1 error %", *(["top-5 error %"] if five else []))
@@ -938,6 +949,7 @@ def predict(
     views: int = 10,
     picture: Path | None = None,
     device: str = "auto",
+    precision: Literal["auto", "float32", "bf16"] | None = None,
     json: bool = False,
 ) -> int:
     """The five most probable labels of images: files, folders, globs, or - for a list of files on stdin.
@@ -950,6 +962,7 @@ def predict(
         views: 1 (centre crop) or 10.
         picture: draw the images with their labels and bars into this file (.png or .svg), like fig. 4 of the paper.
         device: auto, cpu, cuda or mps.
+        precision: what is computed in, where it is not to be the run's: auto is bf16 where the device multiplies it.
         json: print one JSON document on stdout.
     """
     import numpy as np
@@ -965,7 +978,7 @@ def predict(
         )
     if views not in (1, 10):
         raise InputError(f"--views {views}: the views are 1 (centre crop) or 10 (corners, centre, mirrored)")
-    network = trained.load(run, pick(device))
+    network = trained.load(run, pick(device), precision)
     lines = sys.stdin.read().splitlines() if "-" in images else []
     documents: list[dict[str, Any]] = []
     shown: list[tuple[Prediction, np.ndarray]] = []
@@ -1086,6 +1099,7 @@ def similar(
         picture: the file to draw (.png, .svg or .pdf).
         keep: keep the features for the next time; else nothing is written but the picture.
         device: auto, cpu, cuda or mps.
+        precision: what is computed in, where it is not to be the run's: auto is bf16 where the device multiplies it.
         json: print one JSON document on stdout.
     """
     import numpy as np

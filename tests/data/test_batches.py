@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from alexnet.data import batches
 from alexnet.data.batches import (
     Augmentation,
     Preparation,
@@ -350,3 +351,21 @@ def test_a_split_that_must_be_resident_and_does_not_fit_is_refused() -> None:
 
     with pytest.raises(InputError, match="--resident yes.*no room for"):
         resident(Huge(), np.zeros(0), torch.device("cpu"), "yes")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_a_batch_in_bf16_is_that_in_float32_rounded_once(
+    compiled: bool, preparation_for: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if compiled:
+        pytest.importorskip("numba")
+    monkeypatch.setattr(batches.parallel, "compiled", lambda: compiled)
+    preparation, images = preparation_for(32, 28), torch.randint(256, (9, 32, 32, 3), dtype=torch.uint8)
+    how = Augmentation(crop="image", flip=True, colour="authors-2012")
+
+    def batch(dtype: torch.dtype) -> torch.Tensor:
+        return training_batch(images, preparation, how, torch.Generator().manual_seed(3), dtype=dtype)
+
+    assert torch.equal(batch(torch.bfloat16), batch(torch.float32).bfloat16())
+    pairs = zip(*(test_views(images, preparation, 10, dtype) for dtype in (torch.bfloat16, torch.float32)), strict=True)
+    assert all(torch.equal(low, wide.bfloat16()) for low, wide in pairs)

@@ -94,7 +94,7 @@ def test_a_submission_scores_what_was_measured(
     assert found["lines"] == len(file.read_text().splitlines()) == 96
     assert (tmp_path / "s.txt.classes.txt").read_text().splitlines() == [f"{k} {c}" for k, c in enumerate(CLASSES, 1)]
     scored, _ = evaluate(capsys, "--submission", file, "--data", tiny_prepared.path, "--split", "train")
-    assert scored["top1_error"] == found["mean"]["top1_error"] and scored["images"] == 96
+    assert scored["top1_error"] == pytest.approx(found["mean"]["top1_error"]) and scored["images"] == 96
 
 
 def test_images_without_labels_give_a_submission_in_the_order_of_their_names(

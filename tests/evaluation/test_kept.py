@@ -126,7 +126,7 @@ def test_writing_takes_no_copy(run: Path, tiny_prepared: Prepared) -> None:
     many = np.random.default_rng(0).random((500_000, 4), np.float32)
     tracemalloc.start()
     try:
-        kept._write(run, judged, 1, many)
+        kept._write(run, judged, 1, many, {})
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -144,3 +144,17 @@ def test_no_run_folder_is_said(tmp_path: Path, tiny_run: Path, tiny_prepared: Pr
         kept.classes_of(tmp_path)
     with pytest.raises(InputError, match="no checkpoint"):
         kept.probabilities(tmp_path, judged)
+
+
+def test_each_precision_is_kept_for_itself(run: Path, tiny_prepared: Prepared, computed: list[int]) -> None:
+    judged = kept.of_split(recipe.read(run), tiny_prepared)
+    wide = kept.probabilities(run, judged, precision="float32")
+    low = kept.probabilities(run, judged, precision="bf16")
+    assert computed == [24, 24] and not np.array_equal(wide, low) and np.abs(wide - low).max() < 0.05
+    assert kept.read(run, judged, 1, precision="float32") is None  # one is kept, the last one
+    assert np.array_equal(low, kept.probabilities(run, judged, precision="bf16")) and computed == [24, 24]
+
+
+def test_the_recipe_says_in_which_precision_unless_the_caller_does(run: Path) -> None:
+    (run / "recipe.json").write_text(replace(recipe.read(run), precision="float32").to_json())
+    assert kept.precision_of(run, "cpu") == "float32" and kept.precision_of(run, "cpu", "bf16") == "bf16"

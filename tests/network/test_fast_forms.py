@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from alexnet import parallel
 from alexnet.network import model as model_module
 from alexnet.network import normalization
 from alexnet.network.convolution import Convolution
@@ -77,7 +78,7 @@ def test_the_function_keeps_one_tensor(loops: None) -> None:
 
 
 def test_without_compiled_loops_the_form_in_pieces_does_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(normalization, "compiled", lambda: False)
+    monkeypatch.setattr(parallel, "compiled", lambda: False)
     x = responses(2, 8, 5, 5).requires_grad_()
     y = normalization.local_response_normalization(x)
     assert type(y.grad_fn).__name__ == "_InPiecesBackward"
@@ -305,3 +306,46 @@ def test_a_changed_convolution_trains_as_it_computes(loops: None) -> None:
         y = layer(x)
         assert torch.allclose(y, expected, atol=1e-5)
         y.sum().backward()
+
+
+# --- bf16: the same loops, which read and give bf16 and compute in float32 ---------------------------------------------
+
+
+@pytest.mark.parametrize("relu", [True, False])
+@pytest.mark.parametrize("columns", [1, 2, None])
+def test_the_pass_in_bf16_is_that_in_float32_rounded_once(loops: None, columns: int | None, relu: bool) -> None:
+    if columns is None and not relu:
+        pytest.skip("there is nothing to fuse")
+    norm, pool = (LocalResponseNormalization(columns=columns) if columns else None), nn.MaxPool2d(3, 2, ceil_mode=True)
+    z = responses(3, 32, 13, 13).bfloat16()
+    came = torch.randn(3, 32, 6, 6, generator=seeded(5)).bfloat16().to(memory_format=CHANNELS_LAST)
+    y, gradient = gradients(lambda z: normalize_and_pool(z, relu, norm, pool), z, came)
+    wanted, wanted_gradient = gradients(lambda z: normalize_and_pool(z, relu, norm, pool), z.float(), came.float())
+    assert y.dtype == gradient.dtype == torch.bfloat16
+    assert torch.equal(y, wanted.bfloat16()) and torch.equal(gradient, wanted_gradient.bfloat16())
+
+
+@pytest.mark.parametrize("columns", [1, 2])
+def test_normalization_alone_in_bf16_is_that_in_float32_rounded_once(loops: None, columns: int) -> None:
+    x, came = responses(2, 16, 5, 7).bfloat16(), responses(2, 16, 5, 7).bfloat16()
+    here = gradients(lambda x: normalization.local_response_normalization(x, columns=columns), x, came)
+    there = gradients(lambda x: normalization.local_response_normalization(x, columns=columns), x.float(), came.float())
+    assert all(torch.equal(one, other.bfloat16()) for one, other in zip(here, there, strict=True))
+
+
+# --- the second normalization of the 2012 program -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(2, 8, 13, 11), (1, 4, 1, 1), (2, 16, 3, 2)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_loop_of_map_normalization_equals_the_formula(
+    loops: None, dtype: torch.dtype, shape: tuple[int, ...]
+) -> None:
+    x = responses(*shape).to(dtype)
+    came = responses(*shape).to(dtype)
+    assert type(normalization.map_normalization(x.requires_grad_()).grad_fn).__name__ == "_MapCompiledBackward"
+    here = gradients(normalization.map_normalization, x, came)
+    there = gradients(normalization.map_normalization, x.double(), came.double())
+    accuracy = 2e-6 if dtype == torch.float32 else 2**-8  # of bf16: half a unit in the last place
+    for one, other in zip(here, there, strict=True):
+        assert torch.allclose(one.double(), other, rtol=accuracy, atol=100 * accuracy)

@@ -44,10 +44,32 @@ def test_what_is_no_device_is_refused(wanted: str) -> None:
 
 
 def test_bf16_is_used_where_the_recipe_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    cpu = torch.device("cpu")
-    for wanted, low in (("auto", None), ("float32", None), ("bf16", torch.bfloat16)):
-        assert device.low_precision(wanted, cpu) is low
+    for wanted, low in (("float32", None), ("bf16", torch.bfloat16)):
+        assert device.low_precision(wanted, torch.device("cpu")) is low
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: False)
     assert device.low_precision("auto", torch.device("cuda")) is None
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
     assert device.low_precision("auto", torch.device("cuda")) is torch.bfloat16
+
+
+@pytest.mark.parametrize(
+    ("loops", "amx", "vectors", "unit"),
+    [
+        (True, True, True, "AMX"),
+        (True, False, True, "AVX512-BF16"),
+        (True, False, False, None),
+        (False, True, True, None),
+    ],
+)
+def test_a_cpu_computes_in_bf16_where_it_multiplies_it(
+    loops: bool, amx: bool, vectors: bool, unit: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device, "compiled", lambda: loops)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: vectors)
+    monkeypatch.setattr(device, "bf16_unit", device.bf16_unit.__wrapped__)  # which looks once and remembers
+    cpu = torch.device("cpu")
+    low = device.low_precision("auto", cpu)
+    assert device.bf16_unit() == unit and low is (torch.bfloat16 if unit else None)
+    assert device.precision_name(low, cpu) == (f"bf16 by {unit}" if unit else "float32")
+    assert device.low_precision("auto", torch.device("mps")) is None

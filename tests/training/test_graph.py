@@ -179,3 +179,81 @@ def test_a_captured_graph_does_the_same_steps(low: torch.dtype | None) -> None:
     for a, b, w in zip(eager[0], graph[0], start, strict=True):
         assert (a - b).norm() <= (1e-3 if low is None else 0.05) * (a - w).norm()
     assert graph[2] == pytest.approx(eager[2], rel=1e-3)
+
+
+# --- bf16 on the CPU ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.training.test_graph.DEVICE", "cpu")
+
+
+def bf16_step(model: AlexNet, sgd: optimizer.PaperSGD, **more: object) -> Step:
+    return Step(model, sgd, input_of, BATCH, low=torch.bfloat16, **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("micro_batch", [None, 3])
+def test_in_bf16_the_gradients_are_those_of_autocast(on_the_cpu: None, micro_batch: int | None) -> None:
+    (pixels, labels), size = batches(BATCH)[0], micro_batch or BATCH
+    model, sgd = learner(dropout=0.0)
+    expected, _ = learner(dropout=0.0)
+    for part, truth in zip(input_of(pixels).split(size), labels.split(size), strict=True):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            logits = expected(part)
+        (F.cross_entropy(logits.float(), truth, reduction="sum") / BATCH).backward()
+    step = bf16_step(model, sgd, micro_batch=micro_batch)
+    step(pixels, labels)
+    for weight, like in zip(model.parameters(), expected.parameters(), strict=True):
+        gradient = sgd.gradient(weight)
+        assert gradient is not None and like.grad is not None
+        assert gradient.dtype == (torch.float32 if micro_batch else torch.bfloat16)  # a sum needs more than eight bits
+        assert (gradient.float() - like.grad).norm() < 1e-2 * like.grad.norm()
+
+
+def test_the_copies_are_the_weights_rounded_after_every_step(on_the_cpu: None) -> None:
+    model, sgd = learner()
+    step = bf16_step(model, sgd)
+    for pixels, labels in batches(BATCH, BATCH):
+        step(pixels, labels)
+        assert len(sgd.copies) == len(list(model.parameters()))
+        assert all(torch.equal(copy, weight.bfloat16()) for weight, copy in sgd.copies.items())
+
+
+@pytest.mark.parametrize("rule", ["loops", "plain", "lars"])
+def test_every_rule_updates_weights_by_the_copies_gradients(
+    on_the_cpu: None, rule: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if rule == "loops":
+        pytest.importorskip("numba")
+    if rule == "plain":
+        monkeypatch.setattr(optimizer, "compiled", lambda: False)
+    model, _ = learner()
+    groups = optimizer.groups(model, model.spec.last_name, 0.0005, bias_decay=False)
+    sgd = optimizer.LARS(groups, lr=0.01) if rule == "lars" else optimizer.PaperSGD(groups, lr=0.005)
+    step = bf16_step(model, sgd)
+    pixels, labels = batches(BATCH)[0]
+    step(pixels, labels)
+    expected = {w: w.detach().clone() for w in model.parameters()}
+    v = {w: sgd.state[w]["v"].clone() for w in expected}
+    step(pixels, labels)
+    gradient_of = {w: sgd.copies[w].grad.float() for w in expected}  # of the second step, which has been made
+    for group in sgd.param_groups:
+        for w in group["params"]:
+            share = group["lr"]
+            if rule == "lars" and group["kind"] == "weights":
+                ratio = optimizer.trust_ratios([expected[w]], [gradient_of[w]], 1.0, group["decay"])[0]
+                share = group["lr"] * ratio
+            moved = 0.9 * v[w] - group["decay"] * share * expected[w] - share * gradient_of[w]
+            assert torch.allclose(w, expected[w] + moved, rtol=1e-5, atol=1e-7)
+
+
+def test_logits_are_those_of_the_weights_as_they_are(on_the_cpu: None) -> None:
+    model, sgd = learner(dropout=0.0)
+    step = bf16_step(model, sgd)
+    pixels, labels = batches(BATCH)[0]
+    before = step.logits(input_of(pixels)).detach()
+    step(pixels, labels)
+    after = step.logits(input_of(pixels)).detach()
+    assert after.dtype == torch.float32 and not torch.equal(before, after)
+    assert (after - model(input_of(pixels))).abs().max() < 0.05 * after.abs().max()

@@ -100,7 +100,7 @@ def one_failing(folder: str, data: str, recipe: str, failing: int) -> int:
 
 @pytest.fixture(scope="module")
 def recipe(tiny_recipe: Recipe) -> Recipe:
-    return replace(tiny_recipe, epochs=EPOCHS)
+    return replace(tiny_recipe, epochs=EPOCHS, precision="float32")
 
 
 @pytest.fixture(scope="module")

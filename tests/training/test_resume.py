@@ -17,6 +17,7 @@ from alexnet.data.prepare import prepare
 from alexnet.data.prepared import Prepared
 from alexnet.data.sources import open_source
 from alexnet.training import checkpoint, trainer
+from alexnet.training.device import Precision
 from alexnet.training.optimizer import Schedule
 from alexnet.training.recipe import Recipe
 from alexnet.training.trainer import read_metrics, train
@@ -89,6 +90,17 @@ def test_stopped_after_every_single_step(
         calls += 1
     assert calls == EPOCHS * STEPS
     assert_same(tmp_path, never_stopped)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_stopped_once_in_either_precision(
+    precision: Precision, tiny_prepared: Prepared, recipe: Recipe, tmp_path: Path
+) -> None:
+    recipe = replace(recipe, precision=precision)  # "auto" is what this processor has
+    assert train(recipe, tiny_prepared, tmp_path / "whole").finished
+    assert not train(recipe, tiny_prepared, tmp_path / "stopped", stop=asked(8)).finished
+    assert train(recipe, tiny_prepared, tmp_path / "stopped", resume=True).finished
+    assert_same(tmp_path / "stopped", tmp_path / "whole")
 
 
 @pytest.mark.parametrize("times", [3, 6, 7, 12])

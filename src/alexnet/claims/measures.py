@@ -108,7 +108,7 @@ def _pixels(trained: TrainedNetwork, images: Images, indices: np.ndarray) -> Ite
 
 
 def _evaluate(trained: TrainedNetwork, split: Split, indices: np.ndarray, views: int) -> Evaluation:
-    return evaluate(trained.network, trained.preparation, split.images, split.labels, trained.classes, indices, views)
+    return evaluate(trained.judge, trained.preparation, split.images, split.labels, trained.classes, indices, views)
 
 
 def _sample(indices: np.ndarray, number: int) -> np.ndarray:

@@ -237,8 +237,10 @@ def centre(images: Tensor, size: int) -> Tensor:
     return images[..., start : start + size, start : start + size]
 
 
-def test_views(images: Tensor, preparation: Preparation, views: int = 1) -> Iterator[Tensor]:
-    """The views of test images, one after another: uint8 [N, S, S, 3] -> `views` times float32 [N, 3, C, C].
+def test_views(
+    images: Tensor, preparation: Preparation, views: int = 1, dtype: torch.dtype = torch.float32
+) -> Iterator[Tensor]:
+    """The views of test images, one after another: uint8 [N, S, S, 3] -> `views` times [N, 3, C, C] of `dtype`.
 
     1 view: the centre crop. 10 views: four corners and the centre, then the same five mirrored (§4.1). Every view
     subtracts the mean image's centre crop, as the 2012 program did; the text does not say.
@@ -256,10 +258,10 @@ def test_views(images: Tensor, preparation: Preparation, views: int = 1) -> Iter
         for top, left in [*corners, (last // 2, last // 2)]:
             if _compilable(images, preparation):
                 flip = torch.full((len(images),), mirrored)
-                yield _compiled_batch(images, preparation, VIEW, Drawn(top * here, left * here, flip, None))
+                yield _compiled_batch(images, preparation, VIEW, Drawn(top * here, left * here, flip, None), dtype)
                 continue
             crop = whole[:, :, top : top + size, left : left + size].float() - mean
-            yield (crop.flip(-1) if mirrored else crop).contiguous(memory_format=torch.channels_last)
+            yield (crop.flip(-1) if mirrored else crop).to(dtype, memory_format=torch.channels_last)
 
 
 test_views.__test__ = False  # type: ignore[attr-defined]  # not a test, whatever pytest thinks of its name

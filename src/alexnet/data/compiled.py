@@ -29,7 +29,8 @@ def augment(
 ) -> None:
     """out [N, C, C, 3] = (crop of images [N, S, S, 3] - crop of mean [S, S, 3], mirrored where flip, + offset) / divisor.
 
-    images uint8; mean and offsets [N, 3] float32; out float32 or bf16 (`alexnet.bf16`); top, left, mean_top, mean_left int64 [N]; flip bool [N].
+    images uint8; mean and offsets [N, 3] float32; out float32 or bf16 (`alexnet.bf16`); top, left, mean_top, mean_left int64
+    [N]; flip bool [N].
     """
     side = out.shape[1]
     offset, line = np.empty(3 * side, np.float32), np.empty(3 * side, np.float32)
@@ -47,11 +48,11 @@ def augment(
                     line[i] /= divisor
             if not flip[n]:
                 for i in range(3 * side):
-                    target[i] = rounded(line[i], out)
+                    target[i] = rounded(line[i], out)  # type: ignore[call-arg]
             else:
                 for x in range(side):
                     for c in range(3):
-                        target[3 * x + c] = rounded(line[3 * (side - 1 - x) + c], out)
+                        target[3 * x + c] = rounded(line[3 * (side - 1 - x) + c], out)  # type: ignore[call-arg]
 
 
 @loop

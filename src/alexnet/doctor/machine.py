@@ -72,7 +72,10 @@ def _device() -> list[Finding]:
                 "update the NVIDIA driver, or install a torch built for an older CUDA; look at CUDA_VISIBLE_DEVICES too"
             )
         return [warning(f"device: {picked.type}, though this machine has an NVIDIA GPU: {what}", fix)]
-    return [ok(f"device: {picked.type}")]
+    unit = devices.bf16_unit()
+    return [
+        ok(f"device: {picked.type}, {f'bf16 by {unit}' if unit else 'float32, as it multiplies no bf16 in hardware'}")
+    ]
 
 
 def _threads() -> list[Finding]:

@@ -15,6 +15,7 @@ from alexnet.data.batches import Preparation, read_ahead, test_views
 from alexnet.data.prepared import Images
 from alexnet.errors import InputError
 from alexnet.files import write_text
+from alexnet.network.low_precision import LowPrecision
 from alexnet.training.processes import Processes
 
 
@@ -32,6 +33,8 @@ class Evaluation:
     """[true][predicted] counts of the first label; None where they were not counted"""
     checkpoint: str | None = None
     """Name of the checkpoint's folder whose weights were measured, where they come from one"""
+    precision: str | None = None
+    """What was computed in, "float32" or "bf16", where that is known"""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
@@ -53,7 +56,8 @@ def view_probabilities(network: Network, images: Tensor, preparation: Preparatio
     `network` has to be in eval mode, on the device of `images` and `preparation`.
     """
     total = None
-    for view in test_views(images, preparation, views):
+    dtype = network.low if isinstance(network, LowPrecision) else torch.float32
+    for view in test_views(images, preparation, views, dtype):
         one = network(view).float().softmax(dim=1)
         total = one if total is None else total + one
     assert total is not None

@@ -20,6 +20,7 @@ from alexnet.errors import InputError
 from alexnet.evaluation.errors import Evaluation, evaluate, probabilities_of
 from alexnet.files import write_bytes
 from alexnet.training import checkpoint, recipe, trained
+from alexnet.training.device import Precision, low_precision
 from alexnet.training.processes import Processes
 from alexnet.training.recipe import Recipe
 from alexnet.training.trainer import measured_on, validation_of
@@ -86,6 +87,7 @@ def probabilities(
     keep: bool = True,
     progress: Progress | None = None,
     processes: Processes = Processes(),
+    precision: Precision | None = None,
 ) -> np.ndarray:
     """Class probabilities float32 [N, classes] by the newest checkpoint of a run, averaged over 1 or 10 views.
 
@@ -93,17 +95,18 @@ def probabilities(
     Not kept where images could not be read (`Files.bad`), so that it is told again. Kept or computed, they are the same to
     the bit with the same machine, batch, device and number of processes. `progress` is called with (done, total) while computing.
     processes: this process's place among those that share the images; all get all of them, the first one keeps them.
+    precision: as in `trained.load`.
     Raises InputError if `run` is no run folder with a checkpoint.
     """
     recipe.read(run)  # says what is missing, if it is no run folder
-    there = read(run, judged, views) if keep else None
+    there = read(run, judged, views, device, precision) if keep else None
     if not processes.any(there is None):
         assert there is not None
         return there
-    network = trained.load(run, device)
+    network = trained.load(run, device, precision)
     share = processes.rows(len(judged.indices))
     own = judged.indices[share]
-    blocks = probabilities_of(network.network, network.preparation, judged.images, own, views, batch, progress)
+    blocks = probabilities_of(network.judge, network.preparation, judged.images, own, views, batch, progress)
     made = np.zeros((len(judged.indices), len(network.classes)), np.float32)
     done = share.start
     for block in blocks:
@@ -112,7 +115,7 @@ def probabilities(
     made = processes.sum(torch.from_numpy(made)).numpy()  # to the bit: all but one have zeros there
     bad = processes.any(bool(getattr(judged.images, "bad", ())))
     if keep and not bad and processes.first:
-        _write(run, judged, views, made)
+        _write(run, judged, views, made, _identity(run, judged, views, device, precision))
     return made
 
 
@@ -124,25 +127,32 @@ def measure(
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
     processes: Processes = Processes(),
+    precision: Precision | None = None,
 ) -> Evaluation:
     """The errors of the newest checkpoint of a run on images with labels, counted block by block; nothing is held or kept.
 
     The same as those of `probabilities`, and as theirs its arguments are.
     """
     assert judged.labels is not None
-    network = trained.load(run, device)
+    network = trained.load(run, device, precision)
     labels = np.zeros(len(judged.images), np.int64)
     labels[judged.indices] = judged.labels
-    measured_by = (network.network, network.preparation, judged.images, labels, network.classes, judged.indices)
+    measured_by = (network.judge, network.preparation, judged.images, labels, network.classes, judged.indices)
     return evaluate(*measured_by, views, batch, progress, processes, confusion=True)
 
 
-def read(run: Path, judged: Judged, views: int) -> np.ndarray | None:
-    """What is kept, float32 [N, classes]; None if there is nothing, or it is of other weights, images or views."""
+def read(
+    run: Path,
+    judged: Judged,
+    views: int,
+    device: torch.device | str = "cpu",
+    precision: Precision | None = None,
+) -> np.ndarray | None:
+    """What is kept, float32 [N, classes]; None if there is nothing, or it is of other weights, images, views or precision."""
     path = file_of(run, judged, views)
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
-            if file.metadata() != _identity(run, judged, views):
+            if file.metadata() != _identity(run, judged, views, device, precision):
                 return None
             found: np.ndarray = file.get_tensor("probabilities")
     except (OSError, SafetensorError):  # not there, or damaged
@@ -150,12 +160,12 @@ def read(run: Path, judged: Judged, views: int) -> np.ndarray | None:
     return found if found.shape == (len(judged.indices), len(classes_of(run))) else None
 
 
-def _write(run: Path, judged: Judged, views: int, made: np.ndarray) -> None:
+def _write(run: Path, judged: Judged, views: int, made: np.ndarray, identity: dict[str, str]) -> None:
     path = file_of(run, judged, views)
     path.parent.mkdir(exist_ok=True)
     # By hand, as safetensors' own functions copy what they save: eight bytes with the header's length, the header, the data.
     tensor = {"dtype": "F32", "shape": made.shape, "data_offsets": [0, made.nbytes]}
-    header = json.dumps({"__metadata__": _identity(run, judged, views), "probabilities": tensor}).encode()
+    header = json.dumps({"__metadata__": identity, "probabilities": tensor}).encode()
     header += b" " * (-len(header) % 8)
     write_bytes(path, len(header).to_bytes(8, "little") + header, made.data.cast("B"))
     for old in path.parent.glob(f"{path.name.partition('-step-')[0]}-step-*.safetensors"):
@@ -170,7 +180,15 @@ def file_of(run: Path, judged: Judged, views: int) -> Path:
     return run / "predictions" / f"{name}.safetensors"
 
 
-def _identity(run: Path, judged: Judged, views: int) -> dict[str, str]:
+def precision_of(run: Path, device: torch.device | str, precision: Precision | None = None) -> str:
+    """What the probabilities of a run are computed in on this device, "float32" or "bf16"."""
+    low = low_precision(precision or recipe.read(run).precision, torch.device(device))
+    return "bf16" if low else "float32"
+
+
+def _identity(
+    run: Path, judged: Judged, views: int, device: torch.device | str, precision: Precision | None
+) -> dict[str, str]:
     """What probabilities depend on, as plain text."""
     of, found = recipe.read(run), checkpoint.newest(run)
     network = repr((of.network, of.image_size))
@@ -179,7 +197,9 @@ def _identity(run: Path, judged: Judged, views: int) -> dict[str, str]:
             hashes = [hashlib.file_digest(file, "sha256").hexdigest() for file in (weights, mean)]
     except OSError as error:
         raise InputError(f"{run}: cannot be read ({error}); copy the run folder whole, or train again") from None
+    computed = precision_of(run, device, precision)
     return {
+        **({"precision": computed} if computed != "float32" else {}),  # which was not said before there was another
         "checkpoint": found.name,
         "weights": hashes[0],
         "mean": hashes[1],

@@ -120,6 +120,73 @@ def normalize_planes_backward(x, gradient, out, k, alpha):  # type: ignore[no-un
 
 
 @loop
+def _sums_around(plane, lines, sums):  # type: ignore[no-untyped-def]
+    """sums[y, x] = the sum of plane over the 5x5 positions around, those outside counting 0; all [H, W, kernels]."""
+    height, width, kernels = plane.shape
+    for y in range(height):
+        for x in range(width):
+            line = lines[y, x]
+            line[:] = float32(0)
+            for near in range(max(0, x - 2), min(width, x + 3)):
+                for c in range(kernels):
+                    line[c] += plane[y, near, c]
+    for y in range(height):
+        for x in range(width):
+            total = sums[y, x]
+            total[:] = float32(0)
+            for near in range(max(0, y - 2), min(height, y + 3)):
+                for c in range(kernels):
+                    total[c] += lines[near, x, c]
+
+
+@loop
+def normalize_map(x, out, k, alpha):  # type: ignore[no-untyped-def]
+    """out = x · d^-0.75, d = k + alpha · (sum of x² over 5x5 positions of the same map); x, out [N, H, W, kernels]."""
+    images, height, width, kernels = x.shape
+    squares, lines = np.empty(x.shape[1:], np.float32), np.empty(x.shape[1:], np.float32)
+    sums = np.empty(x.shape[1:], np.float32)
+    for n in range(images):
+        for y in range(height):
+            for p in range(width):
+                for c in range(kernels):
+                    here = wide(x[n, y, p, c])
+                    squares[y, p, c] = here * here
+        _sums_around(squares, lines, sums)
+        for y in range(height):
+            for p in range(width):
+                for c in range(kernels):
+                    root = float32(1) / math.sqrt(k + alpha * sums[y, p, c])
+                    out[n, y, p, c] = rounded(wide(x[n, y, p, c]) * (root * math.sqrt(root)), out)
+
+
+@loop
+def normalize_map_backward(x, gradient, out, k, alpha):  # type: ignore[no-untyped-def]
+    """out = gradient · d^-0.75 - 1.5 alpha x · (sum over 5x5 positions of gradient · x · d^-1.75); shapes as above."""
+    images, height, width, kernels = x.shape
+    terms, lines = np.empty(x.shape[1:], np.float32), np.empty(x.shape[1:], np.float32)
+    sums, direct = np.empty(x.shape[1:], np.float32), np.empty(x.shape[1:], np.float32)
+    scale = float32(1.5) * alpha
+    for n in range(images):
+        for y in range(height):
+            for p in range(width):
+                for c in range(kernels):
+                    here = wide(x[n, y, p, c])
+                    terms[y, p, c] = here * here
+        _sums_around(terms, lines, sums)
+        for y in range(height):
+            for p in range(width):
+                for c in range(kernels):
+                    root = float32(1) / math.sqrt(k + alpha * sums[y, p, c])
+                    direct[y, p, c] = wide(gradient[n, y, p, c]) * (root * math.sqrt(root))
+                    terms[y, p, c] = direct[y, p, c] * wide(x[n, y, p, c]) * (root * root)
+        _sums_around(terms, lines, sums)
+        for y in range(height):
+            for p in range(width):
+                for c in range(kernels):
+                    out[n, y, p, c] = rounded(direct[y, p, c] - scale * wide(x[n, y, p, c]) * sums[y, p, c], out)
+
+
+@loop
 def _rectified(z, out):  # type: ignore[no-untyped-def]
     """ReLU of one row of a map, [width, columns, kernels], as float32; a NaN stays one."""
     width, columns, kernels = z.shape

@@ -55,10 +55,16 @@ class _Product(torch.autograd.Function):
 
 
 class Linear(nn.Linear):
-    """`nn.Linear`, by whichever library multiplies faster here; can be differentiated once."""
+    """`nn.Linear`, by whichever library multiplies faster here; can be differentiated once.
+
+    Float32 weights make float32 of a bf16 input, so that a layer may be more precise than those before it.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         """input [N, in] -> [N, out]"""
+        if input.dtype == torch.bfloat16 and self.weight.dtype == torch.float32:
+            if not torch.is_autocast_enabled(input.device.type):
+                input = input.float()
         if (
             float32_on_the_cpu(input)
             and self.weight.dtype == torch.float32

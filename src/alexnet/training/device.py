@@ -3,6 +3,7 @@
 import ctypes
 import sys
 from functools import cache
+from typing import Literal
 
 import torch
 
@@ -30,7 +31,10 @@ def pick(wanted: str = "auto") -> torch.device:
     return device
 
 
-def low_precision(wanted: str, device: torch.device) -> torch.dtype | None:
+Precision = Literal["auto", "float32", "bf16"]
+
+
+def low_precision(wanted: Precision, device: torch.device) -> torch.dtype | None:
     """What the network computes in if not in float32: bf16 where `wanted` says so; "auto" does on CUDA devices and CPUs that
     multiply bf16 in hardware. Weights stay float32.
 

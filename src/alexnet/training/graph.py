@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from alexnet.network.low_precision import copies
 from alexnet.training.optimizer import PaperSGD
 
 if TYPE_CHECKING:  # what several processes need is loaded where there are several
@@ -61,7 +62,7 @@ class Step:
         # Several processes exchange the gradients of the weights themselves; there autocast makes its own copies.
         on_cpu = self.device.type == "cpu"
         self.copied = low is not None and layout is None and (on_cpu or (fused and micro_batch is None))
-        self.leaves = {name: self._leaf(name, weight) for name, weight in model.named_parameters()}
+        self.leaves: dict[str, Tensor] = copies(model, low) if self.copied and low else dict(model.named_parameters())
         self.leaf_of = {weight: self.leaves[name] for name, weight in model.named_parameters()}
         sgd.copies = {weight: leaf for weight, leaf in self.leaf_of.items() if leaf is not weight}
         if fused:
@@ -74,13 +75,6 @@ class Step:
         capture = capture and self.device.type == "cuda" and layout is None
         self._stream = torch.cuda.Stream(self.device) if capture else None
         self.set_input(input_of)
-
-    def _leaf(self, name: str, weight: nn.Parameter) -> Tensor:
-        """What the network computes with in place of `weight`. Batch normalization keeps float32, as under autocast."""
-        normalizes = isinstance(self.model.get_submodule(name.rpartition(".")[0]), nn.BatchNorm2d)
-        if not self.copied or normalizes:
-            return weight
-        return weight.detach().to(self.low).requires_grad_(weight.requires_grad)
 
     @property
     def input_dtype(self) -> torch.dtype:

@@ -14,6 +14,7 @@ from alexnet.errors import InputError
 from alexnet.network import spec
 from alexnet.network.spec import Network, from_dict
 from alexnet.training import optimizer
+from alexnet.training.device import Precision
 from alexnet.training.optimizer import LARS, PaperSGD, Plateau, Rates, Schedule
 
 
@@ -71,7 +72,7 @@ class Recipe:
     """Of which images are held out."""
     micro_batch: int | None = None
     """Images a pass through the network; the gradient of a batch is accumulated over several. None: the whole batch."""
-    precision: Literal["auto", "float32", "bf16"] = "auto"
+    precision: Precision = "auto"
     """auto: bf16 on a GPU or CPU that multiplies it in hardware (weights stay float32), float32 elsewhere."""
     device: str = "auto"
     """auto: cuda, else mps, else cpu."""

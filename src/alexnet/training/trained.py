@@ -11,10 +11,12 @@ from torch import Tensor, nn
 from alexnet.data.batches import Preparation, test_views, to_channels
 from alexnet.data.prepared import Prepared
 from alexnet.errors import InputError
-from alexnet.evaluation.errors import view_probabilities
+from alexnet.evaluation.errors import Network, view_probabilities
 from alexnet.files import write_bytes, write_text
+from alexnet.network.low_precision import LowPrecision
 from alexnet.network.model import AlexNet
 from alexnet.training import checkpoint, recipe
+from alexnet.training.device import Precision, low_precision
 
 
 class TrainedNetwork(nn.Module):
@@ -29,14 +31,29 @@ class TrainedNetwork(nn.Module):
         preparation: Preparation,
         size: int,
         checkpoint: str,
+        precision: Precision = "float32",
     ) -> None:
         super().__init__()
         self.path, self.recipe, self.network, self.classes, self.preparation = path, of, network, classes, preparation
         self.size = size
         """Side of the images it takes, in pixels: that of the dataset it was trained on."""
+        self._judge: LowPrecision | None = None
         self.checkpoint = checkpoint
         """Name of the checkpoint's folder, as "step-00000074": the steps its weights were trained for."""
+        self.precision = precision
+        """What `probabilities` are computed in; all else is float32. "auto": bf16 where the device multiplies it."""
         self.eval()
+
+    @property
+    def judge(self) -> Network:
+        """What makes the logits that `probabilities` are of: the network itself, or the network in bf16."""
+        device = self.preparation.mean.device
+        low = low_precision(self.precision, device)
+        if low is None:
+            return self.network
+        if self._judge is None or self._judge.low != low:
+            self._judge = LowPrecision(self.network, low)
+        return self._judge
 
     @property
     def mean(self) -> Tensor:
@@ -53,7 +70,7 @@ class TrainedNetwork(nn.Module):
 
     def probabilities(self, images: Tensor | np.ndarray, views: int = 1) -> Tensor:
         """Class probabilities float32 [N, classes] of uint8 images [N, S, S, 3], averaged over 1 or 10 views."""
-        return view_probabilities(self.network, self._pixels(images), self.preparation, views)
+        return view_probabilities(self.judge, self._pixels(images), self.preparation, views)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "TrainedNetwork":
         # What .to(device) and .cuda() go through: the statistics of the training set move with the weights.
@@ -94,9 +111,10 @@ def keep_preparation(run: Path, prepared: Prepared) -> None:
     write_text(run / "classes.json", json.dumps(list(prepared.classes), indent=2) + "\n")
 
 
-def load(run: Path | str, device: torch.device | str = "cpu") -> TrainedNetwork:
+def load(run: Path | str, device: torch.device | str = "cpu", precision: Precision | None = None) -> TrainedNetwork:
     """The trained network of a run folder, from its newest checkpoint.
 
+    precision: what its `probabilities` are computed in; None: as its recipe says, which most often is "auto".
     Raises InputError, naming what is missing or damaged, if `run` is not a run folder with a checkpoint.
     """
     path = Path(run)
@@ -119,4 +137,6 @@ def load(run: Path | str, device: torch.device | str = "cpu") -> TrainedNetwork:
     network = AlexNet(of.network)
     checkpoint.load_weights(network, found)
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return TrainedNetwork(path, of, network, classes, preparation.to(device), mean.shape[0], found.name)
+    return TrainedNetwork(
+        path, of, network, classes, preparation.to(device), mean.shape[0], found.name, precision or of.precision
+    )
