@@ -57,4 +57,4 @@ def test_the_last_layer_and_batch_normalization_stay_float32() -> None:
     one = network(normalization="batch")
     kept = {name for name, copy in copies(one, torch.bfloat16, "fc6").items() if copy.dtype == torch.float32}
     assert kept == {f"{layer}.{part}" for layer in ("norm1", "norm2", "fc6") for part in ("weight", "bias")}
-    assert "fc6" == one.spec.last_name
+    assert one.spec.last_name == "fc6"

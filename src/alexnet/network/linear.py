@@ -62,9 +62,9 @@ class Linear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """input [N, in] -> [N, out]"""
-        if input.dtype == torch.bfloat16 and self.weight.dtype == torch.float32:
-            if not torch.is_autocast_enabled(input.device.type):
-                input = input.float()
+        finer = input.dtype == torch.bfloat16 and self.weight.dtype == torch.float32
+        if finer and not torch.is_autocast_enabled(input.device.type):
+            input = input.float()
         if (
             float32_on_the_cpu(input)
             and self.weight.dtype == torch.float32
