@@ -368,6 +368,21 @@ claims: dict[str, Claim] = {
             variants=(("inverted", network(dropout_form="inverted")), ("mask", same)),
             comparisons=(Comparison("inverted", "mask", "top1", "either"),),
         ),
+        Claim(
+            "bf16",
+            "aim",
+            "training that multiplies in bf16, with float32 weights, ends at the same error as in float32",
+            scales=_with_small,
+            variants=(("bf16", field(precision="bf16")), ("float32", field(precision="float32"))),
+            comparisons=(
+                Comparison("bf16", "float32", "top1", "either"),
+                Comparison("bf16", "float32", "ten_top1", "either"),
+                Comparison("bf16", "float32", "train_loss", "either"),
+            ),
+            measures=(measures.overfitting, measures.ten_crops),
+            note="Not a claim of the paper, which had float32 alone; about --precision. The same recipe and seeds; each network is"
+            " measured in the precision it was trained in.",
+        ),
         *(_of_the_program(name, says, change) for name, says, change in _program),
         _of_the_program("all", "all of these points at once", PROGRAM),
         Claim(

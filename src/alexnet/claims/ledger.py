@@ -439,7 +439,7 @@ def origin(result: Result) -> Table:
     parts = [str(machine[name]) for name in ("gpu", "cpu", "capability") if name in machine]
     parts += [f"{machine['threads']} thread{'s' * (machine['threads'] != 1)} a run"] if "threads" in machine else []
     parts += [f"{name} {machine[name]}" for name in ("python", "torch") if name in machine]
-    parts += [result.recipe["precision"]] if result.recipe["precision"] != "auto" else []
+    parts += [str(machine.get("precision", "")) if result.recipe["precision"] == "auto" else result.recipe["precision"]]
     return Table(
         "Where this comes from",
         ("", ""),
@@ -447,7 +447,7 @@ def origin(result: Result) -> Table:
             ("command", result.command),
             ("data", f"{of} {data['size']} pixels{_pretraining(data)}"),
             ("commit", ", ".join(result.commits)),
-            ("machine", ", ".join(parts)),
+            ("machine", ", ".join(part for part in parts if part)),
             ("time", f"{duration(sum(seconds))} for {count} runs, in all; other claims may share them"),
         ),
     )

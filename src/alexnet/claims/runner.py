@@ -35,7 +35,7 @@ from alexnet.errors import InputError, RunFailed
 from alexnet.files import only_writer, write_text
 from alexnet.network.spec import Network
 from alexnet.training import checkpoint, trained, trainer
-from alexnet.training.device import keep_memory, pick
+from alexnet.training.device import keep_memory, low_precision, pick, precision_name
 from alexnet.training.recipe import Recipe, flatten
 from alexnet.training.trainer import Status
 
@@ -240,7 +240,7 @@ def _train(
             "epochs_to_target": values["epochs"] if found is None else found,
             "reached": float(found is not None),
         }
-    return _record(path, prepared, values, code)
+    return _record(task, path, prepared, values, code)
 
 
 def guess(classes: int) -> Measured:
@@ -257,7 +257,7 @@ def _guesser(task: Task, prepared: Prepared, path: Path, code: str) -> dict[str,
     values |= {"train_error": values["top1"], "epochs": float(task.run.recipe.epochs)}
     if task.run.until is not None:
         values |= {"epochs_to_target": values["epochs"], "reached": 0.0}
-    return _record(path, prepared, values, code, diverged=True)
+    return _record(task, path, prepared, values, code, diverged=True)
 
 
 def _diverged(path: Path) -> bool:
@@ -284,8 +284,14 @@ def epochs_to(target: float, points: Sequence[tuple[int, float]]) -> float | Non
     return None
 
 
-def _record(path: Path, prepared: Prepared, values: Measured, code: str, diverged: bool = False) -> dict[str, Any]:
-    lines = _epochs(path)
+def _record(
+    task: Task, path: Path, prepared: Prepared, values: Measured, code: str, diverged: bool = False
+) -> dict[str, Any]:
+    lines, recipe = _epochs(path), task.run.recipe
+    machine = provenance.machine()
+    if recipe.precision == "auto":  # what that was is the machine's affair
+        device = pick(recipe.device)
+        machine["precision"] = precision_name(low_precision("auto", device), device)
     return {
         "images": images_of(prepared),
         "values": values,
@@ -297,7 +303,7 @@ def _record(path: Path, prepared: Prepared, values: Measured, code: str, diverge
         ],
         "seconds": sum(line["seconds"] for line in lines),
         "commit": code,
-        "machine": provenance.machine(),
+        "machine": machine,
     }
 
 
