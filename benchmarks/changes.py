@@ -1,4 +1,4 @@
-"""What each change to the training step brings: the step as it is, and with one change after another taken back.
+"""What each change to the training step in float32 brings: the step as it is, and with one change after another taken back.
 
     python benchmarks/changes.py [--batch 128] [--repeats 7] [--save]
 
@@ -13,12 +13,13 @@ from typing import Any
 import torch
 from measure import Peer, arguments, finish, in_turn, ratios, row
 from peers.serve import keep_memory, serve
-from training_step import form, paper_sgd, step_of
+from training_step import form, plain_learner
 
 from alexnet import networks
 from alexnet.network import convolution, linear, model, normalization
 from alexnet.network.model import AlexNet
 from alexnet.training import optimizer
+from alexnet.training.recipe import recipes
 
 
 def never(*given: Any) -> bool:
@@ -32,16 +33,17 @@ def taken_back(what: str, batch: int) -> Callable[[], None]:
         torch.manual_seed(0)
         network = AlexNet(networks.paper)
         images, labels = 60 * torch.randn(batch, 3, 224, 224), torch.randint(1000, (batch,))
-        return step_of(network, paper_sgd(network), images, labels)
+        learner = plain_learner(network, recipes["paper"].optimizer(network))
+        return lambda: learner(images, labels)
     for module, name in CHANGES[what]:
         setattr(module, name, normalization.plain if name == "local_response_normalization" else never)
-    return form("ours", batch)
+    return form("ours, float32", batch)
 
 
 CHANGES: dict[str, list[tuple[Any, str]]] = {
     "as it is": [],
     "ReLU, normalization and pooling one after another": [(model, "can_fuse")],
-    "the same, normalization in pieces": [(model, "can_fuse"), (normalization, "compiled")],
+    "the same, normalization in pieces": [(model, "can_fuse"), (normalization, "loops_take")],
     "the same, normalization plain": [(model, "can_fuse"), (normalization, "local_response_normalization")],
     "fully connected layers by torch's product": [(linear, "_available")],
     "biases' gradients with the weights'": [(convolution, "float32_on_the_cpu")],

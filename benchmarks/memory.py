@@ -14,12 +14,12 @@ from pathlib import Path
 
 import torch
 from measure import arguments, finish, row
-from training_step import paper_sgd, plain_port, step_of
+from training_step import our_learner, plain_learner, plain_port
 
 from alexnet import networks
 from alexnet.network.model import AlexNet
 
-FORMS = ("ours", "plain port, nn.LocalResponseNorm", "plain port without normalization")
+FORMS = ("ours, float32", "ours, bf16", "plain port, nn.LocalResponseNorm", "plain port without normalization")
 
 
 def resident(what: str) -> float:
@@ -33,18 +33,16 @@ def one(form: str, batch: int) -> float:
     torch.manual_seed(0)
     images, labels = 60 * torch.randn(batch, 3, 224, 224), torch.randint(1000, (batch,))
     spec = replace(networks.paper, normalization="none") if "without" in form else networks.paper
-    if form == "ours":
-        ours = AlexNet(spec).to(memory_format=torch.channels_last)
-        images = images.to(memory_format=torch.channels_last)
-        model, optimizer = ours, paper_sgd(ours)
+    if form.startswith("ours"):
+        step = our_learner("bf16" if "bf16" in form else "float32")
+        images = images.to(torch.bfloat16 if "bf16" in form else torch.float32, memory_format=torch.channels_last)
     else:
-        model = plain_port(AlexNet(spec))
-        optimizer = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9, weight_decay=0.0005)
-    step_of(model, optimizer, images[:2], labels[:2])()
+        step = plain_learner(plain_port(AlexNet(spec)))
+    step(images[:2], labels[:2])
     before = resident("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here
     for _ in range(2):
-        step_of(model, optimizer, images, labels)()
+        step(images, labels)
     return resident("VmHWM") - before
 
 
@@ -59,9 +57,10 @@ def main() -> None:
             command = [sys.executable, __file__, "--one", form, str(given.batch)]
             measured[form].append(float(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
     rows = [row(form, values, "MB") for form, values in measured.items()]
-    for form in FORMS[1:]:
-        shares = [own / peer for own, peer in zip(measured["ours"], measured[form], strict=True)]
-        rows.append(row(f"ours against {form}", shares, "×"))
+    for mine in FORMS[:2]:
+        for form in FORMS[2:]:
+            shares = [own / peer for own, peer in zip(measured[mine], measured[form], strict=True)]
+            rows.append(row(f"{mine}, against {form}", shares, "×"))
     finish("memory", rows, given)
 
 

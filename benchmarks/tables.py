@@ -27,7 +27,8 @@ def table(result: dict[str, Any]) -> str:
         lines = [f"| {' | '.join(cells)} |" for cells in (heading, ["---"] * len(heading), *rows)]
         return "\n".join([f"`{result['command']}`", "", *lines]) + "\n"
     machine = result["machine"]
-    where = f"{machine['cpu']} ({machine['capability']}), {machine['threads']} threads, torch {machine['torch']}"
+    can = machine["capability"] + (f", bf16 by {machine['bf16']}" if "bf16" in machine else "")
+    where = f"{machine['cpu']} ({can}), {machine['threads']} threads, torch {machine['torch']}"
     # What becomes of freed blocks is the C library's matter, and counts on the CPU alone.
     how = f"; blocks {machine['allocator']}" if "allocator" in machine else ""
     on = f"{machine['gpu']}, CUDA {result.get('cuda')}; " if "gpu" in machine else ""

@@ -2,11 +2,11 @@
 
     python benchmarks/training_step.py [--batch 128] [--repeats 7] [--allocator kept|default] [--save]
 
-Images already in memory; forward, loss, backward, update. Peers: torchvision's alexnet (no LRN) with its reference
-step, eager and channels-last, in its own environment (`make peers`); the paper's network as a plain port would have it:
-`nn.LocalResponseNorm`, `nn.Linear`, contiguous memory, `torch.optim.SGD`; ours with no fast form but `channels_last`.
-The shares are of 4.136 GFLOP an image, forward and backward, over what the machine's product of 4096² matrices does: torch's
-own (MKL), and oneDNN's, which the convolutions use.
+Images already in memory; forward, loss, backward, update, in bf16 where the processor multiplies it and in float32. Peers:
+torchvision's alexnet (no LRN) with its reference step, eager, channels-last, and channels-last under `torch.autocast` in bf16,
+in its own environment (`make peers`); the paper's network as a plain port would have it: `nn.LocalResponseNorm`, `nn.Linear`,
+contiguous memory, `torch.optim.SGD`. The shares are of 4.136 GFLOP an image, forward and backward, over what the machine's
+product of 4096² matrices does in the same precision: in float32 torch's own (MKL), and oneDNN's, which the convolutions use.
 """
 
 import sys
@@ -22,7 +22,10 @@ from torch import nn
 from alexnet import networks
 from alexnet.network.linear import _available, _times
 from alexnet.network.model import AlexNet
-from alexnet.training.optimizer import PaperSGD, groups
+from alexnet.parallel import bf16_unit
+from alexnet.training.device import Precision, low_precision
+from alexnet.training.graph import Step
+from alexnet.training.recipe import recipes
 
 GFLOP = 4.136
 """Of an image, forward and backward: three times the forward multiply-adds, less conv1's gradient of its input, times 2."""
@@ -49,12 +52,15 @@ def plain_port(model: AlexNet) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-def step_of(
-    model: nn.Module, optimizer: torch.optim.Optimizer, images: torch.Tensor, labels: torch.Tensor
-) -> Callable[[], None]:
-    """One update of the weights."""
+Learner = Callable[[torch.Tensor, torch.Tensor], None]
+"""One update of the weights by images and labels."""
 
-    def step() -> None:
+
+def plain_learner(model: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> Learner:
+    """The step as everybody writes it."""
+    optimizer = optimizer or torch.optim.SGD(model.parameters(), 0.01, momentum=0.9, weight_decay=0.0005)
+
+    def step(images: torch.Tensor, labels: torch.Tensor) -> None:
         optimizer.zero_grad(set_to_none=True)
         F.cross_entropy(model(images), labels).backward()
         optimizer.step()
@@ -62,26 +68,46 @@ def step_of(
     return step
 
 
-def paper_sgd(model: AlexNet) -> PaperSGD:
-    """The paper's rule, as a recipe sets it up."""
-    return PaperSGD(groups(model, "fc8", 0.0005, True), 0.01)
+def our_learner(precision: Precision, normalization: str = "paper") -> Learner:
+    """The step as the trainer does it; images are best given as it takes them, channels-last and in its precision."""
+    recipe = replace(recipes["paper"], network=replace(networks.paper, normalization=normalization))
+    model = AlexNet(recipe.network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    low = low_precision(precision, torch.device("cpu"))
+    return Step(model, recipe.optimizer(model), lambda given: given, 0, low=low)
 
 
-FORMS = ("ours", "ours, normalization none", "plain port, nn.LocalResponseNorm")
+PLAIN_PORT = "plain port, nn.LocalResponseNorm"
+OURS: dict[str, tuple[Precision, str]] = {
+    "ours, bf16": ("bf16", "paper"),
+    "ours, bf16, normalization none": ("bf16", "none"),
+    "ours, float32": ("float32", "paper"),
+    "ours, float32, normalization none": ("float32", "none"),
+}
+THEIRS = ("eager", "channels-last", "channels-last-bf16")
 
 
 def form(name: str, batch: int) -> Callable[[], None]:
-    """One step of FORMS, on images already in memory."""
+    """One step of `OURS` or `PLAIN_PORT`, on images already in memory."""
     torch.manual_seed(0)
     images, labels = 60 * torch.randn(batch, 3, 224, 224), torch.randint(1000, (batch,))
-    if name.startswith("plain port"):
-        port = plain_port(AlexNet(networks.paper))
-        return step_of(
-            port, torch.optim.SGD(port.parameters(), 0.01, momentum=0.9, weight_decay=0.0005), images, labels
-        )
-    normalization = "none" if name.endswith("none") else "paper"
-    ours = AlexNet(replace(networks.paper, normalization=normalization)).to(memory_format=torch.channels_last)
-    return step_of(ours, paper_sgd(ours), images.to(memory_format=torch.channels_last), labels)
+    if name == PLAIN_PORT:
+        learner = plain_learner(plain_port(AlexNet(networks.paper)))
+    else:
+        learner = our_learner(*OURS[name])
+        images = images.to(torch.bfloat16 if "bf16" in name else torch.float32, memory_format=torch.channels_last)
+    return lambda: learner(images, labels)
+
+
+def products() -> dict[str, Callable[[], None]]:
+    """Products of 4096² matrices, each as a form of `in_turn`."""
+    a, b, out = torch.randn(4096, 4096), torch.randn(4096, 4096), torch.empty(4096, 4096)
+    made: dict[str, Callable[[], None]] = {"product, float32, torch": lambda: multiply(a, b, out)}
+    if _available():
+        made["product, float32, oneDNN"] = lambda: (_times(a, b), None)[1]
+    if bf16_unit():
+        low = [each.bfloat16() for each in (a, b, out)]
+        made["product, bf16"] = lambda: multiply(*low)
+    return made
 
 
 def main() -> None:
@@ -91,16 +117,16 @@ def main() -> None:
         return
     given = arguments(__doc__, batch=128)
     batch = given.batch
-    a, b, out = torch.randn(4096, 4096), torch.randn(4096, 4096), torch.empty(4096, 4096)
+    ours = [name for name in OURS if "bf16" not in name or bf16_unit()]
     # Every form has a process of its own, as torchvision has to have: memory that others leave behind slows the next.
-    peers = {name: Peer("training_step.py", "--serve", name, str(batch), python=sys.executable) for name in FORMS}
+    peers = {
+        name: Peer("training_step.py", "--serve", name, str(batch), python=sys.executable)
+        for name in (*ours, PLAIN_PORT)
+    }
     if have_peers():
-        for kind in ("eager", "channels-last"):
+        for kind in THEIRS if bf16_unit() else THEIRS[:2]:
             peers[f"torchvision, {kind}"] = Peer("peers/torchvision_step.py", str(batch), kind)
-    forms: dict[str, Callable[[], float | None]] = {**peers, "product, torch": lambda: multiply(a, b, out)}
-    if _available():
-        forms["product, oneDNN"] = lambda: (_times(a, b), None)[1]
-    seconds = in_turn(forms, given.repeats, warmup=3)
+    seconds = in_turn({**peers, **products()}, given.repeats, warmup=3)
     for peer in peers.values():
         peer.close()
 
@@ -110,15 +136,15 @@ def main() -> None:
             rows.append(row(name, [2 * 4096**3 / each / 1e9 for each in took], "GFLOP/s"))
         else:
             rows.append(row(name, [batch / each for each in took], "images/s"))
-    for name, took in seconds.items():
-        if name.startswith("product"):
-            speed = [batch * GFLOP / each for each in seconds["ours"]]
-            product = [2 * 4096**3 / each / 1e9 for each in took]
-            rows.append(
-                row(f"ours: share of the {name}", [100 * s / p for s, p in zip(speed, product, strict=True)], "%")
-            )
-        elif name != "ours":
-            rows.append(row(f"ours against {name}", ratios(seconds["ours"], took), "×"))
+    for mine in (name for name in ours if "none" not in name):
+        for name, took in seconds.items():
+            if name.startswith("product") and name.split(", ")[1] in mine:
+                speed = [batch * GFLOP / each for each in seconds[mine]]
+                product = [2 * 4096**3 / each / 1e9 for each in took]
+                shares = [100 * s / p for s, p in zip(speed, product, strict=True)]
+                rows.append(row(f"{mine}: share of the {name}", shares, "%"))
+            elif not name.startswith("product") and name != mine and ("bf16" in mine or "bf16" not in name):
+                rows.append(row(f"{mine}, against {name}", ratios(seconds[mine], took), "×"))
     finish(f"training_step_{given.allocator}", rows, given)
 
 

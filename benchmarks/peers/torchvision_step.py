@@ -1,8 +1,9 @@
 """torchvision's alexnet with the training step of its reference script, on images already in memory.
 
-    python torchvision_step.py BATCH eager|channels-last
+    python torchvision_step.py BATCH eager|channels-last|channels-last-bf16
 
-Cross entropy, SGD with momentum .9 and weight decay 1e-4, `model.train()`; no LRN, no columns, other widths.
+Cross entropy, SGD with momentum .9 and weight decay 1e-4, `model.train()`; no LRN, no columns, other widths. bf16: forward and
+loss under `torch.autocast("cpu", dtype=torch.bfloat16)`.
 """
 
 import sys
@@ -14,7 +15,7 @@ from torch import nn
 
 keep_memory()
 batch, form = int(sys.argv[1]), sys.argv[2]
-layout = torch.channels_last if form == "channels-last" else torch.contiguous_format
+layout = torch.contiguous_format if form == "eager" else torch.channels_last
 torch.manual_seed(0)
 model = torchvision.models.alexnet(num_classes=1000).to(memory_format=layout).train()
 criterion = nn.CrossEntropyLoss()
@@ -24,8 +25,9 @@ target = torch.randint(1000, (batch,))
 
 
 def step() -> None:
-    output = model(image)
-    loss = criterion(output, target)
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=form.endswith("bf16")):
+        output = model(image)
+        loss = criterion(output, target)
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()

@@ -1559,7 +1559,7 @@ def _experiment(work: Callable[..., Any], *arguments: Any, **options: Any) -> tu
 def claims_run(
     ids: Positional[tuple[str, ...]] = (),
     all: bool = False,
-    scale: Literal["smoke", "small", "cifar", "reduced", "imagenette", "imagenet"] = "smoke",
+    scale: Literal["smoke", "small", "cifar", "reduced", "longer", "imagenette", "imagenet"] = "smoke",
     data: Path | None = None,
     out: Path = Path("runs/claims"),
     results: Path | None = None,
@@ -1797,7 +1797,7 @@ _VERDICTS = {
 
 def claims_show(
     id: Positional[str],
-    scale: Literal["smoke", "small", "cifar", "reduced", "imagenette", "imagenet"] | None = None,
+    scale: Literal["smoke", "small", "cifar", "reduced", "longer", "imagenette", "imagenet"] | None = None,
     results: Path | None = None,
     json: bool = False,
 ) -> int:

@@ -33,6 +33,19 @@ def compiled() -> bool:
     return True
 
 
+@cache
+def bf16_unit() -> str | None:
+    """The part of this processor that multiplies bf16: AMX (matrices), AVX512-BF16 (vectors), or None.
+
+    None too without the compiled loops, as torch's own pooling and normalization in bf16 take what the products gain.
+    """
+    if not compiled():
+        return None
+    if torch.cpu._is_amx_tile_supported():
+        return "AMX"
+    return "AVX512-BF16" if torch.cpu._is_avx512_bf16_supported() else None
+
+
 def loop(function: Callable[..., Any]) -> Any:
     """`function` as a compiled loop, which lets go of the interpreter lock.
 

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import torch
 
+from alexnet.parallel import bf16_unit
+
 
 def machine() -> dict[str, str | int]:
-    """Hardware and software: the processor and its best instructions, threads, a GPU where torch uses one."""
+    """Hardware and software: the processor with its best instructions, threads, a GPU where torch uses one."""
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
@@ -19,6 +21,7 @@ def machine() -> dict[str, str | int]:
     return {
         "cpu": model,
         "capability": torch.backends.cpu.get_cpu_capability(),
+        **({"bf16": unit} if (unit := bf16_unit()) else {}),
         **gpu,
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),

@@ -41,11 +41,16 @@ RELU = {
 }
 
 
+def trial(rate: float, error: float) -> dict[str, object]:
+    """A run of a search."""
+    return {"rate": rate, "train_error": error, "values": {"train_error": error}}
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Three results at two scales."""
     to = tmp_path / "results"
-    search = {name: [{"rate": 0.001, "train_error": 61.5}, {"rate": 0.003, "train_error": 52.25}] for name in RELU}
+    search = {name: [trial(0.001, 61.5), trial(0.003, 52.25)] for name in RELU}
     result("relu", "small", RELU, target=25.0, search=search).save(to)
     result("lrn", "reduced", LRN).save(to)
     result("views", "small", {"ten crops": {"top1": [18.0], "ten_gain": [-1.5], "ten_gain5": [-0.25]}}).save(to)

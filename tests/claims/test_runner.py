@@ -15,7 +15,7 @@ import pytest
 from alexnet.claims import ledger, plan, runner
 from alexnet.claims import results as results_
 from alexnet.claims.changes import field, same
-from alexnet.claims.claim import Claim, Scale
+from alexnet.claims.claim import Claim, Scale, Search, at
 from alexnet.claims.claims import claims
 from alexnet.claims.results import Result
 from alexnet.claims.scales import scales
@@ -378,6 +378,21 @@ def test_the_search_takes_the_rate_with_the_lowest_training_error(
     # Two rates of two variants, and a run of each: the search has a seed of its own.
     assert len(folders(tmp_path)) == 6
     assert sum(name.endswith("-seed1000") for name in folders(tmp_path)) == 4
+
+
+def test_a_scale_may_search_for_every_claim_by_the_validation_error_and_compare_ten_crops(
+    tiny_recipe: Recipe, tiny_prepared: Prepared, tmp_path: Path
+) -> None:
+    search = Search((0.001, 0.005), 2, by="top1")
+    scale = making.scale(replace(tiny_recipe, epochs=1), search=search, searches=True, ten_crops=True)
+    result = run([lrn], scale, tiny_prepared, tmp_path)[0]
+    for name, trials in result.search.items():
+        assert [trial["values"]["epochs"] for trial in trials] == [2.0, 2.0]
+        best = min(trials, key=lambda trial: trial["values"]["top1"])["rate"]
+        assert result.variants[name]["changes"].get("rate", tiny_recipe.rate) == best
+        assert {"ten_top1", "gap", "train_top1"} <= result.variants[name]["runs"][0]["values"].keys()
+    as_tested = at(lrn, scale)
+    assert [one.measure for one in as_tested.comparisons] == ["ten_top1"] and at(lrn, making.scale(tiny_recipe)) == lrn
 
 
 def test_a_run_ends_at_its_target_and_says_when(tiny_recipe: Recipe, tiny_prepared: Prepared, tmp_path: Path) -> None:

@@ -1,9 +1,9 @@
 """What a claim is: recipes that differ in one place, what is measured of each, and the figure that the paper gives."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from alexnet.claims import measures
 from alexnet.claims.measures import Measure
@@ -12,7 +12,7 @@ from alexnet.training.recipe import Recipe
 Change = Callable[[Recipe], Recipe]
 """What makes a variant from a scale's recipe."""
 
-ScaleName = Literal["smoke", "small", "cifar", "reduced", "imagenette", "imagenet"]
+ScaleName = Literal["smoke", "small", "cifar", "reduced", "longer", "imagenette", "imagenet"]
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Claim:
     variants: tuple[tuple[str, Change], ...] = ()
     """(name, change); none: the row has no experiment here yet."""
     comparisons: tuple[Comparison, ...] = ()
-    scales: tuple[ScaleName, ...] = ("smoke", "reduced", "imagenette", "imagenet")
+    scales: tuple[ScaleName, ...] = ("smoke", "reduced", "longer", "imagenette", "imagenet")
     four_layer: bool = False
     """Whether it is about the four-layer network of §3.1 rather than the paper's."""
     measures: tuple[Measure, ...] = (measures.overfitting,)
@@ -72,8 +72,13 @@ class Search:
 
     rates: tuple[float, ...]
     epochs: int
-    """The rate with the lowest training error in the last of them wins."""
     seed: int = 1000
+    by: Literal["train_error", "top1"] = "train_error"
+    """What is lowest in the last epoch where the best rate is: the training error, or the validation error."""
+
+    def best(self, trials: Sequence[dict[str, Any]]) -> float:
+        """The rate of the best of these runs, each with its "rate" and "values"; of equal ones the first."""
+        return float(min(trials, key=lambda trial: trial["values"][self.by])["rate"])
 
 
 @dataclass(frozen=True)
@@ -94,8 +99,24 @@ class Scale:
     """Training error in % at which runs of claims that stop there end (§3.1: 25%)."""
     most_epochs: int = 40
     """After so many epochs such runs end anyway."""
+    searches: bool = False
+    """Whether every variant of every claim finds its own learning rate, and not of those alone that say so."""
+    ten_crops: bool = False
+    """Whether claims compare errors with ten crops where elsewhere they compare those of the centre crop."""
     validation_target: float = 35.0
     """Validation error in %: `epochs_to_validation` counts the epochs until it is reached."""
+
+
+def at(claim: Claim, scale: Scale) -> Claim:
+    """A claim as a scale tests it: each variant with its own rate, errors with ten crops, where the scale says so."""
+    if scale.searches and claim.variants:
+        claim = replace(claim, search=True)
+    if scale.ten_crops:
+        ten = {"top1": "ten_top1", "top5": "ten_top5"}
+        compared = tuple(replace(each, measure=ten.get(each.measure, each.measure)) for each in claim.comparisons)
+        measured = tuple(dict.fromkeys((*claim.measures, measures.ten_crops)))
+        claim = replace(claim, comparisons=compared, measures=measured)
+    return claim
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from alexnet.amounts import duration
 from alexnet.claims import results as results_
-from alexnet.claims.claim import Claim, Comparison, Scale
+from alexnet.claims.claim import Claim, Comparison, Scale, at
 from alexnet.claims.claims import claims
 from alexnet.claims.results import CONFIDENCE, LEAST_SEEDS, MEASURES, REACHED, Outcome, Result
 from alexnet.claims.scales import scales
@@ -115,9 +115,14 @@ def _own_part(claim: Claim, result: Result) -> Result:
     return replace(result, claim=claim.id, variants=own)
 
 
+def claim_of(result: Result) -> Claim:
+    """The claim of a result, as the result's scale tests it."""
+    return at(claims[result.claim], scales[result.scale])
+
+
 def outcomes(result: Result) -> list[Outcome]:
     """Every comparison of a result's claim that there are values for."""
-    compared = [results_.outcome(result, comparison) for comparison in claims[result.claim].comparisons]
+    compared = [results_.outcome(result, comparison) for comparison in claim_of(result).comparisons]
     return [one for one in compared if one is not None]
 
 
@@ -352,7 +357,7 @@ def _in(measure: str, result: Result) -> str:
 def shown_measures(result: Result, all_errors: bool) -> list[str]:
     """The measures that matter for a claim: those that it compares, what they are made of, top-1, and the other errors too if
     wanted."""
-    compared = [comparison.measure for comparison in claims[result.claim].comparisons]
+    compared = [comparison.measure for comparison in claim_of(result).comparisons]
     wanted = {"top1", *compared, *(name for one in compared for name in _BESIDE.get(one, ()))}
     wanted |= {"top5", "train_top1", "gap", "train_error"} if all_errors else set()
     wanted |= {"ten_top1", "ten_top5"} if claims[result.claim].result else set()
@@ -390,15 +395,16 @@ def searched(result: Result) -> list[Block]:
     if not result.search:
         return []
     rates = sorted({trial["rate"] for trials in result.search.values() for trial in trials})
-    cells = []
+    cells, scale = [], scales[result.scale]
     for name, trials in result.search.items():
-        errors = {trial["rate"]: trial["train_error"] for trial in trials}
-        best = min(trials, key=lambda trial: trial["train_error"])["rate"] if trials else None
+        errors = {trial["rate"]: trial["values"][scale.search.by] for trial in trials}
+        best = scale.search.best(trials) if trials else None
         # At an end of what was tried the best may lie beyond.
         mark = " * (at the end)" if best in (min(errors, default=None), max(errors, default=None)) else " *"
         each = [f"{errors[rate]:.2f}{mark if rate == best else ''}" if rate in errors else "" for rate in rates]
         cells.append((name, *each))
-    title = "The search for each variant's learning rate: training error in % by rate; *: taken"
+    error = "training error" if scale.search.by == "train_error" else "validation error"
+    title = f"The search for each variant's learning rate: {error} in % by rate after {scale.search.epochs} epochs; *: taken"
     return [Table(title, ("variant", *(f"{rate:g}" for rate in rates)), tuple(cells))]
 
 
@@ -439,7 +445,10 @@ def origin(result: Result) -> Table:
     parts = [str(machine[name]) for name in ("gpu", "cpu", "capability") if name in machine]
     parts += [f"{machine['threads']} thread{'s' * (machine['threads'] != 1)} a run"] if "threads" in machine else []
     parts += [f"{name} {machine[name]}" for name in ("python", "torch") if name in machine]
-    parts += [str(machine.get("precision", "")) if result.recipe["precision"] == "auto" else result.recipe["precision"]]
+    if result.recipe["precision"] != "auto":
+        parts.append(result.recipe["precision"])
+    elif "bf16" in machine:  # what "auto" is there; elsewhere float32
+        parts.append(f"bf16 by {machine['bf16']}")
     return Table(
         "Where this comes from",
         ("", ""),
@@ -447,7 +456,7 @@ def origin(result: Result) -> Table:
             ("command", result.command),
             ("data", f"{of} {data['size']} pixels{_pretraining(data)}"),
             ("commit", ", ".join(result.commits)),
-            ("machine", ", ".join(part for part in parts if part)),
+            ("machine", ", ".join(parts)),
             ("time", f"{duration(sum(seconds))} for {count} runs, in all; other claims may share them"),
         ),
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from alexnet.claims import runner
-from alexnet.claims.claim import Claim, Scale
+from alexnet.claims.claim import Claim, Scale, at
 from alexnet.claims.ledger import duration
 from alexnet.claims.runner import Task
 from alexnet.data.prepared import Prepared
@@ -19,6 +19,7 @@ WHOLE = {
     "small": (50_000, 10_000, 10),
     "cifar": (50_000, 10_000, 10),
     "reduced": (9469, 3925, 10),
+    "longer": (9469, 3925, 10),
     "imagenette": (9469, 3925, 10),
     "imagenet": (1_281_167, 50_000, 1000),
 }
@@ -123,7 +124,7 @@ def plan(claims: Sequence[Claim], scale: Scale, prepared: Prepared | None, out: 
     experiment at this scale.
     """
     rows: dict[str, Planned] = {}
-    for claim in claims:
+    for claim in (at(claim, scale) for claim in claims):
         searches = runner.search_tasks(claim, scale)
         rates = {name: best for name, trials in searches.items() if (best := _found(trials, prepared, out, scale))}
         for trials in searches.values():
@@ -137,7 +138,7 @@ def plan(claims: Sequence[Claim], scale: Scale, prepared: Prepared | None, out: 
 
 def _found(trials: Sequence[Task], prepared: Prepared | None, out: Path, scale: Scale) -> float | None:
     records = [_record(task, prepared, out, scale) for task in trials]
-    errors = [record["values"]["train_error"] for record in records if record]
+    errors = [record["values"][scale.search.by] for record in records if record]
     return trials[errors.index(min(errors))].run.recipe.rate if len(errors) == len(trials) else None
 
 

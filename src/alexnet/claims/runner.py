@@ -26,7 +26,7 @@ from typing import Any
 import torch
 
 from alexnet import provenance
-from alexnet.claims.claim import Claim, Run, Scale
+from alexnet.claims.claim import Claim, Run, Scale, at
 from alexnet.claims.measures import Measure, Measured
 from alexnet.claims.results import Result, joined, load, merged
 from alexnet.data import prepared as prepared_sets
@@ -35,7 +35,7 @@ from alexnet.errors import InputError, RunFailed
 from alexnet.files import only_writer, write_text
 from alexnet.network.spec import Network
 from alexnet.training import checkpoint, trained, trainer
-from alexnet.training.device import keep_memory, low_precision, pick, precision_name
+from alexnet.training.device import keep_memory, pick
 from alexnet.training.recipe import Recipe, flatten
 from alexnet.training.trainer import Status
 
@@ -240,7 +240,7 @@ def _train(
             "epochs_to_target": values["epochs"] if found is None else found,
             "reached": float(found is not None),
         }
-    return _record(task, path, prepared, values, code)
+    return _record(path, prepared, values, code)
 
 
 def guess(classes: int) -> Measured:
@@ -257,7 +257,7 @@ def _guesser(task: Task, prepared: Prepared, path: Path, code: str) -> dict[str,
     values |= {"train_error": values["top1"], "epochs": float(task.run.recipe.epochs)}
     if task.run.until is not None:
         values |= {"epochs_to_target": values["epochs"], "reached": 0.0}
-    return _record(task, path, prepared, values, code, diverged=True)
+    return _record(path, prepared, values, code, diverged=True)
 
 
 def _diverged(path: Path) -> bool:
@@ -284,14 +284,8 @@ def epochs_to(target: float, points: Sequence[tuple[int, float]]) -> float | Non
     return None
 
 
-def _record(
-    task: Task, path: Path, prepared: Prepared, values: Measured, code: str, diverged: bool = False
-) -> dict[str, Any]:
-    lines, recipe = _epochs(path), task.run.recipe
-    machine = provenance.machine()
-    if recipe.precision == "auto":  # what that was is the machine's affair
-        device = pick(recipe.device)
-        machine["precision"] = precision_name(low_precision("auto", device), device)
+def _record(path: Path, prepared: Prepared, values: Measured, code: str, diverged: bool = False) -> dict[str, Any]:
+    lines = _epochs(path)
     return {
         "images": images_of(prepared),
         "values": values,
@@ -303,7 +297,7 @@ def _record(
         ],
         "seconds": sum(line["seconds"] for line in lines),
         "commit": code,
-        "machine": machine,
+        "machine": provenance.machine(),
     }
 
 
@@ -384,6 +378,7 @@ def run(
     command that matter) and `note` (what the data is) go into the results. Raises Stopped once `stop` says so; the same call
     then goes on. Raises InputError for a claim that the scale does not have, and for data that does not fit it.
     """
+    claims = [at(claim, scale) for claim in claims]
     for claim in claims:
         needed = base_of(claim, scale).image_size
         if prepared.size < needed:
@@ -400,10 +395,7 @@ def run(
         id: {name: [runner.trial(id, task) for task in trials] for name, trials in search.items()}
         for id, search in searches.items()
     }
-    rates = {
-        id: {name: min(trials, key=lambda trial: trial["train_error"])["rate"] for name, trials in search.items()}
-        for id, search in found.items()
-    }
+    rates = {id: {name: scale.search.best(trials) for name, trials in search.items()} for id, search in found.items()}
     wanted = {claim.id: tasks(claim, scale, rates[claim.id], seeds) for claim in claims}
     in_turn = [variant[at] for at in range(len(seeds)) for claim in wanted.values() for variant in claim.values()]
     runner.all_of(in_turn, lambda: [runner.write(c, wanted[c.id], found[c.id], results, options, note) for c in claims])

@@ -15,7 +15,7 @@ from alexnet.doctor.finding import Finding, gigabytes, ok, warning
 from alexnet.errors import InputError
 from alexnet.network.model import AlexNet, ColumnLinear, Convolution
 from alexnet.network.spec import Network
-from alexnet.parallel import compiled
+from alexnet.parallel import bf16_unit, compiled
 from alexnet.training import device as devices
 from alexnet.training.recipe import Recipe
 
@@ -72,7 +72,7 @@ def _device() -> list[Finding]:
                 "update the NVIDIA driver, or install a torch built for an older CUDA; look at CUDA_VISIBLE_DEVICES too"
             )
         return [warning(f"device: {picked.type}, though this machine has an NVIDIA GPU: {what}", fix)]
-    unit = devices.bf16_unit()
+    unit = bf16_unit()
     return [
         ok(f"device: {picked.type}, {f'bf16 by {unit}' if unit else 'float32, as it multiplies no bf16 in hardware'}")
     ]

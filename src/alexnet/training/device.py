@@ -2,13 +2,12 @@
 
 import ctypes
 import sys
-from functools import cache
 from typing import Literal
 
 import torch
 
 from alexnet.errors import InputError
-from alexnet.parallel import compiled
+from alexnet.parallel import bf16_unit
 
 
 def pick(wanted: str = "auto") -> torch.device:
@@ -44,19 +43,6 @@ def low_precision(wanted: Precision, device: torch.device) -> torch.dtype | None
         there = torch.cuda.is_bf16_supported() if device.type == "cuda" else device.type == "cpu" and bf16_unit()
         return torch.bfloat16 if there else None
     return torch.bfloat16 if wanted == "bf16" else None
-
-
-@cache
-def bf16_unit() -> str | None:
-    """The part of this processor that multiplies bf16: AMX (matrices), AVX512-BF16 (vectors), or None.
-
-    None too without the compiled loops, as torch's own pooling and normalization in bf16 take what the products gain.
-    """
-    if not compiled():
-        return None
-    if torch.cpu._is_amx_tile_supported():
-        return "AMX"
-    return "AVX512-BF16" if torch.cpu._is_avx512_bf16_supported() else None
 
 
 def precision_name(low: torch.dtype | None, device: torch.device) -> str:
