@@ -145,7 +145,8 @@ def main() -> None:
                 rows.append(row(f"{mine}: share of the {name}", shares, "%"))
             elif not name.startswith("product") and name != mine and ("bf16" in mine or "bf16" not in name):
                 rows.append(row(f"{mine}, against {name}", ratios(seconds[mine], took), "×"))
-    finish(f"training_step_{given.allocator}", rows, given)
+    unit = bf16_unit()  # in the name, so that no kind of processor overwrites another's figures
+    finish(f"training_step_{given.allocator}" + (f"_{unit.lower()}" if unit else ""), rows, given)
 
 
 if __name__ == "__main__":
