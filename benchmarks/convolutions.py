@@ -1,6 +1,6 @@
 """Each convolution of the paper's network on the CPU, forward and backward, in the forms that it could have.
 
-    python benchmarks/convolutions.py [--batch 128] [--repeats 5] [--save]
+    python benchmarks/convolutions.py [--precision float32|bf16] [--batch 128] [--repeats 5] [--save]
 
 Channels-last. Layers that read their own column only (§3.2): grouped (what the network does), two convolutions with their
 results side by side, or block-dense (both columns, half of the weights zero, twice the operations). conv1: over pixels, or,
@@ -25,21 +25,23 @@ def over_blocks(layer: Convolution) -> Callable[[Tensor], Tensor]:
 
     def run(x: Tensor) -> Tensor:
         pixels = F.pad(x, (0, 4, 0, 4)).permute(0, 2, 3, 1).reshape(len(x), 57, 4, 57, 12)
-        # Four numbers are moved at once, as one of the largest type that there is.
-        cut = pixels.view(torch.complex128).transpose(2, 3).contiguous()
+        # Four numbers are moved at once, as one of a larger type.
+        cut = (
+            pixels.view(torch.complex128 if x.dtype == torch.float32 else torch.complex64).transpose(2, 3).contiguous()
+        )
         weight = F.pad(layer.weight, (0, 1, 0, 1)).reshape(96, 3, 3, 4, 3, 4).permute(0, 2, 4, 3, 5, 1)
         kernels = weight.reshape(96, 3, 3, 48).permute(0, 3, 1, 2)
-        return _Convolved.apply(
-            cut.view(x.dtype).reshape(len(x), 57, 57, 48).permute(0, 3, 1, 2), kernels, layer.bias, 1, 0, 1
-        )
+        blocks = cut.view(x.dtype).reshape(len(x), 57, 57, 48).permute(0, 3, 1, 2)
+        return _Convolved.apply(blocks, kernels, layer.bias, 1, 0, 1)
 
     return run
 
 
 def main() -> None:
-    given = arguments(__doc__, batch=128, repeats=5)
+    given = arguments(__doc__, batch=128, repeats=5, precision="float32")
+    dtype = torch.bfloat16 if given.precision == "bf16" else torch.float32
     torch.manual_seed(0)
-    model = AlexNet(networks.paper).to(memory_format=torch.channels_last)
+    model = AlexNet(networks.paper).to(dtype, memory_format=torch.channels_last)
     forms: dict[str, Callable[[], float | None]] = {}
     compared: list[tuple[str, str]] = []
 
@@ -57,9 +59,8 @@ def main() -> None:
         if not isinstance(layer, Convolution):
             continue
         window = model.windows[name]
-        x = 60 * torch.randn(given.batch, layer.in_channels, window.size, window.size).to(
-            memory_format=torch.channels_last
-        )
+        x = 60 * torch.randn(given.batch, layer.in_channels, window.size, window.size)
+        x = x.to(dtype, memory_format=torch.channels_last)
         x.requires_grad_(name != "conv1")
         stride, padding = window.stride, window.padding
         taken = f"{name}: as the network does it"
@@ -90,13 +91,14 @@ def main() -> None:
             for form, function in (("two convolutions", two), ("block-dense", dense)):
                 forms[f"{name}: {form}"] = both(function, x, layer)
                 compared.append((taken, f"{name}: {form}"))
-    x = torch.randn(2, 3, 224, 224).to(memory_format=torch.channels_last)
+    x = torch.randn(2, 3, 224, 224).to(dtype, memory_format=torch.channels_last)
     conv1 = model.get_submodule("conv1")
-    assert isinstance(conv1, Convolution) and torch.allclose(over_blocks(conv1)(x), conv1(x), atol=1e-4)
+    near = 1e-4 if dtype == torch.float32 else 1e-2
+    assert isinstance(conv1, Convolution) and torch.allclose(over_blocks(conv1)(x), conv1(x), rtol=near, atol=near)
     seconds = in_turn(forms, given.repeats)
     rows = [row(name, [1000 * each for each in took], "ms") for name, took in seconds.items()]
     rows += [row(f"{ours} against {other}", ratios(seconds[ours], seconds[other]), "×") for ours, other in compared]
-    finish("convolutions", rows, given)
+    finish("convolutions" + ("_bf16" if dtype == torch.bfloat16 else ""), rows, given)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@
 
 Before: every view is cropped, converted, centred, mirrored and copied in passes of its own, normalization is a product
 with a banded matrix and a power, and the files of a batch are read after the batch before them has been computed. Both in
-float32; ten views in bf16 too, where the processor multiplies it. The network is `paper`, untrained, with 1000 classes. FOLDER holds photographs. About 2 minutes.
+float32; ten views in bf16 too, where the processor multiplies it. The network is `paper`, untrained, with 1000 classes. FOLDER
+holds photographs. About 2 minutes.
 """
 
 import tempfile

@@ -12,7 +12,7 @@ def keep_memory() -> None:
     if os.environ.get("ALEXNET_BENCH_ALLOCATOR") == "kept" and sys.platform.startswith("linux"):
         libc = ctypes.CDLL(None)
         libc.mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD
-        libc.mallopt(-1, (1 << 31) - 1)  # M_TRIM_THRESHOLD
+        libc.mallopt(-1, -1)  # M_TRIM_THRESHOLD
 
 
 def serve(one_round: Callable[[], object]) -> None:
