@@ -395,6 +395,23 @@ def test_a_scale_may_search_for_every_claim_by_the_validation_error_and_compare_
     assert [one.measure for one in as_tested.comparisons] == ["ten_top1"] and at(lrn, making.scale(tiny_recipe)) == lrn
 
 
+def test_a_claims_own_search_takes_the_rate_that_reaches_the_target_soonest(
+    tiny_recipe: Recipe, tiny_prepared: Prepared, tmp_path: Path
+) -> None:
+    own = Search((1e-5, 0.005), 12, by="epochs_to_target", own=(("tanh", (0.002,)),))
+    scale = making.scale(tiny_recipe, target=55.0, most_epochs=1)
+    result = run([replace(relu, own_search=("smoke", own))], scale, tiny_prepared, tmp_path)[0]
+    assert {name: [trial["rate"] for trial in trials] for name, trials in result.search.items()} == {
+        "ReLU": [1e-5, 0.005],
+        "tanh": [0.002],
+    }
+    slow, fast = (trial["values"] for trial in result.search["ReLU"])
+    assert fast["reached"] == 1 and fast["epochs"] < 12, "a search run ends at the target"
+    assert fast["epochs_to_target"] < slow["epochs_to_target"]
+    assert result.variants["ReLU"]["changes"].get("rate", tiny_recipe.rate) == 0.005
+    assert result.variants["ReLU"]["runs"][0]["values"]["epochs"] > 1, "the search's epochs are the most, not the scale's"
+
+
 def test_a_run_ends_at_its_target_and_says_when(tiny_recipe: Recipe, tiny_prepared: Prepared, tmp_path: Path) -> None:
     scale = making.scale(tiny_recipe, target=70.0, most_epochs=12)
     one = replace(relu, search=False, variants=relu.variants[:1], comparisons=())

@@ -94,6 +94,14 @@ def _map_size(of: Network, last: int) -> int:
     return size
 
 
+def small_start(recipe: Recipe) -> Recipe:
+    """Initial deviations of the group's own networks for CIFAR-10 (cuda-convnet's example-layers, layers-18pct.cfg): .0001 in the
+    first convolution, .01 in the others and the last layer."""
+    first, *others = recipe.network.convolutions
+    rows = (replace(first, std=1e-4), *(replace(row, std=0.01) for row in others))
+    return network(convolutions=rows, last_std=0.01)(recipe)
+
+
 def with_hidden(recipe: Recipe) -> Recipe:
     """The four-layer network has no hidden layer to drop activations of: give it one."""
     return recipe if recipe.network.hidden else network(hidden=(Hidden(512, std=0.02, bias=0.0),))(recipe)

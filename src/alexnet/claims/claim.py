@@ -37,6 +37,29 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class Search:
+    """How each variant of a claim gets its own learning rate: the best of `rates` in short runs with a seed of their own."""
+
+    rates: tuple[float, ...]
+    epochs: int
+    seed: int = 1000
+    by: Literal["train_error", "top1", "epochs_to_target"] = "train_error"
+    """What is lowest where the best rate is: the training or the validation error of the last epoch, or the epochs to the scale's
+    target, at which these runs end too."""
+    own: tuple[tuple[str, tuple[float, ...]], ...] = ()
+    """(variant, the rates that it tries in place of `rates`)."""
+
+    def rates_of(self, variant: str) -> tuple[float, ...]:
+        """The rates that a variant tries."""
+        return dict(self.own).get(variant, self.rates)
+
+    def best(self, trials: Sequence[dict[str, Any]]) -> float:
+        """The rate of the best of these runs, each with its "rate" and "values"; of equal ones the first."""
+        # Runs that do not reach a target are told apart by how far they got.
+        return float(min(trials, key=lambda trial: (trial["values"][self.by], trial["values"]["train_error"]))["rate"])
+
+
+@dataclass(frozen=True)
 class Claim:
     """A row of the ledger, and the experiment that tests it."""
 
@@ -58,27 +81,14 @@ class Claim:
     """What is measured of a trained network beside its validation error."""
     search: bool = False
     """Whether each variant first finds its own learning rate, by its scale's search."""
+    own_search: tuple[ScaleName, Search] | None = None
+    """A scale, and the search that takes the place of that scale's; its `epochs` are then the most of all runs that stop."""
     stops: bool = False
     """Whether runs end when the training error reaches the scale's target."""
     note: str = ""
     """What a reader of the result has to know."""
     result: str = ""
     """Whose result file has the figures, where another command than `alexnet claims run` makes it: "table2"."""
-
-
-@dataclass(frozen=True)
-class Search:
-    """How each variant of a claim gets its own learning rate: the best of `rates` in short runs with a seed of their own."""
-
-    rates: tuple[float, ...]
-    epochs: int
-    seed: int = 1000
-    by: Literal["train_error", "top1"] = "train_error"
-    """What is lowest in the last epoch where the best rate is: the training error, or the validation error."""
-
-    def best(self, trials: Sequence[dict[str, Any]]) -> float:
-        """The rate of the best of these runs, each with its "rate" and "values"; of equal ones the first."""
-        return float(min(trials, key=lambda trial: trial["values"][self.by])["rate"])
 
 
 @dataclass(frozen=True)
@@ -117,6 +127,12 @@ def at(claim: Claim, scale: Scale) -> Claim:
         measured = tuple(dict.fromkeys((*claim.measures, measures.ten_crops)))
         claim = replace(claim, comparisons=compared, measures=measured)
     return claim
+
+
+def search_of(claim: Claim, scale: Scale) -> Search:
+    """How the variants of a claim find their rates at a scale, if they do."""
+    own = claim.own_search
+    return own[1] if own and own[0] == scale.name else scale.search
 
 
 @dataclass(frozen=True)

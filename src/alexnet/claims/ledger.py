@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from alexnet.amounts import duration
 from alexnet.claims import results as results_
-from alexnet.claims.claim import Claim, Comparison, Scale, at
+from alexnet.claims.claim import Claim, Comparison, Scale, at, search_of
 from alexnet.claims.claims import claims
 from alexnet.claims.results import CONFIDENCE, LEAST_SEEDS, MEASURES, REACHED, Outcome, Result
 from alexnet.claims.scales import scales
@@ -395,16 +395,20 @@ def searched(result: Result) -> list[Block]:
     if not result.search:
         return []
     rates = sorted({trial["rate"] for trials in result.search.values() for trial in trials})
-    cells, scale = [], scales[result.scale]
+    cells, search = [], search_of(claim_of(result), scales[result.scale])
     for name, trials in result.search.items():
-        errors = {trial["rate"]: trial["values"][scale.search.by] for trial in trials}
-        best = scale.search.best(trials) if trials else None
+        errors = {trial["rate"]: trial["values"][search.by] for trial in trials}
+        best = search.best(trials) if trials else None
         # At an end of what was tried the best may lie beyond.
         mark = " * (at the end)" if best in (min(errors, default=None), max(errors, default=None)) else " *"
         each = [f"{errors[rate]:.2f}{mark if rate == best else ''}" if rate in errors else "" for rate in rates]
         cells.append((name, *each))
-    error = "training error" if scale.search.by == "train_error" else "validation error"
-    title = f"The search for each variant's learning rate: {error} in % by rate after {scale.search.epochs} epochs; *: taken"
+    said = {
+        "train_error": "training error in % after",
+        "top1": "validation error in % after",
+        "epochs_to_target": "epochs to the target, of at most",
+    }[search.by]
+    title = f"The search for each variant's learning rate: {said} {search.epochs} epochs, by rate; *: taken"
     return [Table(title, ("variant", *(f"{rate:g}" for rate in rates)), tuple(cells))]
 
 

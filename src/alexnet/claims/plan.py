@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from alexnet.claims import runner
-from alexnet.claims.claim import Claim, Scale, at
+from alexnet.claims.claim import Claim, Scale, at, search_of
 from alexnet.claims.ledger import duration
 from alexnet.claims.runner import Task
 from alexnet.data.prepared import Prepared
@@ -126,7 +126,9 @@ def plan(claims: Sequence[Claim], scale: Scale, prepared: Prepared | None, out: 
     rows: dict[str, Planned] = {}
     for claim in (at(claim, scale) for claim in claims):
         searches = runner.search_tasks(claim, scale)
-        rates = {name: best for name, trials in searches.items() if (best := _found(trials, prepared, out, scale))}
+        rates = {
+            name: best for name, trials in searches.items() if (best := _found(claim, trials, prepared, out, scale))
+        }
         for trials in searches.values():
             _add(rows, claim, scale, trials, prepared, out, search=True)
         for name, of_seeds in runner.tasks(claim, scale, rates, seeds).items():
@@ -136,10 +138,10 @@ def plan(claims: Sequence[Claim], scale: Scale, prepared: Prepared | None, out: 
     return Plan(scale.name, data, prepared is not None, len(seeds), tuple(rows.values()))
 
 
-def _found(trials: Sequence[Task], prepared: Prepared | None, out: Path, scale: Scale) -> float | None:
-    records = [_record(task, prepared, out, scale) for task in trials]
-    errors = [record["values"][scale.search.by] for record in records if record]
-    return trials[errors.index(min(errors))].run.recipe.rate if len(errors) == len(trials) else None
+def _found(claim: Claim, trials: Sequence[Task], prepared: Prepared | None, out: Path, scale: Scale) -> float | None:
+    records = [(task.run.recipe.rate, _record(task, prepared, out, scale)) for task in trials]
+    done = [{"rate": rate, "values": record["values"]} for rate, record in records if record]
+    return search_of(claim, scale).best(done) if len(done) == len(trials) else None
 
 
 def _record(task: Task, prepared: Prepared | None, out: Path, scale: Scale) -> dict[str, Any] | None:

@@ -26,7 +26,7 @@ from typing import Any
 import torch
 
 from alexnet import provenance
-from alexnet.claims.claim import Claim, Run, Scale, at
+from alexnet.claims.claim import Claim, Run, Scale, at, search_of
 from alexnet.claims.measures import Measure, Measured
 from alexnet.claims.results import Result, joined, load, merged
 from alexnet.data import prepared as prepared_sets
@@ -311,7 +311,8 @@ def variants(claim: Claim, scale: Scale) -> dict[str, Run]:
     for name, change in claim.variants:
         recipe = change(base)
         if claim.stops:
-            recipe = replace(recipe, epochs=scale.most_epochs)
+            own = search_of(claim, scale) is not scale.search
+            recipe = replace(recipe, epochs=search_of(claim, scale).epochs if own else scale.most_epochs)
         made[name] = Run(recipe, scale.target if claim.stops else None)
     return made
 
@@ -327,15 +328,18 @@ def base_of(claim: Claim, scale: Scale) -> Recipe:
 
 def search_tasks(claim: Claim, scale: Scale) -> dict[str, list[Task]]:
     """The short runs that find each variant's rate."""
-    search = scale.search
+    search = search_of(claim, scale)
     return {
         name: [
             Task(
                 f"{claim.id} {name} rate {rate:g}",
-                Run(replace(run.recipe, rate=rate, epochs=search.epochs, seed=search.seed)),
+                Run(
+                    replace(run.recipe, rate=rate, epochs=search.epochs, seed=search.seed),
+                    run.until if search.by == "epochs_to_target" else None,
+                ),
                 (),
             )
-            for rate in search.rates
+            for rate in search.rates_of(name)
         ]
         for name, run in variants(claim, scale).items()
         if claim.search
@@ -395,7 +399,10 @@ def run(
         id: {name: [runner.trial(id, task) for task in trials] for name, trials in search.items()}
         for id, search in searches.items()
     }
-    rates = {id: {name: scale.search.best(trials) for name, trials in search.items()} for id, search in found.items()}
+    rates = {
+        claim.id: {name: search_of(claim, scale).best(trials) for name, trials in found[claim.id].items()}
+        for claim in claims
+    }
     wanted = {claim.id: tasks(claim, scale, rates[claim.id], seeds) for claim in claims}
     in_turn = [variant[at] for at in range(len(seeds)) for claim in wanted.values() for variant in claim.values()]
     runner.all_of(in_turn, lambda: [runner.write(c, wanted[c.id], found[c.id], results, options, note) for c in claims])
