@@ -409,7 +409,9 @@ def test_a_claims_own_search_takes_the_rate_that_reaches_the_target_soonest(
     assert fast["reached"] == 1 and fast["epochs"] < 12, "a search run ends at the target"
     assert fast["epochs_to_target"] < slow["epochs_to_target"]
     assert result.variants["ReLU"]["changes"].get("rate", tiny_recipe.rate) == 0.005
-    assert result.variants["ReLU"]["runs"][0]["values"]["epochs"] > 1, "the search's epochs are the most, not the scale's"
+    assert result.variants["ReLU"]["runs"][0]["values"]["epochs"] > 1, (
+        "the search's epochs are the most, not the scale's"
+    )
 
 
 def test_a_run_ends_at_its_target_and_says_when(tiny_recipe: Recipe, tiny_prepared: Prepared, tmp_path: Path) -> None:

@@ -139,3 +139,15 @@ def test_nothing_in_a_run_is_unpickled(run: Path) -> None:
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nowhere"):
         trained.load(tmp_path / "nowhere")
+
+
+def test_it_judges_in_bf16_where_asked_and_its_network_stays_float32(tiny_run: Path) -> None:
+    wide, low = (trained.load(tiny_run, precision=precision) for precision in ("float32", "bf16"))
+    pixels = torch.randint(256, (5, 32, 32, 3), dtype=torch.uint8)
+    one, other = (network.probabilities(pixels, views=10) for network in (wide, low))
+    assert one.dtype == other.dtype == torch.float32 and not torch.equal(one, other)
+    assert (one - other).abs().max() < 0.05
+    assert torch.equal(wide(pixels), low(pixels)), "logits and features are float32"
+    with torch.inference_mode():  # where weights have no versions
+        inside = trained.load(tiny_run, precision="bf16").probabilities(pixels, views=10)
+    assert torch.equal(inside, other)

@@ -140,17 +140,24 @@ def _sums_around(plane, lines, sums):  # type: ignore[no-untyped-def]
 
 
 @loop
+def _squared(maps, out):  # type: ignore[no-untyped-def]
+    """out = the squares of maps, as float32; both [H, W, kernels]."""
+    height, width, kernels = maps.shape
+    for y in range(height):
+        for p in range(width):
+            for c in range(kernels):
+                here = wide(maps[y, p, c])
+                out[y, p, c] = here * here
+
+
+@loop
 def normalize_map(x, out, k, alpha):  # type: ignore[no-untyped-def]
     """out = x · d^-0.75, d = k + alpha · (sum of x² over 5x5 positions of the same map); x, out [N, H, W, kernels]."""
     images, height, width, kernels = x.shape
     squares, lines = np.empty(x.shape[1:], np.float32), np.empty(x.shape[1:], np.float32)
     sums = np.empty(x.shape[1:], np.float32)
     for n in range(images):
-        for y in range(height):
-            for p in range(width):
-                for c in range(kernels):
-                    here = wide(x[n, y, p, c])
-                    squares[y, p, c] = here * here
+        _squared(x[n], squares)
         _sums_around(squares, lines, sums)
         for y in range(height):
             for p in range(width):
@@ -167,11 +174,7 @@ def normalize_map_backward(x, gradient, out, k, alpha):  # type: ignore[no-untyp
     sums, direct = np.empty(x.shape[1:], np.float32), np.empty(x.shape[1:], np.float32)
     scale = float32(1.5) * alpha
     for n in range(images):
-        for y in range(height):
-            for p in range(width):
-                for c in range(kernels):
-                    here = wide(x[n, y, p, c])
-                    terms[y, p, c] = here * here
+        _squared(x[n], terms)
         _sums_around(terms, lines, sums)
         for y in range(height):
             for p in range(width):

@@ -39,8 +39,10 @@ class LowPrecision:
         self._copies: dict[str, Tensor] = {}
 
     def __call__(self, images: Tensor) -> Tensor:
-        # Every change of a weight in place counts its version up; another tensor lies elsewhere.
-        now = [(weight.data_ptr(), weight._version) for weight in self.network.parameters()]
+        # Every change of a weight in place counts its version up, but in inference mode, where it cannot be trained either;
+        # another tensor lies elsewhere.
+        weights = list(self.network.parameters())
+        now = [(weight.data_ptr(), 0 if weight.is_inference() else weight._version) for weight in weights]
         if now != self._made_of:
             self._copies, self._made_of = copies(self.network, self.low, self.network.spec.last_name), now
         logits: Tensor = functional_call(self.network, self._copies, (images.to(self.low),))
