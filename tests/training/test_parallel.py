@@ -65,6 +65,8 @@ def together(folder: str, data: str, recipe: str) -> int:
             train(of, opened, at / mode, processes=here, parallel=mode)
             odd = replace(of, batch=71, epochs=1)  # and one image
             train(odd, opened, at / f"odd-{mode}", processes=here, parallel=mode)
+            low = replace(of, epochs=1, precision="bf16")
+            train(low, opened, at / f"bf16-{mode}", processes=here, parallel=mode)
             changing = at / f"changing-{mode}"
             train(of, opened, changing, resume=True, processes=here, parallel=mode, **up_to(STOPS["two"], changing))
         measured = ten_views(at / "one", opened, here)
@@ -109,6 +111,7 @@ def runs(tiny_prepared: Prepared, recipe: Recipe, tmp_path_factory: pytest.TempP
     folder = tmp_path_factory.mktemp("parallel")
     train(recipe, tiny_prepared, folder / "one")
     train(replace(recipe, batch=71, epochs=1), tiny_prepared, folder / "odd-one")
+    train(replace(recipe, epochs=1, precision="bf16"), tiny_prepared, folder / "bf16-one")
     for mode in MODES:
         run = folder / f"changing-{mode}"
         assert not train(recipe, tiny_prepared, run, **up_to(STOPS["one"], run)).finished
@@ -118,6 +121,20 @@ def runs(tiny_prepared: Prepared, recipe: Recipe, tmp_path_factory: pytest.TempP
         assert checkpoint.newest(run).name == checkpoint.name_of(STOPS["two"])
         assert train(recipe, tiny_prepared, run, resume=True).finished
     return folder
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_two_processes_in_bf16_learn_what_one_learns_but_for_rounding(mode: Mode, runs: Path) -> None:
+    lines = [read_metrics(runs / f"bf16-{name}") for name in ("one", mode)]
+    assert all(kinds[0]["precision"].startswith("bf16") for kinds in lines)
+    one, two = (next(line for line in kinds if line["kind"] == "epoch") for kinds in lines)
+    assert two["loss"] == pytest.approx(one["loss"], rel=1e-2)
+    torch.manual_seed(seed_of(0, "init", 0))
+    start = AlexNet(Recipe.from_json((runs / "bf16-one" / "recipe.json").read_text()).network)
+    weights, others = (checkpoint.weights(checkpoint.newest(runs / f"bf16-{name}")) for name in ("one", mode))
+    last, begun = f"{start.spec.last_name}.weight", start.state_dict()
+    moved = weights[last] - begun[last]
+    assert moved.norm() > 0 and (weights[last] - others[last]).norm() < 0.1 * moved.norm()
 
 
 def assert_close(run: Path, other: Path) -> None:
