@@ -1099,7 +1099,6 @@ def similar(
         picture: the file to draw (.png, .svg or .pdf).
         keep: keep the features for the next time; else nothing is written but the picture.
         device: auto, cpu, cuda or mps.
-        precision: what is computed in, where it is not to be the run's: auto is bf16 where the device multiplies it.
         json: print one JSON document on stdout.
     """
     import numpy as np

@@ -35,12 +35,7 @@ def compiled() -> bool:
 
 @cache
 def bf16_unit() -> str | None:
-    """The part of this processor that multiplies bf16: AMX (matrices), AVX512-BF16 (vectors), or None.
-
-    None too without the compiled loops, as torch's own pooling and normalization in bf16 take what the products gain.
-    """
-    if not compiled():
-        return None
+    """The part of this processor that multiplies bf16: AMX (matrices), AVX512-BF16 (vectors), or None."""
     if torch.cpu._is_amx_tile_supported():
         return "AMX"
     return "AVX512-BF16" if torch.cpu._is_avx512_bf16_supported() else None

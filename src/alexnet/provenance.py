@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from alexnet.parallel import bf16_unit
+from alexnet.parallel import bf16_unit, compiled
 
 
 def machine() -> dict[str, str | int]:
@@ -21,7 +21,7 @@ def machine() -> dict[str, str | int]:
     return {
         "cpu": model,
         "capability": torch.backends.cpu.get_cpu_capability(),
-        **({"bf16": unit} if (unit := bf16_unit()) else {}),
+        **({"bf16": unit} if compiled() and (unit := bf16_unit()) else {}),
         **gpu,
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),

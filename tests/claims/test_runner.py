@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from alexnet.claims import ledger, plan, runner
 from alexnet.claims import results as results_
@@ -86,7 +87,8 @@ def test_images_too_small_for_a_scale_are_refused(tiny_recipe: Recipe, tiny_prep
     assert not any(tmp_path.iterdir())
 
 
-def test_keys_are_those_of_the_first_results(tiny_prepared: Prepared) -> None:
+def test_keys_are_those_of_the_first_results(tiny_prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "low_precision", lambda wanted, device: None)  # which were all of float32
     prepared = copy(tiny_prepared)
     prepared.__dict__.update(classes=("a", "b"), size=128, mean=np.zeros((3, 128, 128), np.float32))
     reduced = runner.variants(claims["lrn"], scales["reduced"])["LRN"]
@@ -395,12 +397,20 @@ def test_a_scale_may_search_for_every_claim_by_the_validation_error_and_compare_
     assert [one.measure for one in as_tested.comparisons] == ["ten_top1"] and at(lrn, making.scale(tiny_recipe)) == lrn
 
 
+def test_a_run_by_auto_is_known_by_what_auto_is(tiny_recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    by_hand = {name: replace(tiny_recipe, precision=name) for name in ("auto", "float32", "bf16")}
+    monkeypatch.setattr(runner, "low_precision", lambda wanted, device: None)
+    assert len({str(runner.decisive(recipe)) for recipe in by_hand.values()}) == 3, "as results of float32 know it"
+    monkeypatch.setattr(runner, "low_precision", lambda wanted, device: torch.bfloat16)
+    assert runner.decisive(by_hand["auto"]) == runner.decisive(by_hand["bf16"]) != runner.decisive(by_hand["float32"])
+
+
 def test_a_claims_own_search_takes_the_rate_that_reaches_the_target_soonest(
     tiny_recipe: Recipe, tiny_prepared: Prepared, tmp_path: Path
 ) -> None:
-    own = Search((1e-5, 0.005), 12, by="epochs_to_target", own=(("tanh", (0.002,)),))
+    own = Search((1e-5, 0.005), 12, by="epochs_to_target", rates_by_variant=(("tanh", (0.002,)),))
     scale = making.scale(tiny_recipe, target=55.0, most_epochs=1)
-    result = run([replace(relu, own_search=("smoke", own))], scale, tiny_prepared, tmp_path)[0]
+    result = run([replace(relu, search_at=("smoke", own))], scale, tiny_prepared, tmp_path)[0]
     assert {name: [trial["rate"] for trial in trials] for name, trials in result.search.items()} == {
         "ReLU": [1e-5, 0.005],
         "tanh": [0.002],

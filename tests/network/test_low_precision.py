@@ -1,5 +1,6 @@
 """A network in bf16 from float32 weights."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -58,3 +59,15 @@ def test_the_last_layer_and_batch_normalization_stay_float32() -> None:
     kept = {name for name, copy in copies(one, torch.bfloat16, "fc6").items() if copy.dtype == torch.float32}
     assert kept == {f"{layer}.{part}" for layer in ("norm1", "norm2", "fc6") for part in ("weight", "bias")}
     assert one.spec.last_name == "fc6"
+
+
+def test_threads_do_not_meet_in_the_network() -> None:
+    one = network()
+    low = LowPrecision(one, torch.bfloat16)
+    given = [images(number) for number in range(1, 9)]
+    wanted = [LowPrecision(network(), torch.bfloat16)(each) for each in given]
+    with ThreadPoolExecutor(4) as threads:
+        answers = list(threads.map(low, given * 8))
+    assert all(torch.equal(answer, wanted[at % 8]) for at, answer in enumerate(answers))
+    assert {weight.dtype for weight in one.parameters()} == {torch.float32}
+    assert all(weight.requires_grad for weight in one.parameters())

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,9 @@ from alexnet.data.prepared import Prepared
 from alexnet.errors import InputError
 from alexnet.evaluation.errors import evaluate
 from alexnet.training import checkpoint, trained
-from alexnet.training.trainer import read_metrics, validation_of
+from alexnet.training.device import Precision
+from alexnet.training.recipe import Recipe
+from alexnet.training.trainer import read_metrics, train, validation_of
 from tests.conftest import CLASSES
 
 
@@ -151,3 +154,15 @@ def test_it_judges_in_bf16_where_asked_and_its_network_stays_float32(tiny_run: P
     with torch.inference_mode():  # where weights have no versions
         inside = trained.load(tiny_run, precision="bf16").probabilities(pixels, views=10)
     assert torch.equal(inside, other)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_training_measures_what_evaluation_measures(
+    precision: Precision, tiny_prepared: Prepared, tiny_recipe: Recipe, tmp_path: Path
+) -> None:
+    recipe = replace(tiny_recipe, epochs=2, precision=precision)
+    said = train(recipe, tiny_prepared, tmp_path / "run").last
+    network = trained.load(tmp_path / "run")
+    split, indices = validation_of(recipe, tiny_prepared)
+    of = (network.judge, network.preparation, split.images, split.labels, network.classes, indices)
+    assert evaluate(*of).top1_error == said["validation_top1"]

@@ -36,6 +36,11 @@ class Comparison:
     """Whether both sides of a seed have networks in common, so that their difference is taken seed by seed."""
 
 
+def error_of(trial: dict[str, Any], measure: str) -> float:
+    """What a search compares of one of its runs; the first results kept the training error alone."""
+    return float(trial.get("values", trial)[measure])
+
+
 @dataclass(frozen=True)
 class Search:
     """How each variant of a claim gets its own learning rate: the best of `rates` in short runs with a seed of their own."""
@@ -46,17 +51,17 @@ class Search:
     by: Literal["train_error", "top1", "epochs_to_target"] = "train_error"
     """What is lowest where the best rate is: the training or the validation error of the last epoch, or the epochs to the scale's
     target, at which these runs end too."""
-    own: tuple[tuple[str, tuple[float, ...]], ...] = ()
+    rates_by_variant: tuple[tuple[str, tuple[float, ...]], ...] = ()
     """(variant, the rates that it tries in place of `rates`)."""
 
     def rates_of(self, variant: str) -> tuple[float, ...]:
         """The rates that a variant tries."""
-        return dict(self.own).get(variant, self.rates)
+        return dict(self.rates_by_variant).get(variant, self.rates)
 
     def best(self, trials: Sequence[dict[str, Any]]) -> float:
         """The rate of the best of these runs, each with its "rate" and "values"; of equal ones the first."""
         # Runs that do not reach a target are told apart by how far they got.
-        return float(min(trials, key=lambda trial: (trial["values"][self.by], trial["values"]["train_error"]))["rate"])
+        return float(min(trials, key=lambda trial: (error_of(trial, self.by), error_of(trial, "train_error")))["rate"])
 
 
 @dataclass(frozen=True)
@@ -81,7 +86,7 @@ class Claim:
     """What is measured of a trained network beside its validation error."""
     search: bool = False
     """Whether each variant first finds its own learning rate, by its scale's search."""
-    own_search: tuple[ScaleName, Search] | None = None
+    search_at: tuple[ScaleName, Search] | None = None
     """A scale, and the search that takes the place of that scale's; its `epochs` are then the most of all runs that stop."""
     stops: bool = False
     """Whether runs end when the training error reaches the scale's target."""
@@ -123,7 +128,9 @@ def at(claim: Claim, scale: Scale) -> Claim:
         claim = replace(claim, search=True)
     if scale.ten_crops:
         ten = {"top1": "ten_top1", "top5": "ten_top5"}
-        compared = tuple(replace(each, measure=ten.get(each.measure, each.measure)) for each in claim.comparisons)
+        compared = tuple(
+            dict.fromkeys(replace(each, measure=ten.get(each.measure, each.measure)) for each in claim.comparisons)
+        )
         measured = tuple(dict.fromkeys((*claim.measures, measures.ten_crops)))
         claim = replace(claim, comparisons=compared, measures=measured)
     return claim
@@ -131,8 +138,8 @@ def at(claim: Claim, scale: Scale) -> Claim:
 
 def search_of(claim: Claim, scale: Scale) -> Search:
     """How the variants of a claim find their rates at a scale, if they do."""
-    own = claim.own_search
-    return own[1] if own and own[0] == scale.name else scale.search
+    special = claim.search_at
+    return special[1] if special and special[0] == scale.name else scale.search
 
 
 @dataclass(frozen=True)

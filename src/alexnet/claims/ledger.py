@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from alexnet.amounts import duration
 from alexnet.claims import results as results_
-from alexnet.claims.claim import Claim, Comparison, Scale, at, search_of
+from alexnet.claims.claim import Claim, Comparison, Scale, at, error_of, search_of
 from alexnet.claims.claims import claims
 from alexnet.claims.results import CONFIDENCE, LEAST_SEEDS, MEASURES, REACHED, Outcome, Result
 from alexnet.claims.scales import scales
@@ -397,7 +397,7 @@ def searched(result: Result) -> list[Block]:
     rates = sorted({trial["rate"] for trials in result.search.values() for trial in trials})
     cells, search = [], search_of(claim_of(result), scales[result.scale])
     for name, trials in result.search.items():
-        errors = {trial["rate"]: trial["values"][search.by] for trial in trials}
+        errors = {trial["rate"]: error_of(trial, search.by) for trial in trials}
         best = search.best(trials) if trials else None
         # At an end of what was tried the best may lie beyond.
         mark = " * (at the end)" if best in (min(errors, default=None), max(errors, default=None)) else " *"
@@ -451,7 +451,12 @@ def origin(result: Result) -> Table:
     parts += [f"{name} {machine[name]}" for name in ("python", "torch") if name in machine]
     if result.recipe["precision"] != "auto":
         parts.append(result.recipe["precision"])
-    elif "bf16" in machine:  # what "auto" is there; elsewhere float32
+    elif (
+        "bf16" in machine
+        and "gpu" not in machine
+        and not any("precision" in v["changes"] for v in result.variants.values())
+    ):
+        # What "auto" is on such a CPU.
         parts.append(f"bf16 by {machine['bf16']}")
     return Table(
         "Where this comes from",

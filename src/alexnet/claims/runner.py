@@ -35,7 +35,7 @@ from alexnet.errors import InputError, RunFailed
 from alexnet.files import only_writer, write_text
 from alexnet.network.spec import Network
 from alexnet.training import checkpoint, trained, trainer
-from alexnet.training.device import keep_memory, pick
+from alexnet.training.device import keep_memory, low_precision, pick
 from alexnet.training.recipe import Recipe, flatten
 from alexnet.training.trainer import Status
 
@@ -97,6 +97,8 @@ def decisive(recipe: Recipe) -> dict[str, Any]:
     defaults = {field.name: field.default for field in fields(Recipe)}
     defaults |= {f"network.{field.name}": field.default for field in fields(Network)}
     left_out = {*NO_MATTER, "seed"}
+    if recipe.precision == "auto" and low_precision("auto", pick()):
+        recipe = replace(recipe, precision="bf16")  # which it is; before there was this, "auto" was float32 on a CPU
     return {
         name: value
         for name, value in flatten(recipe).items()
@@ -311,8 +313,8 @@ def variants(claim: Claim, scale: Scale) -> dict[str, Run]:
     for name, change in claim.variants:
         recipe = change(base)
         if claim.stops:
-            own = search_of(claim, scale) is not scale.search
-            recipe = replace(recipe, epochs=search_of(claim, scale).epochs if own else scale.most_epochs)
+            search = search_of(claim, scale)
+            recipe = replace(recipe, epochs=scale.most_epochs if search is scale.search else search.epochs)
         made[name] = Run(recipe, scale.target if claim.stops else None)
     return made
 

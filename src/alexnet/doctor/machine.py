@@ -72,10 +72,11 @@ def _device() -> list[Finding]:
                 "update the NVIDIA driver, or install a torch built for an older CUDA; look at CUDA_VISIBLE_DEVICES too"
             )
         return [warning(f"device: {picked.type}, though this machine has an NVIDIA GPU: {what}", fix)]
+    if picked.type != "cpu":
+        return [ok(f"device: {picked.type}")]
     unit = bf16_unit()
-    return [
-        ok(f"device: {picked.type}, {f'bf16 by {unit}' if unit else 'float32, as it multiplies no bf16 in hardware'}")
-    ]
+    why = "its bf16 needs the compiled loops" if unit else "it multiplies no bf16 in hardware"
+    return [ok(f"device: cpu, {f'bf16 by {unit}' if unit and compiled() else f'float32, as {why}'}")]
 
 
 def _threads() -> list[Finding]:

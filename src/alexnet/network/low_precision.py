@@ -6,16 +6,15 @@ normalization keeps float32 weights, as under autocast; it takes and gives bf16 
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from alexnet.network.model import AlexNet
 
 
 def copies(network: nn.Module, low: torch.dtype, but: str = "") -> dict[str, Tensor]:
-    """The weights by name, each as `low`, laid out as it is; those of batch normalization, and of the layer called `but`, are
-    the network's own, float32.
+    """The weights by name, each as `low`, laid out as it is.
 
-    A copy wants a gradient where its weight does.
+    Those of batch normalization and of the layer called `but` are the network's own, float32. A copy wants a gradient where its
+    weight does.
     """
 
     def copy(name: str, weight: nn.Parameter) -> Tensor:
@@ -30,20 +29,29 @@ def copies(network: nn.Module, low: torch.dtype, but: str = "") -> dict[str, Ten
 class LowPrecision:
     """Logits float32 [N, classes] of images [N, 3, S, S], computed in `low` (bf16) by the weights that `network` has now.
 
-    The last layer is computed in float32: of three digits, the logits of two classes would be equal now and then.
+    The last layer is computed in float32: of three digits, the logits of two classes would be equal now and then. A change of
+    weights is seen if it counts up their version, which one through `.data`, or in inference mode, does not.
     """
 
     def __init__(self, network: AlexNet, low: torch.dtype) -> None:
         self.network, self.low = network, low
-        self._made_of: list[tuple[int, int]] = []
-        self._copies: dict[str, Tensor] = {}
+        self._kept: tuple[list[tuple[int, int]], AlexNet] | None = None
 
     def __call__(self, images: Tensor) -> Tensor:
-        # Every change of a weight in place counts its version up, but in inference mode, where it cannot be trained either;
-        # another tensor lies elsewhere.
         weights = list(self.network.parameters())
-        now = [(weight.data_ptr(), 0 if weight.is_inference() else weight._version) for weight in weights]
-        if now != self._made_of:
-            self._copies, self._made_of = copies(self.network, self.low, self.network.spec.last_name), now
-        logits: Tensor = functional_call(self.network, self._copies, (images.to(self.low),))
-        return logits.float()
+        versions = [(weight.data_ptr(), 0 if weight.is_inference() else weight._version) for weight in weights]
+        kept = self._kept  # read once: another thread may replace it
+        if kept is None or kept[0] != versions:
+            kept = self._kept = versions, self._lowered()
+        return kept[1](images.to(self.low)).float()
+
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    def _lowered(self) -> AlexNet:
+        # A network of its own, and not `functional_call`, which puts other weights into the module while it computes: what
+        # another thread asks the module meanwhile would be answered by those.
+        with torch.device("meta"):
+            network = AlexNet(self.network.spec).requires_grad_(False).eval()
+        lowered = self.network.state_dict() | copies(self.network, self.low, self.network.spec.last_name)
+        network.load_state_dict({name: tensor.detach() for name, tensor in lowered.items()}, assign=True)
+        return network

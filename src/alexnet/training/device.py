@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 
 from alexnet.errors import InputError
-from alexnet.parallel import bf16_unit
+from alexnet.parallel import bf16_unit, compiled
 
 
 def pick(wanted: str = "auto") -> torch.device:
@@ -37,10 +37,12 @@ def low_precision(wanted: Precision, device: torch.device) -> torch.dtype | None
     """What the network computes in if not in float32: bf16 where `wanted` says so; "auto" does on CUDA devices and CPUs that
     multiply bf16 in hardware. Weights stay float32.
 
-    By what the device can do and not by a measurement, so that a run that is resumed computes as it did before.
+    By what the device can do and not by a measurement, so that a run that is resumed computes as it did before. On a CPU the
+    compiled loops have to be there, as torch's own pooling and normalization in bf16 take what the products gain.
     """
     if wanted == "auto":
-        there = torch.cuda.is_bf16_supported() if device.type == "cuda" else device.type == "cpu" and bf16_unit()
+        on_cpu = device.type == "cpu" and bf16_unit() and compiled()
+        there = torch.cuda.is_bf16_supported() if device.type == "cuda" else on_cpu
         return torch.bfloat16 if there else None
     return torch.bfloat16 if wanted == "bf16" else None
 

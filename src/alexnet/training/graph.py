@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from alexnet.network.low_precision import copies
+from alexnet.network.model import AlexNet
 from alexnet.training.optimizer import PaperSGD
 
 if TYPE_CHECKING:  # what several processes need is loaded where there are several
@@ -170,8 +171,16 @@ class Step:
         self._update()
 
     def logits(self, images: Tensor) -> Tensor:
-        """Logits float32 [N, classes] of images, by the weights as they are now and in the precision of training."""
-        return self._logits(self.leaves, images)
+        """Logits float32 [N, classes] of images, by the weights as they are now.
+
+        In bf16 where the step has copies of the weights, but for the last layer (`LowPrecision`); else in float32.
+        """
+        if not self.copied:
+            return (self.layout or self.model)(images)
+        assert isinstance(self.model, AlexNet)  # a module of several processes has no copies
+        last = f"{self.model.spec.last_name}."
+        weights = {name: weight for name, weight in self.model.named_parameters() if name.startswith(last)}
+        return self._logits(self.leaves | weights, images)
 
     def _logits(self, leaves: dict[str, Tensor], images: Tensor) -> Tensor:
         by_itself = self.low is not None and not self.copied

@@ -26,6 +26,10 @@ class PaperSGD(torch.optim.Optimizer):
         """By weight, the bf16 copy that the network computes with in its place, where it does: laid out as the weight is. The
         copy then has the gradient, unless the weight has one, and follows every update."""
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self.__dict__.setdefault("copies", {})  # which are a network's, and no part of the state
+
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
         """Update every weight that has a gradient. `closure`, of PyTorch's interface, is not used."""

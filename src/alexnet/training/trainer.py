@@ -278,7 +278,6 @@ class _Shared:
 
             self.layout = layout(parallel, model, processes)
             self.model = self.layout.module
-        self.network: Callable[[Tensor], Tensor] = self.layout or model
         self.sgd = recipe.optimizer(self.model)
 
     @property
