@@ -12,6 +12,7 @@ from alexnet.claims import figures, ledger
 from alexnet.claims.claims import claims
 from alexnet.claims.ledger import Found, Table
 from alexnet.claims.results import CONFIDENCE, LEAST_SEEDS, Result, Verdict
+from alexnet.claims.scales import scales
 from alexnet.errors import InputError
 from alexnet.files import write_text
 from alexnet.insight import picture
@@ -180,7 +181,8 @@ def _claim(result: Result, folder: str, figure: str | None) -> Iterator[str]:
     yield ""
     for block in (
         *ledger.comparisons(result),
-        ledger.values(result, all_errors=False),
+        # Where networks train long enough to overfit, the training error belongs beside the test error.
+        ledger.values(result, all_errors=scales[result.scale].ten_crops),
         *ledger.searched(result),
         ledger.changes(result),
     ):
