@@ -18,6 +18,7 @@ from training_step import our_learner, plain_learner, plain_port
 
 from alexnet import networks
 from alexnet.network.model import AlexNet
+from alexnet.training.recipe import recipes
 
 FORMS = ("ours, float32", "ours, bf16", "plain port, nn.LocalResponseNorm", "plain port without normalization")
 
@@ -34,7 +35,7 @@ def one(form: str, batch: int) -> float:
     images, labels = 60 * torch.randn(batch, 3, 224, 224), torch.randint(1000, (batch,))
     spec = replace(networks.paper, normalization="none") if "without" in form else networks.paper
     if form.startswith("ours"):
-        step = our_learner("bf16" if "bf16" in form else "float32")
+        step = our_learner(recipes["paper"], "bf16" if "bf16" in form else "float32")
         images = images.to(torch.bfloat16 if "bf16" in form else torch.float32, memory_format=torch.channels_last)
     else:
         step = plain_learner(plain_port(AlexNet(spec)))

@@ -10,11 +10,11 @@ from collections.abc import Callable
 
 import torch
 from measure import Row, arguments, finish, in_turn, ratios, row
+from training_step import our_learner
 
 from alexnet.claims.scales import scales
-from alexnet.network.model import AlexNet
 from alexnet.parallel import bf16_unit
-from alexnet.training.graph import Step
+from alexnet.training.device import Precision
 from alexnet.training.recipe import Recipe, recipes
 
 RECIPES = {"smoke": scales["smoke"].recipe, "reduced": scales["reduced"].recipe} | {
@@ -24,13 +24,12 @@ STEPS = 4
 """To a round: the small networks take milliseconds."""
 
 
-def steps(recipe: Recipe, low: torch.dtype | None) -> Callable[[], None]:
+def steps(recipe: Recipe, precision: Precision) -> Callable[[], None]:
     """Some updates of the weights."""
     torch.manual_seed(0)
-    model = AlexNet(recipe.network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    step = Step(model, recipe.optimizer(model), lambda given: given, recipe.batch, low=low)
+    step = our_learner(recipe, precision)
     images = 60 * torch.randn(recipe.batch, 3, recipe.network.input_size, recipe.network.input_size)
-    images = images.to(low or torch.float32, memory_format=torch.channels_last)
+    images = images.to(torch.bfloat16 if precision == "bf16" else torch.float32, memory_format=torch.channels_last)
     labels = torch.randint(recipe.network.classes, (recipe.batch,))
 
     def run() -> None:
@@ -45,8 +44,8 @@ def main() -> None:
     rows: list[Row] = []
     for name, recipe in RECIPES.items():
         forms: dict[str, Callable[[], float | None]] = {
-            "bf16": steps(recipe, torch.bfloat16),
-            "float32": steps(recipe, None),
+            "bf16": steps(recipe, "bf16"),
+            "float32": steps(recipe, "float32"),
         }
         seconds = in_turn(forms, given.repeats, warmup=2)
         for precision, took in seconds.items():

@@ -25,7 +25,7 @@ from alexnet.network.model import AlexNet
 from alexnet.parallel import bf16_unit
 from alexnet.training.device import Precision, low_precision
 from alexnet.training.graph import Step
-from alexnet.training.recipe import recipes
+from alexnet.training.recipe import Recipe, recipes
 
 GFLOP = 4.136
 """Of an image, forward and backward: three times the forward multiply-adds, less conv1's gradient of its input, times 2."""
@@ -68,9 +68,8 @@ def plain_learner(model: nn.Module, optimizer: torch.optim.Optimizer | None = No
     return step
 
 
-def our_learner(precision: Precision, normalization: str = "paper") -> Learner:
+def our_learner(recipe: Recipe, precision: Precision) -> Learner:
     """The step as the trainer does it; images are best given as it takes them, channels-last and in its precision."""
-    recipe = replace(recipes["paper"], network=replace(networks.paper, normalization=normalization))
     model = AlexNet(recipe.network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     low = low_precision(precision, torch.device("cpu"))
     return Step(model, recipe.optimizer(model), lambda given: given, 0, low=low)
@@ -93,7 +92,9 @@ def form(name: str, batch: int) -> Callable[[], None]:
     if name == PLAIN_PORT:
         learner = plain_learner(plain_port(AlexNet(networks.paper)))
     else:
-        learner = our_learner(*OURS[name])
+        precision, normalization = OURS[name]
+        network = replace(networks.paper, normalization=normalization)
+        learner = our_learner(replace(recipes["paper"], network=network), precision)
         images = images.to(torch.bfloat16 if "bf16" in name else torch.float32, memory_format=torch.channels_last)
     return lambda: learner(images, labels)
 

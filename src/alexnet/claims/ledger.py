@@ -9,7 +9,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from alexnet.amounts import duration
 from alexnet.claims import results as results_
@@ -18,6 +18,7 @@ from alexnet.claims.claims import claims
 from alexnet.claims.results import CONFIDENCE, LEAST_SEEDS, MEASURES, REACHED, Outcome, Result
 from alexnet.claims.scales import scales
 from alexnet.errors import InputError
+from alexnet.training.device import Precision
 
 SHORT = {
     "top1": "top-1",
@@ -68,7 +69,7 @@ def ids(scale: str) -> list[str]:
     return [claim.id for claim in claims.values() if claim.variants and scale in claim.scales]
 
 
-def with_precision(scale: Scale, precision: Literal["auto", "float32", "bf16"] | None) -> Scale:
+def with_precision(scale: Scale, precision: Precision | None) -> Scale:
     """The scale with its recipes computed in another precision; as it is for None."""
     if precision is None:
         return scale
