@@ -31,7 +31,7 @@ from alexnet.data.builtin import Photographs
 from alexnet.data.jpegs import JpegImages
 from alexnet.data.prepare import prepare
 from alexnet.data.prepared import Prepared, Split
-from alexnet.data.sources import Arrays
+from alexnet.data.sources.arrays import Arrays
 from alexnet.network.model import AlexNet
 from alexnet.network.spec import networks
 from alexnet.training import optimizer

@@ -148,7 +148,8 @@ def prepare(
         json: print one JSON document on stdout.
     """
     from alexnet.data.prepare import prepare as prepare_images
-    from alexnet.data.sources import choose, open_source
+    from alexnet.data.sources import open_source
+    from alexnet.data.sources.chosen import choose
     from alexnet.training.device import keep_memory
 
     for option, value in (("machines", machines), ("as-images", as_images), ("as-classes", as_classes)):

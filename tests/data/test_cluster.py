@@ -24,7 +24,9 @@ from alexnet.data import cluster, prepared
 from alexnet.data import prepare as prepare_module
 from alexnet.data.cluster import Crew
 from alexnet.data.prepare import prepare
-from alexnet.data.sources import Source, choose, open_source
+from alexnet.data.sources import open_source
+from alexnet.data.sources.chosen import choose
+from alexnet.data.sources.source import Source
 from alexnet.errors import InputError, RunFailed
 from tests.data.making import class_folders, jpeg, make_mini_ilsvrc, parquet_files, picture, write_folder
 

@@ -23,7 +23,8 @@ from alexnet import cli
 from alexnet.data import pack, packed, prepared, unpack
 from alexnet.data.prepare import prepare
 from alexnet.data.prepared import Prepared
-from alexnet.data.sources import choose, open_source
+from alexnet.data.sources import open_source
+from alexnet.data.sources.chosen import choose
 from alexnet.errors import InputError, RunFailed
 from tests.data.making import class_folders, jpeg, picture, write_folder
 

@@ -12,7 +12,8 @@ import pytest
 from alexnet.cli import main
 from alexnet.data.plan import plan
 from alexnet.data.prepare import prepare
-from alexnet.data.sources import choose, open_source
+from alexnet.data.sources import open_source
+from alexnet.data.sources.chosen import choose
 from alexnet.errors import InputError
 from tests.data.making import class_folders, jpeg, make_mini_ilsvrc, picture, write_folder
 

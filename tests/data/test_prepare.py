@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from alexnet.data import prepare as prepare_module
 from alexnet.data import prepared
 from alexnet.data.prepare import Progress, prepare, to_square
-from alexnet.data.sources import Item, open_source
+from alexnet.data.sources import open_source
+from alexnet.data.sources.source import Item
 from alexnet.errors import InputError, RunFailed
 from tests.data.making import add_bytes, class_folders, encode, jpeg, picture, write_folder
 

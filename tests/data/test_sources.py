@@ -11,10 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alexnet.data import sources
 from alexnet.data.builtin import Photographs
 from alexnet.data.prepare import prepare, to_square
-from alexnet.data.sources import IMAGE_SUFFIXES, Source, choose, open_source
+from alexnet.data.sources import open_source
+from alexnet.data.sources import source as of_source
+from alexnet.data.sources.chosen import choose
+from alexnet.data.sources.devkit import read_devkit
+from alexnet.data.sources.source import IMAGE_SUFFIXES, Source
 from alexnet.errors import InputError
 from tests.data.making import (
     WNIDS,
@@ -217,7 +220,7 @@ def mini(tmp_path_factory: pytest.TempPathFactory) -> MiniIlsvrc:
 
 
 def test_the_miniatures_ids_are_not_in_sorted_order(mini: MiniIlsvrc) -> None:
-    devkit = sources.read_devkit(mini.folder)
+    devkit = read_devkit(mini.folder)
     assert devkit is not None
     assert [devkit.wnid_of_id[id] for id in range(1, 6)] != sorted(WNIDS)
     assert len(devkit.wnid_of_id) == 5  # and the synsets above the classes are none
@@ -632,7 +635,7 @@ def test_an_npz_that_is_none(tmp_path: Path) -> None:
 )
 def any_source(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Source:
     """One of every kind, with several parts to each split."""
-    monkeypatch.setattr(sources, "ROWS", 2)
+    monkeypatch.setattr(of_source, "ROWS", 2)
     if request.param == "builtin":
         return Photographs(train_patches=3, test_patches=2)
     if request.param.startswith("folder"):

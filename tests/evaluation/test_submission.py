@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alexnet.data import sources
+from alexnet.data.sources.devkit import read_devkit
 from alexnet.errors import InputError
 from alexnet.evaluation import submission, unlabelled
 from tests.data.making import make_mini_ilsvrc
@@ -67,7 +67,7 @@ def test_what_is_no_submission_is_said_with_its_line(text: str, said: str, tmp_p
 
 def test_the_ids_are_the_devkits_and_not_the_order_of_wordnet_ids(tmp_path: Path) -> None:
     make_mini_ilsvrc(tmp_path)
-    devkit = sources.read_devkit(tmp_path)
+    devkit = read_devkit(tmp_path)
     assert devkit is not None
     wnids = sorted(devkit.wnid_of_id.values())
     wanted = [next(id for id, wnid in devkit.wnid_of_id.items() if wnid == own) for own in wnids]

@@ -28,7 +28,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from alexnet.data.sources import Item, Part
+from alexnet.data.sources.source import Item, Part
 from alexnet.errors import InputError
 
 # class -> (package, file inside it). Drawings and diagrams are left out, and the second of the stereo pair.

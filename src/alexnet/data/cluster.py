@@ -28,7 +28,7 @@ from typing import Any
 from alexnet.data import prepare as preparing
 from alexnet.data.prepare import SHARDS, Report, Writer
 from alexnet.data.prepared import Prepared
-from alexnet.data.sources import Item, Source
+from alexnet.data.sources.source import Item, Source
 from alexnet.data.statistics import Sums
 from alexnet.errors import InputError, RunFailed
 from alexnet.files import write_text

@@ -15,7 +15,9 @@ import numpy as np
 from alexnet.amounts import duration, gigabytes
 from alexnet.data import cluster, jpegs, prepared
 from alexnet.data.prepare import CHUNK, check_options, made
-from alexnet.data.sources import Archives, Chosen, Item, Source
+from alexnet.data.sources.archives import Archives
+from alexnet.data.sources.chosen import Chosen
+from alexnet.data.sources.source import Item, Source
 from alexnet.data.statistics import Sums
 from alexnet.errors import InputError
 

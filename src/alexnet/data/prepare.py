@@ -30,7 +30,7 @@ from PIL import Image
 
 from alexnet import parallel
 from alexnet.data import jpegs, prepared
-from alexnet.data.sources import Item, Source
+from alexnet.data.sources.source import Item, Source
 from alexnet.data.statistics import Sums, products_of
 from alexnet.errors import InputError, RunFailed
 from alexnet.files import only_writer, sync, write_bytes

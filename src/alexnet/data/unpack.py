@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from alexnet.data import prepared
-from alexnet.data import sources as from_sources
 from alexnet.data.packed import (
     SPLITS,
     Part,
@@ -32,7 +31,8 @@ from alexnet.data.packed import (
 )
 from alexnet.data.prepare import Progress, prepare
 from alexnet.data.prepared import Prepared
-from alexnet.data.sources import Item
+from alexnet.data.sources import source as from_sources
+from alexnet.data.sources.source import Item
 from alexnet.errors import InputError, RunFailed
 from alexnet.files import only_writer, sync, write_bytes
 

@@ -13,21 +13,10 @@ import numpy as np
 from PIL import Image
 
 from alexnet.data.prepare import MAX_PIXELS, Unreadable, to_square
-from alexnet.data.sources import (
-    DEVKIT,
-    IMAGE_SUFFIXES,
-    SPLITS,
-    TRAIN_TAR,
-    VAL_TAR,
-    ClassFolders,
-    Item,
-    Source,
-    image_files,
-    open_source,
-    read_devkit,
-    read_file,
-    subfolders,
-)
+from alexnet.data.sources import open_source
+from alexnet.data.sources.devkit import read_devkit
+from alexnet.data.sources.folders import ClassFolders, image_files, subfolders
+from alexnet.data.sources.source import DEVKIT, IMAGE_SUFFIXES, SPLITS, TRAIN_TAR, VAL_TAR, Item, Source, read_file
 from alexnet.doctor import machine
 from alexnet.doctor.finding import Finding, error, ok, parts, some, warning
 from alexnet.errors import InputError

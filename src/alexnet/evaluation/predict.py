@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from alexnet.data.prepare import Unreadable, to_square
-from alexnet.data.sources import IMAGE_SUFFIXES
+from alexnet.data.sources.source import IMAGE_SUFFIXES
 from alexnet.training.trained import TrainedNetwork
 
 BATCH = 32

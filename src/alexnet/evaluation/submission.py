@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from alexnet.data.sources import DEVKIT, read_devkit
+from alexnet.data.sources.devkit import read_devkit
+from alexnet.data.sources.source import DEVKIT
 from alexnet.errors import InputError
 from alexnet.files import write_text
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from alexnet.data.prepare import Unreadable, to_square
-from alexnet.data.sources import IMAGE_SUFFIXES, read_file, read_part
+from alexnet.data.sources.source import IMAGE_SUFFIXES, read_file, read_part
 from alexnet.errors import InputError
 from alexnet.evaluation import predict, submission
 from alexnet.evaluation.kept import Judged

@@ -1,0 +1,45 @@
+"""Where labelled images come from (§2): anything with classes, splits and an ordered stream of items.
+
+A folder of class folders, ILSVRC-2012 (its three archives as they are, or unpacked), one tar per class (a folder of
+them, or one tar of them, as Fall 2011 comes), a Hugging Face dataset by name or as parquet files, one .npz file of
+arrays, and the built-in photographs (builtin.py). `open_source` tells which, `choose` leaves classes out. What they all
+are is in source.py.
+"""
+
+from pathlib import Path
+
+from alexnet.data.sources.archives import open_archives, open_tars
+from alexnet.data.sources.arrays import open_arrays
+from alexnet.data.sources.folders import open_folder, subfolders
+from alexnet.data.sources.source import KINDS, TRAIN_TAR, VAL_TAR, Source
+from alexnet.data.sources.tables import open_hub, open_parquet
+from alexnet.errors import InputError
+
+
+def open_source(text: str) -> Source:
+    """The source that `text` names; see KINDS. Raises InputError where there is none, or it lacks something."""
+    if text == "builtin":
+        from alexnet.data.builtin import Photographs
+
+        return Photographs()
+    if text.startswith("hf:"):
+        return open_hub(text[3:])
+    path = Path(text).expanduser()
+    if path.is_dir():
+        if any((path / name).exists() for name in (TRAIN_TAR, VAL_TAR)):
+            return open_archives(path)
+        if any(path.glob("*.parquet")) or any(path.glob("data/*.parquet")):
+            return open_parquet(path)
+        if any(path.glob("*.tar")) and not subfolders(path):
+            return open_tars(path)
+        return open_folder(path)
+    if path.is_file() and path.suffix == ".npz":
+        return open_arrays(path)
+    if path.is_file() and path.suffix == ".parquet":
+        return open_parquet(path)
+    if path.is_file() and path.suffix == ".tar" and path.name not in (TRAIN_TAR, VAL_TAR):
+        return open_tars(path)
+    if path.is_file():
+        more = " (for an archive of ILSVRC-2012, give the folder that holds it)" if ".tar" in path.name else ""
+        raise InputError(f"{text} is a file of no known kind{more}. {KINDS}")
+    raise InputError(f"{text} does not exist. {KINDS}")

@@ -1,0 +1,172 @@
+"""Hugging Face datasets, by name or as parquet files (§2)."""
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from alexnet.data.sources.source import SPLITS, Item, Part, blocks, fingerprint_files, read_file
+from alexnet.errors import InputError
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Rows of a Hugging Face dataset, in their own order; at most a few rows in memory."""
+
+    description: str
+    key: str  # the fingerprint
+    tables: dict[str, Any]  # split -> datasets.Dataset or IterableDataset
+    counts: dict[str, int]
+    image: str  # column names
+    label: str
+    classes: tuple[str, ...]
+    label_of: dict[Any, int] = field(repr=False)  # a cell of the label column -> label
+    groups: dict[str, list[tuple[str, int, int]]] = field(default_factory=dict, repr=False)
+    """Of parquet files: file, number in it and rows of each row group of a split."""
+    default_size: int = 256
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        return tuple(self.tables)
+
+    def items(self, split: str) -> Iterator[Item]:
+        return self._items(split, self.tables[split], 0)
+
+    def parts(self, split: str) -> tuple[Part, ...]:
+        """Row groups of parquet files; blocks of rows of what is memory-mapped."""
+        if self.groups:
+            return tuple(Part(None, rows) for _, _, rows in self.groups[split])
+        return tuple(Part(None, len(rows)) for rows in blocks(self.counts[split]))
+
+    def part(self, split: str, number: int) -> Iterator[Item]:
+        if self.groups:
+            first = sum(rows for _, _, rows in self.groups[split][:number])
+            return self._items(split, self._group(split, *self.groups[split][number][:2]), first)
+        rows = blocks(self.counts[split])[number]
+        return self._items(split, self.tables[split].select(rows), rows.start)
+
+    def _group(self, split: str, file: str, number: int) -> Iterator[dict[str, Any]]:
+        # A stream of `datasets` would read all files up to this row group.
+        import pyarrow
+        import pyarrow.parquet
+        from datasets.table import cast_table_to_features
+
+        with pyarrow.parquet.ParquetFile(file) as opened:
+            for batch in opened.iter_batches(64, row_groups=[number], columns=[self.image, self.label]):
+                table = pyarrow.Table.from_batches([batch])
+                yield from cast_table_to_features(table, self.tables[split].features).to_pylist()
+
+    def _items(self, split: str, rows: Any, first: int) -> Iterator[Item]:
+        for number, row in enumerate(rows, first):
+            name = f"{split}/{number:08}"
+            if row[self.label] not in self.label_of:
+                raise InputError(f"{self.description}: row {name} has the label {row[self.label]!r}, no class of train")
+            image = row[self.image] or {}
+            if image.get("bytes") is None and image.get("path"):
+                read: Callable[[], bytes] = partial(read_file, image["path"])
+            else:
+                read = partial(bytes, image.get("bytes") or b"")
+            yield Item(name, self.label_of[row[self.label]], read)
+
+    def count(self, split: str) -> int:
+        return self.counts[split]
+
+    def fingerprint(self) -> str:
+        return self.key
+
+
+def _datasets() -> Any:
+    try:
+        import datasets
+    except ImportError:
+        raise InputError(
+            'Hugging Face datasets and parquet files need one more package: pip install "alexnet[hub]"'
+        ) from None
+    return datasets
+
+
+def open_hub(name: str) -> Tables:
+    """The dataset NAME, or NAME:CONFIGURATION, of the Hugging Face hub (kept in the hub's own cache, memory-mapped)."""
+    datasets = _datasets()
+    if not name.partition(":")[0]:
+        raise InputError("hf: lacks the NAME of a dataset, such as hf:frgfm/imagenette:320px")
+    try:
+        tables = datasets.load_dataset(*name.split(":", 1))
+    except Exception as error:  # connection, no such name, needs consent, needs a configuration: all say so themselves
+        raise InputError(
+            f"hf:{name} cannot be loaded ({' '.join(str(error).split())}): check the name and the connection; "
+            "without one, give a folder with the dataset's .parquet files"
+        ) from None
+    description = f"Hugging Face dataset {name}"
+    counts = {split: table.num_rows for split, table in tables.items()}
+    facts = [(split, table.num_rows, table.info.dataset_size, str(table.features)) for split, table in tables.items()]
+    key = hashlib.sha256(repr((name, sorted(facts))).encode()).hexdigest()
+    return _open_tables(datasets, description, key, dict(tables), counts)
+
+
+def open_parquet(path: Path) -> Tables:
+    """A parquet file, or a folder of them (`train-*.parquet`, `validation-*`, `test-*`; other names are train)."""
+    datasets = _datasets()
+    import pyarrow.parquet
+
+    files = [path] if path.is_file() else sorted(path.glob("*.parquet")) or sorted(path.glob("data/*.parquet"))
+    of_split: dict[str, list[str]] = {}
+    for file in files:
+        word = re.match(r"[a-z]*", file.name)
+        of_split.setdefault(SPLITS.get(word[0] if word else "", "train"), []).append(str(file))
+    try:
+        groups: dict[str, list[tuple[str, int, int]]] = {split: [] for split in of_split}
+        for split, names in of_split.items():
+            for name in names:
+                about = pyarrow.parquet.read_metadata(name)
+                groups[split] += [(name, n, about.row_group(n).num_rows) for n in range(about.num_row_groups)]
+        counts = {split: sum(rows for _, _, rows in of_one) for split, of_one in groups.items()}
+        # Streaming reads the files where they lie; otherwise they would be copied into a cache first.
+        tables = datasets.load_dataset("parquet", data_files=of_split, streaming=True)
+    except Exception as error:  # pyarrow and datasets have many kinds
+        raise InputError(f"{path} cannot be read as parquet: {error}") from None
+    description = f"parquet files, {path.resolve().name}"
+    return replace(_open_tables(datasets, description, fingerprint_files(files), tables, counts), groups=groups)
+
+
+def _open_tables(datasets: Any, description: str, key: str, tables: dict[str, Any], counts: dict[str, int]) -> Tables:
+    by_split: dict[str, Any] = {}
+    for name in sorted(tables, key=lambda name: list(SPLITS).index(name) if name in SPLITS else len(SPLITS)):
+        if name in SPLITS:
+            by_split.setdefault(SPLITS[name], (tables[name], counts[name]))
+    if "train" not in by_split:
+        raise InputError(f"{description} has no split train; it has {', '.join(tables)}")
+    features = by_split["train"][0].features
+    image = next((name for name, kind in features.items() if isinstance(kind, datasets.Image)), None)
+    image = image or next((name for name in ("image", "img", "images") if name in features), None)
+    label = next((name for name in ("label", "labels", "fine_label") if name in features), None)
+    label = label or next((name for name, kind in features.items() if isinstance(kind, datasets.ClassLabel)), None)
+    if image is None or label is None:
+        missing = "image (image, img)" if image is None else "label (label, labels, fine_label)"
+        raise InputError(f"{description} has no column for the {missing}; it has {', '.join(features)}")
+
+    if isinstance(features[label], datasets.ClassLabel):
+        classes = tuple(features[label].names)
+        label_of: dict[Any, int] = {number: number for number in range(len(classes))}
+    else:
+        cells = {row[label] for row in by_split["train"][0].select_columns([label])}
+        if all(isinstance(cell, int) and cell >= 0 for cell in cells):
+            classes = tuple(str(number) for number in range(max(cells, default=-1) + 1))
+            label_of = {number: number for number in range(len(classes))}
+        elif all(isinstance(cell, str) for cell in cells):
+            classes = tuple(sorted(cells))
+            label_of = {name: number for number, name in enumerate(classes)}
+        else:
+            raise InputError(f"{description}: column {label} must hold class numbers from 0, or names")
+
+    chosen, rows = {}, {}
+    for split, (table, count) in by_split.items():
+        first = next(iter(table.select_columns([label])), None)
+        if split != "train" and (first is None or first[label] in (-1, None)):
+            continue  # a test split with its labels kept back
+        chosen[split] = table.select_columns([image, label]).cast_column(image, datasets.Image(decode=False))
+        rows[split] = count
+    return Tables(description, key, chosen, rows, image, label, classes, label_of)
