@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alexnet.data.builtin import Photographs
-from alexnet.data.prepare import prepare, to_square
+from alexnet.data.image import to_square
+from alexnet.data.prepare import prepare
 from alexnet.data.sources import open_source
 from alexnet.data.sources import source as of_source
 from alexnet.data.sources.chosen import choose

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from alexnet.data.prepare import Unreadable, to_square
+from alexnet.data.image import Unreadable, to_square
 from alexnet.data.sources.source import IMAGE_SUFFIXES, read_file, read_part
 from alexnet.errors import InputError
 from alexnet.evaluation import predict, submission
