@@ -1,7 +1,7 @@
 """The commands. No logic of their own: the only place that prints, exits and turns errors into exit codes.
 
-0: done. 2: bad input, one line on stderr that names it and the fix. 1: a run that failed. 128 + signal: stopped by one.
-75: one of several processes, which has lost the others.
+0: done. 2: bad input, one line on stderr that names it and the fix. 1: a run that failed. 3: done, but for images that could
+not be read. 128 + signal: stopped by one. 75: one of several processes, which has lost the others.
 With `--json` a command prints one JSON document on stdout; everything else always goes to stderr.
 """
 
@@ -955,7 +955,8 @@ def predict(
 ) -> int:
     """The five most probable labels of images: files, folders, globs, or - for a list of files on stdin.
 
-    An image that cannot be read is one line of error; the others go on.
+    An image that cannot be read is one line on stderr, and an error in place of labels with --json; the others go on. The exit
+    code is then 3, whether it was one image or all. 0: all were read; 2: bad input, such as no run; 1: it failed.
 
     Args:
         run: a run folder.
@@ -994,18 +995,22 @@ def predict(
             shown.append((prediction, prediction.pixels))
         if not json:
             out.print(prediction.image, markup=False, style="bold", soft_wrap=True)
-            for line in pictures.text(prediction.labels):
+            for line in pictures.text(prediction.top):
                 out.print("  ", line, sep="")
     if picture and shown:
         pixels = np.stack([image for _, image in shown])
         names = [Path(prediction.image).name for prediction, _ in shown]
-        pictures.draw(pixels, [prediction.labels for prediction, _ in shown], [None] * len(shown), picture, names=names)
+        pictures.draw(pixels, [prediction.top for prediction, _ in shown], [None] * len(shown), picture, names=names)
         err.print(f"drawn: {picture}" + (" (the first 16)" if good > 16 else ""), markup=False, soft_wrap=True)
     if not documents:
         raise InputError("-: no image is listed on stdin; give one path a line")
     if json:
         _print_json(documents)
-    return 0 if good else 2
+    return 0 if good == len(documents) else SOME_UNREAD
+
+
+SOME_UNREAD = 3
+"""Exit code of a command that did what it was asked, but for images that could not be read, or all of them."""
 
 
 def report(run: Positional[Path], data: Path | None = None, json: bool = False) -> int:
@@ -1088,7 +1093,7 @@ def similar(
     """The training images nearest to images by Euclidean distance in fc7, the last hidden activations: fig. 4, right.
 
     The search is exact. The features of a split are computed once and kept in RUN/features, a float32 file of its images x
-    4096 numbers; stopped at any moment, the same command goes on.
+    4096 numbers; stopped at any moment, the same command goes on. Exit code 3: images among those named could not be read.
 
     Args:
         run: a run folder.
@@ -1112,17 +1117,21 @@ def similar(
     network, opened = _run_with_data(run, data, device)
     names: list[str] = []
     classes: list[str | None] = []
+    unread: list[dict[str, Any]] = []
     if images:
         pixels = []
         for one in predictions(network, find(images), views=1):
             if one.pixels is None:
                 err.print(f"alexnet similar: {one.image}: {one.error}", markup=False, soft_wrap=True)
+                unread.append(one.to_dict())
                 continue
             names.append(one.image)
             classes.append(None)
             pixels.append(one.pixels)
         if not pixels:
-            raise InputError("none of these images can be read")
+            if json:
+                _print_json({"run": str(run), "data": str(opened.path), "picture": None, "images": unread})
+            return SOME_UNREAD
         queries = np.stack(pixels)
     else:
         if sample < 1:
@@ -1145,15 +1154,15 @@ def similar(
             for name, own, rows in zip(names, classes, near, strict=True)
         ]
         where = {"run": str(run), "data": str(opened.path), "split": searched.name, "searched": found.searched}
-        _print_json({**where, "picture": str(picture), "images": documents})
-        return 0
+        _print_json({**where, "picture": str(picture), "images": documents + unread})
+        return SOME_UNREAD if unread else 0
     for name, rows in zip(names, near, strict=True):
         out.print(name, markup=False, style="bold", soft_wrap=True)
         for row in rows:
             line = f"  {row['distance']:#9.4g}  {with_word(row['class'])}  {row['file']}"
             out.print(line, markup=False, soft_wrap=True)
     out.print(f"drawn: {picture}", markup=False, soft_wrap=True)
-    return 0
+    return SOME_UNREAD if unread else 0
 
 
 def activations(

@@ -31,9 +31,9 @@ def run(*args: object) -> int:
         return int(ended.code or 0)
 
 
-def run_json(capsys: pytest.CaptureFixture[str], *args: object) -> object:
+def run_json(capsys: pytest.CaptureFixture[str], *args: object, code: int = 0) -> object:
     capsys.readouterr()
-    assert run(*args, "--json") == 0
+    assert run(*args, "--json") == code
     return json.loads(capsys.readouterr().out)
 
 
@@ -210,14 +210,41 @@ def test_evaluate(folder: Path, capsys: pytest.CaptureFixture[str], views: int) 
 def test_predict_goes_on_after_a_bad_image(folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     good = folder / "photos" / "val" / CLASSES[1] / "000.png"
     (tmp_path / "bad.jpg").write_bytes(b"no image")
-    found = run_json(capsys, "predict", folder / "run", tmp_path / "bad.jpg", good, tmp_path / "absent.jpg")
+    images = (tmp_path / "bad.jpg", good, tmp_path / "absent.jpg")
+    found = run_json(capsys, "predict", folder / "run", *images, code=3)
     assert isinstance(found, list)
     assert [set(item) for item in found] == [{"image", "error"}, {"image", "labels"}, {"image", "error"}]
     labels = found[1]["labels"]
     assert {item["label"] for item in labels} == set(CLASSES)  # four classes: four labels
     probabilities = [item["probability"] for item in labels]
     assert probabilities == sorted(probabilities, reverse=True) and sum(probabilities) == pytest.approx(1)
-    assert run("predict", folder / "run", tmp_path / "bad.jpg") == 2
+    assert [Path(item["image"]) for item in found if "error" in item] == [images[0], images[2]]
+    assert run("predict", folder / "run", tmp_path / "bad.jpg") == 3, "all of them unread is the same code"
+    assert run("predict", folder / "run", good) == 0
+    assert run("predict", "--help") == 0
+    assert "exit code is then 3" in " ".join(capsys.readouterr().out.replace("│", " ").split())
+
+
+def python_in_the_readme() -> list[str]:
+    readme = Path(__file__).parents[2] / "README.md"
+    return re.findall(r"^```python\n(.*?)^```", readme.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def test_the_python_in_the_readme_runs_as_it_stands(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, place in (("runs", folder / "run"), ("data", folder / "data"), ("more", folder / "photos" / "val")):
+        (tmp_path / name / "photos").parent.mkdir()
+        (tmp_path / name / "photos").symlink_to(place)
+    with Image.open(folder / "photos" / "val" / CLASSES[0] / "000.png") as image:
+        image.save(tmp_path / "holiday.jpg")
+    monkeypatch.chdir(tmp_path)
+    blocks = python_in_the_readme()
+    assert blocks
+    for block in blocks:
+        names: dict[str, object] = {}
+        exec(block, names)
+        assert isinstance(names["found"], alexnet.Prediction) and names["found"].label in CLASSES
 
 
 def test_predict_takes_folders_globs_and_lists(
@@ -417,7 +444,7 @@ def test_predict_says_what_is_no_image(folder: Path, tmp_path: Path, capsys: pyt
     (tmp_path / "empty").mkdir()
     code = run("predict", folder / "run", tmp_path / "empty", "x" * 5000, "a\0b", "--json")
     said = capsys.readouterr()
-    assert code == 2 and len(json.loads(said.out)) == 3 and all("error" in one for one in json.loads(said.out))
+    assert code == 3 and len(json.loads(said.out)) == 3 and all("error" in one for one in json.loads(said.out))
     assert "empty: no images in this folder" in said.err
 
 

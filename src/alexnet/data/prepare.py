@@ -56,8 +56,8 @@ class Unreadable(ValueError):
 # ---------------------------------------------------------------- one image
 
 
-def to_square(image: bytes | np.ndarray, size: int) -> np.ndarray:
-    """An encoded image, or decoded uint8 [H, W, 3] or [H, W] -> uint8 [size, size, 3], RGB.
+def to_square(image: bytes | np.ndarray | Image.Image, size: int) -> np.ndarray:
+    """An encoded image, decoded uint8 [H, W, 3] or [H, W], or an image of Pillow -> uint8 [size, size, 3], RGB.
 
     The shorter side becomes `size`, the central square is kept (§2). The filter is Pillow's BICUBIC, whose support grows
     with the reduction, so that small sizes do not alias; only the square that is kept is computed.
@@ -69,6 +69,8 @@ def to_square(image: bytes | np.ndarray, size: int) -> np.ndarray:
     """
     if isinstance(image, np.ndarray):
         return _square(_from_array(image), size, orientation=1)
+    if isinstance(image, Image.Image):
+        return _from_pillow(image, size)
     if not image:
         raise Unreadable("empty file (0 bytes)")
     try:
@@ -125,16 +127,12 @@ def _has_exif(data: bytes) -> bool:
     return b"Exif\0\0" in data
 
 
-def _from_pillow(data: bytes, size: int) -> np.ndarray:
+def _from_pillow(data: bytes | Image.Image, size: int) -> np.ndarray:
     try:
+        if isinstance(data, Image.Image):  # which is not ours to close
+            return _of_pillow(data, size)
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            _check_pixels(*image.size)
-            image.load()
-            try:
-                orientation = int(image.getexif().get(0x0112, 1))
-            except Exception:  # as in _orientation
-                orientation = 1
-            return _square(_to_rgb(image), size, orientation)
+            return _of_pillow(image, size)
     except Unreadable:
         raise
     except Image.UnidentifiedImageError:
@@ -144,6 +142,16 @@ def _from_pillow(data: bytes, size: int) -> np.ndarray:
     except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, struct.error, zlib.error...
         text = str(error) or type(error).__name__
         raise Unreadable(f"truncated ({text})" if "truncated" in text.lower() else f"broken ({text})") from None
+
+
+def _of_pillow(image: Image.Image, size: int) -> np.ndarray:
+    _check_pixels(*image.size)
+    image.load()
+    try:
+        orientation = int(image.getexif().get(0x0112, 1))
+    except Exception:  # as in _orientation
+        orientation = 1
+    return _square(_to_rgb(image), size, orientation)
 
 
 def _check_pixels(width: int, height: int) -> None:
