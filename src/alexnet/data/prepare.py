@@ -29,7 +29,7 @@ import simplejpeg
 from PIL import Image
 
 from alexnet import parallel
-from alexnet.data import jpegs, prepared
+from alexnet.data import decoders, jpegs, prepared
 from alexnet.data.sources.source import Item, Source
 from alexnet.data.statistics import Sums, products_of
 from alexnet.errors import InputError, RunFailed
@@ -40,6 +40,8 @@ MAX_PIXELS = 178_956_970  # where Pillow calls an image a decompression bomb (tw
 
 # Pillow warns from half that size on, on stderr; MAX_PIXELS decides here.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+decoders.hush()
 
 # Only formats that Pillow decodes by itself: its EPS plugin, for one, would start another program on the file.
 Image.init()
@@ -128,6 +130,7 @@ def _has_exif(data: bytes) -> bool:
 
 
 def _from_pillow(data: bytes | Image.Image, size: int) -> np.ndarray:
+    decoders.complaint()  # of an earlier image
     try:
         if isinstance(data, Image.Image):  # which is not ours to close
             return _of_pillow(data, size)
@@ -140,7 +143,7 @@ def _from_pillow(data: bytes | Image.Image, size: int) -> np.ndarray:
     except Image.DecompressionBombError:
         raise Unreadable(f"more than {MAX_PIXELS:,} pixels (decompression bomb)") from None
     except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, struct.error, zlib.error...
-        text = str(error) or type(error).__name__
+        text = decoders.complaint() or " ".join(str(error).split()) or type(error).__name__
         raise Unreadable(f"truncated ({text})" if "truncated" in text.lower() else f"broken ({text})") from None
 
 
