@@ -6,7 +6,6 @@ With `--json` a command prints one JSON document on stdout; everything else alwa
 """
 
 import argparse
-import errno
 import io
 import json
 import os
@@ -27,6 +26,7 @@ from rich.text import Text
 from tyro.conf import FlagCreatePairsOff, Positional
 
 from alexnet.errors import InputError, RunFailed
+from alexnet.files import no_room, refused
 from alexnet.progress import Bar
 from alexnet.terminal import Terminal, visible
 
@@ -231,7 +231,7 @@ def data(dest: Positional[Path], sheet: Path | None = None, json: bool = False) 
         except OSError as error:  # a dataset that may be read only is as good
             if sheet:
                 raise
-            err.print(f"no contact sheet ({error}); name a place for it with --sheet", soft_wrap=True)
+            err.print(f"no contact sheet ({refused(error)}); name a place for it with --sheet", soft_wrap=True)
             picture = None
     if json:
         _print_json({**opened.describe(), "problems": problems, "sheet": picture and str(picture)})
@@ -2069,9 +2069,9 @@ def main(args: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        # What the machine refuses: a folder that may not be written, a disk that is full or gone. It names the file.
-        err.print(f"alexnet {args[0]}: {error}", soft_wrap=True)
-        return 1 if error.errno == errno.ENOSPC else 2
+        # What the machine refuses: a folder that may not be written, a disk that is full or gone.
+        err.print(f"alexnet {args[0]}: {refused(error)}", soft_wrap=True)
+        return 1 if no_room(error) else 2
 
 
 def _first_process() -> bool:
