@@ -524,22 +524,34 @@ def _train_in_process(args: list[str]) -> int:
 
 @contextmanager
 def _signals() -> Iterator[list[int]]:
-    """A list that SIGTERM and SIGINT are put into, instead of ending the process; a second one ends it at once."""
+    """A list that SIGTERM, SIGINT and SIGHUP are put into, instead of ending the process; a second one ends it at once.
+
+    But not a second SIGHUP, as the system and the shell both send one when a terminal is closed; and none under nohup.
+    """
+    from alexnet.training.processes import STOPPING
+
     caught: list[int] = []
     first = 0.0
+    terminals = [stream for stream in (1, 2) if os.isatty(stream)]
+    hang_up = getattr(signal, "SIGHUP", None)
 
     def catch(number: int, frame: object) -> None:
         nonlocal first
+        if number == hang_up:
+            for stream in terminals:  # whoever writes to a terminal that is gone gets an error
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
+        told_twice = "TORCHELASTIC_RUN_ID" in os.environ or hang_up in caught
         if not caught:
             first = time.monotonic()
-        elif "TORCHELASTIC_RUN_ID" in os.environ and time.monotonic() - first < PASSED_ON:
+        elif number == hang_up or (told_twice and time.monotonic() - first < PASSED_ON):
             return
         else:
             signal.signal(number, signal.SIG_DFL)  # what is on disk by then is whole
             signal.raise_signal(number)
         caught.append(number)
 
-    before = {number: signal.signal(number, catch) for number in (signal.SIGTERM, signal.SIGINT)}
+    heard = [number for number in STOPPING if number != hang_up or signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, catch) for number in heard}
     try:
         yield caught
     finally:
@@ -548,8 +560,8 @@ def _signals() -> Iterator[list[int]]:
 
 
 PASSED_ON = 10.0
-"""Seconds in which a second signal to one of several processes is the first one again: a terminal tells all of them and the
-agent that started them, which tells them too."""
+"""Seconds in which a second signal is the first one again: to one of several processes, as a terminal tells all of them and the
+agent that started them, which tells them too; and after SIGHUP, as whoever ends a session sends SIGTERM next."""
 
 FEW_UPDATES = 300
 """Below this a network that starts from nothing has hardly begun to learn; the warning says so."""

@@ -1,5 +1,6 @@
 """The commands, as a user with a folder of images meets them: every step of the way, and every way to get it wrong."""
 
+import contextlib
 import io
 import json
 import os
@@ -18,6 +19,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import alexnet
+from alexnet import cli
 from alexnet.cli import main
 from tests.conftest import CLASSES, write_class_folders
 
@@ -359,6 +361,48 @@ def test_stopped_and_killed_at_any_moment_a_run_ends_with_the_same_bits(folder: 
     epochs = [json.loads(line) for line in (broken / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in epochs if line["kind"] == "epoch"] == [1, 2, 3, 4, 5, 6]
     assert run("train", "--resume", broken) == 0, "a finished run has nothing left to do"
+
+
+def test_a_terminal_that_is_closed_leaves_a_checkpoint(folder: Path, tmp_path: Path) -> None:
+    """As SIGTERM does, though nothing can be written to the terminal any more, and though it is told twice."""
+    ours, theirs = os.openpty()
+    # The first that a new session opens is its terminal.
+    command = ["sh", "-c", 'exec "$@" 0<>"$0" 1>&0 2>&0', os.ttyname(theirs), sys.executable, "-m", "alexnet", "train"]
+    command += ["demo", "--data", str(folder / "data"), "--out", str(tmp_path / "run"), "--epochs", "1000", *SMALL]
+    process = subprocess.Popen(command, start_new_session=True)
+    os.set_blocking(ours, False)
+    for _ in range(1200):
+        if (tmp_path / "run" / "metrics.jsonl").exists():
+            break
+        with contextlib.suppress(BlockingIOError):
+            os.read(ours, 1 << 16)  # else it waits for its terminal
+        time.sleep(0.05)
+    os.close(theirs)
+    os.close(ours)  # the terminal is gone, and the system says so
+    with contextlib.suppress(ProcessLookupError):
+        process.send_signal(signal.SIGHUP)  # and so does the shell
+    assert process.wait(timeout=60) == 128 + signal.SIGHUP
+    newest = sorted((tmp_path / "run" / "checkpoints").glob("step-*"))[-1]
+    assert int(newest.name.removeprefix("step-")) > 0 and (tmp_path / "run" / "report.html").is_file()
+
+
+def test_signals_that_stop_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "isatty", lambda _: False)
+    with cli._signals() as caught:
+        for number in (signal.SIGHUP, signal.SIGHUP, signal.SIGTERM, signal.SIGHUP):
+            signal.raise_signal(number)
+        assert caught == [signal.SIGHUP], "closing a terminal is told more than once"
+    with cli._signals() as caught:
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGHUP)  # a service manager sends both
+        assert caught == [signal.SIGTERM]
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        with cli._signals() as caught:
+            signal.raise_signal(signal.SIGHUP)
+            assert caught == []
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 WRONG = {
