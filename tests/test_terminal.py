@@ -4,6 +4,8 @@ import io
 import json
 import os
 import re
+import subprocess
+import sys
 import unicodedata
 from pathlib import Path
 
@@ -135,6 +137,26 @@ def test_an_error_names_a_folder_on_one_line_whatever_its_name(
     assert cli.main([*words, str(tmp_path / CLASS), *(["a.png"] if command == "predict" else [])]) == 2
     said = capsys.readouterr().err
     assert SHOWN in said and harmless(said) and said.count("\n") == 1
+
+
+def test_an_option_that_no_option_is_called_like_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """As a file may be called that a * stands for."""
+    assert cli.main(["predict", "run", "--\x1b[31m.png"]) == 2
+    assert (
+        capsys.readouterr().err
+        == "alexnet predict: --\\033[31m.png: no option; if it is a file, name it ./--\\033[31m.png\n"
+    )
+
+
+def test_what_is_printed_onto_a_full_disk_is_an_error() -> None:
+    if not Path("/dev/full").is_char_device():
+        pytest.skip("no /dev/full here")
+    for option in ([], ["--json"]):
+        with open("/dev/full", "w") as full:
+            command = [sys.executable, "-m", "alexnet", "summary", *option]
+            done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+        said = "alexnet summary: standard output: the disk is full (No space left on device); make room on it\n"
+        assert (done.returncode, done.stderr) == (1, said)
 
 
 def test_json_has_the_names_as_they_are(nasty: Path, capsys: pytest.CaptureFixture[str]) -> None:

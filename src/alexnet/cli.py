@@ -26,16 +26,17 @@ from rich.text import Text
 from tyro.conf import FlagCreatePairsOff, Positional
 
 from alexnet.errors import InputError, RunFailed
-from alexnet.files import no_room, refused
+from alexnet.files import named, no_room, refused
 from alexnet.progress import Bar
-from alexnet.terminal import Terminal, visible
+from alexnet.terminal import STDOUT, Terminal, visible
 
 out = Terminal()
 err = Terminal(stderr=True)
 
 
 def _print_json(value: Any) -> None:
-    sys.stdout.write(json.dumps(value, indent=2) + "\n")
+    with named(STDOUT):
+        sys.stdout.write(json.dumps(value, indent=2) + "\n")
 
 
 # --- alexnet summary --------------------------------------------------------------------------------------------------
@@ -2037,8 +2038,50 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
 def main(args: list[str] | None = None) -> int:
     """Run one command; returns its exit code."""
     args = sys.argv[1:] if args is None else args
+    command = args[0] if args else "--help"
     if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may be no text that a terminal can show
         sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        code = _dispatch(args)
+        with named(STDOUT):
+            sys.stdout.flush()  # what cannot be written is said now, and not by Python at the end
+        return code
+    except InputError as error:
+        if _first_process():  # all find the same
+            err.print(f"alexnet {command}: {error}", soft_wrap=True)
+        return 2
+    except RunFailed as error:
+        if str(error):  # else another process speaks of it
+            err.print(f"alexnet {command}: {error}", soft_wrap=True)
+        return error.code
+    except RuntimeError as error:
+        if "RANK" not in os.environ or not any(name in str(error) for name in ("gloo", "Gloo", "NCCL")):
+            raise
+        # What collectives raise when another process has gone: this one ends too, and torchrun starts all again.
+        err.print(f"alexnet {command}: process {os.environ['RANK']} has lost the others")
+        return 75
+    except KeyboardInterrupt:
+        resumes = command in ("prepare", "unpack", "similar", "figures")
+        go_on = "; the same command goes on where it was" if resumes else ""
+        err.print(f"alexnet {command}: interrupted{go_on}")
+        return 130
+    except BrokenPipeError:
+        _leave_stdout()  # whoever read us (head, less) has left
+        return 0
+    except OSError as error:
+        # What the machine refuses: a folder that may not be written, a disk that is full or gone.
+        if error.filename == STDOUT:
+            _leave_stdout()
+        err.print(f"alexnet {command}: {refused(error)}", soft_wrap=True)
+        return 1 if no_room(error) else 2
+
+
+def _leave_stdout() -> None:
+    """Nothing more can be said there, not even at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _dispatch(args: list[str]) -> int:
     if not args or args[0] in ("-h", "--help"):
         out.print("alexnet COMMAND ... — ImageNet classification with deep convolutional neural networks, 2012")
         out.print()
@@ -2055,35 +2098,10 @@ def main(args: list[str] | None = None) -> int:
     if args[0] not in COMMANDS:
         err.print(f"alexnet: no command {args[0]!r}; the commands are {', '.join(COMMANDS)}")
         return 2
-    try:
-        return COMMANDS[args[0]][0](args[1:])
-    except InputError as error:
-        if _first_process():  # all find the same
-            err.print(f"alexnet {args[0]}: {error}", soft_wrap=True)
-        return 2
-    except RunFailed as error:
-        if str(error):  # else another process speaks of it
-            err.print(f"alexnet {args[0]}: {error}", soft_wrap=True)
-        return error.code
-    except RuntimeError as error:
-        if "RANK" not in os.environ or not any(name in str(error) for name in ("gloo", "Gloo", "NCCL")):
-            raise
-        # What collectives raise when another process has gone: this one ends too, and torchrun starts all again.
-        err.print(f"alexnet {args[0]}: process {os.environ['RANK']} has lost the others")
-        return 75
-    except KeyboardInterrupt:
-        resumes = args[0] in ("prepare", "unpack", "similar", "figures")
-        go_on = "; the same command goes on where it was" if resumes else ""
-        err.print(f"alexnet {args[0]}: interrupted{go_on}")
-        return 130
-    except BrokenPipeError:
-        # Whoever read us (head, less) has left; nothing more can be said to it, not even at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except OSError as error:
-        # What the machine refuses: a folder that may not be written, a disk that is full or gone.
-        err.print(f"alexnet {args[0]}: {refused(error)}", soft_wrap=True)
-        return 1 if no_room(error) else 2
+    for arg in args:
+        if arg.startswith("--") and visible(name := arg.partition("=")[0]) != name:
+            raise InputError(f"{arg}: no option; if it is a file, name it ./{arg}")
+    return COMMANDS[args[0]][0](args[1:])
 
 
 def _first_process() -> bool:

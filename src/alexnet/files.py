@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from errno import EACCES, EDQUOT, EFBIG, EIO, EISDIR, ENAMETOOLONG, ENOENT, ENOSPC, ENOTDIR, EPERM, EROFS
+from errno import EACCES, EDQUOT, EEXIST, EFBIG, EIO, EISDIR, ENAMETOOLONG, ENOENT, ENOSPC, ENOTDIR, EPERM, EROFS
 from pathlib import Path
 from typing import BinaryIO
 
@@ -75,6 +75,7 @@ _REFUSALS = {
     EROFS: ("Read-only file system", "have it mounted for writing, or use another place"),
     EIO: ("the disk reports an error (Input/output error)", "see whether it is sound, or use another"),
     ENOENT: ("No such file or directory", "mend the name, or make its folder"),
+    EEXIST: ("File exists", "use another name"),
     ENOTDIR: ("Not a directory", "mend the name: a part of it is a file"),
     EISDIR: ("Is a directory", "name a file"),
     ENAMETOOLONG: ("File name too long", "use a shorter one"),
@@ -101,7 +102,7 @@ def no_room(error: BaseException) -> bool:
 
 
 @contextmanager
-def named(path: Path) -> Iterator[None]:
+def named(path: Path | str) -> Iterator[None]:
     """Let an OSError of writing `path` name it: the system names none when a disk is full, and else what lay beside it."""
     try:
         yield

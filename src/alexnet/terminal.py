@@ -7,9 +7,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from alexnet.files import named
+
 # Control characters, which steer a terminal and are forbidden in XML; other ends of a line; what turns the direction of letters.
 _UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufffe\uffff]")
 _SHORT = {"\a": r"\a", "\b": r"\b", "\t": r"\t", "\n": r"\n", "\v": r"\v", "\f": r"\f", "\r": r"\r"}
+
+STDOUT, STDERR = "standard output", "standard error"
 
 LEAST = 12
 """Cells that a column of words keeps in the narrowest terminal."""
@@ -33,6 +37,11 @@ class Terminal(Console):
     def render_str(self, text: str, **how: Any) -> Text:
         """Where rich makes all strings into what is printed."""
         return super().render_str(visible(text), **how)
+
+    def print(self, *objects: Any, **how: Any) -> None:
+        """As rich's; an OSError says which of the two streams it is that takes no more."""
+        with named(STDERR if self.stderr else STDOUT):
+            super().print(*objects, **how)
 
     def on_broken_pipe(self) -> None:
         """Rich would exit with 1; `cli.main` knows what it means that a reader has left."""
