@@ -1,6 +1,7 @@
 """Hugging Face datasets, by name or as parquet files (§2)."""
 
 import hashlib
+import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -8,7 +9,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from alexnet.data.sources.source import SPLITS, Item, Part, blocks, fingerprint_files, read_file
+from alexnet.amounts import gigabytes, short
+from alexnet.data.sources.passed import PassedOver
+from alexnet.data.sources.source import (
+    SPLITS,
+    Item,
+    Part,
+    blocks,
+    check_numbers,
+    fingerprint_files,
+    read_file,
+    split_word,
+)
 from alexnet.errors import InputError
 
 
@@ -24,6 +36,8 @@ class Tables:
     label: str
     classes: tuple[str, ...]
     label_of: dict[Any, int] = field(repr=False)  # a cell of the label column -> label
+    folders_of_files: tuple[Path, ...]  # where the files of rows that only name one may lie; paths count from the first
+    passed_over: PassedOver
     groups: dict[str, list[tuple[str, int, int]]] = field(default_factory=dict, repr=False)
     """Of parquet files: file, number in it and rows of each row group of a split."""
     default_size: int = 256
@@ -66,10 +80,20 @@ class Tables:
                 raise InputError(f"{self.description}: row {name} has the label {row[self.label]!r}, no class of train")
             image = row[self.image] or {}
             if image.get("bytes") is None and image.get("path"):
-                read: Callable[[], bytes] = partial(read_file, image["path"])
+                read: Callable[[], bytes] = partial(read_file, self._inside(image["path"], name))
             else:
                 read = partial(bytes, image.get("bytes") or b"")
             yield Item(name, self.label_of[row[self.label]], read)
+
+    def _inside(self, path: str, row: str) -> str:
+        """Where the file is that a row names. InputError where that is outside the dataset: a table could name any file."""
+        resolved = os.path.realpath(os.path.join(self.folders_of_files[0], path)) if "\0" not in path else ""
+        if "://" in path or not any(Path(resolved).is_relative_to(folder) for folder in self.folders_of_files):
+            raise InputError(
+                f"{self.description}: row {row} names the file {short(path)!r}, outside {self.folders_of_files[0]}: "
+                "export the table with the images in it"
+            )
+        return resolved
 
     def count(self, split: str) -> int:
         return self.counts[split]
@@ -104,19 +128,35 @@ def open_hub(name: str) -> Tables:
     counts = {split: table.num_rows for split, table in tables.items()}
     facts = [(split, table.num_rows, table.info.dataset_size, str(table.features)) for split, table in tables.items()]
     key = hashlib.sha256(repr((name, sorted(facts))).encode()).hexdigest()
-    return _open_tables(datasets, description, key, dict(tables), counts)
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    caches = tuple(Path(cache).expanduser().resolve() for cache in (datasets.config.HF_DATASETS_CACHE, HF_HUB_CACHE))
+    return _open_tables(datasets, description, key, dict(tables), counts, caches)
 
 
 def open_parquet(path: Path) -> Tables:
-    """A parquet file, or a folder of them (`train-*.parquet`, `validation-*`, `test-*`; other names are train)."""
+    """A parquet file, or a folder of them (`train-*.parquet`, `validation-*`, `test-*`; other names are train).
+
+    Files that rows name lie in the folder of the parquet files. Raises InputError for what cannot be read, and for names
+    that may mean a split or not.
+    """
     datasets = _datasets()
     import pyarrow.parquet
 
     files = [path] if path.is_file() else sorted(path.glob("*.parquet")) or sorted(path.glob("data/*.parquet"))
     of_split: dict[str, list[str]] = {}
+    words: dict[str, str] = {}
     for file in files:
-        word = re.match(r"[a-z]*", file.name)
-        of_split.setdefault(SPLITS.get(word[0] if word else "", "train"), []).append(str(file))
+        first = re.match("[a-z]*", file.name.lower())
+        word = first[0] if first and first[0] in SPLITS else split_word(file.stem) or ""
+        if len(files) > 1 and word and not file.name.lower().startswith(word):
+            raise InputError(
+                f"{file} looks like the split {word}: begin its name with train, val or test, or not with it"
+            )
+        split = SPLITS.get(word, "train")
+        if words.setdefault(split, word) != word and word in SPLITS and words[split] in SPLITS:
+            raise InputError(f"{path}: {words[split]}- and {word}- are both the split {split}: rename one")
+        of_split.setdefault(split, []).append(str(file))
     try:
         groups: dict[str, list[tuple[str, int, int]]] = {split: [] for split in of_split}
         for split, names in of_split.items():
@@ -124,19 +164,41 @@ def open_parquet(path: Path) -> Tables:
                 about = pyarrow.parquet.read_metadata(name)
                 groups[split] += [(name, n, about.row_group(n).num_rows) for n in range(about.num_row_groups)]
         counts = {split: sum(rows for _, _, rows in of_one) for split, of_one in groups.items()}
+        _check_counts(path, files, sum(counts.values()))
         # Streaming reads the files where they lie; otherwise they would be copied into a cache first.
         tables = datasets.load_dataset("parquet", data_files=of_split, streaming=True)
+    except InputError:
+        raise
     except Exception as error:  # pyarrow and datasets have many kinds
-        raise InputError(f"{path} cannot be read as parquet: {error}") from None
-    description = f"parquet files, {path.resolve().name}"
-    return replace(_open_tables(datasets, description, fingerprint_files(files), tables, counts), groups=groups)
+        raise InputError(f"{path} cannot be read as parquet: {short(str(error), 300)}") from None
+    description, key = f"parquet files, {path.resolve().name}", fingerprint_files(files)
+    opened = _open_tables(datasets, description, key, tables, counts, (files[0].parent.resolve(),))
+    return replace(opened, groups=groups)
 
 
-def _open_tables(datasets: Any, description: str, key: str, tables: dict[str, Any], counts: dict[str, int]) -> Tables:
+def _check_counts(path: Path, files: list[Path], rows: int) -> None:
+    """InputError where files declare more rows than they have bytes: a repeated value costs a table nothing."""
+    size = sum(file.stat().st_size for file in files)
+    if rows > size:
+        raise InputError(f"{path} declares {rows:,} rows in {gigabytes(size)}: no images can be in it")
+
+
+def _open_tables(
+    datasets: Any,
+    description: str,
+    key: str,
+    tables: dict[str, Any],
+    counts: dict[str, int],
+    folders_of_files: tuple[Path, ...],
+) -> Tables:
     by_split: dict[str, Any] = {}
-    for name in sorted(tables, key=lambda name: list(SPLITS).index(name) if name in SPLITS else len(SPLITS)):
-        if name in SPLITS:
-            by_split.setdefault(SPLITS[name], (tables[name], counts[name]))
+    passed, order = PassedOver(), list(SPLITS)
+    for name in sorted(tables, key=lambda name: order.index(name.lower()) if name.lower() in SPLITS else len(order)):
+        split = SPLITS.get(name.lower())
+        if split is None or split in by_split:
+            passed.add("split", name)
+        else:
+            by_split[split] = (tables[name], counts[name])
     if "train" not in by_split:
         raise InputError(f"{description} has no split train; it has {', '.join(tables)}")
     features = by_split["train"][0].features
@@ -154,6 +216,7 @@ def _open_tables(datasets: Any, description: str, key: str, tables: dict[str, An
     else:
         cells = {row[label] for row in by_split["train"][0].select_columns([label])}
         if all(isinstance(cell, int) and cell >= 0 for cell in cells):
+            check_numbers(f"{description}, column {label}", max(cells, default=-1), by_split["train"][1])
             classes = tuple(str(number) for number in range(max(cells, default=-1) + 1))
             label_of = {number: number for number in range(len(classes))}
         elif all(isinstance(cell, str) for cell in cells):
@@ -166,7 +229,8 @@ def _open_tables(datasets: Any, description: str, key: str, tables: dict[str, An
     for split, (table, count) in by_split.items():
         first = next(iter(table.select_columns([label])), None)
         if split != "train" and (first is None or first[label] in (-1, None)):
-            continue  # a test split with its labels kept back
+            passed.add("split", f"{split}, its labels kept back")
+            continue
         chosen[split] = table.select_columns([image, label]).cast_column(image, datasets.Image(decode=False))
         rows[split] = count
-    return Tables(description, key, chosen, rows, image, label, classes, label_of)
+    return Tables(description, key, chosen, rows, image, label, classes, label_of, folders_of_files, passed)
