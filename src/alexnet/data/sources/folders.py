@@ -170,7 +170,7 @@ def beside(root: Path, folders: dict[str, Path], flat: Path | None = None) -> Pa
                 if folder not in used and folder / name not in used:
                     passed.add("folder", name)
             elif is_image(entry, passed):
-                passed.add("file", "images outside the class folders")
+                passed.add("file", "outside the class folders")
     return passed
 
 

@@ -48,7 +48,7 @@ KINDS = 30
 _NAMED = re.compile(r"\.\w{1,10}")
 _MAGIC = re.compile(
     rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8[79]a|II\*\0|MM\0\*|RIFF....WEBP|....ftypavi[fs]"
-    rb"|\0\0\0\x0cjP  \r\n|\xff\x4f\xff\x51|P[1-6][ \t\r\n]+[#0-9]|BM........\0\0..[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0",
+    rb"|\0\0\0\x0cjP  \r\n|\xff\x4f\xff\x51|P[1-6][ \t\r\n]+[#0-9]|BM....\0\0\0\0....[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0",
     re.DOTALL,
 )
 _HEIF = re.compile(rb"....ftyp(hei[cmsx]|hev[cmsx]|mif1|msf1)", re.DOTALL)
@@ -77,8 +77,8 @@ class PassedOver:
                 name if number == total or (number == 1 and what != "file") else f"{number:,} {name}"
                 for name, number in Counter(kinds).most_common()
             ]
-            more = f" and {len(each) - 5} other kinds" if len(each) > 5 else ""
-            said.append(f"{total:,} {what}{'s' * (total != 1)} ({', '.join(each[:5])}{more})")
+            more = f" and {len(each) - 9} other kinds" if len(each) > 10 else ""
+            said.append(f"{total:,} {what}{'s' * (total != 1)} ({', '.join(each[: 9 if more else 10])}{more})")
         return ", ".join(said)
 
     def to_json(self) -> dict[str, dict[str, int]]:
@@ -101,7 +101,7 @@ def is_image(entry: "os.DirEntry[str]", passed: PassedOver | None = None) -> boo
     if not is_a(entry, "file"):
         kind = "no file"
     else:
-        kind = ending if _NAMED.fullmatch(ending) else "without ending"
+        kind = ending if _NAMED.fullmatch(ending) else "others" if ending else "without ending"
         if not (ending in NO_IMAGES or ending in NOT_READ or entry.name.endswith(("~", "_original"))):
             first = _first_bytes(entry.path)
             if _MAGIC.match(first):

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -74,10 +74,12 @@ class Tables:
                 yield from cast_table_to_features(table, self.tables[split].features).to_pylist()
 
     def _items(self, split: str, rows: Any, first: int) -> Iterator[Item]:
-        for number, row in enumerate(rows, first):
+        for number, row in enumerate(_reading(self.description, rows), first):
             name = f"{split}/{number:08}"
             if row[self.label] not in self.label_of:
-                raise InputError(f"{self.description}: row {name} has the label {row[self.label]!r}, no class of train")
+                raise InputError(
+                    f"{self.description}: row {name} has the label {short(repr(row[self.label]))}, no class of train"
+                )
             image = row[self.image] or {}
             if image.get("bytes") is None and image.get("path"):
                 read: Callable[[], bytes] = partial(read_file, self._inside(image["path"], name))
@@ -102,6 +104,18 @@ class Tables:
         return self.key
 
 
+def _reading(where: object, rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The rows. Raises InputError where what is there cannot be read."""
+    try:
+        yield from rows
+    except Exception as error:  # pyarrow and datasets have many kinds
+        raise InputError(f"{where} cannot be read as parquet: {_said(error)}") from None
+
+
+def _said(error: Exception) -> str:
+    return short(" ".join(str(error).split()) or type(error).__name__, 200)
+
+
 def _datasets() -> Any:
     try:
         import datasets
@@ -121,7 +135,7 @@ def open_hub(name: str) -> Tables:
         tables = datasets.load_dataset(*name.split(":", 1))
     except Exception as error:  # connection, no such name, needs consent, needs a configuration: all say so themselves
         raise InputError(
-            f"hf:{name} cannot be loaded ({' '.join(str(error).split())}): check the name and the connection; "
+            f"hf:{name} cannot be loaded ({_said(error)}): check the name and the connection; "
             "without one, give a folder with the dataset's .parquet files"
         ) from None
     description = f"Hugging Face dataset {name}"
@@ -148,14 +162,12 @@ def open_parquet(path: Path) -> Tables:
     words: dict[str, str] = {}
     for file in files:
         first = re.match("[a-z]*", file.name.lower())
-        word = first[0] if first and first[0] in SPLITS else split_word(file.stem) or ""
-        if len(files) > 1 and word and not file.name.lower().startswith(word):
-            raise InputError(
-                f"{file} looks like the split {word}: begin its name with train, val or test, or not with it"
-            )
+        word = first[0] if first and first[0] in SPLITS else ""
+        if not word and len(files) > 1 and (inside := split_word(file.stem)):
+            raise InputError(f"{file} looks like the split {inside}: begin its name with train, val or test")
         split = SPLITS.get(word, "train")
-        if words.setdefault(split, word) != word and word in SPLITS and words[split] in SPLITS:
-            raise InputError(f"{path}: {words[split]}- and {word}- are both the split {split}: rename one")
+        if word and words.setdefault(split, word) != word:
+            raise InputError(f"{path}: {words[split]} and {word} are both the split {split}: rename the files of one")
         of_split.setdefault(split, []).append(str(file))
     try:
         groups: dict[str, list[tuple[str, int, int]]] = {split: [] for split in of_split}
@@ -170,7 +182,7 @@ def open_parquet(path: Path) -> Tables:
     except InputError:
         raise
     except Exception as error:  # pyarrow and datasets have many kinds
-        raise InputError(f"{path} cannot be read as parquet: {short(str(error), 300)}") from None
+        raise InputError(f"{path} cannot be read as parquet: {_said(error)}") from None
     description, key = f"parquet files, {path.resolve().name}", fingerprint_files(files)
     opened = _open_tables(datasets, description, key, tables, counts, (files[0].parent.resolve(),))
     return replace(opened, groups=groups)
@@ -213,8 +225,10 @@ def _open_tables(
     if isinstance(features[label], datasets.ClassLabel):
         classes = tuple(features[label].names)
         label_of: dict[Any, int] = {number: number for number in range(len(classes))}
+    elif not isinstance(features[label], datasets.Value):
+        raise InputError(f"{description}: column {label} must hold class numbers from 0, or names")
     else:
-        cells = {row[label] for row in by_split["train"][0].select_columns([label])}
+        cells = {row[label] for row in _reading(description, by_split["train"][0].select_columns([label]))}
         if all(isinstance(cell, int) and cell >= 0 for cell in cells):
             check_numbers(f"{description}, column {label}", max(cells, default=-1), by_split["train"][1])
             classes = tuple(str(number) for number in range(max(cells, default=-1) + 1))
@@ -227,7 +241,7 @@ def _open_tables(
 
     chosen, rows = {}, {}
     for split, (table, count) in by_split.items():
-        first = next(iter(table.select_columns([label])), None)
+        first = next(_reading(description, table.select_columns([label])), None)
         if split != "train" and (first is None or first[label] in (-1, None)):
             passed.add("split", f"{split}, its labels kept back")
             continue
