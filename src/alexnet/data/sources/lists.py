@@ -236,14 +236,15 @@ def _lines(file: Path, text: TextIO) -> Iterator[str]:
 
 
 def _of_text(file: Path, text: TextIO, train: Path) -> Iterator[_Row]:
-    lines = _lines(file, text)
-    first = next((line for line in lines if line.strip()), "")
+    lines, start, first = _lines(file, text), 0, ""
+    while not first.strip() and (first := next(lines, "")):
+        start += 1
     every = chain([first], lines)
     if file.suffix.lower() == ".txt" and "\t" not in first and not re.search(r",\s*[^\s,]+\s*$", first):
-        yield from _of_caffe(file, every)
+        yield from _of_caffe(file, every, start)
         return
     cells = csv.reader(every, delimiter=max("\t,;", key=first.count), skipinitialspace=True)
-    numbered = ((number, [cell.strip() for cell in row]) for number, row in enumerate(cells, 1) if any(row))
+    numbered = ((number, [cell.strip() for cell in row]) for number, row in enumerate(cells, start) if any(row))
     like = ""
     if file != train:
         with _opened(train, LARGEST_TEXT) as text:
@@ -251,13 +252,13 @@ def _of_text(file: Path, text: TextIO, train: Path) -> Iterator[_Row]:
     yield from _of_columns(file, numbered, file == train or like.strip() == first.strip())
 
 
-def _of_caffe(file: Path, lines: Iterable[str]) -> Iterator[_Row]:
+def _of_caffe(file: Path, lines: Iterable[str], start: int) -> Iterator[_Row]:
     """Lines of a path, which may have spaces, and a label, which has none."""
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(lines, start):
         if line.strip():
             path, _, label = line.strip().rpartition(" ")
             if not path:
-                kind = _Unlabelled if number == 1 else InputError
+                kind = _Unlabelled if number == start else InputError
                 raise kind(f"{file}, row {number}: {short(label)!r} is no path and label, such as cats/1.jpg 0")
             yield _Row(number, path.strip(), label)
 
@@ -265,6 +266,8 @@ def _of_caffe(file: Path, lines: Iterable[str]) -> Iterator[_Row]:
 def _of_columns(file: Path, rows: Iterator[tuple[int, list[str]]], guess: bool) -> Iterator[_Row]:
     """`guess`: columns without a known name are taken, the first that is left for each."""
     number, first = next(rows, (0, []))
+    if not first:
+        return
     if len(first) < 2:
         raise _Unlabelled(f"{file} needs two columns, paths and labels; its first row is {short(','.join(first))!r}")
     columns: list[int | None] = [None, None, None]
