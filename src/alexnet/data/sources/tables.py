@@ -1,6 +1,7 @@
 """Hugging Face datasets, by name or as parquet files (§2)."""
 
 import hashlib
+import logging
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -156,6 +157,8 @@ def open_parquet(path: Path) -> Tables:
     """
     datasets = _datasets()
     import pyarrow.parquet
+
+    datasets.logging.set_verbosity(logging.CRITICAL)  # what it logs of a damaged file is in the error that is raised
 
     files = [path] if path.is_file() else sorted(path.glob("*.parquet")) or sorted(path.glob("data/*.parquet"))
     of_split: dict[str, list[str]] = {}
