@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from alexnet.cli import main
 from alexnet.data.prepare import prepare, to_square
-from alexnet.data.sources import lists, open_source
+from alexnet.data.sources import open_source, rows
 from alexnet.data.sources import source as of_source
 from alexnet.data.sources.chosen import choose
 from alexnet.data.sources.source import Source
@@ -68,6 +68,8 @@ PAIRS = [("images/0.jpg", "dog"), ("images/a b.jpg", "cat"), ("images/1.jpg", "d
         ("a.tsv", "image_path\tlabel\nimages/0.jpg\tdog\nimages/a b.jpg\tcat\nimages/1.jpg\tdog\n"),
         ("a.txt", "images/0.jpg\tdog\nimages/a b.jpg\tcat\nimages/1.jpg\tdog\n"),
         ("a.txt", "images/0.jpg dog\nimages/a b.jpg cat\nimages/1.jpg dog\n"),  # Caffe's form
+        ("a.txt", "path label\nimages/0.jpg dog\nimages/a b.jpg cat\nimages/1.jpg dog\n"),
+        ("a.tsv", "a,b,c,d\tlabel\nimages/0.jpg\tdog\nimages/a b.jpg\tcat\nimages/1.jpg\tdog\n"),
         ("a.txt", "images/0.jpg, dog\nimages/a b.jpg, cat\nimages/1.jpg, dog\n"),
         ("a.json", json.dumps(dict(PAIRS))),
         ("a.json", json.dumps(PAIRS)),
@@ -122,7 +124,7 @@ def test_caffes_three_lists_and_the_names_of_its_classes(folder: Path) -> None:
     assert plain.classes == ("0", "2") and listing(plain) == [("images/0.jpg", "0"), ("images/1.jpg", "2")]
     assert listing(plain, "val") == [("images/2.jpg", "2"), ("images/3.jpg", "0")]
     assert plain.splits == ("train", "val")
-    assert str(plain.passed_over) == "1 split (test, with one label for all)"  # type: ignore[attr-defined]
+    assert str(plain.passed_over) == "1 split (test, its labels kept back)"  # type: ignore[attr-defined]
     write(folder, "n01 cat, tabby\nn02 dog\nn03 eel\n", "synset_words.txt")
     for name in ("train.txt", "val.txt"):  # any of them stands for all
         named = open_source(str(folder / name))
@@ -249,7 +251,7 @@ def test_a_list_larger_than_any_is_not_opened(folder: Path, monkeypatch: pytest.
         with (folder / name).open("wb") as file:
             file.truncate(3 << 30)
         assert f"has 3.2 GB, more than the {most} that a list may have" in open_error(folder / name)
-    monkeypatch.setattr(lists, "MOST_ROWS", 3)
+    monkeypatch.setattr(rows, "MOST_ROWS", 3)
     path = write(folder, "".join(f"images/{number}.jpg,{number}\n" for number in range(4)), "b.csv")
     assert "has more than 3 rows" in open_error(path)
 
