@@ -1,12 +1,12 @@
 """Hugging Face datasets, by name or as parquet files (§2)."""
 
 import hashlib
-import logging
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ class Tables:
 
     description: str
     key: str  # the fingerprint
-    tables: dict[str, Any]  # split -> datasets.Dataset or IterableDataset
+    tables: dict[str, Any]  # split -> datasets.Dataset or _Rows
     counts: dict[str, int]
     image: str  # column names
     label: str
@@ -59,20 +59,9 @@ class Tables:
     def part(self, split: str, number: int) -> Iterator[Item]:
         if self.groups:
             first = sum(rows for _, _, rows in self.groups[split][:number])
-            return self._items(split, self._group(split, *self.groups[split][number][:2]), first)
+            return self._items(split, self.tables[split].group(*self.groups[split][number][:2]), first)
         rows = blocks(self.counts[split])[number]
         return self._items(split, self.tables[split].select(rows), rows.start)
-
-    def _group(self, split: str, file: str, number: int) -> Iterator[dict[str, Any]]:
-        # A stream of `datasets` would read all files up to this row group.
-        import pyarrow
-        import pyarrow.parquet
-        from datasets.table import cast_table_to_features
-
-        with pyarrow.parquet.ParquetFile(file) as opened:
-            for batch in opened.iter_batches(64, row_groups=[number], columns=[self.image, self.label]):
-                table = pyarrow.Table.from_batches([batch])
-                yield from cast_table_to_features(table, self.tables[split].features).to_pylist()
 
     def _items(self, split: str, rows: Any, first: int) -> Iterator[Item]:
         for number, row in enumerate(_reading(self.description, rows), first):
@@ -103,6 +92,36 @@ class Tables:
 
     def fingerprint(self) -> str:
         return self.key
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Columns of parquet files, with the methods of a datasets.Dataset that are used here.
+
+    A stream of `datasets` would read all files up to a row group, by threads that outlive it: of a damaged file, one in
+    thousands ended the process.
+    """
+
+    groups: list[tuple[str, int, int]] = field(repr=False)  # as in Tables
+    features: Any
+
+    def select_columns(self, names: list[str]) -> "_Rows":
+        return replace(self, features=type(self.features)({name: self.features[name] for name in names}))
+
+    def cast_column(self, name: str, kind: Any) -> "_Rows":
+        return replace(self, features=type(self.features)({**self.features, name: kind}))
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return chain.from_iterable(self.group(file, number) for file, number, _ in self.groups)
+
+    def group(self, file: str, number: int) -> Iterator[dict[str, Any]]:
+        import pyarrow
+        import pyarrow.parquet
+        from datasets.table import cast_table_to_features
+
+        with pyarrow.parquet.ParquetFile(file, pre_buffer=False) as opened:
+            for batch in opened.iter_batches(64, [number], list(self.features), use_threads=False):
+                yield from cast_table_to_features(pyarrow.Table.from_batches([batch]), self.features).to_pylist()
 
 
 def _reading(where: object, rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -158,8 +177,6 @@ def open_parquet(path: Path) -> Tables:
     datasets = _datasets()
     import pyarrow.parquet
 
-    datasets.logging.set_verbosity(logging.CRITICAL)  # what it logs of a damaged file is in the error that is raised
-
     files = [path] if path.is_file() else sorted(path.glob("*.parquet")) or sorted(path.glob("data/*.parquet"))
     of_split: dict[str, list[str]] = {}
     words: dict[str, str] = {}
@@ -180,8 +197,8 @@ def open_parquet(path: Path) -> Tables:
                 groups[split] += [(name, n, about.row_group(n).num_rows) for n in range(about.num_row_groups)]
         counts = {split: sum(rows for _, _, rows in of_one) for split, of_one in groups.items()}
         _check_counts(path, files, sum(counts.values()))
-        # Streaming reads the files where they lie; otherwise they would be copied into a cache first.
-        tables = datasets.load_dataset("parquet", data_files=of_split, streaming=True)
+        kinds = datasets.Features.from_arrow_schema(pyarrow.parquet.read_schema(files[0]))
+        tables = {split: _Rows(of_one, kinds) for split, of_one in groups.items()}
     except InputError:
         raise
     except Exception as error:  # pyarrow and datasets have many kinds
