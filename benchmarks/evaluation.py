@@ -20,8 +20,8 @@ import torch
 from measure import Row, arguments, finish, in_turn, ratios, row
 from torch import Tensor, nn
 
-from alexnet.data import prepare
 from alexnet.data.batches import Preparation, centre, to_channels
+from alexnet.data.image import to_square
 from alexnet.evaluation import predict
 from alexnet.evaluation.errors import view_probabilities
 from alexnet.network.low_precision import LowPrecision
@@ -70,7 +70,7 @@ def predict_before(network: TrainedNetwork, files: list[Path]) -> None:
     with ThreadPoolExecutor() as readers:
         for start in range(0, len(files), predict.BATCH):
             part = files[start : start + predict.BATCH]
-            images = list(readers.map(lambda file: prepare.to_square(file.read_bytes(), 256), part))
+            images = list(readers.map(lambda file: to_square(file.read_bytes(), 256), part))
             network.probabilities(np.stack(images), 1).topk(5)
 
 

@@ -31,7 +31,7 @@ COPIES = 10
 
 def warm(seconds: float) -> int:
     """A task that brings up a worker with all it imports, its loops compiled, and leaves the others theirs."""
-    from alexnet.data.prepare import to_square
+    from alexnet.data.image import to_square
     from alexnet.data.statistics import products_of
 
     products_of(to_square(np.zeros((375, 500, 3), np.uint8), 256))

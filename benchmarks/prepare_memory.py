@@ -3,21 +3,28 @@
     python benchmarks/prepare_memory.py [IMAGES ...]
 
 Every archive is a tar of 100 tars, written on the fly from one small JPEG, and prepared at --size 32 in a process of its
-own, whose peak resident memory (getrusage) is printed, with the images per second. About 2 minutes on one core.
+own, whose peak resident memory is printed, with the images per second. About 2 minutes on one core.
+
+    python benchmarks/prepare_memory.py --formats
+
+The bytes that each pixel of a large image takes while it is decoded, by format, beside what `alexnet.data.image` counts
+with: it must not be more. About a minute.
 """
 
 import io
-import resource
 import subprocess
 import sys
 import tarfile
 import tempfile
 import time
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 from PIL import Image
 
+from alexnet.data import image
+from alexnet.data.image import to_square
 from alexnet.data.prepare import prepare
 from alexnet.data.sources import open_source
 
@@ -47,9 +54,8 @@ def measure(folder: str) -> None:
     start = time.perf_counter()
     result = prepare(open_source(folder), Path(folder) / "out", size=32)
     seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
     images = len(result.split("train").labels)
-    print(f"{peak:.1f} {images / seconds:.0f}")
+    print(f"{peak_bytes() / 2**20:.1f} {images / seconds:.0f}")
 
 
 def main(counts: list[int]) -> None:
@@ -65,8 +71,79 @@ def main(counts: list[int]) -> None:
     print(f"ratio of the last to the first: {peaks[-1] / peaks[0]:.3f}")
 
 
+SIDE = 3000
+FORMATS: dict[str, tuple[str, str, dict[str, object]]] = {
+    # name -> format, mode, options
+    "PNG": ("PNG", "RGB", {"compress_level": 1}),
+    "PNG, transparent": ("PNG", "RGBA", {"compress_level": 1}),
+    "PNG, 16 bits": ("PNG", "I;16", {"compress_level": 1}),
+    "TIFF": ("TIFF", "RGB", {}),
+    "TIFF, compressed": ("TIFF", "RGB", {"compression": "tiff_lzw"}),
+    "GIF": ("GIF", "P", {}),
+    "BMP": ("BMP", "RGB", {}),
+    "JPEG": ("JPEG", "RGB", {}),
+    "JPEG, progressive": ("JPEG", "RGB", {"progressive": True}),
+    "JPEG, CMYK": ("JPEG", "CMYK", {}),
+    "JPEG, CMYK, progressive": ("JPEG", "CMYK", {"progressive": True}),
+    "WEBP": ("WEBP", "RGB", {"method": 0}),
+    "AVIF": ("AVIF", "RGB", {"speed": 10}),
+    "JPEG2000": ("JPEG2000", "RGB", {}),
+}
+
+
+def decode(path: str) -> None:
+    """Prints by how many bytes a pixel the peak of this process rises over an image of SIDE × SIDE."""
+    content = Path(path).read_bytes()
+    small = io.BytesIO()
+    Image.new("RGB", (300, 300)).save(small, "PNG")
+    to_square(small.getvalue(), 256)  # whatever is loaded and compiled at first
+    before = peak_bytes()
+    to_square(content, 256)
+    print((peak_bytes() - before) / SIDE**2)
+
+
+def formats() -> None:
+    """Every format, each in a process of its own."""
+    noise = np.random.default_rng(0).integers(0, 256, (SIDE // 8, SIDE // 8, 3), dtype=np.uint8)
+    picture = Image.fromarray(noise).resize((SIDE, SIDE))
+    print(f"{'':>26}   bytes a pixel   counted")
+    for name, (format, mode, options) in FORMATS.items():
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "image"
+            grey = Image.fromarray(np.asarray(picture.convert("L")).astype(np.uint16) * 257)
+            (grey if mode == "I;16" else picture.convert(mode)).save(path, format, **options)  # type: ignore[arg-type]
+            command = [sys.executable, __file__, "--decode", str(path)]
+            took = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+            print(f"{name:>26}   {took:13.1f}   {counted(path.read_bytes()):7.1f}", flush=True)
+
+
+def counted(content: bytes) -> float:
+    """What `to_square` asks its budget for, in bytes a pixel."""
+    asked: list[int] = []
+    budget = image.budget()
+
+    class Asked(image.Budget):
+        def room_for(self, need: int):  # type: ignore[no-untyped-def]
+            asked.append(need)
+            return budget.room_for(need)
+
+    with patch.object(image, "budget", lambda: Asked(1)):
+        to_square(content, 256)
+    return asked[-1] / SIDE**2
+
+
+def peak_bytes() -> int:
+    """The highest resident memory of this process so far (Linux; getrusage would tell the parent's where that is higher)."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) * 1024
+
+
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--measure"]:
         measure(sys.argv[2])
+    elif sys.argv[1:2] == ["--decode"]:
+        decode(sys.argv[2])
+    elif sys.argv[1:2] == ["--formats"]:
+        formats()
     else:
         main([int(count) for count in sys.argv[1:]] or [10_000, 100_000])

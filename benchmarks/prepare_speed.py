@@ -25,7 +25,8 @@ from measure import Row, arguments, finish, in_turn, ratios, row
 from PIL import Image, ImageOps
 
 from alexnet.data.builtin import photograph
-from alexnet.data.prepare import prepare, to_square
+from alexnet.data.image import to_square
+from alexnet.data.prepare import prepare
 from alexnet.data.sources import open_source
 
 NUMBER, QUALITY = 400, 98

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from alexnet.data.prepare import Unreadable, to_square
+from alexnet.data.image import Unreadable, to_square
 from tests.data.making import encode, jpeg, jpeg_of, picture, png_of, rotated
 
 SIZE = 32

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from alexnet.data import prepare as prepare_module
 from alexnet.data import prepared
-from alexnet.data.prepare import Progress, prepare, to_square
+from alexnet.data.image import to_square
+from alexnet.data.prepare import Progress, prepare
 from alexnet.data.sources import open_source
 from alexnet.data.sources.source import Item
 from alexnet.errors import InputError, RunFailed

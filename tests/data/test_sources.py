@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alexnet.data.builtin import Photographs
-from alexnet.data.prepare import prepare, to_square
+from alexnet.data.image import to_square
+from alexnet.data.prepare import prepare
 from alexnet.data.sources import open_source
 from alexnet.data.sources import source as of_source
 from alexnet.data.sources.chosen import choose
@@ -337,9 +338,7 @@ def test_cut_off_archives_are_noticed(mini: MiniIlsvrc, tmp_path: Path) -> None:
     assert "download it again" in open_error(copy_mini(mini, tmp_path / "c", train=b"<html>not found</html>" * 100))
     assert "download it again" in open_error(copy_mini(mini, tmp_path / "d", devkit=b"x" * 100))
     val = (mini.folder / "ILSVRC2012_img_val.tar").read_bytes()
-    source = open_source(str(copy_mini(mini, tmp_path / "e", val=val[: len(val) // 2 + 100])))
-    with pytest.raises(InputError, match="cut off"):
-        prepare(source, tmp_path / "out", size=8, max_bad=0.5)
+    assert "cut off" in open_error(copy_mini(mini, tmp_path / "e", val=val[: len(val) // 2 + 100]))
 
 
 def test_a_train_archive_that_lacks_a_class_is_noticed(mini: MiniIlsvrc, tmp_path: Path) -> None:
@@ -361,9 +360,7 @@ def test_a_val_image_without_a_number_is_an_error(mini: MiniIlsvrc, tmp_path: Pa
         file = io.BytesIO()
         with tarfile.open(fileobj=file, mode="w") as tar:
             add_bytes(tar, name, b"x")
-        source = open_source(str(copy_mini(mini, tmp_path / str(number), val=file.getvalue())))
-        with pytest.raises(InputError, match=name):
-            list(source.items("val"))
+        assert name in open_error(copy_mini(mini, tmp_path / str(number), val=file.getvalue()))
 
 
 def test_archive_fingerprint_follows_their_beginnings_and_sizes(mini: MiniIlsvrc, tmp_path: Path) -> None:

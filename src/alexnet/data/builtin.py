@@ -159,7 +159,7 @@ def baselines() -> dict[str, float]:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    from alexnet.data.prepare import to_square
+    from alexnet.data.image import to_square
 
     source = Photographs()
     labels = {split: np.array([item.label for item in source.items(split)]) for split in source.splits}

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from alexnet.data import prepare as preparing
+from alexnet.data.image import FORM
 from alexnet.data.prepare import SHARDS, Report, Writer
 from alexnet.data.prepared import Prepared
 from alexnet.data.sources.source import Item, Source
@@ -39,7 +40,7 @@ LONGEST = 16
 
 def package() -> str:
     """What has to be the same on every machine, or chunks of one set would be made in different ways."""
-    return f"alexnet {version('alexnet')}, form {preparing.FORM}"
+    return f"alexnet {version('alexnet')}, form {FORM}"
 
 
 @dataclass(frozen=True)

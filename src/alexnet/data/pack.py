@@ -19,8 +19,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from alexnet.data import jpegs
+from alexnet.data.image import FORM
 from alexnet.data.packed import FORMAT, LAST, PART, Part, Whole, as_json, contents_of, made_from, room_on, sha256
-from alexnet.data.prepare import FORM
 from alexnet.data.prepared import Prepared
 from alexnet.data.sources.chosen import choose
 from alexnet.data.sources.source import Item, Source

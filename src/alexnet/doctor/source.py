@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from alexnet.data.prepare import MAX_PIXELS, Unreadable, to_square
+from alexnet.data.image import MAX_PIXELS, Unreadable, to_square
 from alexnet.data.sources import open_source
 from alexnet.data.sources.devkit import read_devkit
 from alexnet.data.sources.folders import ClassFolders, image_files, splits_of, subfolders, visible

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from alexnet.data.prepare import Unreadable, to_square
+from alexnet.data.image import Unreadable, to_square
 from alexnet.data.sources.source import IMAGE_SUFFIXES
 from alexnet.training.trained import TrainedNetwork
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import tarfile
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -10,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from alexnet.data.prepare import Unreadable, to_square
-from alexnet.data.sources.source import IMAGE_SUFFIXES, read_file, read_part
+from alexnet.data.image import Unreadable, to_square
+from alexnet.data.sources.source import is_image_name, read_file
+from alexnet.data.sources.tar import members, read_member
 from alexnet.errors import InputError
 from alexnet.evaluation import predict, submission
 from alexnet.evaluation.kept import Judged
@@ -77,7 +77,7 @@ def bad(all_judged: Iterable[Judged]) -> dict[str, str]:
 
 
 def _is(name: str) -> bool:
-    return os.path.isfile(name) and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+    return os.path.isfile(name) and is_image_name(name)
 
 
 def _facts(name: str | Path) -> tuple[object, ...]:
@@ -87,11 +87,11 @@ def _facts(name: str | Path) -> tuple[object, ...]:
 
 
 def _of_tar(path: Path) -> list[tuple[str, tuple[object, ...], Read]]:
-    try:
-        with tarfile.open(path, "r:") as tar:  # not compressed, so that each image can be read by itself
-            members = [(member.name, member.size, member.offset_data) for member in tar if member.isfile()]
-    except (tarfile.TarError, OSError) as error:
-        raise InputError(f"--images {path}: damaged, cut off or compressed ({error}); download it again") from None
-    inside = [member for member in members if os.path.splitext(member[0])[1].lower() in IMAGE_SUFFIXES]
+    images: list[tuple[str, tuple[object, ...], Read]] = []
     whole = _facts(path)
-    return [(name, (*whole, start), partial(read_part, str(path), start, length)) for name, length, start in inside]
+    for member in members(path):
+        if member.problem:
+            raise InputError(f"--images {path}: {member.name}: {member.problem}: download it again")
+        if is_image_name(member.name):
+            images.append((member.name, (*whole, member.offset), partial(read_member, str(path), member)))
+    return images

@@ -85,7 +85,7 @@ class TrainedNetwork(nn.Module):
         if pixels.dtype != torch.uint8 or pixels.ndim != 4 or tuple(pixels.shape[1:]) != (side, side, 3):
             raise InputError(
                 f"images are {pixels.dtype} {list(pixels.shape)}; this network takes uint8 [N, {side}, {side}, 3]"
-                " (alexnet.data.prepare.to_square makes one)"
+                " (alexnet.data.image.to_square makes one)"
             )
         return pixels.to(self.preparation.mean.device)
 

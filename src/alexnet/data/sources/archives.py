@@ -1,9 +1,8 @@
 """One tar of images per class: ILSVRC-2012 as its archives, Fall 2011, and whatever comes like them (§2)."""
 
 import os
-import tarfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -17,23 +16,9 @@ from alexnet.data.sources.source import (
     Part,
     fingerprint_files,
     is_image_name,
-    read_part,
 )
+from alexnet.data.sources.tar import Member, members, read_member
 from alexnet.errors import InputError
-
-
-def _members(path: Path, start: int = 0, end: int | None = None) -> Iterator[tarfile.TarInfo]:
-    """The files of the tar that begins at byte `start` of `path`, none remembered; offset_data counts from byte 0."""
-    with path.open("rb") as file:
-        file.seek(start)
-        try:
-            tar = tarfile.TarFile(fileobj=file)
-            while (member := tar.next()) is not None and (end is None or member.offset < end):
-                tar.members = []  # type: ignore[attr-defined]  # tarfile keeps all it has seen, a kilobyte each
-                if member.isfile() and not os.path.basename(member.name).startswith("."):
-                    yield member
-        except (tarfile.TarError, OSError) as error:
-            raise InputError(f"{path} is damaged or cut off ({error}): download it again") from None
 
 
 @dataclass(frozen=True)
@@ -44,12 +29,24 @@ class Tar:
     start: int = 0
     end: int | None = None
 
-    def images(self) -> Iterator[tuple[str, Callable[[], bytes]]]:
-        """(name without folders, what reads it) of every image, in the tar's order; walks from header to header."""
-        for member in _members(self.path, self.start, self.end):
-            if is_image_name(member.name):
-                read = partial(read_part, str(self.path), member.offset_data, member.size)
-                yield os.path.basename(member.name), read
+    def images(self) -> Iterator[Member]:
+        """Every image, by its name without folders, in the tar's order; walks from header to header.
+
+        What is damaged is among them, with its problem, and so is the second image of one name.
+        """
+        names: set[str] = set()
+        for member in members(self.path, self.start, self.end):
+            name = os.path.basename(member.name)
+            if member.problem is None and not is_image_name(name):
+                continue
+            if name in names:
+                member = replace(member, problem=f"the archive has {name} twice; the first one counts")
+            names.add(name)
+            yield replace(member, name=name)
+
+    def item(self, image: Member, label: int, folder: str = "") -> Item:
+        """One of `images` as an item."""
+        return Item(folder + image.name, label, partial(read_member, str(self.path), image))
 
     @property
     def bytes(self) -> int:
@@ -84,12 +81,26 @@ class Archives:
 
     def part(self, split: str, number: int) -> Iterator[Item]:
         if split == "train":
-            for name, read in self.tars[number].images():
-                yield Item(f"{self.folder_names[number]}/{name}", number, read)
+            yield from self._class(number)
         else:
             assert self.truth is not None and self.val is not None
-            for name, read in self.val.images():
-                yield Item(name, self.truth.label(name), read)
+            for image in self.val.images():
+                yield self.val.item(image, 0 if image.problem else self.truth.label(image.name))
+
+    def _class(self, label: int) -> Iterator[Item]:
+        wnid, tar, there = self.folder_names[label], self.tars[label], 0
+        for image in tar.images():
+            there += 1
+            yield tar.item(image, label, f"{wnid}/")
+        where = f"{tar.path}: {wnid}.tar"
+        if not there:
+            raise InputError(f"{where} has no images in it: download it again, or choose others with --classes")
+        told = self.devkit.train_images.get(wnid, there) if self.devkit else there
+        if not there <= told <= 2 * there:
+            raise InputError(f"{where} has {there:,} images, but the devkit says {told:,}: download both again")
+        for number in range(there + 1, told + 1):
+            problem = f"not in the archive; the devkit says that {wnid} has {told:,} images"
+            yield tar.item(Member(f"image {number} of {told}", 0, 0, problem), label, f"{wnid}/")
 
     def count(self, split: str) -> int | None:
         """What the devkit says (true of the real archives); counting would mean walking through 138 GB."""
@@ -116,6 +127,9 @@ def open_archives(root: Path) -> Archives:
         if devkit is None:
             raise InputError(f"{root} has {VAL_TAR} but no {DEVKIT}.tar.gz, which has its labels: put it beside")
         truth = devkit.truth_for(wnids)
+        # Two seconds for all 50,000, and better known now than after the training images.
+        images = list(Tar(root / VAL_TAR).images())
+        truth.check([image.name for image in images if not image.problem], len(images), root / VAL_TAR)
     return Archives(
         f"ILSVRC-2012 archives, {root.resolve().name}/",
         devkit.class_names(wnids) if devkit else tuple(wnids),
@@ -132,7 +146,7 @@ def open_tars(path: Path) -> Archives:
     """Fall 2011, and whatever comes like it: a .tar of one .tar per class, or a folder of such .tar files."""
     inside = [] if path.is_file() else list(path.glob("*.tar"))
     if len(inside) == 1:  # a folder that holds fall11_whole.tar alone
-        member = next(_members(inside[0]), None)
+        member = next(members(inside[0]), None)
         path = inside[0] if member and member.name.endswith(".tar") else path
     if path.is_file():
         found, files, first = _inner_tars(path), [path], 1 << 20
@@ -146,15 +160,16 @@ def open_tars(path: Path) -> Archives:
 
 
 def _inner_tars(path: Path) -> dict[str, Tar]:
-    size = path.stat().st_size
-    found: dict[str, Tar] = {}
-    for member in _members(path):
+    tars: dict[str, Tar] = {}
+    for member in members(path):
         stem, suffix = os.path.splitext(os.path.basename(member.name))
+        if member.problem:  # of a class, not of an image: its name is lost, and with it what it is
+            raise InputError(f"{path}: {member.name}: {member.problem}: download it again")
         if suffix != ".tar":
             raise InputError(f"{path} holds {member.name}, but should hold one .tar per class: is it the right one?")
-        if member.offset_data + member.size > size:
-            raise InputError(f"{path} is cut off inside {member.name}: download it again")
-        found[stem] = Tar(path, member.offset_data, member.offset_data + member.size)
-    if not found:
+        if stem in tars:
+            raise InputError(f"{path} holds {stem}.tar twice: download it again")
+        tars[stem] = Tar(path, member.offset, member.offset + member.size)
+    if not tars:
         raise InputError(f"{path} is empty: download it again")
-    return found
+    return tars

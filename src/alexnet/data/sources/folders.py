@@ -266,6 +266,8 @@ def open_folder(root: Path) -> ClassFolders:
             )
         else:
             truth = devkit.truth_for(class_folders)
+            names = [name for name, _ in image_files(str(folder), folder.name)]
+            truth.check(names, len(names), folder)
             classes = devkit.class_names(class_folders)
     _check_several(root, folders["train"], class_folders)
     return ClassFolders(root, folders, tuple(class_folders), classes, truth)

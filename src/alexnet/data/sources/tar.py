@@ -1,0 +1,189 @@
+"""Tar archives walked from header to header, so that damage is told from the end and nothing is lost in silence.
+
+Python's tarfile takes a damaged header for the end of the archive. Here the end is what the format says: two blocks of
+zeros, or the end of the file. Anything else is damage: it is named, and the walk goes on at the next header, as GNU tar
+does.
+"""
+
+import io
+import os
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from alexnet.data.image import Unreadable
+from alexnet.data.sources.source import read_part
+from alexnet.errors import InputError
+
+BLOCK = 512
+PADDING = 10 << 20
+"""Bytes of zeros that may follow the last file; GNU tar writes up to 10 KB, or as many as its -b says."""
+EXTENSIONS = 16
+"""Headers before a file's own, of long names and the like; two are usual."""
+LONGEST = 1 << 20
+"""Bytes of such a header."""
+CANDIDATES = 10_000
+"""Places looked at for the next header after damage."""
+
+_EXTENSION = (
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)
+
+
+@dataclass(frozen=True)
+class Member:
+    """A file in an archive: `size` bytes from byte `offset` of the whole file on; or `problem`, why it cannot be read."""
+
+    name: str
+    offset: int
+    size: int
+    problem: str | None = None
+
+
+class _Damage(Exception):
+    """What is wrong at a place where a header should be; the next one is looked for from byte `after` on."""
+
+    def __init__(self, text: str, after: int) -> None:
+        super().__init__(text)
+        self.after = after
+
+
+def members(path: Path, start: int = 0, end: int | None = None) -> Iterator[Member]:
+    """The files of the tar in `path` that begins at byte `start` and ends before `end` (None: at the end of the file).
+
+    None is remembered. Folders and devices are passed over; so are names that begin with a dot. A damaged header, a file
+    that is longer than the archive, a link and a sparse file are members with a `problem`.
+    Raises InputError where nothing after the damage can be read: the archive is cut off, or is no tar.
+    """
+    try:
+        with path.open("rb") as file:
+            length = os.fstat(file.fileno()).st_size
+            yield from members_of(file, str(path), start, length if end is None else min(end, length))
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror or error})") from None
+
+
+def members_of(file: BinaryIO, where: str, start: int, end: int) -> Iterator[Member]:
+    """`members` of an open file; `where` names it in errors."""
+    at = start
+    while at < end:
+        try:
+            member, following = _member(file, at, end)
+        except _Damage as damage:
+            after = _next_header(file, damage.after, end)
+            lost = (end if after is None else after) - at
+            if after is None and (lost > PADDING or _read(file, max(at, end - 2 * BLOCK), end).strip(b"\0")):
+                raise InputError(
+                    f"{where} is damaged or cut off at byte {at:,} ({damage}), and the {lost:,} bytes from there on"
+                    " cannot be read: download it again"
+                ) from None
+            problem = f"damaged archive ({damage} at byte {at:,}; {lost:,} bytes passed over)"
+            yield Member(f"byte {at}", at, 0, problem)
+            member, following = None, at + lost
+        if following is None:
+            return
+        if member and not os.path.basename(member.name).startswith("."):
+            yield member
+        at = following
+
+
+def read_member(path: str, member: Member) -> bytes:
+    """The contents of a member of the archive in `path`. Raises Unreadable with its `problem`."""
+    if member.problem:
+        raise Unreadable(member.problem)
+    return read_part(path, member.offset, member.size)
+
+
+def _read(file: BinaryIO, start: int, end: int) -> bytes:
+    file.seek(start)
+    return file.read(max(0, end - start))
+
+
+def _member(file: BinaryIO, at: int, end: int) -> tuple[Member | None, int | None]:
+    """What the header at byte `at` says, and where the next one is (None: the archive ends here)."""
+    extensions = b""
+    for _ in range(EXTENSIONS):
+        block = _read(file, at, min(at + BLOCK, end))
+        if not extensions and not block.strip(b"\0"):
+            if end - at > PADDING or _read(file, at, end).strip(b"\0"):
+                raise _Damage("zeros in place of a header", at + BLOCK)
+            return None, None
+        header = _parsed(block, at)
+        if header.type not in _EXTENSION:
+            break
+        if not 0 <= header.size <= LONGEST:
+            raise _Damage(f"a name of {header.size:,} bytes", at + BLOCK)
+        after = at + BLOCK + _padded(header.size)
+        extensions += _read(file, at, min(after, end))
+        at = after
+    else:
+        raise _Damage(f"{EXTENSIONS} long names in a row", at)
+
+    if extensions:
+        header = _extended(extensions + block, at)
+    # As tarfile does it: links and folders have no contents, whatever size they state.
+    size = header.size if header.isreg() or header.type not in tarfile.SUPPORTED_TYPES else 0
+    start = at + BLOCK
+    if not 0 <= size <= end - start:
+        raise _Damage(f"a file of {size:,} bytes where {end - start:,} are left: cut off", start)
+    following = start + _padded(size)
+    if header.issym() or header.islnk():
+        return Member(header.name, start, 0, f"a link to {header.linkname}, not a file"), following
+    if header.issparse():
+        return Member(header.name, start, 0, "a sparse file inside an archive"), following
+    return (Member(header.name, start, size) if header.isreg() else None), following
+
+
+def _padded(size: int) -> int:
+    return -(-size // BLOCK) * BLOCK
+
+
+def _parsed(block: bytes, at: int) -> tarfile.TarInfo:
+    try:
+        return tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+    except (tarfile.HeaderError, ValueError):
+        # ValueError: numbers that are none, which some versions of tarfile let through.
+        raise _Damage("a damaged header" if len(block) == BLOCK else "half a header", at + 1) from None
+
+
+def _extended(headers: bytes, at: int) -> tarfile.TarInfo:
+    """The header at byte `at`, of a file that has others before it, for its long name, by tarfile itself."""
+    try:
+        with tarfile.open(fileobj=io.BytesIO(headers), mode="r:", errors="surrogateescape") as tar:
+            header = tar.firstmember  # type: ignore[attr-defined]  # read when it is opened
+    except (tarfile.TarError, OSError, ValueError, LookupError, OverflowError):
+        header = None
+    if not isinstance(header, tarfile.TarInfo):
+        raise _Damage("a damaged long name", at)
+    return header
+
+
+def _next_header(file: BinaryIO, at: int, end: int) -> int | None:
+    """The byte at which the next whole header begins, at `at` or after; it need not lie on a block of its own."""
+    magic, offset = b"ustar", 257
+    left, start, candidates = b"", at, 0
+    while start < end:
+        window = left + _read(file, start, min(start + (1 << 20), end))
+        base = start - len(left)  # of the window, in the file
+        place = window.find(magic)
+        while place >= 0:
+            header = base + place - offset
+            if header >= at:
+                candidates += 1
+                try:
+                    _parsed(_read(file, header, min(header + BLOCK, end)), header)
+                    return header
+                except _Damage:
+                    pass
+                if candidates == CANDIDATES:
+                    return None
+            place = window.find(magic, place + 1)
+        left = window[1 - len(magic) :]
+        start = base + len(window)
+    return None
