@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from alexnet.data.image import Unreadable, to_square
-from alexnet.data.sources.source import IMAGE_SUFFIXES
+from alexnet.data.sources.source import IMAGE_SUFFIXES, read_file
 from alexnet.training.trained import TrainedNetwork
 
 BATCH = 32
@@ -61,7 +61,7 @@ def predictions(network: TrainedNetwork, images: Iterator[str], views: int = 10)
 
     def read(name: str) -> np.ndarray | str:
         try:
-            return to_square(Path(name).read_bytes(), size)
+            return to_square(read_file(name), size)
         except Unreadable as error:
             return str(error)
         except IsADirectoryError:

@@ -50,7 +50,10 @@ def test_known_names_in_any_letter_case_are_splits(tmp_path: Path, folders: tupl
 
 @pytest.mark.parametrize("twice", [("val", "valid"), ("Train", "train"), ("training", "train"), ("dev", "eval")])
 def test_two_folders_of_one_split_are_an_error_that_names_both(tmp_path: Path, twice: tuple[str, str]) -> None:
-    message = open_error(layout(tmp_path, *of_two("train", *twice)))
+    folder = layout(tmp_path, *of_two("train", *twice))
+    if not {*twice} <= {path.name for path in folder.iterdir()}:
+        pytest.skip("a file system that takes Train for train")
+    message = open_error(folder)
     assert all(str(tmp_path / name) in message for name in twice) and "are both the split" in message
 
 

@@ -117,8 +117,10 @@ def read_part(path: str, offset: int, size: int) -> bytes:
 
 def _read(path: str, offset: int, size: int | None) -> bytes:
     about = os.stat(path)  # before it is opened: that alone waits, at a pipe
+    if stat.S_ISDIR(about.st_mode):
+        raise IsADirectoryError("a folder")
     if not stat.S_ISREG(about.st_mode):
-        raise OSError("a folder" if stat.S_ISDIR(about.st_mode) else "a pipe or a device, not a file")
+        raise OSError("a pipe or a device, not a file")
     size = about.st_size if size is None else size
     if size < 0:
         raise ValueError(f"{size} bytes of {path}")
