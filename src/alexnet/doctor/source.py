@@ -45,9 +45,10 @@ def examine(path: Path) -> list[Finding]:
             findings += [*_layout(tree), *judge_counts(tree.counts("train"), tree.about)]
     try:
         source = open_source(str(path))
+        passed = _passed(source, tree is None or tree.whole)
     except InputError as problem:
         return [*findings, _refused(path, problem), *_files(_any_files(path) if path.is_dir() else iter(()))]
-    findings += _passed(source, tree is None or tree.whole)
+    findings += passed
     findings.insert(0, ok(f"a source that alexnet prepare takes: {source.description}, {len(source.classes)} classes"))
     findings += [*_class_order(path, source), *_files(_sampled(source))]
     images = tree.images if tree else _quick_count(source)

@@ -133,6 +133,17 @@ def test_one_class_that_is_asked_for_is_prepared_and_said(tmp_path: Path, capsys
 # ---------------------------------------------------------------- whatever lies in a folder
 
 
+def test_a_folder_without_end_is_one_line(tmp_path: Path) -> None:
+    folder = layout(tmp_path, "cat", "dog")
+    write_folder(folder, {f"dog/{'a/' * 90}deep.jpg": b"x"})
+    assert open_source(str(folder)).count("train") == 3
+    (folder / "dog" / ("b/" * 150)).mkdir(parents=True)
+    source = open_source(str(folder))
+    with pytest.raises(InputError, match="lies more than 100 folders deep: move its images up"):
+        source.count("train")
+    assert any(finding.level == "error" and "100 folders deep" in finding.what for finding in examine(folder))
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     st.dictionaries(

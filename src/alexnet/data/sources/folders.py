@@ -9,6 +9,7 @@ from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
 
+from alexnet.amounts import short
 from alexnet.data.sources.devkit import DEVKIT, Truth, read_devkit
 from alexnet.data.sources.passed import FOLDERS, PassedOver, is_a, is_image
 from alexnet.data.sources.source import (
@@ -23,6 +24,9 @@ from alexnet.data.sources.source import (
     split_word,
 )
 from alexnet.errors import InputError
+
+DEEPEST = 100
+"""Folders below a class folder that are looked into."""
 
 
 def subfolders(folder: Path, passed: PassedOver | None = None) -> list[str]:
@@ -66,6 +70,8 @@ def image_files(
     Other files (Thumbs.db, README.txt) are counted in `passed`. `above` are the folders around this one: a link back to
     one of them would never end. Holds one folder's listing per level.
     """
+    if len(above) >= DEEPEST:
+        raise InputError(f"{short(folder, 200)} lies more than {DEEPEST} folders deep: move its images up")
     status = os.stat(folder)
     here = above | {(status.st_dev, status.st_ino)}
     for name, entry in visible(folder, passed):
