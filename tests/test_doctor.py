@@ -106,11 +106,11 @@ def test_classes_that_only_one_split_has(tmp_path: Path) -> None:
     assert "cat" in found(findings, "has no images of 1 of the 2 classes", "warning").what
 
 
-def test_splits_by_other_names_are_not_classes(tmp_path: Path) -> None:
-    folder(tmp_path, {"training/cat": 2, "training/dog": 2, "Validation/cat": 2})
-    findings = examine(tmp_path)
-    assert "train/" in found(findings, "training looks like a split", "error").fix
-    assert "val/" in found(findings, "Validation looks like a split", "error").fix
+def test_folders_that_may_be_splits_are_asked_about(tmp_path: Path) -> None:
+    folder(tmp_path, {"training/cat": 2, "training/dog": 2, "my_val/cat": 2})
+    assert "or test if it is one" in found(examine(tmp_path), "my_val looks like a split", "error").fix
+    (tmp_path / "my_val").rename(tmp_path / "Validation")
+    found(examine(tmp_path), "a source that alexnet prepare takes", "ok")
 
 
 def test_folders_inside_class_folders(tmp_path: Path) -> None:
@@ -141,11 +141,12 @@ def test_numbers_sorted_as_text(tmp_path: Path) -> None:
 def test_files_that_are_not_images_or_not_called_so(tmp_path: Path) -> None:
     folder(tmp_path, {"cat": 2, "dog": 2})
     (tmp_path / "cat" / "notes.txt").write_text("no image")
-    found(examine(tmp_path), "1 other files are left out", "ok")
+    found(examine(tmp_path), "passed over: 1 file (.txt)", "ok")
     shutil.copy(tmp_path / "cat" / "0.png", tmp_path / "cat" / "download")
-    found(examine(tmp_path), "images without an image's suffix: download", "warning")
+    found(examine(tmp_path), "5 training images", "ok")
     (tmp_path / "dog" / "IMG_1.HEIC").write_bytes(b"ftypheic")
-    found(examine(tmp_path), ".heic", "warning")
+    heic = found(examine(tmp_path), "passed over: 2 files (1 .heic, 1 .txt)", "warning")
+    assert heic.fix == ".heic cannot be read: convert them to JPEG or PNG"
 
 
 def test_odd_files(tmp_path: Path) -> None:
@@ -205,8 +206,8 @@ def test_pixels_on_0_to_1(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_no_source(tmp_path: Path) -> None:
-    (tmp_path / "list.txt").write_text("cat\n")
-    found(examine(tmp_path / "list.txt"), "no known kind", "error")
+    (tmp_path / "notes.doc").write_text("cat\n")
+    found(examine(tmp_path / "notes.doc"), "no known kind", "error")
 
 
 # --- a prepared dataset -----------------------------------------------------------------------------------------------

@@ -1,4 +1,6 @@
-"""Times and sizes as people say them."""
+"""Times, sizes and lists of names as people say them."""
+
+from collections.abc import Sequence
 
 
 def duration(seconds: float) -> str:
@@ -15,3 +17,14 @@ def gigabytes(number: float) -> str:
         if number >= unit:
             return f"{number / unit:,.1f} {name}"
     return f"{number / 1e6:,.1f} MB"
+
+
+def some(names: Sequence[str], most: int = 3) -> str:
+    """The first few of `names`, and how many more there are."""
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest:,} more" if rest > 0 else "")
+
+
+def short(text: str, most: int = 80) -> str:
+    """The beginning of a text that may have any length."""
+    return text if len(text) <= most else f"{text[:most]}..."

@@ -125,8 +125,8 @@ def prepare(
 
     Args:
         source: a folder of class folders; a folder with the ILSVRC-2012 archives; a tar per class, in a folder or in one
-            tar (Fall 2011); hf:NAME or .parquet files; an .npz of arrays; or "builtin", photographs that come with the
-            dependencies.
+            tar (Fall 2011); a .csv, .tsv, .json or .txt that lists paths and labels; hf:NAME or .parquet files; an .npz of
+            arrays; or "builtin", photographs that come with the dependencies.
         dest: folder of the prepared dataset.
         size: side of the prepared images in pixels; by default 256 (64 for the built-in set).
         max_bad: share of unreadable images above which the command fails.
@@ -146,6 +146,8 @@ def prepare(
     from alexnet.data.prepare import prepare as prepare_images
     from alexnet.data.sources import open_source
     from alexnet.data.sources.chosen import choose
+    from alexnet.data.sources.passed import PassedOver
+    from alexnet.data.sources.source import only_class
     from alexnet.training.device import keep_memory
 
     for option, value in (("machines", machines), ("as-images", as_images), ("as-classes", as_classes)):
@@ -156,6 +158,8 @@ def prepare(
         source = str(Path(source).expanduser().absolute())  # workers stand in other folders
     opened = open_source(source)
     opened = choose(opened, classes) if classes else opened
+    if len(opened.classes) == 1:
+        err.print(f"alexnet prepare: {only_class(opened.classes[0])}", markup=False, soft_wrap=True)
     if plan:
         from alexnet.data.plan import plan as plan_of
 
@@ -193,13 +197,23 @@ def prepare(
         name: {"images": part["images"], "skipped": part["skipped"], "classes": list(done.classes)}
         for name, part in done.manifest["splits"].items()
     }
+    passed = PassedOver(done.manifest.get("passed_over", {}))
     if json:
-        document = {"path": str(dest), "size": done.size, "classes": list(done.classes)}
+        document = {
+            "path": str(dest),
+            "size": done.size,
+            "classes": list(done.classes),
+            "passed_over": passed.to_json(),
+        }
         totals = {"images": sum(part["images"] for part in splits.values()), "skipped": all_skipped}
         _print_json({**document, **totals, "splits": splits, **splits})
         return 0
     for name, part in splits.items():
         out.print(f"{name}: {part['images']:,} images of {len(done.classes)} classes, {len(part['skipped'])} skipped")
+    if passed:
+        out.print(f"passed over: {passed}", markup=False, soft_wrap=True)
+    if passed.fix:
+        err.print(f"alexnet prepare: {passed.fix}", markup=False, soft_wrap=True)
     for item in all_skipped[:10]:
         out.print(f"skipped {item['file']}: {item['reason']}", soft_wrap=True)
     if len(all_skipped) > 10:

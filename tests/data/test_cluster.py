@@ -291,7 +291,7 @@ def test_a_worker_that_does_not_see_the_source_or_dest(folder: Path, tmp_path: P
     lost_source = elsewhere(lambda at: shutil.rmtree(at, ignore_errors=True), folder / "train/dog")
     with pytest.raises(InputError, match=r"worker \d+ on .* sees 0 images in part 1 .* same path"):
         cluster.prepare(open_source(str(folder)), dest, Crew(lost_source, 1), size=8, max_bad=1)
-    other = class_folders(tmp_path / "other", {"cat": 5})
+    other = class_folders(tmp_path / "other", {"cat": 5, "dog": 1})
     lost_dest = elsewhere(lambda at: (at / "begun.json").unlink(missing_ok=True), tmp_path / "many2")
     with pytest.raises(InputError, match=r"worker .* does not see .*many2 as the command's machine does"):
         cluster.prepare(open_source(str(other)), tmp_path / "many2", Crew(lost_dest, 1), size=8)

@@ -39,13 +39,13 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Class folders, with an image that is cut off."""
+    """Class folders, with an image that is cut off and a file that is none."""
     folder = class_folders(
         tmp_path_factory.mktemp("source") / "pets",
         {"train/cat": 20, "train/dog": 22, "val/cat": 6, "val/dog": 7},
         (40, 30),
     )
-    return write_folder(folder, {"train/cat/0003-cut.jpg": jpeg(picture(60, 60))[:-200]})
+    return write_folder(folder, {"train/cat/0003-cut.jpg": jpeg(picture(60, 60))[:-200], "train/cat/notes.txt": b""})
 
 
 @pytest.fixture(scope="module", params=["raw", "jpeg"])

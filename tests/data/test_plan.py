@@ -88,7 +88,7 @@ def test_what_cannot_be_planned(folder: Path, tmp_path: Path) -> None:
         with pytest.raises(InputError, match=f"--{option} {value}: must be"):
             plan(source, tmp_path / "out", **{option: value})  # type: ignore[arg-type]
     with pytest.raises(InputError, match="none of 3 images looked at can be read"):
-        bad = write_folder(tmp_path / "bad", {f"cat/{number}.jpg": b"x" for number in range(3)})
+        bad = write_folder(tmp_path / "bad", {f"{name}.jpg": b"x" for name in ("cat/0", "cat/1", "dog/0")})
         plan(open_source(str(bad)), tmp_path / "out")
 
 

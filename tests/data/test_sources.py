@@ -99,13 +99,15 @@ def test_files_that_are_no_images_are_ignored(tmp_path: Path) -> None:
 
 
 def test_suffixes_in_any_case_and_nested_folders(tmp_path: Path) -> None:
-    write_folder(tmp_path, dict.fromkeys(("a/b.JPEG", "a/a.Png", "a/aa/z.jpg", "a/aa/c/d.webp", "a/c.JPG"), b"x"))
+    images = ("a/b.JPEG", "a/a.Png", "a/aa/z.jpg", "a/aa/c/d.webp", "a/c.JPG", "b/a.jpg")
+    write_folder(tmp_path, dict.fromkeys(images, b"x"))
     assert [name for name, _ in listing(open_source(str(tmp_path)))] == [
         "a/a.Png",
         "a/aa/c/d.webp",
         "a/aa/z.jpg",
         "a/b.JPEG",
         "a/c.JPG",
+        "b/a.jpg",
     ]
 
 
@@ -118,9 +120,9 @@ def test_linked_folders_and_loops(tmp_path: Path) -> None:
 
 
 def test_a_pipe_is_not_read(tmp_path: Path) -> None:
-    class_folders(tmp_path, {"cat": 1})
+    class_folders(tmp_path, {"cat": 1, "dog": 1})
     os.mkfifo(tmp_path / "cat" / "pipe.jpg")
-    assert listing(open_source(str(tmp_path))) == [("cat/0000.jpg", 0)]
+    assert listing(open_source(str(tmp_path))) == [("cat/0000.jpg", 0), ("dog/0000.jpg", 1)]
 
 
 def test_a_relative_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,6 +169,9 @@ def test_any_tree_has_one_order_and_the_labels_of_its_folders(tree: dict[str, se
         class_names = sorted({name.split("/")[0] for name in written})
         if not images or {name.split("/")[0] for name in images} != set(class_names):
             assert "no images" in open_error(root)
+            return
+        if len(class_names) == 1:
+            assert "only one class" in open_error(root)
             return
         source = open_source(folder)
         assert source.classes == tuple(class_names)
@@ -514,6 +519,7 @@ def test_a_dataset_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         }
     )
     asked = []
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
     monkeypatch.setattr(datasets, "load_dataset", lambda *names, **_: asked.append(names) or tables)
     source = open_source("hf:someone/animals")
     assert asked == [("someone/animals",)]

@@ -1,5 +1,6 @@
 """Labels for files, read in batches ahead of the network."""
 
+import os
 import threading
 from pathlib import Path
 
@@ -44,6 +45,26 @@ def test_images_keep_their_order_whatever_the_batches(
             label, probability = one.top[0]
             assert label == network.classes[int(wanted.argmax())]
             np.testing.assert_allclose(probability, wanted.max().item(), rtol=1e-4)
+
+
+def test_what_is_no_file_or_too_large_is_one_error_each(network: TrainedNetwork, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with (tmp_path / "zz.jpg").open("wb") as file:
+        file.truncate(8 << 30)
+    names = [
+        "/dev/zero",
+        str(tmp_path / "pipe.jpg"),
+        str(tmp_path / "zz.jpg"),
+        str(tmp_path / "gone.jpg"),
+        str(tmp_path),
+    ]
+    assert [one.error for one in predict.predictions(network, iter(names))] == [
+        "a pipe or a device, not a file",
+        "a pipe or a device, not a file",
+        "8.6 GB, more than the 600.0 MB that an image file may have",
+        "No such file or directory",
+        "no images in this folder",
+    ]
 
 
 def test_the_next_images_are_read_while_the_network_computes(

@@ -172,7 +172,9 @@ def _prepare_all(
             write_bytes(dest / "mean.npy", mean.getvalue())
             write_bytes(dest / "colour.json", colour)
     checksums = {name: hashlib.sha256((dest / name).read_bytes()).hexdigest() for name in ("mean.npy", "colour.json")}
-    manifest = begun | {"splits": splits, "statistics": checksums, "complete": True}
+    passed = getattr(source, "passed_over", None)
+    others = {"passed_over": passed.to_json()} if passed else {}
+    manifest = begun | {"splits": splits, "statistics": checksums, **others, "complete": True}
     write_bytes(dest / "manifest.json", json.dumps(manifest, indent=1).encode())
 
 

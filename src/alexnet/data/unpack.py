@@ -32,6 +32,7 @@ from alexnet.data.packed import (
 from alexnet.data.prepare import Progress, prepare
 from alexnet.data.prepared import Prepared
 from alexnet.data.sources import source as from_sources
+from alexnet.data.sources.passed import PassedOver
 from alexnet.data.sources.source import Item
 from alexnet.errors import InputError, RunFailed
 from alexnet.files import only_writer, sync, write_bytes
@@ -226,6 +227,10 @@ class PackedSource:
     @property
     def description(self) -> str:
         return self.manifest["source"]["description"]
+
+    @property
+    def passed_over(self) -> PassedOver:
+        return PassedOver(self.manifest.get("passed_over", {}))
 
     @property
     def splits(self) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import numpy as np
 
 from alexnet.data import prepared
 from alexnet.data.prepared import Prepared, Split
+from alexnet.data.sources.source import only_class
 from alexnet.doctor import machine
 from alexnet.doctor.finding import Finding, error, gigabytes, ok, parts, some, warning
 from alexnet.doctor.source import judge_counts
@@ -79,6 +80,10 @@ def _classes(opened: Prepared) -> list[Finding]:
                 )
             )
         if name == "train":
+            if len(counts) == 1:
+                findings.append(
+                    error(only_class(opened.classes[0]), "add the images of another class, and prepare again")
+                )
             findings += judge_counts(counts)
     if not {"val", "test"} & set(opened.splits):
         findings.append(ok("no val split: train holds out a tenth of each class for validation (--hold-out)"))

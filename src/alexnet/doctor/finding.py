@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from alexnet.amounts import some as some
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -35,12 +37,6 @@ def parts(problem: object, fix: str) -> tuple[str, str]:
         ], "give a folder of class folders; alexnet prepare --help lists what else it takes"
     what, colon, own = text.rpartition(": ")
     return (what, own) if colon else (text, fix)
-
-
-def some(names: list[str], most: int = 3) -> str:
-    """The first few of `names`, and how many more there are."""
-    rest = len(names) - most
-    return ", ".join(names[:most]) + (f" and {rest:,} more" if rest > 0 else "")
 
 
 def gigabytes(number: float) -> str:

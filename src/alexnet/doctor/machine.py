@@ -13,6 +13,7 @@ from torch import nn
 
 from alexnet.doctor.finding import Finding, gigabytes, ok, warning
 from alexnet.errors import InputError
+from alexnet.memory import memory_free as memory_free
 from alexnet.network.model import AlexNet, ColumnLinear, Convolution
 from alexnet.network.spec import Network
 from alexnet.parallel import bf16_unit, compiled
@@ -107,22 +108,6 @@ def _compiled() -> list[Finding]:
     off = os.environ.get("ALEXNET_COMPILED") == "0"
     fix = "unset ALEXNET_COMPILED" if off else 'pip install "alexnet[fast]"'
     return [warning("compiled loops: none, so preparing and training on the CPU are slower", fix)]
-
-
-def memory_free() -> int | None:
-    """Bytes that a new process could have on the CPU: what is free, within the container's limit; None if unknown."""
-    found = []
-    try:
-        text = Path("/proc/meminfo").read_text()
-        found += [1024 * int(kib) for kib in re.findall(r"MemAvailable:\s+(\d+) kB", text)]
-        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
-        if limit != "max":
-            found.append(int(limit) - int(Path("/sys/fs/cgroup/memory.current").read_text()))
-    except (OSError, ValueError):
-        pass
-    if not found and hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    return max(0, min(found)) if found else None
 
 
 def activations_of(spec: Network) -> tuple[int, int]:

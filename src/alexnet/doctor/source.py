@@ -4,6 +4,7 @@ import io
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -15,8 +16,9 @@ from PIL import Image
 from alexnet.data.image import MAX_PIXELS, Unreadable, to_square
 from alexnet.data.sources import open_source
 from alexnet.data.sources.devkit import read_devkit
-from alexnet.data.sources.folders import ClassFolders, image_files, subfolders
-from alexnet.data.sources.source import DEVKIT, IMAGE_SUFFIXES, SPLITS, TRAIN_TAR, VAL_TAR, Item, Source, read_file
+from alexnet.data.sources.folders import ClassFolders, image_files, splits_of, subfolders, visible
+from alexnet.data.sources.passed import PassedOver, is_a, is_image
+from alexnet.data.sources.source import DEVKIT, TRAIN_TAR, VAL_TAR, Item, Source, read_file
 from alexnet.doctor import machine
 from alexnet.doctor.finding import Finding, error, ok, parts, some, warning
 from alexnet.errors import InputError
@@ -38,12 +40,15 @@ def examine(path: Path) -> list[Finding]:
             what = f"{path} has no {VAL_TAR}, so training images will be held out for validation"
             findings.append(warning(what, "put it there (6.3 GB) to measure what the paper measured"))
     elif path.is_dir() and not any(path.glob("*.parquet")) and not any(path.glob("data/*.parquet")):
-        tree = _Tree.of(path)
-        findings += [*_layout(tree), *_other_files(tree), *judge_counts(tree.counts("train"), tree.about)]
+        with suppress(InputError):  # which open_source raises again
+            tree = _Tree.of(path)
+            findings += [*_layout(tree), *judge_counts(tree.counts("train"), tree.about)]
     try:
         source = open_source(str(path))
+        passed = _passed(source, tree is None or tree.whole)
     except InputError as problem:
-        return [*findings, _refused(path, problem), *_files(_any_files(tree) if tree else iter(()))]
+        return [*findings, _refused(path, problem), *_files(_any_files(path) if path.is_dir() else iter(()))]
+    findings += passed
     findings.insert(0, ok(f"a source that alexnet prepare takes: {source.description}, {len(source.classes)} classes"))
     findings += [*_class_order(path, source), *_files(_sampled(source))]
     images = tree.images if tree else _quick_count(source)
@@ -69,93 +74,55 @@ def _quick_count(source: Source) -> int | None:
 
 
 @dataclass
-class _Folder:
-    """One class folder: how many image files and other files are in it and below, and its subfolders."""
-
-    images: int = 0
-    others: list[str] = field(default_factory=list)
-    inner: list[str] = field(default_factory=list)
-
-
-@dataclass
 class _Tree:
-    """What lies in a folder of images, counted up to LISTED files."""
+    """What lies in a folder of images, counted up to LISTED images."""
 
     root: Path
     folders: dict[str, Path]  # split -> the folder of its class folders
-    classes: dict[str, dict[str, _Folder]]  # split -> class folder -> what is in it
-    loose: dict[str, _Folder]  # split -> the files beside the class folders
+    classes: dict[str, dict[str, int]]  # split -> class folder -> images in it and below
+    nested: list[str]  # class folders of train with folders in them
+    loose: dict[str, int]  # split -> images beside the class folders
     whole: bool  # False if LISTED ended the count
 
     @staticmethod
     def of(root: Path) -> "_Tree":
-        names = _subfolders(root)
-        folders = {"train": root}
-        if "train" in names and _subfolders(root / "train"):
-            folders = {"train": root / "train"}
-            for name in names:
-                if name != "train" and name in SPLITS:
-                    folders.setdefault(SPLITS[name], root / name)
-        left = LISTED
-        classes: dict[str, dict[str, _Folder]] = {}
-        loose: dict[str, _Folder] = {}
+        folders, left = splits_of(root), LISTED
+        classes: dict[str, dict[str, int]] = {}
+        loose: dict[str, int] = {}
         for split, folder in folders.items():
-            loose[split], left = _count(folder, left, deep=False)
+            loose[split] = sum(is_image(e) for _, e in visible(str(folder)) if is_a(e, "file"))
             classes[split] = {}
-            for name in _subfolders(folder):
-                classes[split][name], left = _count(folder / name, left, deep=True)
-        return _Tree(root, folders, classes, loose, left > 0)
+            for name in subfolders(folder):
+                classes[split][name] = _count(folder / name, left)
+                left -= classes[split][name]
+        nested = [name for name in classes["train"] if subfolders(folders["train"] / name)]
+        return _Tree(root, folders, classes, nested, loose, left > 0)
 
     def counts(self, split: str) -> dict[str, int]:
         """Images by class folder."""
-        return {name: folder.images for name, folder in self.classes.get(split, {}).items()}
+        return self.classes.get(split, {})
 
     @property
     def images(self) -> int:
         """Image files of all splits."""
-        flat = sum(folder.images for split, folder in self.loose.items() if split != "train")
-        return flat + sum(folder.images for split in self.classes.values() for folder in split.values())
+        flat = sum(images for split, images in self.loose.items() if split != "train")
+        return flat + sum(images for split in self.classes.values() for images in split.values())
 
     @property
     def about(self) -> str:
         return "" if self.whole else f" (of the first {LISTED:,} files; the rest was not counted)"
 
 
-def _subfolders(folder: Path) -> list[str]:
-    try:
-        return subfolders(folder)
-    except InputError:
-        return []
-
-
-def _count(folder: Path, left: int, deep: bool) -> tuple[_Folder, int]:
-    found = _Folder()
-    waiting = [str(folder)]
-    while waiting and left > 0:
-        try:
-            entries = list(os.scandir(waiting.pop()))
-        except OSError:
-            continue
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            left -= 1
-            if entry.is_dir(follow_symlinks=False):
-                found.inner.append(entry.name)
-                if deep:
-                    waiting.append(entry.path)
-            elif os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES:
-                found.images += 1
-            else:
-                found.others.append(entry.path)
-    return found, left
+def _count(folder: Path, most: int) -> int:
+    """Images in a class folder and below, up to `most`."""
+    return sum(1 for _ in islice(image_files(str(folder), folder.name), most))
 
 
 def _layout(tree: _Tree) -> list[Finding]:
     findings: list[Finding] = []
     root, train = tree.root, tree.classes["train"]
 
-    loose = tree.loose["train"].images
+    loose = tree.loose["train"]
     if loose and train:
         findings.append(
             warning(
@@ -163,29 +130,17 @@ def _layout(tree: _Tree) -> list[Finding]:
                 "move them into their class folders; prepare leaves them out",
             )
         )
-
-    # Splits by names that are none here become classes, silently: a network that tells training from validation.
-    misnamed = [name for name in train if _split_like(name) and train[name].inner]
-    for name in misnamed:
+    if tree.nested:
         findings.append(
-            error(
-                f"{tree.folders['train'] / name} looks like a split, but would be taken for a class",
-                f"rename it to {_split_like(name)}/; the names of splits are train, val, test in lower case",
+            warning(
+                f"{len(tree.nested)} class folders have folders in them ({some(tree.nested)}): all images below are one class",
+                "if the inner folders are the classes, move them up, or give the folder that holds them",
             )
         )
-    if not misnamed:
-        nested = [name for name, folder in train.items() if folder.inner]
-        if nested:
-            findings.append(
-                warning(
-                    f"{len(nested)} class folders have folders in them ({some(nested)}): all images below are one class",
-                    "if the inner folders are the classes, move them up, or give the folder that holds them",
-                )
-            )
 
     for split in [name for name in tree.folders if name != "train"]:
         folder, own = tree.folders[split], tree.counts(split)
-        if tree.loose[split].images and not own:
+        if tree.loose[split] and not own:
             if split == "val" and any((root / name).exists() for name in (DEVKIT, f"{DEVKIT}.tar.gz")):
                 findings.append(ok(f"{folder} is flat, and {DEVKIT} beside it has its labels, as ILSVRC-2012 comes"))
             elif split == "test" and "val" in tree.folders:
@@ -199,73 +154,25 @@ def _layout(tree: _Tree) -> list[Finding]:
                     "its error says nothing about them; move some of their images there",
                 )
             )
-    if len(tree.folders) == 1 and train and not misnamed:
+    if len(tree.folders) == 1 and train:
         findings.append(ok("no val/ folder: train holds out a tenth of each class for validation (--hold-out)"))
     return findings
 
 
-_SPLIT_WORDS = {
-    "training": "train",
-    "trn": "train",
-    "validate": "val",
-    "dev": "val",
-    "eval": "val",
-    "testing": "test",
-    "tst": "test",
-}
-
-
-def _split_like(name: str) -> str | None:
-    word = re.split(r"[^a-z]", name.lower())[0]
-    return SPLITS.get(word) or _SPLIT_WORDS.get(word)
-
-
-def _other_files(tree: _Tree) -> list[Finding]:
-    findings: list[Finding] = []
-    others = [name for folders in tree.classes.values() for folder in folders.values() for name in folder.others]
-    if others:
-        # Photographs from telephones (.heic) and downloads without a suffix are left out without a word.
-        hidden = [name for name in others[:SAMPLE] if _is_image(name)]
-        if hidden:
-            findings.append(
-                warning(
-                    f"{len(hidden)} files (of {min(len(others), SAMPLE)} looked at) are images without an image's suffix: "
-                    f"{some([os.path.basename(name) for name in hidden])}; prepare leaves them out",
-                    "rename them, such as to .jpg",
-                )
-            )
-        kinds = sorted({os.path.splitext(name)[1].lower() or "without suffix" for name in others})
-        photographs = [kind for kind in kinds if kind in (".heic", ".heif", ".dng", ".cr2", ".nef", ".arw", ".psd")]
-        if photographs:
-            findings.append(
-                warning(
-                    f"there are files of kinds that cannot be read: {', '.join(photographs)}",
-                    "convert them to JPEG or PNG",
-                )
-            )
-        elif not hidden:
-            findings.append(ok(f"{len(others):,} other files are left out ({some(kinds)})"))
-    return findings
-
-
-def _is_image(path: str) -> bool:
-    try:
-        with Image.open(path):
-            return True
-    except Exception:  # whatever Pillow makes of a text file
-        return False
+def _passed(source: Source, whole: bool) -> list[Finding]:
+    """What alexnet prepare will say that it has passed over, and what to do about it."""
+    if not whole:
+        return [ok(f"more than {LISTED:,} images: what is passed over among them was not counted; prepare says it")]
+    passed: PassedOver | None = getattr(source, "passed_over", None)
+    if not passed:
+        return []
+    return [warning(f"passed over: {passed}", passed.fix) if passed.fix else ok(f"passed over: {passed}")]
 
 
 def judge_counts(counts: dict[str, int], about: str = "") -> list[Finding]:
-    """One class, too few images, and classes of very different sizes; `about` says what the counts are of."""
+    """Too few images, and classes of very different sizes; `about` says what the counts are of."""
     findings: list[Finding] = []
     present = {name: count for name, count in counts.items() if count}
-    if len(counts) == 1:
-        findings.append(
-            error(
-                f"there is only one class, {next(iter(counts))}: nothing to tell apart", "add the other class's images"
-            )
-        )
     if not present:
         return findings
     low, high = min(present, key=present.__getitem__), max(present, key=present.__getitem__)
@@ -303,7 +210,7 @@ def _class_order(path: Path, source: Source) -> list[Finding]:
         try:
             devkit = read_devkit(path) if path.is_dir() else None
         except InputError as problem:
-            return [error(str(problem), "download the development kit again")]
+            return [warning(*parts(problem, "download the development kit again"))]  # prepare goes without
         if devkit:
             ids = {wnid: number for number, wnid in devkit.wnid_of_id.items()}
             moved = sum(ids.get(wnid) != label + 1 for label, wnid in enumerate(wnids))
@@ -342,8 +249,8 @@ def _sampled(source: Source) -> Iterator[Item]:
         yield from islice(source.items(split), each)
 
 
-def _any_files(tree: _Tree) -> Iterator[Item]:
-    for name, entry in islice(image_files(str(tree.root), ""), SAMPLE):
+def _any_files(root: Path) -> Iterator[Item]:
+    for name, entry in islice(image_files(str(root), ""), SAMPLE):
         yield Item(name.lstrip("/"), 0, partial(read_file, entry.path))
 
 

@@ -1,9 +1,9 @@
 """Where labelled images come from (§2): anything with classes, splits and an ordered stream of items.
 
 A folder of class folders, ILSVRC-2012 (its three archives as they are, or unpacked), one tar per class (a folder of
-them, or one tar of them, as Fall 2011 comes), a Hugging Face dataset by name or as parquet files, one .npz file of
-arrays, and the built-in photographs (builtin.py). `open_source` tells which, `choose` leaves classes out. What they all
-are is in source.py.
+them, or one tar of them, as Fall 2011 comes), a list of paths and labels, a Hugging Face dataset by name or as parquet
+files, one .npz file of arrays, and the built-in photographs (builtin.py). `open_source` tells which, `choose` leaves
+classes out. What they all are is in source.py; what lies in one and is no image of it, in passed.py.
 """
 
 from pathlib import Path
@@ -11,13 +11,23 @@ from pathlib import Path
 from alexnet.data.sources.archives import open_archives, open_tars
 from alexnet.data.sources.arrays import open_arrays
 from alexnet.data.sources.folders import open_folder, subfolders
-from alexnet.data.sources.source import KINDS, TRAIN_TAR, VAL_TAR, Source
+from alexnet.data.sources.lists import open_list
+from alexnet.data.sources.source import KINDS, LISTS, TRAIN_TAR, VAL_TAR, Source, check_classes
 from alexnet.data.sources.tables import open_hub, open_parquet
 from alexnet.errors import InputError
 
 
 def open_source(text: str) -> Source:
-    """The source that `text` names; see KINDS. Raises InputError where there is none, or it lacks something."""
+    """The source that `text` names; see KINDS. Raises InputError where there is none, or it lacks something.
+
+    One class is too few: whoever wants one alone names it, with `choose`.
+    """
+    source = _open(text)
+    check_classes(text, source.classes)
+    return source
+
+
+def _open(text: str) -> Source:
     if text == "builtin":
         from alexnet.data.builtin import Photographs
 
@@ -37,6 +47,8 @@ def open_source(text: str) -> Source:
         return open_arrays(path)
     if path.is_file() and path.suffix == ".parquet":
         return open_parquet(path)
+    if path.is_file() and path.suffix.lower() in LISTS:
+        return open_list(path)
     if path.is_file() and path.suffix == ".tar" and path.name not in (TRAIN_TAR, VAL_TAR):
         return open_tars(path)
     if path.is_file():

@@ -1,16 +1,20 @@
 """One .npz file of images and labels (§2)."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from zipfile import is_zipfile
+from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo, is_zipfile
 
 import numpy as np
 
-from alexnet.data.sources.source import Item, Part, blocks, fingerprint_files
+from alexnet.amounts import gigabytes, short
+from alexnet.data.sources.passed import PassedOver
+from alexnet.data.sources.source import SPLITS, Item, Part, blocks, fingerprint_files
 from alexnet.errors import InputError
+from alexnet.memory import memory_free
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,7 @@ class Arrays:
     path: Path
     arrays: dict[str, tuple[np.ndarray, np.ndarray]]
     classes: tuple[str, ...]
+    passed_over: PassedOver
     default_size: int = 256
 
     @property
@@ -54,16 +59,18 @@ def open_arrays(path: Path) -> Arrays:
     """A .npz file with `images` and `labels`, or `train_images`, `train_labels`, `val_...`, `test_...`; and `classes`.
 
     images uint8 [N, H, W, 3] or [N, H, W] (grey); labels integers [N], 0 to K-1; classes K names (default "0", "1", ...).
+    Raises InputError for anything else, and for arrays that the memory has no room for.
     """
     if not is_zipfile(path):  # numpy would take it for a pickle, and say how to load one
         raise InputError(f"{path} cannot be read as .npz: make it with numpy.savez")
     try:
-        with np.load(path, allow_pickle=False) as file:
-            content = {name: file[name] for name in file.files}
-    except Exception as error:  # zipfile, numpy: many kinds
-        raise InputError(f"{path} cannot be read as .npz: {error}") from None
-    if "images" in content and "train_images" not in content:
-        content["train_images"], content["train_labels"] = content["images"], content.get("labels", np.zeros(0))
+        with ZipFile(path) as file:
+            content, passed = _read(path, file)
+    except InputError:
+        raise
+    except Exception as error:  # zipfile, zlib, numpy: many kinds
+        reason = short(" ".join(str(error).split()), 200)
+        raise InputError(f"{path} cannot be read as .npz: {reason}") from None
     if "train_images" not in content:
         raise InputError(f"{path} needs arrays images and labels, or train_images and train_labels, ...")
     arrays = {}
@@ -76,8 +83,13 @@ def open_arrays(path: Path) -> Arrays:
     train_labels = arrays["train"][1]
     if "classes" in content:
         classes = tuple(str(name) for name in content["classes"].ravel())
+    elif (largest := int(train_labels.max())) < len(train_labels):
+        classes = tuple(str(number) for number in range(largest + 1))
     else:
-        classes = tuple(str(number) for number in range(int(train_labels.max()) + 1))
+        raise InputError(
+            f"{path}: label {largest} with {len(train_labels):,} training images: labels begin at 0, and each class has "
+            "an image"
+        )
     for split, (_, labels) in arrays.items():
         if labels.min() < 0 or labels.max() >= len(classes):
             raise InputError(
@@ -87,9 +99,56 @@ def open_arrays(path: Path) -> Arrays:
     empty = np.flatnonzero(np.bincount(train_labels, minlength=len(classes)) == 0)
     if len(empty):
         raise InputError(
-            f"{path}: class {classes[empty[0]]} (label {empty[0]}) has no training image; labels begin at 0"
+            f"{path}: class {short(classes[empty[0]])} (label {empty[0]}) has no training image; labels begin at 0"
         )
-    return Arrays(path, arrays, classes)
+    return Arrays(path, arrays, classes, passed)
+
+
+def _read(path: Path, file: ZipFile) -> tuple[dict[str, np.ndarray], PassedOver]:
+    """The arrays that are wanted, by the names of `open_arrays`, and what else there is.
+
+    What they declare is compared with what is there before memory is taken for it.
+    """
+    passed = PassedOver()
+    wanted: dict[str, ZipInfo] = {}
+    for info in file.infolist():
+        name = info.filename.removesuffix(".npy")
+        split, _, what = ("train_" + name if name in ("images", "labels") else name).rpartition("_")
+        if name != "classes" and (what not in ("images", "labels") or split.lower() not in SPLITS):
+            passed.add("array", short(ascii(name)[1:-1], 30))
+            continue
+        key = name if name == "classes" else f"{SPLITS[split.lower()]}_{what}"
+        if key in wanted:
+            raise InputError(f"{path}: {wanted[key].filename} and {info.filename} are both {key}: leave one out")
+        wanted[key] = info
+    needed = sum(_declared(path, file, info) for info in wanted.values())
+    free = memory_free()
+    if free is not None and needed > free:
+        raise InputError(
+            f"{path} takes {gigabytes(needed)} of memory, and {gigabytes(free)} are free: give a folder of class folders"
+        )
+    content = {}
+    for key, info in wanted.items():
+        with file.open(info) as stream:
+            content[key] = np.lib.format.read_array(stream, allow_pickle=False)
+    return content, passed
+
+
+def _declared(path: Path, file: ZipFile, info: ZipInfo) -> int:
+    """Bytes that an array takes, by its header. Raises InputError where the file cannot have so many."""
+    where = f"{path} cannot be read as .npz: {short(info.filename)}"
+    if info.compress_type not in (ZIP_STORED, ZIP_DEFLATED):
+        raise InputError(f"{where} is compressed in another way than numpy does")
+    with file.open(info) as stream:
+        if np.lib.format.read_magic(stream) != (1, 0):  # later forms are for columns with names
+            raise InputError(f"{where} is no plain array")
+        shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+        length, least = math.prod(shape) * dtype.itemsize, stream.tell()
+    # Deflate makes at most 1,032 bytes of one.
+    most = min(info.file_size, info.compress_size * (1032 if info.compress_type == ZIP_DEFLATED else 1)) - least
+    if length > max(0, most):
+        raise InputError(f"{where} declares {list(shape)} of {dtype}, {gigabytes(length)}, and has {gigabytes(most)}")
+    return length
 
 
 def _check_arrays(where: str, images: np.ndarray, labels: np.ndarray) -> None:

@@ -8,6 +8,7 @@ from functools import cached_property
 from itertools import chain
 from pathlib import Path
 
+from alexnet.data.sources.passed import PassedOver
 from alexnet.data.sources.source import Item, Part, Source
 from alexnet.errors import InputError
 
@@ -38,6 +39,10 @@ class Chosen:
     @property
     def folders(self) -> dict[str, Path]:
         return getattr(self.source, "folders", {})
+
+    @property
+    def passed_over(self) -> PassedOver:
+        return getattr(self.source, "passed_over", None) or PassedOver()
 
     @cached_property
     def _new(self) -> dict[int, int]:

@@ -2,50 +2,84 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
 
+from alexnet.amounts import short
 from alexnet.data.sources.devkit import DEVKIT, Truth, read_devkit
-from alexnet.data.sources.source import KINDS, SPLITS, Item, Part, is_image_name, read_file
+from alexnet.data.sources.passed import FOLDERS, PassedOver, is_a, is_image
+from alexnet.data.sources.source import (
+    KINDS,
+    LISTS,
+    SPLITS,
+    Item,
+    Part,
+    check_classes,
+    is_image_name,
+    read_file,
+    split_word,
+)
 from alexnet.errors import InputError
 
-
-def subfolders(folder: Path) -> list[str]:
-    """Names of the visible folders in `folder` (links to folders too), sorted."""
-    return sorted(name for name, entry in visible(str(folder)) if entry.is_dir())
+DEEPEST = 100
+"""Folders below a class folder that are looked into."""
 
 
-def visible(folder: str) -> list[tuple[str, os.DirEntry[str]]]:
-    """(name, entry) of whatever in `folder` does not begin with a dot, by name. Raises InputError where it cannot be read."""
+def subfolders(folder: Path, passed: PassedOver | None = None) -> list[str]:
+    """Names of the folders in `folder` (links to folders too), sorted, without the hidden and those passed over."""
+    return [name for name, entry in visible(str(folder), passed) if is_a(entry, "folder")]
+
+
+def visible(folder: str, passed: PassedOver | None = None) -> list[tuple[str, "os.DirEntry[str]"]]:
+    """(name, entry) of whatever in `folder` is neither hidden nor one of FOLDERS, by name; the rest goes into `passed`.
+
+    Raises InputError where it cannot be read.
+    """
+    seen = []
     try:
         with os.scandir(folder) as entries:
-            return sorted(
-                ((entry.name, entry) for entry in entries if not entry.name.startswith(".")), key=lambda pair: pair[0]
-            )
+            for entry in entries:
+                if entry.name.lower() in FOLDERS and is_a(entry, "folder"):
+                    what, kind = "folder", entry.name
+                elif entry.name.startswith("."):
+                    what, kind = "file", "hidden"
+                    if not is_image_name(entry.name):  # .DS_Store is in every folder of some systems
+                        continue
+                else:
+                    seen.append((entry.name, entry))
+                    continue
+                if passed is not None:
+                    passed.add(what, kind)
     except OSError as error:
         raise InputError(f"{folder} cannot be read: {error.strerror}") from None
+    return sorted(seen, key=lambda pair: pair[0])
 
 
 def image_files(
-    folder: str, prefix: str, above: frozenset[tuple[int, int]] = frozenset()
-) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    folder: str,
+    prefix: str,
+    above: frozenset[tuple[int, int]] = frozenset(),
+    passed: PassedOver | None = None,
+) -> Iterator[tuple[str, "os.DirEntry[str]"]]:
     """(prefix/name, entry) of all visible image files in `folder` and below, sorted by name within each folder.
 
-    Other files (Thumbs.db, README.txt) are none of ours. `above` are the folders around this one: a link back to one of
-    them would never end. Holds one folder's listing per level.
+    Other files (Thumbs.db, README.txt) are counted in `passed`. `above` are the folders around this one: a link back to
+    one of them would never end. Holds one folder's listing per level.
     """
+    if len(above) >= DEEPEST:
+        raise InputError(f"{short(folder, 200)} lies more than {DEEPEST} folders deep: move its images up")
     status = os.stat(folder)
     here = above | {(status.st_dev, status.st_ino)}
-    for name, entry in visible(folder):
-        if entry.is_dir():
+    for name, entry in visible(folder, passed):
+        if is_a(entry, "folder"):
             inside = entry.stat()
             if (inside.st_dev, inside.st_ino) not in here:
-                yield from image_files(entry.path, f"{prefix}/{name}", here)
-        # A dangling link is listed, so that it shows up among the skipped; a pipe is not: reading one may never end.
-        elif is_image_name(name) and (entry.is_file() or entry.is_symlink()):
+                yield from image_files(entry.path, f"{prefix}/{name}", here, passed)
+        elif is_image(entry, passed):
             yield f"{prefix}/{name}", entry
 
 
@@ -57,7 +91,7 @@ class ClassFolders:
     folders: dict[str, Path]  # split -> the folder that holds its class folders
     folder_names: tuple[str, ...]  # in label order
     classes: tuple[str, ...]
-    truth: "Truth | None" = None  # where val/ is ILSVRC's flat one
+    truth: Truth | None = None  # where val/ is ILSVRC's flat one
     default_size: int = 256
 
     @property
@@ -71,16 +105,18 @@ class ClassFolders:
     def _flat(self, split: str) -> bool:
         return split == "val" and self.truth is not None
 
-    def _entries(self, split: str, number: int) -> Iterator[tuple[str, int, os.DirEntry[str]]]:
+    def _entries(
+        self, split: str, number: int, passed: PassedOver | None = None
+    ) -> Iterator[tuple[str, int, "os.DirEntry[str]"]]:
         folder = self.folders[split]
         if self._flat(split):
             assert self.truth is not None
-            for name, entry in image_files(str(folder), folder.name):
+            for name, entry in image_files(str(folder), folder.name, passed=passed):
                 yield name, self.truth.label(name), entry
             return
         prefix, class_folder = "" if folder == self.root else f"{folder.name}/", self.folder_names[number]
         if (folder / class_folder).is_dir():
-            for name, entry in image_files(str(folder / class_folder), prefix + class_folder):
+            for name, entry in image_files(str(folder / class_folder), prefix + class_folder, passed=passed):
                 yield name, number, entry
 
     def items(self, split: str) -> Iterator[Item]:
@@ -95,21 +131,22 @@ class ClassFolders:
             yield Item(name, label, partial(read_file, entry.path))
 
     @cached_property
-    def _survey(self) -> tuple[dict[str, list[int]], str]:
-        """Items of each part of each split, and the fingerprint; goes through all folders once."""
+    def _survey(self) -> tuple[dict[str, list[int]], str, PassedOver]:
+        """Items of each part of each split, the fingerprint, and what is no item; goes through all folders once."""
         counts: dict[str, list[int]] = {}
+        passed = beside(self.root, self.folders, self.folders["val"] if self.truth else None)
         digest = hashlib.sha256(repr(self.classes).encode("utf-8", "surrogateescape"))
         for split in self.splits:
             counts[split] = [0] * (1 if self._flat(split) else len(self.folder_names))
             for number in range(len(counts[split])):
-                for name, label, entry in self._entries(split, number):
+                for name, label, entry in self._entries(split, number, passed):
                     try:
                         size = entry.stat().st_size
                     except OSError:  # a dangling link
                         size = -1
                     counts[split][number] += 1
                     digest.update(f"{split}\0{name}\0{label}\0{size}\n".encode("utf-8", "surrogateescape"))
-        return counts, digest.hexdigest()
+        return counts, digest.hexdigest(), passed
 
     def count(self, split: str) -> int:
         return sum(self._survey[0][split])
@@ -118,33 +155,96 @@ class ClassFolders:
         """sha256 over classes, names and sizes of all images."""
         return self._survey[1]
 
+    @property
+    def passed_over(self) -> PassedOver:
+        return self._survey[2]
+
+
+def beside(root: Path, folders: dict[str, Path], flat: Path | None = None) -> PassedOver:
+    """What lies in `root` beside the folders of its splits, and in these beside their class folders: of no class.
+
+    `flat` is the one of `folders` whose images are counted, without class folders.
+    """
+    passed, used = PassedOver(), set(folders.values())
+    for folder in dict.fromkeys((root, *folders.values())):
+        if folder == flat:
+            continue
+        for name, entry in visible(str(folder), passed):
+            if name.startswith(DEVKIT):
+                continue
+            if is_a(entry, "folder"):
+                if folder not in used and folder / name not in used:
+                    passed.add("folder", name)
+            elif is_image(entry, passed):
+                passed.add("file", "outside the class folders")
+    return passed
+
+
+def splits_of(root: Path) -> dict[str, Path]:
+    """Split -> the folder with its class folders: train/ and others by their names, or `root` itself as train.
+
+    A class may be called "train" too; it has images in it, not class folders. Raises InputError for two folders of one
+    split, and for a folder that may be a split or not.
+    """
+    names = subfolders(root)
+    known = {name: SPLITS[name.lower()] for name in names if name.lower() in SPLITS}
+    nested = [name for name in names if split_word(name) and _has_class_folders(root / name)]
+    folders: dict[str, Path] = {}
+    if any(known.get(name) == "train" for name in nested):
+        for name, split in sorted(known.items(), key=lambda pair: list(SPLITS).index(pair[0].lower())):
+            if split in folders:
+                raise InputError(
+                    f"{folders[split]} and {root / name} are both the split {split}: put their images into one of them, "
+                    "or rename one"
+                )
+            folders[split] = root / name
+    elif names and all(split_word(name) and set(_words(name)) <= {*SPLITS, *_GENERAL} for name in names):
+        raise InputError(f"{root} has {', '.join(names)} but no train/ with class folders in it{_list_hint(root)}")
+    unclear = [name for name in nested if root / name not in folders.values()]
+    if unclear:
+        raise InputError(
+            f"{root / unclear[0]} looks like a split: rename it to train, val or test if it is one; if it is a class, "
+            "give it a name without these words, or move its images up out of its folders"
+        )
+    return folders or {"train": root}
+
+
+_GENERAL = ("set", "data", "dataset", "split", "my", "image", "images", "img", "imgs", "photos", "pictures", "folder")
+"""Words beside which train, val and test mean a split, and not something in the picture."""
+
+
+def _words(name: str) -> list[str]:
+    return re.findall("[a-z]+", name.lower())
+
+
+def _has_class_folders(folder: Path) -> bool:
+    """Whether there are folders in `folder` with images in them."""
+    return any(next(image_files(str(folder / name), name), None) for name in subfolders(folder))
+
+
+def _list_hint(folder: Path) -> str:
+    """Where to go on if the labels of the images in `folder` are in a list beside them; "" where there is none."""
+    lists = [name for name, entry in visible(str(folder)) if name.lower().endswith(LISTS) and is_a(entry, "file")]
+    lists = [name for name in lists if re.search("label|train|class|annot|image|list|meta|data", name.lower())]
+    if not lists:
+        return ""
+    return f"; if {lists[0]} lists the images with their labels, give that (alexnet prepare {folder / lists[0]} DEST)"
+
 
 def open_folder(root: Path) -> ClassFolders:
     """A folder of class folders, or ILSVRC-2012 unpacked: train/ in class folders, val/ flat, and the devkit."""
-    names = subfolders(root)
-    # A class may be called "train" too; it has images in it, not class folders.
-    if "train" in names and subfolders(root / "train"):
-        folders = {"train": root / "train"}
-        for name in ("val", "valid", "validation", "test"):
-            if name in names:
-                folders.setdefault(SPLITS[name], root / name)
-    elif names and set(names) <= set(SPLITS):
-        raise InputError(f"{root} has {', '.join(names)} but no train/ with class folders in it")
-    else:
-        folders = {"train": root}
-
+    folders = splits_of(root)
     class_folders = subfolders(folders["train"])
     if not class_folders:
         if any(is_image_name(name) for name, _ in visible(str(root))):
-            raise InputError(f"{root} has images but no class folders: put them into one folder per class")
+            raise InputError(
+                f"{root} has images but no class folders: put them into one folder per class{_list_hint(root)}"
+            )
         raise InputError(f"{root} has no images in it. {KINDS}")
     for name in class_folders:
         folder = folders["train"] / name
-        try:
-            name.encode()  # the names of classes go into JSON, HTML and pictures
-        except UnicodeEncodeError:
-            raise InputError(f"{ascii(str(folder))}: the name of a class folder must be UTF-8: rename it") from None
-        if "train" in subfolders(folder) and subfolders(folder / "train"):
+        inner = [n for n in subfolders(folder) if SPLITS.get(n.lower()) == "train"]
+        if any(subfolders(folder / n) for n in inner):
             raise InputError(f"{root} has no class folders, but {folder} looks like a dataset: give that folder")
         if next(image_files(str(folder), name), None) is None:
             raise InputError(f"{folder}, a class folder, has no images in it: fill it or remove it")
@@ -175,4 +275,16 @@ def open_folder(root: Path) -> ClassFolders:
             names = [name for name, _ in image_files(str(folder), folder.name)]
             truth.check(names, len(names), folder)
             classes = devkit.class_names(class_folders)
+    _check_several(root, folders["train"], class_folders)
     return ClassFolders(root, folders, tuple(class_folders), classes, truth)
+
+
+def _check_several(root: Path, train: Path, class_folders: list[str]) -> None:
+    """InputError for names that no class may have, and with what may be meant where there is one class folder."""
+    first = train / class_folders[0]
+    fix = "add the folder of another class"
+    if len(class_folders) == 1 and (hint := _list_hint(root) or _list_hint(first)):
+        fix = f"put one folder per class there{hint}"
+    elif subfolders(first):
+        fix = f"give {first}, if its folders are the classes"
+    check_classes(train, class_folders, fix)

@@ -2,19 +2,39 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+import re
+import stat
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
+from alexnet.amounts import gigabytes, short
+from alexnet.errors import InputError
+
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".avif", ".jp2"}
     | {".ppm", ".pgm", ".pbm", ".pnm"}
 )
-# Folder and table names -> the three splits.
-SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+SPLITS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev", "eval"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+"""Names of folders, tables and lists, in small letters -> the three splits."""
+
+LISTS = (".csv", ".tsv", ".json", ".txt")
+"""Endings of lists of images and their labels."""
+
+LARGEST_FILE = 600_000_000
+"""Bytes of the largest image file that is read: the most pixels that are taken (prepare.py), uncompressed, are 537 MB."""
+MOST_CLASSES = 100_000
+"""Class numbers from here on are believed only where there are as many images; Fall 2011 has 22,000 classes."""
+LONGEST_NAME = 1000
+"""Letters of the longest class name that is believed."""
 
 TRAIN_TAR = "ILSVRC2012_img_train.tar"
 VAL_TAR = "ILSVRC2012_img_val.tar"
@@ -24,6 +44,7 @@ KINDS = f"""A SOURCE is one of
   a folder with one folder of images per class (or train/ and val/ with such folders in them)
   a folder with {TRAIN_TAR}, {VAL_TAR} and {DEVKIT}.tar.gz, or with train/, val/ and the devkit
   a .tar of one .tar of images per class (fall11_whole.tar), or a folder of such .tar files
+  a list of images and their labels: a .csv, .tsv or .json file, or a .txt with lines "path label", as Caffe's train.txt
   hf:NAME or hf:NAME:CONFIGURATION, a dataset of the Hugging Face hub; a .parquet file or a folder of them
   a .npz file with images and labels
   builtin, the photographs that come with the package"""
@@ -85,16 +106,30 @@ class Source(Protocol):
 
 
 def read_file(path: str) -> bytes:
-    with open(path, "rb") as file:
-        return file.read()
+    """An image file, whole. OSError for one over LARGEST_FILE, and for what is no file: a pipe or /dev/zero never ends."""
+    return _read(path, 0, None)
 
 
 def read_part(path: str, offset: int, size: int) -> bytes:
-    """`size` bytes of a file from byte `offset` on."""
+    """`size` bytes of a file from byte `offset` on, fewer where it ends before. OSError as in `read_file`."""
+    return _read(path, offset, size)
+
+
+def _read(path: str, offset: int, size: int | None) -> bytes:
+    about = os.stat(path)  # before it is opened: that alone waits, at a pipe
+    if stat.S_ISDIR(about.st_mode):
+        raise IsADirectoryError("a folder")
+    if not stat.S_ISREG(about.st_mode):
+        raise OSError("a pipe or a device, not a file")
+    size = about.st_size if size is None else size
+    if size < 0:
+        raise ValueError(f"{size} bytes of {path}")
+    if size > LARGEST_FILE:
+        raise OSError(f"{gigabytes(size)}, more than the {gigabytes(LARGEST_FILE)} that an image file may have")
     # Opened anew each time: 20 µs, and no file is shared between threads.
     with open(path, "rb", buffering=0) as file:
         file.seek(offset)
-        return file.read(size)
+        return file.read(max(0, min(size, about.st_size - offset)))  # what is asked for is set aside before it is read
 
 
 def fingerprint_files(paths: list[Path], first: int | None = 1 << 20) -> str:
@@ -114,6 +149,41 @@ def fingerprint_files(paths: list[Path], first: int | None = 1 << 20) -> str:
 def is_image_name(name: str) -> bool:
     """Whether the ending of a file's name says that it is an image."""
     return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+
+
+def split_word(name: str) -> str | None:
+    """The first word of a name that is a split's: "test" of test-set, "val" of my_val2; None where there is none."""
+    return next((word for word in re.findall("[a-z]+", name.lower()) if word in SPLITS), None)
+
+
+def only_class(name: str) -> str:
+    """What is wrong with images of one class."""
+    return f"there is only one class, {name}: nothing to tell apart"
+
+
+def check_classes(where: object, classes: Sequence[str], fix: str = "add the images of another class") -> None:
+    """InputError where the names of the classes of `where` make no set that a network can learn."""
+    for name in classes:
+        try:
+            name.encode()  # they go into JSON, HTML and pictures
+        except UnicodeEncodeError:
+            raise InputError(f"{where}: the name of class {ascii(short(name))} must be UTF-8: rename it") from None
+        if len(name) > LONGEST_NAME:
+            raise InputError(f"{where}: a class name has {len(name):,} letters ({short(name)}): give it a shorter one")
+    if len(set(classes)) < len(classes):
+        twice = Counter(classes).most_common(1)[0][0]
+        raise InputError(f"{where}: two classes are called {short(twice)}: rename one")
+    if len(classes) == 1:
+        raise InputError(f"{where}: {only_class(short(classes[0]))}: {fix}")
+
+
+def check_numbers(where: object, largest: int, images: int) -> None:
+    """InputError for a class number that nobody means: memory is taken for every class up to the largest."""
+    if largest >= max(images, MOST_CLASSES):
+        raise InputError(
+            f"{where}: label {largest} with {images:,} images: labels are class numbers from 0 on, "
+            f"below {max(images, MOST_CLASSES):,} here"
+        )
 
 
 ROWS = 4096

@@ -1,0 +1,128 @@
+"""What lies in a source and is no image of it: told by name, or by the first bytes, and counted (§2)."""
+
+import os
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Literal
+
+from alexnet.data.sources.source import is_image_name
+
+FOLDERS = frozenset(
+    {"__macosx", "@eadir", ".ipynb_checkpoints", "$recycle.bin", "system volume information", "lost+found"}
+    | {"#recycle", "@recycle"}
+)
+"""What systems and programs put into folders of their users, in small letters; some hold copies of the images."""
+
+NO_IMAGES = frozenset(
+    {
+        ".txt",
+        ".csv",
+        ".tsv",
+        ".json",
+        ".jsonl",
+        ".xml",
+        ".yaml",
+        ".yml",
+        ".toml",
+        ".ini",
+        ".md",
+        ".rst",
+        ".html",
+        ".log",
+    }
+    | {".py", ".ipynb", ".sh", ".m", ".db", ".sqlite", ".npy", ".npz", ".mat", ".pkl", ".pt", ".pth", ".h5", ".parquet"}
+    | {".zip", ".gz", ".tar", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".pdf", ".doc", ".docx", ".xls", ".xlsx", ".svg"}
+    | {".mp4", ".mov", ".avi", ".mp3", ".wav", ".lnk", ".url", ".xmp", ".aae"}
+    # Copies of images that are there, or parts of images that are not: never images of their own.
+    | {".bak", ".tmp", ".temp", ".old", ".orig", ".part", ".partial", ".crdownload", ".download", ".swp"}
+)
+"""Endings of files that are not opened to see whether they are images."""
+
+NOT_READ = frozenset({".heic", ".heif", ".jxl", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".psd"})
+"""Endings of photographs of kinds that cannot be read."""
+
+KINDS = 30
+"""Kinds that are counted by name; a folder may have as many endings as files."""
+
+_NAMED = re.compile(r"\.\w{1,10}")
+_MAGIC = re.compile(
+    rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8[79]a|II\*\0|MM\0\*|RIFF....WEBP|....ftypavi[fs]"
+    rb"|\0\0\0\x0cjP  \r\n|\xff\x4f\xff\x51|P[1-6][ \t\r\n]+[#0-9]|BM....\0\0\0\0....[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0",
+    re.DOTALL,
+)
+_HEIF = re.compile(rb"....ftyp(hei[cmsx]|hev[cmsx]|mif1|msf1)", re.DOTALL)
+
+
+@dataclass
+class PassedOver:
+    """How much of a source is none of its images: what ("file", "folder", "split" ...) -> kind or name -> how many."""
+
+    counts: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    def add(self, what: str, kind: str, number: int = 1) -> None:
+        kinds = self.counts.setdefault(what, {})
+        kind = kind if kind in kinds or len(kinds) < KINDS else "others"
+        kinds[kind] = kinds.get(kind, 0) + number
+
+    def __bool__(self) -> bool:
+        return bool(self.counts)
+
+    def __str__(self) -> str:
+        """ "3 files (2 .heic, 1 .txt), 1 folder (@eaDir)" """
+        said = []
+        for what, kinds in self.to_json().items():
+            total = sum(kinds.values())
+            each = [
+                name if number == total or (number == 1 and what != "file") else f"{number:,} {name}"
+                for name, number in Counter(kinds).most_common()
+            ]
+            more = f" and {len(each) - 9} other kinds" if len(each) > 10 else ""
+            said.append(f"{total:,} {what}{'s' * (total != 1)} ({', '.join(each[: 9 if more else 10])}{more})")
+        return ", ".join(said)
+
+    def to_json(self) -> dict[str, dict[str, int]]:
+        """What the constructor takes, in an order that no file system has a say in."""
+        return {what: dict(sorted(kinds.items())) for what, kinds in sorted(self.counts.items())}
+
+    @property
+    def fix(self) -> str:
+        """What to do about it; empty where nothing need be."""
+        photographs = sorted(NOT_READ & set(self.counts.get("file", {})))
+        return f"{', '.join(photographs)} cannot be read: convert them to JPEG or PNG" if photographs else ""
+
+
+def is_image(entry: "os.DirEntry[str]", passed: PassedOver | None = None) -> bool:
+    """Whether a file is an image: by its name's ending, or where that says nothing by its first bytes. Counts it if not."""
+    ending = os.path.splitext(entry.name)[1].lower()
+    # A dangling link is listed, so that it shows up among the skipped; a pipe is not: reading one may never end.
+    if is_image_name(entry.name) and (is_a(entry, "file") or entry.is_symlink()):
+        return True
+    if not is_a(entry, "file"):
+        kind = "no file"
+    else:
+        kind = ending if _NAMED.fullmatch(ending) else "others" if ending else "without ending"
+        if not (ending in NO_IMAGES or ending in NOT_READ or entry.name.endswith(("~", "_original"))):
+            first = _first_bytes(entry.path)
+            if _MAGIC.match(first):
+                return True
+            kind = ".heic" if _HEIF.match(first) else kind
+    if passed is not None:
+        passed.add("file", kind)
+    return False
+
+
+def is_a(entry: "os.DirEntry[str]", what: Literal["file", "folder"]) -> bool:
+    """Whether an entry is a file or a folder, or a link to one; what cannot be looked at is neither."""
+    try:
+        return entry.is_file() if what == "file" else entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def _first_bytes(path: str) -> bytes:
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return file.read(32)
+    except OSError:  # nobody said that it is an image
+        return b""

@@ -1,0 +1,85 @@
+"""What all sources share: reading files, and what no classes may be."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from alexnet.data.prepare import prepare
+from alexnet.data.sources import open_source
+from alexnet.data.sources.source import LARGEST_FILE, check_classes, check_numbers, read_file, read_part, split_word
+from alexnet.errors import InputError
+from tests.data.making import class_folders
+
+
+def test_a_file_is_read_whole_and_in_part(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"0123456789")
+    path = str(tmp_path / "a")
+    assert read_file(path) == b"0123456789"
+    assert read_part(path, 3, 4) == b"3456"
+    assert read_part(path, 8, 10**8) == b"89"  # nothing is set aside for what is not there
+    assert read_part(path, 20, 4) == b""
+
+
+def test_what_is_too_large_or_no_file_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "zz.jpg"
+    with path.open("wb") as file:
+        file.truncate(8 << 30)
+    with pytest.raises(OSError, match=r"8\.6 GB, more than the 600\.0 MB"):
+        read_file(str(path))
+    with pytest.raises(OSError, match=r"10\.0 TB, more than"):
+        read_part(str(path), 0, 10**13)
+    assert len(read_part(str(path), 7, 100)) == 100
+    os.mkfifo(tmp_path / "pipe")
+    for name in (str(tmp_path / "pipe"), "/dev/zero", str(tmp_path)):
+        with pytest.raises(OSError, match="a folder|a pipe or a device"):
+            read_file(name)
+    assert LARGEST_FILE > 178_956_970 * 3  # an uncompressed image of the most pixels
+
+
+def test_a_sparse_file_is_one_skipped_image(tmp_path: Path) -> None:
+    folder = class_folders(tmp_path / "in", {"cat": 2, "dog": 2})
+    with (folder / "dog" / "zz.jpg").open("wb") as file:
+        file.truncate(8 << 30)
+    made = prepare(open_source(str(folder)), tmp_path / "out", size=8, max_bad=0.5, workers=1)
+    assert made.manifest["splits"]["train"]["skipped"] == [
+        {
+            "file": "dog/zz.jpg",
+            "reason": "cannot be read (8.6 GB, more than the 600.0 MB that an image file may have)",
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        (["cat"], "here: there is only one class, cat: nothing to tell apart: add"),
+        (["cat", "cat"], "two classes are called cat"),
+        (["cat", "x" * 1001], r"1,001 letters \(x{80}\.\.\.\)"),
+        (["cat", "\udce9"], "must be UTF-8"),
+    ],
+)
+def test_classes_that_make_no_set(classes: list[str], message: str) -> None:
+    check_classes("here", ["cat", "dog"])
+    with pytest.raises(InputError, match=message):
+        check_classes("here", classes)
+
+
+def test_class_numbers_that_nobody_means() -> None:
+    check_numbers("here", 99_999, 2)
+    check_numbers("here", 199_999, 200_000)
+    with pytest.raises(InputError, match="here: label 1000000000 with 5 images"):
+        check_numbers("here", 10**9, 5)
+    with pytest.raises(InputError, match="below 200,000 here"):
+        check_numbers("here", 200_000, 200_000)
+
+
+def test_words_of_splits_inside_names() -> None:
+    assert [split_word(name) for name in ("train2", "my_val", "Test-Set", "images_training", "EVAL")] == [
+        "train",
+        "val",
+        "test",
+        "training",
+        "eval",
+    ]
+    assert not any(split_word(name) for name in ("trained", "valley", "contest", "device", "cat", "2"))
