@@ -142,7 +142,7 @@ def colour(values: np.ndarray, vectors: np.ndarray, covariance: np.ndarray | Non
 
 
 def _loading(opened: Prepared) -> list[Finding]:
-    # Slow loading starves the accelerator: a memory map is as fast as memory only where it fits.
+    # Slow loading starves the accelerator: files are as fast as memory only where they fit into it.
     size, free = opened.image_bytes, machine.memory_free()
     if free is None or size <= free:
         return [ok(f"loading: the {gigabytes(size)} of pixels fit in memory after the first epoch")]
