@@ -16,7 +16,7 @@ import numpy as np
 
 from alexnet.errors import InputError
 
-SMALL = 1 << 24
+SMALL = 1 << 22
 """Bytes that no description of a run exceeds: recipes, lists of classes, and the like."""
 
 

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from alexnet.errors import InputError
-from alexnet.imports.steps import MAX_WEIGHTS
+from alexnet.network.spec import MAX_WEIGHTS
 
 
 @dataclass(frozen=True)
