@@ -353,7 +353,7 @@ def test_damaged_checkpoints(run: Path) -> None:
     shutil.rmtree(one)
     shutil.copytree(newest(run), one)
     (one / "state.pt").write_bytes(b"no checkpoint")
-    found(examine(run), "state.pt cannot be read", "error")
+    found(examine(run), "state.pt: damaged", "error")
     shutil.rmtree(run / "checkpoints")
     found(examine(run), "has no checkpoint", "error")
 

@@ -27,6 +27,7 @@ from rich.table import Table
 from tyro.conf import FlagCreatePairsOff, Positional
 
 from alexnet.errors import InputError, RunFailed
+from alexnet.files import read_json
 from alexnet.progress import Bar
 
 
@@ -583,7 +584,7 @@ def _say_start(now: Any, folder: Path) -> None:
 def _data_of(run: Path, there: bool = False) -> Path:
     """The prepared dataset that a run was trained on; InputError if that is not known, or has to be `there` and is not."""
     try:
-        remembered = json.loads((run / "data.json").read_text())
+        remembered = read_json(run / "data.json")
         path = Path(remembered["path"])
     except (OSError, ValueError, KeyError, TypeError):
         raise InputError(
@@ -867,13 +868,12 @@ def _evaluate_many(
 def _submit(
     runs: tuple[Path, ...], images: str, submission: Path, devkit: Path | None, json: bool, how: dict[str, Any]
 ) -> int:
-    import numpy as np
-
     from alexnet.evaluation import ensemble, kept, unlabelled
+    from alexnet.training import trained
 
     classes = [kept.classes_of(run) for run in runs]
     ids = _ids_of(submission, classes[0], devkit)
-    sizes = [np.load(run / "preparation" / "mean.npy", mmap_mode="r", allow_pickle=False).shape[0] for run in runs]
+    sizes = [len(trained.statistics_of(run)[0]) for run in runs]
     of_size = {size: unlabelled.unlabelled(images, size) for size in sizes}
     all_judged = [of_size[size] for size in sizes]
     ensemble.check_alike(runs, classes, all_judged)

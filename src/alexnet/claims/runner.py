@@ -32,7 +32,7 @@ from alexnet.claims.results import Result, joined, load, merged
 from alexnet.data import prepared as prepared_sets
 from alexnet.data.prepared import Prepared
 from alexnet.errors import InputError, RunFailed
-from alexnet.files import only_writer, write_text
+from alexnet.files import only_writer, read_json, write_text
 from alexnet.network.spec import Network
 from alexnet.training import checkpoint, trained, trainer
 from alexnet.training.device import keep_memory, low_precision, pick
@@ -137,7 +137,7 @@ def measured(path: Path, prepared: Prepared) -> dict[str, Any] | None:
     Raises InputError if it was measured on other splits: the key knows the training images only.
     """
     try:
-        record = json.loads((path / MEASURED).read_text("utf-8"))
+        record = read_json(path / MEASURED)
     except (FileNotFoundError, ValueError):
         return None
     whole = isinstance(record, dict) and {*KEPT, "machine"} <= record.keys()
@@ -265,7 +265,7 @@ def _guesser(task: Task, prepared: Prepared, path: Path, code: str) -> dict[str,
 def _diverged(path: Path) -> bool:
     """Whether a run, of whatever data, is measured and diverged."""
     try:
-        return bool(json.loads((path / MEASURED).read_text("utf-8"))["diverged"])
+        return bool(read_json(path / MEASURED)["diverged"])
     except (FileNotFoundError, ValueError, LookupError, TypeError):
         return False
 

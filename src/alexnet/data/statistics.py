@@ -48,8 +48,8 @@ def read_mean(content: bytes, where: Path | str) -> np.ndarray:
 def read_colour(content: bytes, where: Path | str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(covariance, eigenvalues, eigenvectors) from colour.json; InputError, naming `where`, for anything else, NaN too."""
     values = parse_json(content, str(where))
-    shapes = {"covariance": (3, 3), "eigenvalues": (3,), "eigenvectors": (3, 3)}
-    found = []
+    shapes = {"eigenvalues": (3,), "eigenvectors": (3, 3), "covariance": (3, 3)}
+    found = {}
     for name, shape in shapes.items():
         try:
             array = np.array(values[name], np.float64)
@@ -57,8 +57,8 @@ def read_colour(content: bytes, where: Path | str) -> tuple[np.ndarray, np.ndarr
             raise InputError(f"{where}: {name} is missing or no numbers; it is damaged") from None
         if array.shape != shape:
             raise InputError(f"{where}: {name} is {list(array.shape)}, not {list(shape)}; it is damaged")
-        found.append(_finite(array, name, where))
-    return found[0], found[1], found[2]
+        found[name] = _finite(array, name, where)
+    return found["covariance"], found["eigenvalues"], found["eigenvectors"]
 
 
 def _finite(array: np.ndarray, name: str, where: Path | str) -> np.ndarray:

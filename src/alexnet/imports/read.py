@@ -9,7 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from alexnet.data.statistics import LARGEST
 from alexnet.errors import InputError
+from alexnet.files import read_array
 from alexnet.imports import torchvision
 from alexnet.imports.build import Built, network_of_steps
 from alexnet.imports.run import Imported, Input, imported
@@ -226,8 +228,8 @@ def _mean(given: str | None, takes: Takes, known: Sequence[float]) -> np.ndarray
         return np.array(values, np.float32)
     if file.suffix == ".npy":
         try:
-            image = np.load(file, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+            image = read_array(file, most=LARGEST)
+        except (OSError, ValueError) as error:
             raise InputError(f"--mean {file}: no array of numbers ({error})") from None
     else:
         from alexnet.imports import caffe

@@ -1,6 +1,5 @@
 """A run on one page: report.html, a single file that opens offline."""
 
-import json
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from alexnet.data.prepared import Prepared
 from alexnet.errors import InputError
-from alexnet.files import write_text
+from alexnet.files import read_json, write_text
 from alexnet.insight import confusion, curves, figures, kernels, picture
 from alexnet.network import spec as specs
 from alexnet.network.summary import summarize
@@ -89,13 +88,11 @@ def write(run: Path, prepared: Prepared | None = None, trained: TrainedNetwork |
 
 def _json(path: Path, absent: Any) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return read_json(path, most=1 << 28)
     except FileNotFoundError:
         return absent
-    except ValueError as error:
-        raise InputError(
-            f"{path}: not JSON ({error}); remove it, or write it again with the command that made it"
-        ) from None
+    except InputError as error:
+        raise InputError(f"{error}; remove it, or write it again with the command that made it") from None
 
 
 def _evaluations(run: Path, classes: tuple[str, ...], newest: str | None) -> list[dict[str, Any]]:
