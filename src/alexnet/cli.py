@@ -26,7 +26,7 @@ from rich.markup import escape
 from rich.table import Table
 from tyro.conf import FlagCreatePairsOff, Positional
 
-from alexnet.errors import InputError, RunFailed
+from alexnet.errors import InputError, RunFailed, out_of_memory
 from alexnet.files import read_json
 from alexnet.progress import Bar
 
@@ -2022,6 +2022,9 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
 }
 
 
+OUT_OF_MEMORY = "out of memory; end other processes, or give this one more (ulimit -v, the limit of a container)"
+
+
 def main(args: list[str] | None = None) -> int:
     """Run one command; returns its exit code."""
     args = sys.argv[1:] if args is None else args
@@ -2051,7 +2054,10 @@ def main(args: list[str] | None = None) -> int:
         if str(error):  # else another process speaks of it
             err.print(f"alexnet {args[0]}: {error}", markup=False, soft_wrap=True)
         return error.code
-    except RuntimeError as error:
+    except (MemoryError, RuntimeError) as error:
+        if out_of_memory(error):
+            err.print(f"alexnet {args[0]}: {OUT_OF_MEMORY}", markup=False, soft_wrap=True)
+            return 1
         if "RANK" not in os.environ or not any(name in str(error) for name in ("gloo", "Gloo", "NCCL")):
             raise
         # What collectives raise when another process has gone: this one ends too, and torchrun starts all again.
@@ -2068,8 +2074,9 @@ def main(args: list[str] | None = None) -> int:
         return 0
     except OSError as error:
         # What the machine refuses: a folder that may not be written, a disk that is full or gone. It names the file.
-        err.print(f"alexnet {args[0]}: {error}", markup=False, soft_wrap=True)
-        return 1 if error.errno == errno.ENOSPC else 2
+        out_of = out_of_memory(error)
+        err.print(f"alexnet {args[0]}: {OUT_OF_MEMORY if out_of else error}", markup=False, soft_wrap=True)
+        return 1 if out_of or error.errno == errno.ENOSPC else 2
 
 
 def _first_process() -> bool:

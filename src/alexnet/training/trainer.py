@@ -17,13 +17,13 @@ from torch import Tensor, nn
 from alexnet.data import batches
 from alexnet.data.batches import Preparation, read_ahead, training_batch
 from alexnet.data.prepared import Images, Prepared, Split, hold_out
-from alexnet.errors import InputError, RunFailed
+from alexnet.errors import InputError, RunFailed, out_of_memory
 from alexnet.evaluation.errors import evaluate
 from alexnet.files import only_writer, parse_json, read_bytes, read_json, write_text
 from alexnet.network.model import AlexNet
 from alexnet.network.spec import BOTTLENECK
 from alexnet.parallel import TRITON
-from alexnet.training import checkpoint, optimizer
+from alexnet.training import checkpoint, memory, optimizer
 from alexnet.training import recipe as recipes
 from alexnet.training.checkpoint import Progress
 from alexnet.training.device import keep_memory, low_precision, pick, precision_name
@@ -196,17 +196,19 @@ def _train(
     check_parallel(recipe, parallel, processes.number)
     device = pick(processes.device(recipe.device))
     keep_memory()
-    torch.manual_seed(seed_of(recipe.seed, "init", 0))
-    with torch.device("meta") if resume else nullcontext():  # a checkpoint's weights get memory when they fit
-        model = AlexNet(recipe.network)
-    if start_from is not None and not resume:
-        model.load_state_dict(_without_last(recipe, start_from, model.state_dict()), strict=False)
-    preparation = preparation_of(prepared.mean, prepared.eigenvalues, prepared.eigenvectors, recipe).to(device)
-    if resume:
-        _check_same_data(run, prepared)
-    else:
-        processes.alone(lambda: _check_free(run))
-    with ExitStack() as held:
+    if processes.number == 1:
+        memory.check(recipe, device)
+    with memory.advice(recipe, device), ExitStack() as held:
+        torch.manual_seed(seed_of(recipe.seed, "init", 0))
+        with torch.device("meta") if resume else nullcontext():  # a checkpoint's weights get memory when they fit
+            model = AlexNet(recipe.network)
+        if start_from is not None and not resume:
+            model.load_state_dict(_without_last(recipe, start_from, model.state_dict()), strict=False)
+        preparation = preparation_of(prepared.mean, prepared.eigenvalues, prepared.eigenvectors, recipe).to(device)
+        if resume:
+            _check_same_data(run, prepared)
+        else:
+            processes.alone(lambda: _check_free(run))
         processes.alone(lambda: held.enter_context(only_writer(run, "alexnet train")))
         found = checkpoint.newest(run) if resume else None
         if found:
@@ -225,13 +227,11 @@ def _train(
             if processes.first:
                 checkpoint.tidy(run, recipe.keep)
             return _Loop(recipe, prepared, preparation, run, shared, state, device, progress, stop).go(started)
-        except torch.OutOfMemoryError as error:
-            half = max(1, min(recipe.micro_batch or recipe.batch, recipe.batch) // 2)
-            raise RunFailed(
-                f"{device}: out of memory. --micro-batch {half} passes fewer images at a time through the network and adds up"
-                " their gradients, for the same steps; start again with it and another --out"
-            ) from error
+        except InputError as error:  # of the images
+            raise InputError(f"{error}; then: alexnet train --resume {run}") from error
         except OSError as error:  # most likely a full disk
+            if out_of_memory(error):
+                raise
             raise RunFailed(
                 f"{run}: cannot be written ({error}); the last whole checkpoint is {checkpoint.latest(run)}."
                 f" Make room, then: alexnet train --resume {run}"
