@@ -62,7 +62,9 @@ def view_probabilities(network: Network, images: Tensor, preparation: Preparatio
         total = one if total is None else total + one
     assert total is not None
     if not bool(total.isfinite().all()):
-        raise RunFailed("the network answers with NaN: its weights are damaged or too large; use another checkpoint, or train again")
+        raise RunFailed(
+            "the network answers with NaN: its weights are damaged or too large; use another checkpoint or train again"
+        )
     return total / views
 
 

@@ -274,18 +274,19 @@ def check(spec: specs.Network) -> None:
         raise InputError(f"network.bottleneck: {spec.bottleneck} units; it must be at least 0, and 0 is none")
     if not 0 <= spec.dropout < 1:
         raise InputError(f"network.dropout: {spec.dropout}; the probability must be at least 0 and less than 1")
+    _check_sizes(spec)
     names = dict(spec.rows())
     if spec.columns > 1:
         for link in spec.links:
             # The last layer reads both columns anyway, and conv6 may be switched off.
             if link not in names and link not in (spec.last_name, spec.extra_name):
-                raise InputError(f"network.links: no layer is called {link}; the layers are {', '.join(names)}")
-    _check_sizes(spec, len(names))
+                raise InputError(f"network.links: no layer is called {link:.60}; the layers are {', '.join(names)}")
     for name, row in names.items():
         _check_row(name, row, spec.columns)
 
 
-def _check_sizes(spec: specs.Network, layers: int) -> None:
+def _check_sizes(spec: specs.Network) -> None:
+    layers = len(spec.convolutions) + len(spec.hidden)
     if layers > specs.MAX_LAYERS:
         raise InputError(f"network: {layers:,} layers; there may be {specs.MAX_LAYERS:,}")
     for name in ("classes", "input_size", "bottleneck", "last_std"):
