@@ -7,6 +7,7 @@ import os
 import stat
 import threading
 import weakref
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -119,6 +120,18 @@ def parse_array(content: bytes, where: str) -> np.ndarray:
     except Exception as error:  # of Python's own parser, which reads the header
         raise InputError(f"{where}: no array of numbers ({error or type(error).__name__}); it is damaged") from None
     return array.copy()
+
+
+def check_archive(path: Path) -> None:
+    """ValueError unless a file is a zip as torch.save writes it: no larger in memory than on the disk, its checksums right."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            plain = all(member.compress_type == zipfile.ZIP_STORED for member in members)
+            if not plain or sum(member.file_size for member in members) > path.stat().st_size or archive.testzip():
+                raise ValueError("no archive as torch.save writes it")
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:  # features of zip, passwords among them
+        raise ValueError(str(error)) from None
 
 
 class ByPosition:

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from alexnet.errors import InputError
+from alexnet.files import check_archive
 from alexnet.network import spec as specs
 from alexnet.network.weights import from_torchvision
 
@@ -33,6 +34,8 @@ def read(file: Path) -> dict[str, Tensor]:
             start = opened.read(9)
         if is_safetensors(start):
             return load_file(file)
+        if start.startswith(b"PK"):
+            check_archive(file)
         state = torch.load(file, map_location="cpu", weights_only=True)
     except (OSError, SafetensorError) as error:
         raise InputError(f"{file}: cannot be read ({error})") from None

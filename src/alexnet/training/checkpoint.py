@@ -8,7 +8,6 @@ import dataclasses
 import math
 import os
 import shutil
-import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from alexnet.errors import InputError, RunFailed
-from alexnet.files import sync
+from alexnet.files import check_archive, sync
 from alexnet.network.spec import from_dict
 from alexnet.training.optimizer import Plateau
 
@@ -183,7 +182,7 @@ def state_of(checkpoint: Path) -> dict[str, Any]:
     """What state.pt holds: "optimizer" and "progress". InputError if it is damaged, larger than it looks, or of other kinds."""
     file = checkpoint / STATE
     try:
-        _check_archive(file)
+        check_archive(file)
         state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever the damage makes it raise, with a page of advice to unpickle anything
         raise InputError(f"{file}: damaged, or not written by alexnet ({type(error).__name__}); {_FIX}") from None
@@ -193,15 +192,6 @@ def state_of(checkpoint: Path) -> dict[str, Any]:
             f"{file}: format {told if type(told) is int and told < 1000 else '?'}, this version reads {FORMAT}"
         )
     return state
-
-
-def _check_archive(file: Path) -> None:
-    """ValueError unless it is an archive as torch.save writes it: no larger in memory than on the disk, checksums right."""
-    with zipfile.ZipFile(file) as archive:
-        members = archive.infolist()
-        plain = all(member.compress_type == zipfile.ZIP_STORED for member in members)
-        if not plain or sum(member.file_size for member in members) > file.stat().st_size or archive.testzip():
-            raise ValueError("no archive of torch.save")
 
 
 def progress_of(state: dict[str, Any], where: Path) -> Progress:
