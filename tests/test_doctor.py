@@ -18,6 +18,7 @@ from alexnet.data.sources import open_source
 from alexnet.doctor import Finding, examine, machine
 from alexnet.errors import InputError
 from alexnet.network import spec
+from alexnet.training import memory
 from alexnet.training import recipe as recipes
 from alexnet.training.trainer import train
 from tests.data.making import make_mini_ilsvrc
@@ -354,7 +355,7 @@ def test_damaged_checkpoints(run: Path) -> None:
     shutil.rmtree(one)
     shutil.copytree(newest(run), one)
     (one / "state.pt").write_bytes(b"no checkpoint")
-    found(examine(run), "state.pt cannot be read", "error")
+    found(examine(run), "state.pt: damaged", "error")
     shutil.rmtree(run / "checkpoints")
     found(examine(run), "has no checkpoint", "error")
 
@@ -453,19 +454,19 @@ def test_activations_are_counted_as_the_network_has_them() -> None:
         model = AlexNet(network).eval()
         images = torch.zeros(1, 3, network.input_size, network.input_size)
         outputs = {name: output for name, output in model.activations(images).items() if name != "flatten"}
-        counted, parameters = machine.activations_of(network)
+        counted, parameters = memory.activations_of(network)
         assert counted == images.numel() + sum(output.numel() for output in outputs.values())
         assert parameters == sum(parameter.numel() for parameter in model.parameters())
 
 
 def test_too_little_memory_suggests_a_micro_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = replace(recipes.paper, device="cpu")
-    whole = machine.batch_memory(recipe)
+    whole = memory.batch_memory(recipe)
     monkeypatch.setattr(machine, "memory_free", lambda: whole // 2)
     (finding,) = machine.memory(recipe)
     assert finding.level == "warning"
     size = int(finding.fix.split()[1].rstrip(":"))
-    assert machine.batch_memory(replace(recipe, micro_batch=size)) < whole // 2 < machine.batch_memory(recipe)
+    assert memory.batch_memory(replace(recipe, micro_batch=size)) < whole // 2 < memory.batch_memory(recipe)
     monkeypatch.setattr(machine, "memory_free", lambda: 2 * whole)
     assert machine.memory(recipe)[0].level == "ok"
 

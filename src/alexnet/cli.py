@@ -25,9 +25,10 @@ from rich.table import Table
 from rich.text import Text
 from tyro.conf import FlagCreatePairsOff, Positional
 
-from alexnet.errors import InputError, RunFailed
+from alexnet.errors import InputError, RunFailed, out_of_memory
 from alexnet.files import named, no_room, refused
 from alexnet.progress import Bar
+from alexnet.reading import read_json
 from alexnet.terminal import STDOUT, Terminal, visible
 
 out = Terminal()
@@ -600,7 +601,7 @@ def _say_start(now: Any, folder: Path) -> None:
 def _data_of(run: Path, there: bool = False) -> Path:
     """The prepared dataset that a run was trained on; InputError if that is not known, or has to be `there` and is not."""
     try:
-        remembered = json.loads((run / "data.json").read_text())
+        remembered = read_json(run / "data.json")
         path = Path(remembered["path"])
     except (OSError, ValueError, KeyError, TypeError):
         raise InputError(
@@ -883,13 +884,12 @@ def _evaluate_many(
 def _submit(
     runs: tuple[Path, ...], images: str, submission: Path, devkit: Path | None, json: bool, how: dict[str, Any]
 ) -> int:
-    import numpy as np
-
     from alexnet.evaluation import ensemble, kept, unlabelled
+    from alexnet.training import trained
 
     classes = [kept.classes_of(run) for run in runs]
     ids = _ids_of(submission, classes[0], devkit)
-    sizes = [np.load(run / "preparation" / "mean.npy", mmap_mode="r", allow_pickle=False).shape[0] for run in runs]
+    sizes = [len(trained.statistics_of(run)[0]) for run in runs]
     of_size = {size: unlabelled.unlabelled(images, size) for size in sizes}
     all_judged = [of_size[size] for size in sizes]
     ensemble.check_alike(runs, classes, all_judged)
@@ -2049,6 +2049,9 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
 }
 
 
+OUT_OF_MEMORY = "out of memory; end other processes, or give this one more (ulimit -v, the limit of a container)"
+
+
 def main(args: list[str] | None = None) -> int:
     """Run one command; returns its exit code."""
     args = sys.argv[1:] if args is None else args
@@ -2068,7 +2071,10 @@ def main(args: list[str] | None = None) -> int:
         if str(error):  # else another process speaks of it
             err.print(f"alexnet {command}: {error}", soft_wrap=True)
         return error.code
-    except RuntimeError as error:
+    except (MemoryError, RuntimeError) as error:
+        if out_of_memory(error):
+            err.print(f"alexnet {command}: {OUT_OF_MEMORY}", soft_wrap=True)
+            return 1
         if "RANK" not in os.environ or not any(name in str(error) for name in ("gloo", "Gloo", "NCCL")):
             raise
         # What collectives raise when another process has gone: this one ends too, and torchrun starts all again.
@@ -2086,8 +2092,9 @@ def main(args: list[str] | None = None) -> int:
         # What the machine refuses: a folder that may not be written, a disk that is full or gone.
         if error.filename == STDOUT:
             _leave_stdout()
-        err.print(f"alexnet {command}: {refused(error)}", soft_wrap=True)
-        return 1 if no_room(error) else 2
+        out_of = out_of_memory(error)
+        err.print(f"alexnet {command}: {OUT_OF_MEMORY if out_of else refused(error)}", soft_wrap=True)
+        return 1 if out_of or no_room(error) else 2
 
 
 def _leave_stdout() -> None:

@@ -1,8 +1,26 @@
 """The two ways a command can fail; `cli.py` turns each into one line and an exit code."""
 
+import errno
+
 
 class InputError(ValueError):
     """Bad input: a file, an option or a field. The message names it and says how to mend it (exit code 2)."""
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that there was no memory: Python's, torch's for a GPU, and what libraries say on the CPU."""
+    if isinstance(error, InputError | RunFailed):
+        return False
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    text = str(error).strip().lower()
+    said = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory", "bad_alloc")
+    # oneDNN's words, and Python's for a thread without a stack
+    return any(words in text for words in said) or text.endswith(
+        ("could not create a primitive", "can't start new thread")
+    )
 
 
 class RunFailed(RuntimeError):

@@ -1,4 +1,4 @@
-"""Writing files whole or not at all: beside the place, then renamed into it; one writer to a folder; what keeps from writing."""
+"""Writing files whole or not at all: beside the place, then renamed into it; one writer to a folder; what keeps from it."""
 
 import os
 import re

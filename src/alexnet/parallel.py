@@ -27,7 +27,7 @@ def compiled() -> bool:
         return False
     try:
         import numba  # noqa: F401
-    except ImportError as error:  # a numba that does not take this numpy, say
+    except (ImportError, OSError) as error:  # a numba that does not take this numpy, say; one there is no memory for
         warnings.warn(f"numba is installed and does not work ({error}); plain torch does its work", stacklevel=2)
         return False
     return True

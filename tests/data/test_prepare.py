@@ -158,7 +158,7 @@ def test_layout_on_disk(tmp_path: Path) -> None:
 def test_statistics_are_of_the_training_images_only(tmp_path: Path) -> None:
     source = ListSource({"train": good(6), "val": [(0, np.full((20, 20, 3), 255, np.uint8))]})
     result = prepare(source, tmp_path)
-    train = result.split("train").images.astype(np.float64)
+    train = result.split("train").images[:].astype(np.float64)
     np.testing.assert_allclose(result.mean, train.mean(0), rtol=1e-6)
     assert result.mean.shape == (16, 16, 3)
     np.testing.assert_allclose(result.covariance, np.cov(train.reshape(-1, 3).T, bias=True), rtol=1e-9)

@@ -73,7 +73,7 @@ def other_mean(run: Path, _: Prepared) -> Prepared | None:
 
 def other_images(run: Path, prepared: Prepared) -> Prepared | None:
     splits = json.loads(json.dumps(prepared.manifest["splits"]))
-    splits["train"]["checksums"][0]["sha256"] = "0" * 64
+    splits["train"]["checksums"].append({"images": 0, "sha256": "0" * 64})
     return Prepared(prepared.path, {**prepared.manifest, "splits": splits})
 
 
@@ -140,7 +140,7 @@ def test_no_run_folder_is_said(tmp_path: Path, tiny_run: Path, tiny_prepared: Pr
     with pytest.raises(InputError, match="no recipe.json"):
         kept.probabilities(tmp_path, judged)
     shutil.copy(tiny_run / "recipe.json", tmp_path)
-    with pytest.raises(InputError, match=r"classes\.json cannot be read"):
+    with pytest.raises(InputError, match=r"classes\.json or preparation/ cannot be read"):
         kept.classes_of(tmp_path)
     with pytest.raises(InputError, match="no checkpoint"):
         kept.probabilities(tmp_path, judged)

@@ -20,7 +20,7 @@ def test_a_bad_file_is_named(tmp_path: Path) -> None:
     file = tmp_path / "n.json"
     for content, expected in (
         ("{", "not JSON"),
-        ("[]", "not a network"),
+        ("[]", "must be an object"),
         ('{"name": "x"}', "is missing"),
         (to_json(paper).replace('"kernels": 256', '"kernels": "many"'), "whole number"),
         (to_json(paper).replace('"input_size": 224', '"input_size": 3'), "does not fit"),

@@ -477,7 +477,7 @@ def test_a_folder_with_checkpoints_of_a_lost_run(tiny_prepared: Prepared, one_ep
 
 
 def test_nothing_to_resume(tiny_prepared: Prepared, one_epoch: Recipe, tmp_path: Path) -> None:
-    refused(tiny_prepared, one_epoch, tmp_path, "cannot be resumed", resume=True)
+    refused(tiny_prepared, one_epoch, tmp_path, "classes.json or preparation.*cannot be read", resume=True)
 
 
 def test_resuming_with_other_data(

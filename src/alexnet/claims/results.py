@@ -14,6 +14,7 @@ from typing import Any, Literal
 from alexnet.claims.claim import Comparison
 from alexnet.errors import InputError
 from alexnet.files import write_text
+from alexnet.reading import read_json
 
 FORMAT = 1
 LEAST_SEEDS = 3
@@ -100,7 +101,10 @@ class Result:
 def load(path: Path) -> Result:
     """Read a result file; InputError, naming it, if it is none."""
     try:
-        values = json.loads(path.read_text("utf-8"))
+        values = read_json(path, most=1 << 26)
+    except (OSError, InputError) as error:
+        raise InputError(f"{path}: not a result of alexnet claims run ({error})") from None
+    try:
         if values.pop("format") != FORMAT:
             raise InputError(f"{path}: written by another version of alexnet; run the claim again")
         result = Result(**values)
@@ -109,7 +113,7 @@ def load(path: Path) -> Result:
                 if not all(isinstance(value, int | float) for value in run["values"].values()):
                     raise ValueError("a run's values are no numbers")
         return result
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path}: not a result of alexnet claims run ({error})") from None

@@ -34,6 +34,7 @@ from alexnet.data.prepared import Prepared
 from alexnet.errors import InputError, RunFailed
 from alexnet.files import only_writer, write_text
 from alexnet.network.spec import Network
+from alexnet.reading import read_json
 from alexnet.training import checkpoint, trained, trainer
 from alexnet.training.device import keep_memory, low_precision, pick
 from alexnet.training.processes import STOPPING
@@ -138,7 +139,7 @@ def measured(path: Path, prepared: Prepared) -> dict[str, Any] | None:
     Raises InputError if it was measured on other splits: the key knows the training images only.
     """
     try:
-        record = json.loads((path / MEASURED).read_text("utf-8"))
+        record = read_json(path / MEASURED)
     except (FileNotFoundError, ValueError):
         return None
     whole = isinstance(record, dict) and {*KEPT, "machine"} <= record.keys()
@@ -266,7 +267,7 @@ def _guesser(task: Task, prepared: Prepared, path: Path, code: str) -> dict[str,
 def _diverged(path: Path) -> bool:
     """Whether a run, of whatever data, is measured and diverged."""
     try:
-        return bool(json.loads((path / MEASURED).read_text("utf-8"))["diverged"])
+        return bool(read_json(path / MEASURED)["diverged"])
     except (FileNotFoundError, ValueError, LookupError, TypeError):
         return False
 

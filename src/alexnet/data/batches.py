@@ -322,9 +322,9 @@ def read_ahead(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """(uint8 [B, S, S, 3], int64 [B]) on `device` for each array of indices, read by a thread while the caller computes.
 
-    `images` may be a memory map: one indexing call a batch copies it at the speed of memory, outside the interpreter
-    lock; or JPEGs, which that call decodes on all threads. At most `ahead` batches are held beside the caller's. Images that are
-    on `device` already (`resident`) are put together there.
+    `images` may be raw: one indexing call a batch reads them at the speed of memory, outside the interpreter lock; or JPEGs,
+    which that call decodes on all threads. At most `ahead` batches are held beside the caller's. Images that are on `device`
+    already (`resident`) are put together there.
     """
     if isinstance(images, Tensor):
         there = Resident(images, torch.from_numpy(np.asarray(labels, dtype=np.int64)).to(device))

@@ -33,6 +33,7 @@ from alexnet.data.sources.source import Item, Source
 from alexnet.data.statistics import Sums
 from alexnet.errors import InputError, RunFailed
 from alexnet.files import write_text
+from alexnet.reading import read_json
 
 LONGEST = 16
 """Chunks of the largest shard: at 256 pixels 1.6 GB raw, about a minute of one core; what a dead worker loses."""
@@ -180,7 +181,7 @@ def _counts(crew: Crew, source: Source, shared: Any, split: str, folder: Path, b
     """Items of each part of a split; those of archives are counted by the crew, once."""
     known = folder / "parts.json"
     if known.exists():
-        return tuple(json.loads(known.read_bytes()))
+        return tuple(read_json(known))
     counts = [part.items for part in source.parts(split)]
     open_ = [number for number, items in enumerate(counts) if items is None]
     step = max(1, len(open_) // (8 * crew.slots))

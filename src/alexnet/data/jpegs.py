@@ -6,11 +6,11 @@ of the time, but lose colours that originals of 500×375 still have at 256, alth
 """
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import simplejpeg
 
+from alexnet.data.stored import StoredImages
 from alexnet.errors import InputError
 from alexnet.parallel import in_parts
 
@@ -31,50 +31,32 @@ def decode(jpeg: bytes | memoryview | np.ndarray, out: np.ndarray) -> None:
         raise ValueError(f"a JPEG of another size than {out.shape[1]} x {out.shape[0]}")
 
 
-class JpegImages:
-    """uint8 [N, S, S, 3] for reading: `images[index]` is an array, for any `index` into the first dimension of numpy's.
-
-    Several images are decoded by as many threads as torch has; simplejpeg lets go of the interpreter lock.
-    """
-
-    dtype = np.dtype(np.uint8)
-    ndim = 4
+class JpegImages(StoredImages):
+    """Images that several threads decode, as many as torch has; simplejpeg lets go of the interpreter lock."""
 
     def __init__(self, folder: Path, number: int, size: int) -> None:
         """Opens what `prepare` wrote into `folder`. Raises OSError, or ValueError where a file is not as long as told."""
-        self.folder = folder
-        self.shape = (number, size, size, 3)
-        self.jpegs = np.memmap(folder / PIXELS, np.uint8, "r")
+        length = (folder / OFFSETS).stat().st_size
+        if length != 8 * number:
+            raise ValueError(f"{OFFSETS} has {length:,} bytes, not {8 * number:,}")
+        super().__init__(folder / PIXELS, number, size)
         self.ends = np.fromfile(folder / OFFSETS, "<i8")
-        if len(self.ends) != number:
-            raise ValueError(f"{OFFSETS} has {len(self.ends)} entries, not {number}")
-        if number and (self.ends[-1] != len(self.jpegs) or self.ends[0] <= 0 or (np.diff(self.ends) <= 0).any()):
+        if number and (self.ends[-1] != self.file.size or self.ends[0] <= 0 or (np.diff(self.ends) <= 0).any()):
             raise ValueError(f"{OFFSETS} does not belong to {PIXELS}")
-        self._numbers = np.arange(number)
 
-    def __len__(self) -> int:
-        return self.shape[0]
+    def place_of(self, start: int, stop: int) -> tuple[int, int]:
+        return int(self.ends[start - 1]) if start else 0, int(self.ends[stop - 1]) if stop else 0
 
-    def stored(self, start: int, stop: int) -> np.ndarray:
-        """The bytes of images `start` to `stop` - 1, as they lie on the disk."""
-        return self.jpegs[self.ends[start - 1] if start else 0 : self.ends[stop - 1] if stop else 0]
-
-    def __getitem__(self, index: Any) -> np.ndarray:
-        numbers = self._numbers[index]
-        images = np.empty((*np.shape(numbers), *self.shape[1:]), np.uint8)
-        wanted, places = np.ravel(numbers), images.reshape(-1, *self.shape[1:])
-
+    def fill(self, wanted: np.ndarray, places: np.ndarray) -> None:
         def work(start: int, stop: int) -> None:
-            for number, place in zip(wanted[start:stop], places[start:stop], strict=True):
+            for number, place in zip(wanted[start:stop].tolist(), places[start:stop], strict=True):
                 try:
                     decode(self.stored(number, number + 1), place)
+                except InputError:
+                    raise
                 except ValueError as error:
                     raise InputError(
-                        f"{self.folder / PIXELS}: image {number} is damaged ({error}); alexnet data checks the whole set"
+                        f"{self.file.path}: image {number} is damaged ({error}); alexnet data checks the whole set"
                     ) from None
 
         in_parts(work, len(wanted), purpose="decode")
-        return images
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return self[:].astype(dtype or self.dtype, copy=False)

@@ -23,10 +23,13 @@ from typing import Any
 from alexnet.data import jpegs
 from alexnet.errors import InputError, RunFailed
 from alexnet.files import no_room, refused
+from alexnet.reading import parse_json
 
 FORMAT = 1
 PART = 1 << 20
 LAST = "piece.json"
+DESCRIPTION = 1 << 28
+"""Bytes of it: at 200 a part, the description of a terabyte."""
 SPLITS = ("train", "val", "test")
 _IN_SPLITS = ("images.bin", jpegs.PIXELS, jpegs.OFFSETS, "labels.bin", "files.txt", "items.bin", "items.jsonl")
 FILES = frozenset(
@@ -122,21 +125,23 @@ def read_piece(path: Path) -> Piece:
         with tarfile.open(path, "r:") as tar:
             members = {member.name: member for member in tar.getmembers()}
             last = members.pop(LAST, None)
-            file = tar.extractfile(last) if last and last.isreg() and not last.issparse() else None
+            plain = last and last.isreg() and not last.issparse() and last.size <= DESCRIPTION
+            file = tar.extractfile(last) if last and plain else None
             text = file.read() if file else b""
-    except (tarfile.TarError, EOFError, LookupError, OverflowError, ValueError) as error:
-        raise InputError(f"{path} is cut off, or no piece of a packed dataset ({error}): {again}") from None
+    except (tarfile.TarError, EOFError, LookupError, ValueError, RecursionError, MemoryError, OverflowError) as error:
+        why = error if str(error) else type(error).__name__
+        raise InputError(f"{path} is cut off, or no piece of a packed dataset ({why}): {again}") from None
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror or error})") from None
     if not text:
         raise InputError(f"{path} is cut off, or no piece of a packed dataset: {again}")
     try:
-        document = json.loads(text)
+        document = parse_json(text, LAST)
         said = document["piece"]
         if sha256(as_json(said)) != document["sha256"]:
             raise ValueError("its description was changed")
         if said["format"] != FORMAT:
-            raise InputError(f"{path} has format {said['format']}, this program reads {FORMAT}: pack the dataset again")
+            raise ValueError(f"of format {said['format']!r:.20}, where this program reads {FORMAT}")
         whole, number = Whole(**said["whole"]), said["number"]
         parts = tuple(Part(**part) for part in said["parts"])
         check_said(whole, number, parts)
@@ -145,8 +150,6 @@ def read_piece(path: Path) -> Piece:
         held = [members[f"{at:05}"] for at in range(len(parts))]
         if not all(member.isreg() and not member.issparse() for member in held):
             raise ValueError("it holds something that is no plain file")
-    except InputError:
-        raise
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{path} is damaged ({error}): {again}") from None
     return Piece(path, whole, number, parts, tuple((member.offset_data, member.size) for member in held))

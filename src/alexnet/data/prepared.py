@@ -11,21 +11,25 @@ DEST/colour.json              covariance of the training pixels' RGB, 0-255, its
 """
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, overload
 
 import numpy as np
 
-from alexnet.data import jpegs
+from alexnet.data import jpegs, stored
+from alexnet.data import manifest as manifests
 from alexnet.data.jpegs import JpegImages
+from alexnet.data.manifest import VERSIONS
+from alexnet.data.statistics import LARGEST, read_colour, read_mean
+from alexnet.data.stored import Chunks, RawImages, StoredImages
 from alexnet.errors import InputError
+from alexnet.reading import ByPosition, read_bytes
 
-VERSIONS = {"raw": 1, "jpeg": 2}
-"""Of the format, by store. Sets of version 1 that were written before there were two say nothing of a store."""
-
+BLOCK = 1 << 24
+"""Bytes that are read at a time where all of a file is."""
 
 SAMPLED_CLASSES = 1000
 """At most, of a contact sheet."""
@@ -40,11 +44,19 @@ class Names(Sequence[str]):
     """The lines of files.txt, read one at a time."""
 
     def __init__(self, path: Path) -> None:
-        self._bytes = np.memmap(path, np.uint8, "r")
-        self._ends = np.flatnonzero(self._bytes == ord("\n"))
+        self._file = ByPosition(path)
+        ends = [np.zeros(1, np.int64)]
+        for start in range(0, self._file.size, BLOCK):
+            block = self._file.read(start, min(start + BLOCK, self._file.size))
+            ends.append(np.flatnonzero(block == ord("\n")) + start + 1)
+        self._ends = np.concatenate(ends)
 
     def __len__(self) -> int:
-        return len(self._ends)
+        return len(self._ends) - 1
+
+    def stored(self, start: int, stop: int) -> np.ndarray:
+        """The lines from `start` to `stop`, as they lie on the disk."""
+        return self._file.read(int(self._ends[start]), int(self._ends[stop]))
 
     @overload
     def __getitem__(self, index: int) -> str: ...
@@ -56,12 +68,11 @@ class Names(Sequence[str]):
         if not -len(self) <= index < len(self):
             raise IndexError(index)
         index %= len(self)
-        start = self._ends[index - 1] + 1 if index else 0
-        return self._bytes[start : self._ends[index]].tobytes().decode("utf-8", "surrogateescape")
+        return self.stored(index, index + 1)[:-1].tobytes().decode("utf-8", "surrogateescape")
 
 
 class Images(Protocol):
-    """What the images of a split can be asked, whichever way they are stored: numpy's memory map, or `JpegImages`."""
+    """What the images of a split can be asked, whichever way they are stored: `RawImages`, or `JpegImages`."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -98,30 +109,83 @@ class Prepared:
         self.store: str = manifest.get("store", "raw")
         self.classes: tuple[str, ...] = tuple(manifest["classes"])
         self.splits: tuple[str, ...] = tuple(manifest["splits"])
-        self.mean: np.ndarray = np.load(path / "mean.npy", allow_pickle=False)
-        colour = json.loads((path / "colour.json").read_text())
-        self.covariance = np.array(colour["covariance"])
-        self.eigenvalues = np.array(colour["eigenvalues"])
-        self.eigenvectors = np.array(colour["eigenvectors"])
+        self.mean: np.ndarray = read_mean(self._statistics("mean.npy"), path / "mean.npy")
+        if len(self.mean) != self.size:
+            raise InputError(
+                f"{path / 'mean.npy'} is {list(self.mean.shape)}, the images are of {self.size}: {self._mend}"
+            )
+        colour = read_colour(self._statistics("colour.json"), path / "colour.json")
+        self.covariance, self.eigenvalues, self.eigenvectors = colour
+        self._compared: dict[str, np.ndarray] = {}
+
+    def _statistics(self, name: str) -> bytes:
+        """A file of statistics, as it was written; InputError if it was changed since."""
+        content = read_bytes(self.path / name, LARGEST)
+        if hashlib.sha256(content).hexdigest() != self.manifest.get("statistics", {name: None}).get(name):
+            raise InputError(f"{self.path / name} has changed since it was written: {self._mend}")
+        return content
 
     def split(self, name: str) -> Split:
-        """The split of that name; "val" gives "test" where there is a test split only. Raises InputError."""
+        """The split of that name; "val" gives "test" where there is a test split only. Raises InputError.
+
+        Reading `images` raises it too, naming them, where they, their labels or names are others than were written: each
+        chunk is compared with its checksum once (`stored.Chunks`).
+        """
         if name == "val" and "val" not in self.splits and "test" in self.splits:
             name = "test"
         if name not in self.splits:
             raise InputError(f"{self.path} has no split {name!r}; it has {', '.join(self.splits)}")
-        folder, images = self.path / name, self.manifest["splits"][name]["images"]
+        split = self._opened(name)
+        chunks = self.manifest["splits"][name]["checksums"]
+        ends = np.cumsum([chunk["images"] for chunk in chunks], dtype=np.int64)
+        compared = self._compared.setdefault(name, np.zeros(len(ends), np.bool_))
+        assert isinstance(split.images, StoredImages)
+        image_bytes = split.images.file.size / max(len(split.images), 1)
+        split.images.chunks = Chunks(ends, image_bytes, partial(self._compare, split, ends), compared)
+        return split
+
+    def _opened(self, name: str) -> Split:
+        """A split whose files have the right lengths and counts; their bytes are not compared with the checksums."""
+        folder, facts = self.path / name, self.manifest["splits"][name]
+        images, labels_bytes = facts["images"], 4 * facts["images"]
+        for file in (self._pixels, "labels.bin", "files.txt", *([jpegs.OFFSETS] if self.store == "jpeg" else [])):
+            if not (folder / file).is_file():
+                raise InputError(f"{folder / file} is missing: {self._mend}")
         try:
-            pixels: Images
-            if self.store == "jpeg":
-                pixels = JpegImages(folder, images, self.size)
-            else:
-                pixels = np.memmap(folder / "images.bin", np.uint8, "r", shape=(images, self.size, self.size, 3))
-            labels = np.fromfile(folder / "labels.bin", "<i4").astype(np.int64)
+            form = JpegImages if self.store == "jpeg" else RawImages
+            pixels = form(folder, images, self.size)
+            labels = np.frombuffer(read_bytes(folder / "labels.bin", labels_bytes), "<i4").astype(np.int64)
+            if len(labels) != images:
+                raise ValueError(f"labels.bin has {4 * len(labels):,} bytes, not {labels_bytes:,}")
             files = Names(folder / "files.txt")
-        except (OSError, ValueError) as error:
+        except (FileNotFoundError, ValueError) as error:  # another OSError, as of no memory, is no damage
             raise InputError(f"{folder} is damaged ({error}): {self._mend}") from None
+        if len(files) != images:
+            raise InputError(f"{folder / 'files.txt'} has {len(files):,} lines, not {images:,}: {self._mend}")
+        if images and not 0 <= labels.min() <= labels.max() < len(self.classes):
+            raise InputError(f"{folder / 'labels.bin'} has labels outside 0 to {len(self.classes) - 1}: {self._mend}")
+        if np.bincount(labels, minlength=len(self.classes)).tolist() != facts["per_class"]:
+            raise InputError(f"{folder / 'labels.bin'} has other counts per class than the manifest: {self._mend}")
         return Split(name, pixels, labels, self.classes, files)
+
+    def _compare(self, split: Split, ends: np.ndarray, chunk: int) -> None:
+        """InputError if a chunk of a split is not what its checksum is of."""
+        start, stop = int(ends[chunk - 1]) if chunk else 0, int(ends[chunk])
+        images, files = split.images, split.files
+        assert isinstance(images, StoredImages) and isinstance(files, Names)
+        digest = hashlib.sha256()
+        begin, end = images.place_of(start, stop)
+        for place in range(begin, end, BLOCK):
+            digest.update(images.file.read(place, min(place + BLOCK, end)).data)
+        if isinstance(images, JpegImages):
+            digest.update(images.ends[start:stop].data)
+        digest.update(split.labels[start:stop].astype("<i4").data)
+        digest.update(files.stored(start, stop).data)
+        if digest.hexdigest() != self.manifest["splits"][split.name]["checksums"][chunk]["sha256"]:
+            raise InputError(
+                f"{self.path / split.name}: images {start} to {stop - 1} ({self._pixels}), their labels or names have"
+                f" changed since they were written: {self._mend}"
+            )
 
     @property
     def image_bytes(self) -> int:
@@ -131,7 +195,7 @@ class Prepared:
 
     @property
     def _pixels(self) -> str:
-        return jpegs.PIXELS if self.store == "jpeg" else "images.bin"
+        return jpegs.PIXELS if self.store == "jpeg" else stored.PIXELS
 
     @property
     def _mend(self) -> str:
@@ -140,54 +204,27 @@ class Prepared:
     def check(self) -> list[str]:
         """What is wrong with the files, one line each; [] where all is well. Reads everything once (checksums)."""
         problems = []
-        for name, expected in self.manifest["statistics"].items():
-            if hashlib.sha256((self.path / name).read_bytes()).hexdigest() != expected:
-                problems.append(f"{self.path / name} has changed since it was written: {self._mend}")
+        for name in self.manifest["statistics"]:
+            try:
+                self._statistics(name)
+            except InputError as problem:
+                problems.append(str(problem))
         for name in self.splits:
             problems += self._check_split(name)
         return problems
 
     def _check_split(self, name: str) -> list[str]:
-        facts, folder = self.manifest["splits"][name], self.path / name
-        images = facts["images"]
-        lengths = {"labels.bin": images * 4, "files.txt": None}
-        if self.store == "jpeg":
-            lengths = {jpegs.OFFSETS: images * 8, jpegs.PIXELS: None, **lengths}
-        else:
-            lengths = {"images.bin": images * self.size * self.size * 3, **lengths}
-        for file, length in lengths.items():
-            if not (folder / file).is_file():
-                return [f"{folder / file} is missing: {self._mend}"]
-            size = (folder / file).stat().st_size
-            if length is not None and size != length:
-                return [f"{folder / file} has {size:,} bytes, not {length:,}: {self._mend}"]
         try:
-            split = self.split(name)
+            split = self._opened(name)
         except InputError as problem:
             return [str(problem)]
-        if len(split.files) != images:
-            return [f"{folder / 'files.txt'} has {len(split.files):,} lines, not {images:,}: {self._mend}"]
-
         problems = []
-        if split.labels.min() < 0 or split.labels.max() >= len(self.classes):
-            problems.append(f"{folder / 'labels.bin'} has labels outside 0 to {len(self.classes) - 1}: {self._mend}")
-        elif np.bincount(split.labels, minlength=len(self.classes)).tolist() != facts["per_class"]:
-            problems.append(f"{folder / 'labels.bin'} has other counts per class than the manifest: {self._mend}")
-        start = 0
-        for chunk in facts["checksums"]:
-            end = start + chunk["images"]
-            if isinstance(split.images, JpegImages):
-                digest = hashlib.sha256(split.images.stored(start, end).data)
-                digest.update(split.images.ends[start:end].data)
-            else:
-                digest = hashlib.sha256(split.images[start:end].data)
-            digest.update(split.labels[start:end].astype("<i4").tobytes())
-            digest.update(b"".join(encode_name(file) + b"\n" for file in split.files[start:end]))
-            if digest.hexdigest() != chunk["sha256"]:
-                problems.append(
-                    f"{folder}: images {start} to {end - 1} have changed since they were written: {self._mend}"
-                )
-            start = end
+        ends = np.cumsum([chunk["images"] for chunk in self.manifest["splits"][name]["checksums"]], dtype=np.int64)
+        for chunk in range(len(ends)):
+            try:
+                self._compare(split, ends, chunk)
+            except InputError as problem:
+                problems.append(str(problem))
         return problems
 
     def describe(self) -> dict[str, Any]:
@@ -238,16 +275,15 @@ def open(path: Path | str) -> Prepared:  # read as prepared.open(...)
             raise InputError(f"{path} is not finished: run the same `alexnet prepare SOURCE {path}` again, it goes on")
         raise InputError(f"{path} is no prepared dataset: make one with `alexnet prepare SOURCE DEST`")
     try:
-        manifest = json.loads((path / "manifest.json").read_bytes())
-        version = manifest["version"]
-        if version in VERSIONS.values():
-            return Prepared(path, manifest)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{path} is damaged ({type(error).__name__}: {error}): delete it and run `alexnet prepare` again"
-        ) from None
+        said = manifests.read(path / "manifest.json")
+        if said.get("version") in VERSIONS.values():
+            return Prepared(path, said)
+    except (FileNotFoundError, ValueError) as error:
+        raise InputError(f"{path} is damaged ({error}): delete it and run `alexnet prepare` again") from None
     known = " and ".join(str(version) for version in VERSIONS.values())
-    raise InputError(f"{path} has format version {version}, this program reads {known}: prepare it again")
+    raise InputError(
+        f"{path} has format version {said.get('version')!r:.20}, this program reads {known}: prepare it again"
+    )
 
 
 def _by_class(labels: np.ndarray, classes: int) -> list[np.ndarray]:

@@ -10,6 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from alexnet import parallel
+from alexnet.errors import InputError
+from alexnet.reading import parse_array, parse_json
+
+LARGEST = 1 << 28
+"""Bytes of a mean image: of 4,700 pixels a side."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,37 @@ class Colour:
             "eigenvalues": self.eigenvalues.tolist(),
             "eigenvectors": self.eigenvectors.tolist(),
         }
+
+
+def read_mean(content: bytes, where: Path | str) -> np.ndarray:
+    """A mean image, float32 [S, S, 3], from mean.npy; InputError, naming `where`, for anything else, NaN among it too."""
+    mean = parse_array(content, str(where))
+    if mean.ndim != 3 or mean.shape != (len(mean), len(mean), 3) or not len(mean) or mean.dtype.kind != "f":
+        raise InputError(f"{where}: {mean.dtype} {list(mean.shape)}, no mean image [S, S, 3]; it is damaged")
+    return _finite(mean, "the mean image", where)
+
+
+def read_colour(content: bytes, where: Path | str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(covariance, eigenvalues, eigenvectors) from colour.json; InputError, naming `where`, for anything else, NaN too."""
+    values = parse_json(content, str(where))
+    shapes = {"eigenvalues": (3,), "eigenvectors": (3, 3), "covariance": (3, 3)}
+    found = {}
+    for name, shape in shapes.items():
+        try:
+            array = np.array(values[name], np.float64)
+        except (KeyError, TypeError, ValueError, OverflowError):
+            raise InputError(f"{where}: {name} is missing or no numbers; it is damaged") from None
+        if array.shape != shape:
+            raise InputError(f"{where}: {name} is {list(array.shape)}, not {list(shape)}; it is damaged")
+        found[name] = _finite(array, name, where)
+    return found["covariance"], found["eigenvalues"], found["eigenvectors"]
+
+
+def _finite(array: np.ndarray, name: str, where: Path | str) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        if not np.isfinite(array.astype(np.float32)).all():  # which is what is computed with
+            raise InputError(f"{where}: NaN or infinity is in {name}; it is damaged")
+    return array
 
 
 def products_of(image: np.ndarray) -> np.ndarray:

@@ -1,6 +1,5 @@
 """Pieces that travelled (packed.py) -> the prepared dataset, piece by piece as they come."""
 
-import io
 import json
 import os
 import shutil
@@ -36,6 +35,7 @@ from alexnet.data.sources.passed import PassedOver
 from alexnet.data.sources.source import Item
 from alexnet.errors import InputError, RunFailed
 from alexnet.files import only_writer, sync, write_bytes
+from alexnet.reading import parse_array, read_json
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def unpack(
 def _whole_of(beside: Path) -> Whole | None:
     """What earlier pieces said of the whole; None where there were none."""
     try:
-        whole = Whole(**json.loads((beside / "whole.json").read_bytes()))
+        whole = Whole(**read_json(beside / "whole.json"))
         check_said(whole, 1, ())
         return whole
     except (FileNotFoundError, NotADirectoryError):
@@ -181,7 +181,7 @@ def _made_of(whole: Whole, beside: Path, workers: int, progress: Callable[[Progr
             return made
     except (InputError, OSError):
         raise
-    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError) as error:
         # Pieces whose checksums fit and whose contents do not: nobody but a hand makes them.
         raise RunFailed(f"{broken} ({type(error).__name__}: {error})") from error
     raise RunFailed(broken)
@@ -264,7 +264,10 @@ class PackedSource:
 
 
 def _read_array(path: str, offset: int, size: int) -> np.ndarray:
-    return np.load(io.BytesIO(from_sources.read_part(path, offset, size)), allow_pickle=False)
+    try:
+        return parse_array(from_sources.read_part(path, offset, size), path)
+    except InputError as error:  # one image that cannot be read, as `prepare` takes it
+        raise ValueError(str(error)) from None
 
 
 def would_be_committed(dest: Path) -> bool:

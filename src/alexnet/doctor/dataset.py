@@ -11,6 +11,7 @@ from alexnet.doctor import machine
 from alexnet.doctor.finding import Finding, error, gigabytes, ok, parts, some, warning
 from alexnet.doctor.source import judge_counts
 from alexnet.errors import InputError
+from alexnet.training.memory import batch_memory, memory_free
 from alexnet.training.recipe import recipes
 
 SAMPLE = 200
@@ -147,8 +148,8 @@ def colour(values: np.ndarray, vectors: np.ndarray, covariance: np.ndarray | Non
 
 
 def _loading(opened: Prepared) -> list[Finding]:
-    # Slow loading starves the accelerator: a memory map is as fast as memory only where it fits.
-    size, free = opened.image_bytes, machine.memory_free()
+    # Slow loading starves the accelerator: files are as fast as memory only where they fit into it.
+    size, free = opened.image_bytes, memory_free()
     if free is None or size <= free:
         return [ok(f"loading: the {gigabytes(size)} of pixels fit in memory after the first epoch")]
     return [
@@ -169,7 +170,7 @@ def _recipes(opened: Prepared) -> list[Finding]:
                 f"prepare with --size {least}, or train with --image-size {opened.size} and a --network.input-size not above it",
             )
         ]
-    largest = max(fitting, key=machine.batch_memory)
+    largest = max(fitting, key=batch_memory)
     return [
         ok(f"recipes that take images of {opened.size}×{opened.size}: {', '.join(recipe.name for recipe in fitting)}"),
         *machine.memory(largest),

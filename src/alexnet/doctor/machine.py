@@ -9,15 +9,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from alexnet.doctor.finding import Finding, gigabytes, ok, warning
 from alexnet.errors import InputError
-from alexnet.memory import memory_free as memory_free
-from alexnet.network.model import AlexNet, ColumnLinear, Convolution
-from alexnet.network.spec import Network
+from alexnet.memory import memory_free
 from alexnet.parallel import bf16_unit, compiled
 from alexnet.training import device as devices
+from alexnet.training.memory import batch_memory
 from alexnet.training.recipe import Recipe
 
 OLDEST_TORCH = (2, 11)
@@ -108,40 +106,6 @@ def _compiled() -> list[Finding]:
     off = os.environ.get("ALEXNET_COMPILED") == "0"
     fix = "unset ALEXNET_COMPILED" if off else 'pip install "alexnet[fast]"'
     return [warning("compiled loops: none, so preparing and training on the CPU are slower", fix)]
-
-
-def activations_of(spec: Network) -> tuple[int, int]:
-    """(activations of one image, parameters) of a network, as numbers of values; nothing is computed or held.
-
-    Raises InputError for a network that cannot be built.
-    """
-    with torch.device("meta"):
-        model = AlexNet(spec)
-    channels, size, total = 3, spec.input_size, 3 * spec.input_size**2
-    for name, layer in model.named_children():
-        if name == "flatten":
-            channels, size = channels * size * size, 1
-            continue
-        if name in model.windows:
-            size = model.windows[name].output
-        if isinstance(layer, Convolution):
-            channels = layer.out_channels
-        elif isinstance(layer, nn.Linear | ColumnLinear):
-            channels = layer.bias.numel()
-        total += channels * size * size
-    return total, sum(parameter.numel() for parameter in model.parameters())
-
-
-def batch_memory(recipe: Recipe) -> int:
-    """Estimated bytes that training takes: activations of one pass and their gradients, weights, gradients, velocities.
-
-    Three times the activations is what a step was measured to take at most on the CPU (1.2 to 2.9 times, by network):
-    the values kept for the backward pass, their gradients, and what the normalization needs in between.
-    """
-    activations, parameters = activations_of(recipe.network)
-    images = min(recipe.micro_batch or recipe.batch, recipe.batch)
-    pixels = recipe.batch * recipe.image_size**2 * 3 * 4
-    return 4 * (3 * images * activations + 3 * parameters) + 2 * pixels
 
 
 def memory(recipe: Recipe) -> list[Finding]:

@@ -1,13 +1,10 @@
 """A run folder: which network it is, whether its checkpoints are whole, how its training goes, what it was trained on."""
 
-import json
 import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from alexnet.data import prepared
 from alexnet.doctor import machine
@@ -15,7 +12,8 @@ from alexnet.doctor.dataset import colour
 from alexnet.doctor.finding import Finding, error, ok, parts, some, warning
 from alexnet.errors import InputError
 from alexnet.network.model import AlexNet
-from alexnet.training import checkpoint
+from alexnet.reading import read_json
+from alexnet.training import checkpoint, trained
 from alexnet.training import recipe as recipes
 from alexnet.training.recipe import Recipe
 from alexnet.training.trainer import read_metrics
@@ -126,13 +124,16 @@ def _checkpoint(one: Path, model: AlexNet) -> list[Finding]:
     drop = f"remove {one} to go on from the one before"
     try:
         weights = checkpoint.weights(one)
-        state: dict[str, Any] = torch.load(one / "state.pt", map_location="cpu", weights_only=True)
+        state = checkpoint.state_of(one)
+        step = checkpoint.progress_of(state, one / checkpoint.STATE).step
         velocities = state["optimizer"]["state"]
-        step = state["progress"]["step"]
+        number = len(velocities)
     except InputError as problem:
-        return [error(str(problem).partition(";")[0], drop)]
-    except Exception as problem:  # torch.load raises whatever the damage makes it raise
-        return [error(f"{one / 'state.pt'} cannot be read ({type(problem).__name__}: {problem})"[:300], drop)]
+        # NaN in the weights stays there for ever.
+        diverged = ", and lower the rate (--rate), since it would come to the same" if "NaN" in str(problem) else ""
+        return [error(str(problem).partition(";")[0], drop + diverged)]
+    except (KeyError, TypeError):
+        return [error(f"{one / checkpoint.STATE} has no velocities", drop)]
     # "module." in checkpoints: saved from inside DataParallel.
     wrapped = [name for name in weights if name.startswith("module.")]
     if wrapped:
@@ -144,21 +145,10 @@ def _checkpoint(one: Path, model: AlexNet) -> list[Finding]:
         if name not in weights or weights[name].shape != tensor.shape:
             has = list(weights[name].shape) if name in weights else "absent"
             findings.append(error(f"{one}: {name} is {has}, the recipe's network has {list(tensor.shape)}", drop))
-    # NaN in the weights stays there for ever.
-    bad = [name for name, tensor in weights.items() if not _finite(tensor)]
-    if bad:
-        fix = f"{drop}, and lower the rate (--rate), since it would come to the same"
-        findings.append(error(f"{one}: {some(bad)} have NaN or infinite values", fix))
     # Resume that forgets the optimiser: without velocities the error jumps.
-    if step and len(velocities) < len(list(model.parameters())):
-        findings.append(
-            error(f"{one}: velocities of only {len(velocities)} of {len(list(model.parameters()))} weights", drop)
-        )
+    if step and number < len(list(model.parameters())):
+        findings.append(error(f"{one}: velocities of only {number} of {len(list(model.parameters()))} weights", drop))
     return findings
-
-
-def _finite(tensor: Tensor) -> bool:
-    return bool(torch.isfinite(tensor).all())
 
 
 # --- how training goes ------------------------------------------------------------------------------------------------
@@ -215,9 +205,8 @@ def _plateau_ended(path: Path) -> bool:
     if newest is None:
         return False
     try:
-        state = torch.load(newest / "state.pt", map_location="cpu", weights_only=True)
-        return bool(state["progress"]["plateau"]["ended"])
-    except Exception:  # reported by _checkpoints
+        return checkpoint.progress_of(checkpoint.state_of(newest), newest / checkpoint.STATE).plateau.ended
+    except InputError:  # reported by _checkpoints
         return False
 
 
@@ -226,10 +215,9 @@ def _plateau_ended(path: Path) -> bool:
 
 def _classes_of(path: Path) -> list[str] | None:
     try:
-        classes = json.loads((path / "classes.json").read_text())
-    except (OSError, ValueError):
+        return list(trained.classes_of(path))
+    except (OSError, InputError):
         return None
-    return classes if isinstance(classes, list) else None
 
 
 def _classes(path: Path, recipe: Recipe) -> list[Finding]:
@@ -255,14 +243,11 @@ def _preparation(path: Path, recipe: Recipe) -> list[Finding]:
     folder = path / "preparation"
     again = f"copy mean.npy and colour.json from the dataset it was trained on into {folder}"
     try:
-        mean = np.load(folder / "mean.npy", allow_pickle=False)
-        values = json.loads((folder / "colour.json").read_text())
-        eigenvalues, eigenvectors = np.array(values["eigenvalues"]), np.array(values["eigenvectors"])
-        covariance = np.array(values["covariance"]) if "covariance" in values else None
-    except (OSError, ValueError, KeyError, TypeError) as problem:
-        return [error(f"{folder} cannot be read ({problem})", again)]
+        mean, covariance, eigenvalues, eigenvectors = trained.statistics_of(path)
+    except (OSError, InputError) as problem:
+        return [error(str(problem).partition(";")[0], again)]
     side = recipe.image_size
-    if mean.ndim != 3 or mean.shape != (len(mean), len(mean), 3) or len(mean) < side:
+    if len(mean) < side:
         return [
             error(f"{folder / 'mean.npy'} is {list(mean.shape)}, must be [{side}, {side}, 3] or larger", again),
         ]
@@ -280,7 +265,7 @@ def _preparation(path: Path, recipe: Recipe) -> list[Finding]:
 
 def _data(path: Path, recipe: Recipe) -> list[Finding]:
     try:
-        remembered = json.loads((path / "data.json").read_text())
+        remembered = read_json(path / "data.json")
         folder = Path(remembered["path"])
     except (OSError, ValueError, KeyError, TypeError):
         return [
@@ -311,7 +296,7 @@ def _data(path: Path, recipe: Recipe) -> list[Finding]:
 def _imported(path: Path) -> str | None:
     """The file that a run's first weights were imported from."""
     try:
-        return str(json.loads((path / "data.json").read_text())["imported"])
+        return str(read_json(path / "data.json")["imported"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

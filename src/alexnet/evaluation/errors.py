@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from alexnet.data.batches import Preparation, read_ahead, test_views
 from alexnet.data.prepared import Images
-from alexnet.errors import InputError
+from alexnet.errors import InputError, RunFailed
 from alexnet.files import write_text
 from alexnet.network.low_precision import LowPrecision
 from alexnet.training.processes import Processes
@@ -53,7 +53,7 @@ Network = nn.Module | Callable[[Tensor], Tensor]
 def view_probabilities(network: Network, images: Tensor, preparation: Preparation, views: int = 1) -> Tensor:
     """Class probabilities float32 [N, classes] of uint8 images [N, S, S, 3], averaged over the views (not the logits).
 
-    `network` has to be in eval mode, on the device of `images` and `preparation`.
+    `network` has to be in eval mode, on the device of `images` and `preparation`. Raises RunFailed if it answers with NaN.
     """
     total = None
     dtype = network.low if isinstance(network, LowPrecision) else torch.float32
@@ -61,6 +61,10 @@ def view_probabilities(network: Network, images: Tensor, preparation: Preparatio
         one = network(view).float().softmax(dim=1)
         total = one if total is None else total + one
     assert total is not None
+    if not bool(total.isfinite().all()):
+        raise RunFailed(
+            "the network answers with NaN: its weights are damaged or too large; use another checkpoint or train again"
+        )
     return total / views
 
 

@@ -72,10 +72,7 @@ def of_split(of: Recipe, prepared: Prepared, split: str = "val") -> Judged:
 def classes_of(run: Path) -> tuple[str, ...]:
     """The classes of a run, in the order of its labels, without its weights. InputError if it is no run folder."""
     recipe.read(run)
-    try:
-        return tuple(json.loads((run / "classes.json").read_text("utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(f"{run}: its classes.json cannot be read ({error!r}); train again") from None
+    return trained.classes_of(run)
 
 
 def probabilities(

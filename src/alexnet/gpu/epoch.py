@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -120,6 +121,9 @@ class RandomImages(Prepared):
             "classes": [f"class {number}" for number in range(classes)],
             "splits": {name: {"images": number} for name, number in self.numbers.items()},
             "source": {"description": "random images"},
+            "statistics": {
+                name: sha256((path / name).read_bytes()).hexdigest() for name in ("mean.npy", "colour.json")
+            },
         }
         super().__init__(path, manifest)
 

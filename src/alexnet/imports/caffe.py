@@ -18,7 +18,8 @@ from torch import Tensor
 
 from alexnet.errors import InputError
 from alexnet.imports import caffe_messages as messages
-from alexnet.imports.steps import MAX_WEIGHTS, Activation, Conv, Dropout, Linear, Lrn, Pool, Step, weighted
+from alexnet.imports.steps import Activation, Conv, Dropout, Linear, Lrn, Pool, Step, weighted
+from alexnet.network.spec import MAX_WEIGHTS
 
 DATA = ("Data", "ImageData", "WindowData", "HDF5Data", "MemoryData", "DummyData", "Input", "AnnotatedData")
 NO_IMAGES = ("HDF5Data", "DummyData")

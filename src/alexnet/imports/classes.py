@@ -1,18 +1,17 @@
 """Names of classes: a text file with one a line, such as Caffe's synset_words.txt, or a JSON list."""
 
-import json
 from pathlib import Path
 
 from alexnet.errors import InputError
+from alexnet.reading import parse_json, read_bytes
 
 
 def read(file: Path, number: int) -> list[str]:
     """The names in a file; InputError unless there are `number` of them."""
     try:
-        text = file.read_text("utf-8")
-        names = (
-            json.loads(text) if file.suffix == ".json" else [line.strip() for line in text.splitlines() if line.strip()]
-        )
+        text = read_bytes(file, most=1 << 26).decode("utf-8")
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        names = parse_json(text, str(file)) if file.suffix == ".json" else lines
     except (OSError, ValueError) as error:
         raise InputError(f"--classes {file}: cannot be read ({error})") from None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):

@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from alexnet.errors import InputError
-from alexnet.imports.steps import MAX_WEIGHTS
+from alexnet.network.spec import MAX_WEIGHTS
+from alexnet.reading import parse_json
 
 
 @dataclass(frozen=True)
@@ -102,15 +103,20 @@ def _take_in(tensor: Any, file: Path, where: str) -> None:
     """Bring weights that lie in another file of the same folder into the tensor; InputError for one anywhere else."""
     about = {entry.key: entry.value for entry in tensor.external_data}
     folder, name = file.parent.resolve(), about.get("location", "")
-    place = (folder / name).resolve()
-    if not name or Path(name).is_absolute() or not place.is_relative_to(folder) or not place.is_file():
-        raise InputError(f"{where}: its weights are in {name!r}, which is no file of the folder {file.parent}")
+    try:
+        place = (folder / name).resolve()
+        inside = bool(name) and not Path(name).is_absolute() and place.is_relative_to(folder) and place.is_file()
+    except (OSError, ValueError, RuntimeError):  # too long, with a NUL, a link to itself
+        inside = False
+    if not inside:
+        raise InputError(f"{where}: its weights are in {name[:200]!r}, which is no file of the folder {file.parent}")
     try:
         offset, length = int(about.get("offset", 0)), int(about.get("length", -1))
+        most = min(place.stat().st_size, 8 * math.prod(tensor.dims))  # no number of a shape takes more
         with place.open("rb") as data:
             data.seek(offset)
-            content = data.read(length if length >= 0 else -1)
-    except (OSError, ValueError) as error:
+            content = data.read(min(length, most) if length >= 0 else most)
+    except (OSError, ValueError, OverflowError) as error:
         raise InputError(f"{where}: {place.name} cannot be read there ({error})") from None
     tensor.raw_data = content
     del tensor.external_data[:]
@@ -118,13 +124,11 @@ def _take_in(tensor: Any, file: Path, where: str) -> None:
 
 
 def _classes(model: Any) -> list[str] | None:
-    import json
-
     for entry in model.metadata_props:
         if entry.key == "classes":
             try:
-                names = json.loads(entry.value)
-            except ValueError:
+                names = parse_json(entry.value, "classes")
+            except InputError:
                 return None
             return names if isinstance(names, list) and all(isinstance(name, str) for name in names) else None
     return None

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from alexnet.data.statistics import LARGEST
 from alexnet.errors import InputError
 from alexnet.imports import torchvision
 from alexnet.imports.build import Built, network_of_steps
@@ -16,6 +17,7 @@ from alexnet.imports.run import Imported, Input, imported
 from alexnet.network import spec as specs
 from alexnet.network.named import differences, nearest, without_dropout
 from alexnet.network.spec import Network
+from alexnet.reading import read_array
 
 Kind = Literal["caffe", "torchvision", "onnx", "cuda-convnet"]
 
@@ -226,8 +228,8 @@ def _mean(given: str | None, takes: Takes, known: Sequence[float]) -> np.ndarray
         return np.array(values, np.float32)
     if file.suffix == ".npy":
         try:
-            image = np.load(file, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+            image = read_array(file, most=LARGEST)
+        except (OSError, ValueError) as error:
             raise InputError(f"--mean {file}: no array of numbers ({error})") from None
     else:
         from alexnet.imports import caffe

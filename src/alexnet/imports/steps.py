@@ -7,9 +7,7 @@ import torch
 from torch import Tensor
 
 from alexnet.errors import InputError
-
-MAX_WEIGHTS = 1 << 31
-"""Numbers in one layer beyond which a header is not believed (fc6 of the paper's network has 2^25)."""
+from alexnet.network.spec import MAX_WEIGHTS
 
 
 @dataclass(frozen=True, eq=False)

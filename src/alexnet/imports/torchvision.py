@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from alexnet.errors import InputError
 from alexnet.network import spec as specs
 from alexnet.network.weights import from_torchvision
+from alexnet.reading import check_archive
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of R, G, B on 0-1: what torchvision's weights were trained with."""
@@ -33,6 +34,8 @@ def read(file: Path) -> dict[str, Tensor]:
             start = opened.read(9)
         if is_safetensors(start):
             return load_file(file)
+        if start.startswith(b"PK"):
+            check_archive(file)
         state = torch.load(file, map_location="cpu", weights_only=True)
     except (OSError, SafetensorError) as error:
         raise InputError(f"{file}: cannot be read ({error})") from None

@@ -1,6 +1,5 @@
 """A run on one page: report.html, a single file that opens offline."""
 
-import json
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,6 +18,7 @@ from alexnet.files import write_text
 from alexnet.insight import confusion, curves, figures, kernels, picture
 from alexnet.network import spec as specs
 from alexnet.network.summary import summarize
+from alexnet.reading import read_json
 from alexnet.training import checkpoint
 from alexnet.training import recipe as recipes
 from alexnet.training.recipe import Recipe
@@ -96,13 +96,11 @@ def _shown(value: Any) -> Any:
 
 def _json(path: Path, absent: Any) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return read_json(path, most=1 << 28)
     except FileNotFoundError:
         return absent
-    except ValueError as error:
-        raise InputError(
-            f"{path}: not JSON ({error}); remove it, or write it again with the command that made it"
-        ) from None
+    except InputError as error:
+        raise InputError(f"{error}; remove it, or write it again with the command that made it") from None
 
 
 def _evaluations(run: Path, classes: tuple[str, ...], newest: str | None) -> list[dict[str, Any]]:

@@ -130,12 +130,14 @@ class AlexNet(nn.Sequential):
             if isinstance(row, specs.Convolution):
                 window = slide(name, size, row.size, row.stride, row.padding, spec.rounding)
                 overhang = max(0, window.overhang)
+                _check_weights(name, row.kernels * (channels // groups) * row.size**2)
                 layers[name] = Convolution(channels, row.kernels, row.size, row.stride, row.padding, groups, overhang)
                 windows[name], channels, size = window, row.kernels, window.output
             else:
                 if "flatten" not in layers:
                     layers["flatten"] = nn.Flatten()
                     channels, size = channels * size * size, 1
+                _check_weights(name, row.units * (channels // groups))
                 linear = Linear(channels, row.units) if groups == 1 else ColumnLinear(channels, row.units, groups)
                 layers[name], channels = linear, row.units
             for step in row.then:
@@ -156,6 +158,7 @@ class AlexNet(nn.Sequential):
         if "flatten" not in layers:
             layers["flatten"] = nn.Flatten()
             channels = channels * size * size
+        _check_weights(spec.last_name, channels * spec.classes)
         layers[spec.last_name] = Linear(channels, spec.classes)
         super().__init__(layers)
         self.spec = spec
@@ -236,6 +239,11 @@ def _watched(layer: nn.Module) -> bool:
     return bool(layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks)
 
 
+def _check_weights(layer: str, number: int) -> None:
+    if number > specs.MAX_WEIGHTS:
+        raise InputError(f"{layer}: {number:,} weights; a layer has at most {specs.MAX_WEIGHTS:,} here")
+
+
 def _normalization(spec: specs.Network, channels: int) -> nn.Module:
     columns = spec.columns if spec.normalization_window == "column" else 1
     if spec.normalization == "paper":
@@ -266,23 +274,42 @@ def check(spec: specs.Network) -> None:
         raise InputError(f"network.bottleneck: {spec.bottleneck} units; it must be at least 0, and 0 is none")
     if not 0 <= spec.dropout < 1:
         raise InputError(f"network.dropout: {spec.dropout}; the probability must be at least 0 and less than 1")
+    _check_sizes(spec)
     names = dict(spec.rows())
     if spec.columns > 1:
         for link in spec.links:
             # The last layer reads both columns anyway, and conv6 may be switched off.
             if link not in names and link not in (spec.last_name, spec.extra_name):
-                raise InputError(f"network.links: no layer is called {link}; the layers are {', '.join(names)}")
+                raise InputError(f"network.links: no layer is called {link:.60}; the layers are {', '.join(names)}")
     for name, row in names.items():
-        width = row.kernels if isinstance(row, specs.Convolution) else row.units
-        if width < 1:
-            raise InputError(f"{name}: {width} kernels or units; there must be at least 1")
-        if width % spec.columns:
-            raise InputError(f"{name}: {width} kernels or units cannot be halved into two columns; make it even")
-        if isinstance(row, specs.Convolution) and (row.size < 1 or row.stride < 1 or row.padding < 0):
-            raise InputError(f"{name}: size and stride must be at least 1, padding at least 0")
-        possible = get_args(specs.Step) if isinstance(row, specs.Convolution) else ("relu", "dropout")
-        for step in row.then:
-            if step not in possible:
-                raise InputError(f"{name}: the step {step} cannot follow it; choose from {', '.join(possible)}")
-            if row.then.count(step) > 1:
-                raise InputError(f"{name}: the step {step} follows it twice; list it once")
+        _check_row(name, row, spec.columns)
+
+
+def _check_sizes(spec: specs.Network) -> None:
+    layers = len(spec.convolutions) + len(spec.hidden)
+    if layers > specs.MAX_LAYERS:
+        raise InputError(f"network: {layers:,} layers; there may be {specs.MAX_LAYERS:,}")
+    for name in ("classes", "input_size", "bottleneck", "last_std"):
+        if not 0 <= getattr(spec, name) <= specs.MAX_WIDTH:
+            raise InputError(f"network.{name}: it must be at least 0 and at most {specs.MAX_WIDTH:,}")
+
+
+def _check_row(name: str, row: specs.Convolution | specs.Hidden, columns: int) -> None:
+    numbers = [value for value in vars(row).values() if isinstance(value, int | float)]
+    if not all(abs(number) <= specs.MAX_WIDTH for number in numbers):  # NaN is refused too
+        raise InputError(f"{name}: a number that is NaN, or beyond {specs.MAX_WIDTH:,}")
+    if row.std < 0:
+        raise InputError(f"{name}: a standard deviation of {row.std}; it must be at least 0")
+    width = row.kernels if isinstance(row, specs.Convolution) else row.units
+    if width < 1:
+        raise InputError(f"{name}: {width} kernels or units; there must be at least 1")
+    if width % columns:
+        raise InputError(f"{name}: {width} kernels or units cannot be halved into two columns; make it even")
+    if isinstance(row, specs.Convolution) and (row.size < 1 or row.stride < 1 or row.padding < 0):
+        raise InputError(f"{name}: size and stride must be at least 1, padding at least 0")
+    possible = get_args(specs.Step) if isinstance(row, specs.Convolution) else ("relu", "dropout")
+    for step in row.then:
+        if step not in possible:
+            raise InputError(f"{name}: the step {step} cannot follow it; choose from {', '.join(possible)}")
+        if row.then.count(step) > 1:
+            raise InputError(f"{name}: the step {step} follows it twice; list it once")

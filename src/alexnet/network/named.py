@@ -10,6 +10,7 @@ import torch
 from alexnet.errors import InputError
 from alexnet.network.model import AlexNet
 from alexnet.network.spec import Convolution, Network, from_dict, networks
+from alexnet.reading import read_json
 
 
 def network_of(name_or_file: str) -> Network:
@@ -25,15 +26,11 @@ def network_of(name_or_file: str) -> Network:
             f"NETWORK {name_or_file}: no network of that name; there are {', '.join(networks)}, or name a .json file"
         )
     try:
-        values = json.loads(file.read_text("utf-8"))
+        values = read_json(file)
     except OSError as error:
         raise InputError(f"{file}: cannot be read ({error.strerror or error})") from None
-    except ValueError as error:
-        raise InputError(
-            f"{file}: not JSON ({error}); alexnet import LAYERS.cfg --out {file} writes such a file"
-        ) from None
-    if not isinstance(values, dict):
-        raise InputError(f"{file}: not a network; alexnet import LAYERS.cfg --out {file} writes such a file")
+    except InputError as error:
+        raise InputError(f"{error}; alexnet import LAYERS.cfg --out {file} writes such a file") from None
     made: Network = from_dict(Network, values, str(file))
     with torch.device("meta"):  # shapes without memory: whether it can be built at all
         AlexNet(made)

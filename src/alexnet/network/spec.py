@@ -14,6 +14,14 @@ from alexnet.errors import InputError
 
 Step = Literal["relu", "norm", "norm-map", "pool", "dropout"]
 
+MAX_WEIGHTS = 1 << 31
+"""Numbers in one layer beyond which nothing is believed, nor built (fc6 of the paper's network has 2^25)."""
+
+MAX_WIDTH = 1 << 24
+"""Kernels, units or classes of one layer, and pixels."""
+
+MAX_LAYERS = 1000
+
 BOTTLENECK = "bottleneck"
 """Name of the linear layer that `Network.bottleneck` puts before the last one."""
 
@@ -206,10 +214,12 @@ def from_dict(kind: Any, values: dict[str, Any], where: str = "network") -> Any:
     Raises InputError, naming the field, for one that `kind` does not have, one that is missing, or a value of another
     type than its annotation's.
     """
+    if not isinstance(values, dict):
+        raise InputError(f"{where}: {_short(values)}; it must be an object")
     known = {field.name: field for field in fields(kind)}
     for name in values:
         if name not in known:
-            raise InputError(f"{where}.{name}: no such field; the fields are {', '.join(known)}")
+            raise InputError(f"{where}.{str(name)[:60]}: no such field; the fields are {', '.join(known)}")
     for name, field in known.items():
         if name not in values and field.default is MISSING:
             raise InputError(f"{where}.{name} is missing")
@@ -221,23 +231,30 @@ def _typed(annotation: Any, value: Any, where: str) -> Any:
     if isinstance(annotation, UnionType):  # the only ones are "or None"
         return None if value is None else _typed(get_args(annotation)[0], value, where)
     if is_dataclass(annotation):
-        if isinstance(value, dict):
-            return from_dict(annotation, value, where)
-        raise InputError(f"{where}: {value!r}; it must be an object")
+        return from_dict(annotation, value, where)
     if get_origin(annotation) is tuple:
         if isinstance(value, list):
             inner = get_args(annotation)[0]
             return tuple(_typed(inner, item, f"{where}.{number}") for number, item in enumerate(value))
-        raise InputError(f"{where}: {value!r}; it must be a list")
+        raise InputError(f"{where}: {_short(value)}; it must be a list")
     if get_origin(annotation) is Literal:
         if any(value == choice and type(value) is type(choice) for choice in get_args(annotation)):
             return value
-        raise InputError(f"{where}: {value!r}; choose one of {', '.join(map(str, get_args(annotation)))}")
-    if annotation is float and type(value) is int:
+        raise InputError(f"{where}: {_short(value)}; choose one of {', '.join(map(str, get_args(annotation)))}")
+    if annotation is float and type(value) is int and abs(value) < 1 << 1000:
         return float(value)
     if type(value) is not annotation:  # not isinstance: a bool is an int
-        raise InputError(f"{where}: {value!r}; it must be {_WORDS[annotation]}")
+        raise InputError(f"{where}: {_short(value)}; it must be {_WORDS[annotation]}")
     return value
+
+
+def _short(value: Any) -> str:
+    """A value of somebody else's as text for a message."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # of thousands of digits, of lists within lists
+        return f"a value of type {type(value).__name__} without end"
+    return text if len(text) <= 60 else f"{text[:60]}..."
 
 
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}

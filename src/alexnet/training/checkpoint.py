@@ -5,6 +5,7 @@ run is a function of its seed and the step, so there is no generator state to ke
 """
 
 import dataclasses
+import math
 import os
 import shutil
 from collections.abc import Callable, Mapping
@@ -19,6 +20,8 @@ from torch import Tensor, nn
 
 from alexnet.errors import InputError, RunFailed
 from alexnet.files import sync, why
+from alexnet.network.spec import from_dict
+from alexnet.reading import check_archive
 from alexnet.training.optimizer import Plateau
 
 FORMAT = 1
@@ -131,16 +134,32 @@ def newest(run: Path) -> Path:
 
 
 def weights(checkpoint: Path) -> dict[str, Tensor]:
-    """The weights by name, on the CPU. Raises InputError if the file is damaged."""
+    """The weights by name, on the CPU. Raises InputError if the file is damaged, or has NaN or infinite values."""
     file = checkpoint / WEIGHTS
     try:
-        return load_file(file)
-    except (OSError, SafetensorError) as error:
+        found = load_file(file)
+    except (SafetensorError, FileNotFoundError) as error:
         raise InputError(f"{file}: cannot be read as safetensors ({error}); {_FIX}") from None
+    for name, tensor in found.items():
+        if not _finite(tensor):
+            raise InputError(f"{file}: {name} has NaN or infinite values; {_FIX}")
+    return found
+
+
+def _finite(tensor: Tensor) -> bool:
+    """Whether all values are finite as float32, which is what is computed with."""
+    if not tensor.is_floating_point() or not tensor.numel():
+        return True
+    # NaN goes through the least and the greatest; no tensor of truths is made of 61 million weights.
+    least, greatest = tensor.float().aminmax()
+    return math.isfinite(float(least)) and math.isfinite(float(greatest))
 
 
 def load_weights(model: nn.Module, checkpoint: Path) -> None:
-    """Put a checkpoint's weights into `model`; InputError, naming the first that does not fit, if they are another's."""
+    """Put a checkpoint's weights into `model`; InputError, naming the first that does not fit, if they are another's.
+
+    A model on the device "meta" gets memory for them here, after they have been found to fit.
+    """
     found = weights(checkpoint)
     own = model.state_dict()
     for name, tensor in own.items():
@@ -153,7 +172,42 @@ def load_weights(model: nn.Module, checkpoint: Path) -> None:
     for name in found:
         if name not in own:
             raise InputError(f"{checkpoint}: {name} is not in the network; the weights are of another one")
-    model.load_state_dict(found)
+    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    if any(tensor.is_meta for tensor in own.values()):
+        model.load_state_dict({name: found[name].to(own[name].dtype) for name in own}, assign=True)
+    else:
+        model.load_state_dict(found)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name in trained)
+
+
+def state_of(checkpoint: Path) -> dict[str, Any]:
+    """What state.pt holds: "optimizer" and "progress". InputError if it is damaged, larger than it looks, or of other kinds."""
+    file = checkpoint / STATE
+    try:
+        check_archive(file)
+        state = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever the damage makes it raise, with a page of advice to unpickle anything
+        raise InputError(f"{file}: damaged, or not written by alexnet ({type(error).__name__}); {_FIX}") from None
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        told = state.get("format") if isinstance(state, dict) else None
+        raise InputError(
+            f"{file}: format {told if type(told) is int and told < 1000 else '?'}, this version reads {FORMAT}"
+        )
+    return state
+
+
+def progress_of(state: dict[str, Any], where: Path) -> Progress:
+    """The counters of a state; InputError, naming the field, for values that no run can have come to."""
+    values: Any = state.get("progress")
+    progress: Progress = from_dict(Progress, values, f"{where}: progress")
+    if missing := {field.name for field in dataclasses.fields(Progress)} - set(values):
+        raise InputError(f"{where}: not the state of this run (progress without {min(missing)}); {_FIX}")
+    for name, value in {**dataclasses.asdict(progress), **dataclasses.asdict(progress.plateau)}.items():
+        endless = name in ("lowest_loss", "best") and value == math.inf  # nothing measured so far
+        if isinstance(value, int | float) and not (0 <= value < 1 << 53 or endless):
+            raise InputError(f"{where}: progress.{name} is below 0, NaN or beyond all counting; {_FIX}")
+    return progress
 
 
 def load_state(
@@ -161,22 +215,54 @@ def load_state(
     optimizer: torch.optim.Optimizer,
     take: Callable[[dict[str, Any]], dict[str, Any]] = lambda state: state,
 ) -> Progress:
-    """Put velocities and rates into `optimizer` and return the counters. Raises InputError if the file is damaged.
+    """Put velocities into `optimizer` and return the counters. Raises InputError if the file is damaged, or not this run's.
 
     take: what makes the state of this process's optimizer from the whole one, where several processes share a network.
     """
     file = checkpoint / STATE
+    state = state_of(checkpoint)
     try:
-        state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever the damage makes it raise, with a page of advice to unpickle anything
-        raise InputError(f"{file}: damaged, or not written by alexnet ({type(error).__name__}); {_FIX}") from None
-    try:
-        if state["format"] != FORMAT:
-            raise InputError(f"{file}: format {state['format']}, this version reads {FORMAT}")
-        optimizer.load_state_dict(take(state["optimizer"]))
-        values = state["progress"]
-        return Progress(**{**values, "plateau": Plateau(**values["plateau"])})
-    except (KeyError, TypeError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{file}: not the state of this run ({error!r}); {_FIX}") from None
+        progress = progress_of(state, file)
+        own = take(state["optimizer"])
+        _check_optimizer(own, optimizer, progress.step > 0)
+        optimizer.load_state_dict(own)
+        return progress
+    except InputError:
+        raise
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
+        why = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{file}: not the state of this run ({why}); {_FIX}") from None
+
+
+def _check_optimizer(state: dict[str, Any], optimizer: torch.optim.Optimizer, stepped: bool) -> None:
+    """ValueError unless `state` has the groups of `optimizer`, but for the rates, and a velocity of every weight it moves."""
+    groups = state["param_groups"]
+    if len(groups) != len(optimizer.param_groups):
+        raise ValueError(f"{len(groups)} groups of weights, not {len(optimizer.param_groups)}")
+    at = 0
+    for told, own in zip(groups, optimizer.param_groups, strict=True):
+        for name, value in own.items():
+            if name == "params":
+                right = told[name] == list(range(at, at + len(value)))
+            elif name == "lr":
+                right = type(told[name]) is float and 0 <= told[name] < math.inf
+            else:
+                right = type(told[name]) is type(value) and told[name] == value
+            if not right:
+                raise ValueError(f"its {name} is another than the recipe's")
+        for number, weight in enumerate(own["params"], at):
+            if number in state["state"] or (stepped and weight.requires_grad):
+                _check_velocity(state["state"][number]["v"], weight)
+        at += len(own["params"])
+    if set(state["state"]) - set(range(at)):
+        raise ValueError("velocities of weights that are not there")
+
+
+def _check_velocity(v: Any, weight: Tensor) -> None:
+    # Looked at before it is copied: a tensor of a few bytes may be expanded to any shape.
+    if not isinstance(v, Tensor) or v.layout != torch.strided or v.device.type != "cpu" or v.dtype != weight.dtype:
+        raise ValueError("a velocity that is no tensor of numbers as the weights are")
+    if v.shape != weight.shape:
+        raise ValueError(f"a velocity of {list(v.shape)} for weights of {list(weight.shape)}")
+    if not _finite(v):
+        raise ValueError("a velocity has NaN or infinite values")

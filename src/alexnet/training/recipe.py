@@ -10,12 +10,28 @@ from typing import Any, Literal
 from torch import nn
 
 from alexnet.data.batches import Augmentation
+from alexnet.data.manifest import LARGEST
 from alexnet.errors import InputError
 from alexnet.network import spec
 from alexnet.network.spec import Network, from_dict
+from alexnet.reading import SMALL, parse_json, read_bytes
 from alexnet.training import optimizer
 from alexnet.training.device import Precision
 from alexnet.training.optimizer import LARS, PaperSGD, Plateau, Rates, Schedule
+
+MOST = {
+    "epochs": 1 << 24,
+    "batch": 1 << 24,
+    "micro_batch": 1 << 24,
+    "base_batch": 1 << 24,
+    "image_size": LARGEST,
+    "seed": (1 << 63) - 1,
+    "hold_out_seed": (1 << 63) - 1,
+    "keep": 1 << 24,
+    "validate_every": 1 << 24,
+    "stuck_steps": 1 << 48,
+}
+"""What numbers of a recipe no run can have a use for more than."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +131,11 @@ class Recipe:
             raise InputError("--schedule.patience must be at least 1, --schedule.times at least 0")
         if not 0 < self.trust < math.inf:
             raise InputError(f"--trust {self.trust}: must be above 0 and finite")
+        if self.schedule.times > 100 or len(self.schedule.drops) > 100:
+            raise InputError("--schedule.times, --schedule.drops: at most 100 drops of the rate")
+        for name, most in MOST.items():
+            if (getattr(self, name) or 0) > most:
+                raise InputError(f"--{name.replace('_', '-')}: at most {most:,}")
         self._check_layers()
 
     def _check_layers(self) -> None:
@@ -198,14 +219,8 @@ class Recipe:
     @staticmethod
     def from_json(text: str, where: str = "recipe.json") -> "Recipe":
         """The recipe that `to_json` wrote; InputError, naming `where`, if it is not one."""
-        try:
-            values: dict[str, Any] = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise InputError(f"{where}: not JSON ({error}); it is written by alexnet train") from None
-        try:
-            return from_dict(Recipe, values, where)
-        except (TypeError, AttributeError) as error:
-            raise InputError(f"{where}: not a recipe ({error}); it is written by alexnet train") from None
+        recipe: Recipe = from_dict(Recipe, parse_json(text, where), where)
+        return recipe
 
 
 def read(run: Path) -> Recipe:
@@ -213,7 +228,7 @@ def read(run: Path) -> Recipe:
     file = run / "recipe.json"
     if not file.is_file():
         raise InputError(f"{run}: no recipe.json in it, so it is no run folder; alexnet train --out {run} makes one")
-    return Recipe.from_json(file.read_text("utf-8", errors="replace"), str(file))
+    return Recipe.from_json(read_bytes(file, SMALL).decode("utf-8", errors="replace"), str(file))
 
 
 # The text of the paper: §3 the network, §4.1 and §4.2 against overfitting, §5 the rule and the plateau schedule.

@@ -13,16 +13,21 @@ from torch import Tensor, nn
 
 from alexnet.data.batches import Preparation, test_views, to_channels
 from alexnet.data.prepared import Prepared
+from alexnet.data.statistics import LARGEST, read_colour, read_mean
 from alexnet.errors import InputError
 from alexnet.evaluation.errors import Network, view_probabilities
 from alexnet.files import write_bytes, write_text
 from alexnet.network.low_precision import LowPrecision
 from alexnet.network.model import AlexNet
+from alexnet.reading import SMALL, read_bytes, read_json
 from alexnet.training import checkpoint, recipe
 from alexnet.training.device import Precision, low_precision
 
 if TYPE_CHECKING:  # it is built on this
     from alexnet.evaluation.predict import Image, Prediction
+
+CLASSES = 1 << 26
+"""Bytes of a list of classes: a million names of 60 letters."""
 
 
 class TrainedNetwork(nn.Module):
@@ -130,7 +135,7 @@ class TrainedNetwork(nn.Module):
         return self
 
     def _pixels(self, images: Tensor | np.ndarray) -> Tensor:
-        # A copy, since torch refuses to promise anything about a read-only memory map.
+        # A copy, since torch refuses to promise anything about a read-only array.
         pixels = torch.from_numpy(np.array(images)) if isinstance(images, np.ndarray) else images
         side = self.size
         if pixels.dtype != torch.uint8 or pixels.ndim != 4 or tuple(pixels.shape[1:]) != (side, side, 3):
@@ -171,23 +176,49 @@ def load(run: Path | str, device: torch.device | str = "cpu", precision: Precisi
     path = Path(run)
     of = recipe.read(path)
     found = checkpoint.newest(path)
-    try:
-        classes = tuple(json.loads((path / "classes.json").read_text()))
-        mean = np.load(path / "preparation" / "mean.npy", allow_pickle=False)
-        colour = json.loads((path / "preparation" / "colour.json").read_text())
-        preparation = preparation_of(mean, np.array(colour["eigenvalues"]), np.array(colour["eigenvectors"]), of)
-    except InputError:
-        raise
-    except (OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise InputError(
-            f"{path}: the run's classes.json or preparation/ cannot be read ({error!r}); copy mean.npy and colour.json from"
-            " its prepared dataset, or train again"
-        ) from None
+    classes = classes_of(path)
+    mean, _, eigenvalues, eigenvectors = statistics_of(path)
     if len(classes) != of.network.classes:
         raise InputError(f"{path / 'classes.json'}: {len(classes)} classes, the network has {of.network.classes}")
-    network = AlexNet(of.network)
+    if len(mean) < of.image_size:
+        raise InputError(
+            f"{path / 'preparation' / 'mean.npy'} is {list(mean.shape)}, the recipe's images are {of.image_size}"
+        )
+    preparation = preparation_of(mean, eigenvalues, eigenvectors, of)
+    with torch.device("meta"):  # shapes without memory, until the weights have been found to fit
+        network = AlexNet(of.network)
     checkpoint.load_weights(network, found)
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return TrainedNetwork(
-        path, of, network, classes, preparation.to(device), mean.shape[0], found.name, precision or of.precision
+        path, of, network, classes, preparation.to(device), len(mean), found.name, precision or of.precision
+    )
+
+
+def classes_of(run: Path) -> tuple[str, ...]:
+    """The names in a run's classes.json, in the order of its labels; InputError, naming it, if it is no list of names."""
+    try:
+        classes = read_json(run / "classes.json", most=CLASSES)
+        if not isinstance(classes, list) or not classes or not all(isinstance(name, str) for name in classes):
+            raise ValueError(f"{run / 'classes.json'}: no list of names")
+        return tuple(classes)
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
+        raise _unreadable(run, error) from None
+
+
+def statistics_of(run: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Mean image [S, S, 3], covariance [3, 3], eigenvalues [3] and eigenvectors [3, 3] of a run's training set.
+
+    Raises InputError, naming the file, if they are anything else, or have NaN or infinite values.
+    """
+    mean, colour = run / "preparation" / "mean.npy", run / "preparation" / "colour.json"
+    try:
+        return read_mean(read_bytes(mean, LARGEST), mean), *read_colour(read_bytes(colour, SMALL), colour)
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
+        raise _unreadable(run, error) from None
+
+
+def _unreadable(run: Path, error: Exception) -> InputError:
+    return InputError(
+        f"{run}: the run's classes.json or preparation/ cannot be read ({error}); copy them from its prepared dataset (the list"
+        " of classes is in its manifest), or train again"
     )

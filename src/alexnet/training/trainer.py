@@ -5,7 +5,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,20 +17,21 @@ from torch import Tensor, nn
 from alexnet.data import batches
 from alexnet.data.batches import Preparation, read_ahead, training_batch
 from alexnet.data.prepared import Images, Prepared, Split, hold_out
-from alexnet.errors import InputError, RunFailed
+from alexnet.errors import InputError, RunFailed, out_of_memory
 from alexnet.evaluation.errors import evaluate
 from alexnet.files import named, no_room, only_writer, refused, why, write_text
 from alexnet.network.model import AlexNet
 from alexnet.network.spec import BOTTLENECK
 from alexnet.parallel import TRITON
-from alexnet.training import checkpoint, optimizer
+from alexnet.reading import parse_json, read_bytes, read_json
+from alexnet.training import checkpoint, memory, optimizer
 from alexnet.training import recipe as recipes
 from alexnet.training.checkpoint import Progress
 from alexnet.training.device import keep_memory, low_precision, pick, precision_name
 from alexnet.training.graph import Step
 from alexnet.training.processes import FailedElsewhere, FailedHere, Mode, Processes, job
 from alexnet.training.recipe import Recipe
-from alexnet.training.trained import keep_preparation, preparation_of
+from alexnet.training.trained import classes_of, keep_preparation, preparation_of, statistics_of
 
 LOG_STEPS = 20
 """Steps between two looks at the loss: each one waits for the device."""
@@ -196,24 +197,30 @@ def _train(
     check_parallel(recipe, parallel, processes.number)
     device = pick(processes.device(recipe.device))
     keep_memory()
-    torch.manual_seed(seed_of(recipe.seed, "init", 0))
-    model = AlexNet(recipe.network)
-    if start_from is not None and not resume:
-        model.load_state_dict(_without_last(recipe, start_from, model.state_dict()), strict=False)
-    model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    preparation = preparation_of(prepared.mean, prepared.eigenvalues, prepared.eigenvectors, recipe).to(device)
-    if resume:
-        _check_same_data(run, prepared)
-    else:
-        processes.alone(lambda: _check_free(run))
-    with ExitStack() as held:
+    if processes.number == 1:
+        memory.check(recipe, device)
+    with memory.advice(recipe, device), ExitStack() as held:
+        torch.manual_seed(seed_of(recipe.seed, "init", 0))
+        with torch.device("meta") if resume else nullcontext():  # a checkpoint's weights get memory when they fit
+            model = AlexNet(recipe.network)
+        if start_from is not None and not resume:
+            model.load_state_dict(_without_last(recipe, start_from, model.state_dict()), strict=False)
+        preparation = preparation_of(prepared.mean, prepared.eigenvalues, prepared.eigenvectors, recipe).to(device)
+        if resume:
+            _check_same_data(run, prepared)
+        else:
+            processes.alone(lambda: _check_free(run))
         processes.alone(lambda: held.enter_context(only_writer(run, "alexnet train")))
         found = checkpoint.newest(run) if resume else None
         if found:
             checkpoint.load_weights(model, found)
+        model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         shared = _Shared(model, recipe, processes, parallel)
         state = shared.load_state(found) if found else Progress()
-        shared.check(state, len(training_of(recipe, prepared)[1]))
+        images = len(training_of(recipe, prepared)[1])
+        if found:
+            _check_progress(state, recipe, images, found)
+        shared.check(state, images)
         if not found:
             whole = shared.whole()
             processes.alone(lambda: _begin(run, recipe, prepared, whole, state))
@@ -221,13 +228,11 @@ def _train(
             if processes.first:
                 checkpoint.tidy(run, recipe.keep)
             return _Loop(recipe, prepared, preparation, run, shared, state, device, progress, stop).go(started)
-        except torch.OutOfMemoryError as error:
-            half = max(1, min(recipe.micro_batch or recipe.batch, recipe.batch) // 2)
-            raise RunFailed(
-                f"{device}: out of memory. --micro-batch {half} passes fewer images at a time through the network and adds up"
-                " their gradients, for the same steps; start again with it and another --out"
-            ) from error
+        except InputError as error:  # of the images
+            raise InputError(f"{error}; then: alexnet train --resume {run}") from error
         except OSError as error:  # most likely a full disk
+            if out_of_memory(error):
+                raise
             what, fix = why(error)
             raise RunFailed(
                 f"{error.filename or run}: {what}; the last whole checkpoint is {checkpoint.latest(run)}."
@@ -332,6 +337,22 @@ class _Shared:
                 )
 
 
+def _check_progress(state: Progress, recipe: Recipe, images: int, found: Path) -> None:
+    """Raise InputError for counters that do not belong together, as they would mean other images than those seen so far."""
+    steps = -(-images // recipe.batch)
+    together = (
+        state.step == state.epoch * steps + state.step_in_epoch
+        and state.step_in_epoch < steps
+        and state.wrong <= state.images == state.step_in_epoch * recipe.batch
+    )
+    if not together:
+        raise InputError(
+            f"{found / checkpoint.STATE}: {state.step:,} steps, {state.epoch:,} epochs and {state.step_in_epoch:,} steps,"
+            f" {state.images:,} images, {state.wrong:,} wrong: not counted by this run, whose epochs have {steps:,} steps;"
+            " remove that checkpoint's folder to go on from the one before"
+        )
+
+
 def _begin(
     run: Path,
     recipe: Recipe,
@@ -374,7 +395,7 @@ def _without_last(recipe: Recipe, start: dict[str, Tensor], own: dict[str, Tenso
 def begun_by_this_job(run: Path, recipe: Recipe, prepared: Prepared) -> bool:
     """Whether a run folder was begun, with this recipe, by the processes that this one belongs to, before one of them died."""
     try:
-        begun = json.loads((run / "data.json").read_text()).get("job", "")
+        begun = read_json(run / "data.json").get("job", "")
         return begun == job() != "" and recipes.read(run) == check_fit(recipe, prepared)
     except (OSError, ValueError, AttributeError):
         return False
@@ -385,13 +406,7 @@ def _check_same_data(run: Path, prepared: Prepared) -> None:
 
     Told by classes and mean image, which stay the same when the same images are prepared again.
     """
-    try:
-        classes = tuple(json.loads((run / "classes.json").read_text()))
-        mean = np.load(run / "preparation" / "mean.npy", allow_pickle=False)
-    except (OSError, EOFError, ValueError, TypeError) as error:
-        raise InputError(
-            f"{run}: cannot be resumed, its classes.json or preparation/ cannot be read ({error!r})"
-        ) from None
+    classes, (mean, *_) = classes_of(run), statistics_of(run)
     if classes != prepared.classes or not np.array_equal(mean, prepared.mean):
         raise InputError(f"{prepared.path}: not the data that {run} began with; {run / 'data.json'} says which that is")
 
@@ -730,14 +745,30 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
     """The lines of a run's metrics.jsonl; a line that a kill cut short, or that is no event, is left out."""
     lines: list[dict[str, Any]] = []
     try:
-        text = (run / "metrics.jsonl").read_text("utf-8", errors="replace")
+        text = read_bytes(run / "metrics.jsonl", most=1 << 30).decode("utf-8", errors="replace")
     except FileNotFoundError:
         return lines
     for written in text.splitlines():
         try:
-            line = json.loads(written)
-        except json.JSONDecodeError:
+            line = parse_json(written, "")
+        except InputError:
             continue
-        if isinstance(line, dict) and "kind" in line:
+        if isinstance(line, dict) and _is_event(line):
             lines.append(line)
     return lines
+
+
+COUNTS = {"start": (), "step": ("step",), "epoch": ("epoch", "step")}
+"""What the lines of metrics.jsonl count, by kind."""
+
+
+def _is_event(line: dict[str, Any]) -> bool:
+    """Whether a line can be what `train` wrote: its counts are counts, and everything else a number or a word."""
+    kind = line.get("kind")
+    if not isinstance(kind, str) or not all(isinstance(value, str | int | float | None) for value in line.values()):
+        return False
+    # "step" where it is there at all, whatever the kind: lines are sorted out by it.
+    counts = [line.get("step", 0), *(line.get(name) for name in COUNTS.get(kind, ()))]
+    numbers = [line[name] for name in ("loss", "error", "rate", "train_error", "validation_top1") if name in line]
+    counted = all(type(count) is int and 0 <= count < 1 << 53 for count in counts)
+    return counted and all(type(number) in (int, float) for number in numbers)
