@@ -3,6 +3,7 @@
 import io
 import re
 
+import pytest
 from rich.console import Console
 
 from alexnet.progress import Bar, duration
@@ -53,3 +54,16 @@ def test_elsewhere_it_is_a_line_at_the_end_of_an_epoch() -> None:
 def test_durations() -> None:
     assert [duration(seconds) for seconds in (0, 59.9, 61, 3600)] == ["0:00", "0:59", "1:01", "1:00:00"]
     assert [duration(seconds) for seconds in (None, float("nan"), float("inf"))] == ["", "", ""]
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_names_are_text_in_a_bar_and_nothing_is_cut_off_in_20_columns(terminal: bool) -> None:
+    file = io.StringIO()
+    console = Console(file=file, force_terminal=terminal, width=20, highlight=False, legacy_windows=False)
+    with Bar("images", console) as bar:
+        for name in ("a[red]b\x1b[2J\n", "c"):
+            bar.update(name, 5, 10, "1,234 images/s")
+            bar.update(name, 1_281_167, 1_281_167, "1,234 images/s")
+    text = file.getvalue()
+    assert "\x1b[2J" not in text and "…" not in text
+    assert r"a[red]b\033[2J\n  1,281,167/1,281,167 images, 1,234 images/s" in text

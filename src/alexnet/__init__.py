@@ -3,6 +3,7 @@
 >>> import alexnet
 >>> network = alexnet.AlexNet(alexnet.networks.paper)        # a torch module with new initial values
 >>> trained = alexnet.load("runs/demo/run")                  # a run's network, with its classes and preparation
+>>> trained.predict("photo.jpg").label                       # the most probable of its classes
 >>> images = alexnet.data.prepared.open("runs/demo/data").split("val").images
 """
 
@@ -10,6 +11,7 @@ from types import SimpleNamespace
 
 from alexnet import data
 from alexnet.errors import InputError, RunFailed
+from alexnet.evaluation.predict import Prediction
 from alexnet.network import spec
 from alexnet.network.model import AlexNet
 from alexnet.training import recipe
@@ -21,4 +23,4 @@ networks = SimpleNamespace(**{name.replace("-", "_"): value for name, value in s
 recipes = SimpleNamespace(**{name.replace("-", "_"): value for name, value in recipe.recipes.items()})
 """The named recipes: `recipes.demo`, `recipes.imagenette` ..."""
 
-__all__ = ["AlexNet", "InputError", "RunFailed", "TrainedNetwork", "data", "load", "networks", "recipes"]
+__all__ = ["AlexNet", "InputError", "Prediction", "RunFailed", "TrainedNetwork", "data", "load", "networks", "recipes"]

@@ -1,12 +1,11 @@
 """The commands. No logic of their own: the only place that prints, exits and turns errors into exit codes.
 
-0: done. 2: bad input, one line on stderr that names it and the fix. 1: a run that failed. 128 + signal: stopped by one.
-75: one of several processes, which has lost the others.
+0: done. 2: bad input, one line on stderr that names it and the fix. 1: a run that failed. 3: done, but for images that could
+not be read. 128 + signal: stopped by one. 75: one of several processes, which has lost the others.
 With `--json` a command prints one JSON document on stdout; everything else always goes to stderr.
 """
 
 import argparse
-import errno
 import io
 import json
 import os
@@ -21,26 +20,23 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 from tyro.conf import FlagCreatePairsOff, Positional
 
 from alexnet.errors import InputError, RunFailed
+from alexnet.files import named, no_room, refused
 from alexnet.progress import Bar
+from alexnet.terminal import STDOUT, Terminal, visible
 
-
-class _Console(Console):
-    def on_broken_pipe(self) -> None:
-        raise BrokenPipeError  # rich would exit with 1; `main` knows what it means that a reader has left
-
-
-out = _Console(highlight=False)
-err = _Console(stderr=True, highlight=False)
+out = Terminal()
+err = Terminal(stderr=True)
 
 
 def _print_json(value: Any) -> None:
-    sys.stdout.write(json.dumps(value, indent=2) + "\n")
+    with named(STDOUT):
+        sys.stdout.write(json.dumps(value, indent=2) + "\n")
 
 
 # --- alexnet summary --------------------------------------------------------------------------------------------------
@@ -101,7 +97,7 @@ def summary(args: list[str]) -> int:
 
 def _wide(table: Table) -> None:
     """Print a table unsqueezed, whatever the width of the terminal, if there is one."""
-    _Console(width=Console(width=1000).measure(table).maximum, highlight=False).print(table)
+    Terminal(width=Terminal(width=1000).measure(table).maximum).print(table)
 
 
 # --- alexnet prepare, alexnet data ------------------------------------------------------------------------------------
@@ -173,9 +169,9 @@ def prepare(
             _print_json(planned.to_dict())
             return 0
         for line in planned.lines():
-            out.print(line, markup=False, soft_wrap=True)
+            out.print(line, soft_wrap=True)
         return 0
-    err.print(f"{opened.description} → {dest}", markup=False, soft_wrap=True)
+    err.print(f"{opened.description} → {dest}", soft_wrap=True)
     if (dest / "manifest.json").is_file():
         err.print("already prepared; checking that it is this source")
     with ExitStack() as stack:
@@ -219,9 +215,9 @@ def prepare(
     if passed.fix:
         err.print(f"alexnet prepare: {passed.fix}", markup=False, soft_wrap=True)
     for item in all_skipped[:10]:
-        out.print(f"skipped {item['file']}: {item['reason']}", markup=False, soft_wrap=True)
+        out.print(f"skipped {item['file']}: {item['reason']}", soft_wrap=True)
     if len(all_skipped) > 10:
-        out.print(f"... and {len(all_skipped) - 10} more, all in {dest / 'manifest.json'}", markup=False)
+        out.print(f"... and {len(all_skipped) - 10} more, all in {dest / 'manifest.json'}")
     return 0
 
 
@@ -250,7 +246,7 @@ def data(dest: Positional[Path], sheet: Path | None = None, json: bool = False) 
         except OSError as error:  # a dataset that may be read only is as good
             if sheet:
                 raise
-            err.print(f"no contact sheet ({error}); name a place for it with --sheet", markup=False, soft_wrap=True)
+            err.print(f"no contact sheet ({refused(error)}); name a place for it with --sheet", soft_wrap=True)
             picture = None
     if json:
         _print_json({**opened.describe(), "problems": problems, "sheet": picture and str(picture)})
@@ -259,17 +255,16 @@ def data(dest: Positional[Path], sheet: Path | None = None, json: bool = False) 
         out.print(
             f"{facts['source']}, prepared at {facts['size']}×{facts['size']}"
             f"{', JPEGs of quality ' + str(facts['quality']) if facts['quality'] else ''}, {facts['bytes'] / 1e6:,.0f} MB",
-            markup=False,
         )
         table = Table("class", *facts["splits"])
         for column in table.columns[1:]:
             column.justify = "right"
         for name in facts["classes"][:100]:
-            table.add_row(escape(name), *(f"{part['per_class'][name]:,}" for part in facts["splits"].values()))
+            table.add_row(name, *(f"{part['per_class'][name]:,}" for part in facts["splits"].values()))
         table.add_section()
         table.add_row("all", *(f"{part['images']:,}" for part in facts["splits"].values()), style="bold")
         table.add_row("skipped", *(f"{len(part['skipped']):,}" for part in facts["splits"].values()))
-        out.print(table)
+        out.table(table)
         if len(facts["classes"]) > 100:
             out.print(f"the first 100 of {len(facts['classes'])} classes")
         rgb, roots = (", ".join(f"{value:.2f}" for value in facts[key]) for key in ("mean_colour", "eigenvalue_roots"))
@@ -278,9 +273,9 @@ def data(dest: Positional[Path], sheet: Path | None = None, json: bool = False) 
         if not problems:
             out.print("whole: sizes, labels and checksums are right")
         if picture:
-            out.print(f"contact sheet: {picture}", markup=False, soft_wrap=True)
+            out.print(f"contact sheet: {picture}", soft_wrap=True)
     for problem in problems:
-        err.print(f"alexnet data: {problem}", markup=False, soft_wrap=True)
+        err.print(f"alexnet data: {problem}", soft_wrap=True)
     return 2 if problems else 0
 
 
@@ -354,7 +349,6 @@ def unpack(paths: Positional[tuple[Path, ...]], workers: int | None = None, json
     if unpacking.would_be_committed(dest):
         err.print(
             f"alexnet unpack: {dest} lies in a git checkout that does not ignore it; a folder outside is better",
-            markup=False,
             soft_wrap=True,
         )
     with Bar("images", err) as bar:
@@ -372,7 +366,6 @@ def unpack(paths: Positional[tuple[Path, ...]], workers: int | None = None, json
             f"alexnet unpack: {dest} was prepared here from the images that travelled, and has other pixels than the dataset"
             " that was packed: this machine's JPEG decoder or resizing is another. It is whole; runs on it are runs on"
             " other data.",
-            markup=False,
             soft_wrap=True,
         )
     if json:
@@ -484,7 +477,7 @@ def train(args: list[str]) -> int:
         # What a process that died has left is this start's own, and no run that was there before.
         goes_on = processes.launched() and here.any(here.first and trainer.begun_by_this_job(folder, chosen, opened))
         if goes_on and here.first:
-            err.print("this job's run is there; all go on from its last checkpoint", markup=False)
+            err.print("this job's run is there; all go on from its last checkpoint")
         outcome = trainer.train(
             chosen,
             opened,
@@ -514,9 +507,9 @@ def train(args: list[str]) -> int:
         if "validation_top1" in last:
             five = f", top-5 {last['validation_top5']:.2f} %" if len(opened.classes) > 5 else ""
             out.print(f"epoch {last['epoch']}: validation error top-1 {last['validation_top1']:.2f} %{five}")
-        out.print(f"run folder {folder}, report {page}", markup=False, soft_wrap=True)
+        out.print(f"run folder {folder}, report {page}", soft_wrap=True)
     if not outcome.finished:
-        err.print(f"stopped; go on with: alexnet train --resume {folder}", markup=False, soft_wrap=True)
+        err.print(f"stopped; go on with: alexnet train --resume {folder}", soft_wrap=True)
         return 128 + (caught or [signal.SIGTERM])[0]  # another process may have been told
     return 0
 
@@ -546,22 +539,34 @@ def _train_in_process(args: list[str]) -> int:
 
 @contextmanager
 def _signals() -> Iterator[list[int]]:
-    """A list that SIGTERM and SIGINT are put into, instead of ending the process; a second one ends it at once."""
+    """A list that SIGTERM, SIGINT and SIGHUP are put into, instead of ending the process; a second one ends it at once.
+
+    But not a second SIGHUP, as the system and the shell both send one when a terminal is closed; and none under nohup.
+    """
+    from alexnet.training.processes import STOPPING
+
     caught: list[int] = []
     first = 0.0
+    terminals = [stream for stream in (1, 2) if os.isatty(stream)]
+    hang_up = getattr(signal, "SIGHUP", None)
 
     def catch(number: int, frame: object) -> None:
         nonlocal first
+        if number == hang_up:
+            for stream in terminals:  # whoever writes to a terminal that is gone gets an error
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
+        told_twice = "TORCHELASTIC_RUN_ID" in os.environ or hang_up in caught
         if not caught:
             first = time.monotonic()
-        elif "TORCHELASTIC_RUN_ID" in os.environ and time.monotonic() - first < PASSED_ON:
+        elif number == hang_up or (told_twice and time.monotonic() - first < PASSED_ON):
             return
         else:
             signal.signal(number, signal.SIG_DFL)  # what is on disk by then is whole
             signal.raise_signal(number)
         caught.append(number)
 
-    before = {number: signal.signal(number, catch) for number in (signal.SIGTERM, signal.SIGINT)}
+    heard = [number for number in STOPPING if number != hang_up or signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, catch) for number in heard}
     try:
         yield caught
     finally:
@@ -570,8 +575,8 @@ def _signals() -> Iterator[list[int]]:
 
 
 PASSED_ON = 10.0
-"""Seconds in which a second signal to one of several processes is the first one again: a terminal tells all of them and the
-agent that started them, which tells them too."""
+"""Seconds in which a second signal is the first one again: to one of several processes, as a terminal tells all of them and the
+agent that started them, which tells them too; and after SIGHUP, as whoever ends a session sends SIGTERM next."""
 
 FEW_UPDATES = 300
 """Below this a network that starts from nothing has hardly begun to learn; the warning says so."""
@@ -582,14 +587,12 @@ def _say_start(now: Any, folder: Path) -> None:
     err.print(
         f"network {now.network}, {now.classes} classes, on {now.device} ({threads}{now.precision}): {now.images:,} training images,"
         f" {now.steps:,} updates an epoch, {now.validation_images:,} images ({now.validation}) to validate; run folder {folder}",
-        markup=False,
         soft_wrap=True,
     )
     if now.done == 0 and 0 < now.updates < FEW_UPDATES:
         err.print(
             f"only {now.updates} updates of the weights in all, too few to learn much from nothing: use a smaller --batch or more"
             " --epochs; with few images train demo, a small network, or start --from a trained run",
-            markup=False,
             soft_wrap=True,
         )
 
@@ -763,7 +766,7 @@ def _evaluate_one(
     if not how["processes"].first:  # one speaks for all
         return 0
     if probabilities is None:
-        err.print(f"class probabilities are not kept: they would take {size / 1e9:,.1f} GB", markup=False)
+        err.print(f"class probabilities are not kept: they would take {size / 1e9:,.1f} GB")
     else:
         measured = ensemble.measure(probabilities, judged.labels, opened.classes, views, confusion=True)
     precision = kept.precision_of(run, pick(how["device"]), how["precision"])
@@ -772,7 +775,7 @@ def _evaluate_one(
     files = [run / f"evaluation-{name}.json"]
     measured.save(files[0])
     if measured.confusion is None:
-        err.print(f"no confusion matrix: {len(opened.classes):,} classes; up to {CONFUSED:,} have one", markup=False)
+        err.print(f"no confusion matrix: {len(opened.classes):,} classes; up to {CONFUSED:,} have one")
     else:
         files.append(run / f"confusion-{name}.png")
         confusion.draw(measured.confusion, opened.classes, files[1])
@@ -782,21 +785,21 @@ def _evaluate_one(
         _print_json({"run": str(run), "data": str(opened.path), "split": where, **written, **measured.to_dict()})
         return 0
     number = f"{measured.images:,} images, {views} view{'s' * (views > 1)}, {precision}"
-    out.print(f"{run}, {measured.checkpoint}, on {opened.path} ({where}, {number})", markup=False, soft_wrap=True)
+    out.print(f"{run}, {measured.checkpoint}, on {opened.path} ({where}, {number})", soft_wrap=True)
     five = len(opened.classes) > 5  # with fewer classes every answer is among the first five
     table = Table("class", "images", "top-1 error %", *(["top-5 error %"] if five else []))
     for column in table.columns[1:]:
         column.justify = "right"
     for row in measured.per_class[:100]:
         errors_of_class = (_percent(row["top1_error"]), _percent(row["top5_error"]))[: 1 + five]
-        table.add_row(escape(with_word(row["label"])), str(row["images"]), *errors_of_class)
+        table.add_row(with_word(row["label"]), str(row["images"]), *errors_of_class)
     table.add_section()
     of_all = (_percent(measured.top1_error), _percent(measured.top5_error))[: 1 + five]
     table.add_row("all", str(measured.images), *of_all, style="bold")
-    out.print(table)
+    out.table(table)
     if len(measured.per_class) > 100:
         out.print(f"the first 100 of {len(measured.per_class)} classes")
-    out.print(f"all of it: {', '.join(map(str, files))}", markup=False, soft_wrap=True)
+    out.print(f"all of it: {', '.join(map(str, files))}", soft_wrap=True)
     _say_submission(written)
     return 0
 
@@ -841,7 +844,6 @@ def _evaluate_many(
         err.print(
             "warning: the weights were searched on the labels that these errors are reported on, as in 2012, so the weighted"
             " mean looks better than it is; --search-on 0.5 searches on one half and reports on the other",
-            markup=False,
             soft_wrap=True,
         )
     if json:
@@ -857,7 +859,7 @@ def _evaluate_many(
     shares = [f"{share:.3f}" for share in made.weights or ()]
     for k, (name, one) in enumerate(zip(made.runs, made.each, strict=True)):
         figures = (_percent(one.top1_error), _percent(one.top5_error))[: 1 + five]
-        table.add_row(escape(name), *([shares[k]] if shares else []), *figures)
+        table.add_row(name, *([shares[k]] if shares else []), *figures)
     table.add_section()
     means = [("mean of their probabilities", made.mean, "equal")]
     means += [("mean with these weights", made.weighted, "")] if made.weighted else []
@@ -865,8 +867,8 @@ def _evaluate_many(
         figures = (_percent(one.top1_error), _percent(one.top5_error))[: 1 + five]
         table.add_row(name, *([share] if shares else []), *figures, style="bold")
     number = f"{made.mean.images:,} images, {how['views']} view{'s' * (how['views'] > 1)}"
-    out.print(f"{len(runs)} networks on {judged.where}, {number}", markup=False)
-    out.print(table)
+    out.print(f"{len(runs)} networks on {judged.where}, {number}")
+    out.table(table)
     against = made.against()
     for name, text in (("average", "their average"), ("best", f"the best one, {made.best}")):
         differences = " / ".join(f"{value:+.2f}" for value in against[name][: 1 + five]).replace("-", "−")
@@ -893,7 +895,7 @@ def _submit(
     ensemble.check_alike(runs, classes, all_judged)
     probabilities = [_probabilities(run, judged, how) for run, judged in zip(runs, all_judged, strict=True)]
     for name, reason in unlabelled.bad(of_size.values()).items():  # each process has read others
-        err.print(f"{name}: {reason}; judged as a grey image", markup=False, soft_wrap=True)
+        err.print(f"{name}: {reason}; judged as a grey image", soft_wrap=True)
     if not how["processes"].first:
         return 0
     written = _write_submission(submission, ensemble.mean(probabilities), all_judged[0], classes[0], ids)
@@ -969,7 +971,8 @@ def predict(
 ) -> int:
     """The five most probable labels of images: files, folders, globs, or - for a list of files on stdin.
 
-    An image that cannot be read is one line of error; the others go on.
+    An image that cannot be read is one line on stderr, and an error in place of labels with --json; the others go on. The exit
+    code is then 3, whether it was one image or all. 0: all were read; 2: bad input, such as no run; 1: it failed.
 
     Args:
         run: a run folder.
@@ -1001,25 +1004,29 @@ def predict(
     for prediction in predictions(network, find(images, lines), views):
         documents.append(prediction.to_dict())
         if prediction.error is not None:
-            err.print(f"alexnet predict: {prediction.image}: {prediction.error}", markup=False, soft_wrap=True)
+            err.print(f"alexnet predict: {prediction.image}: {prediction.error}", soft_wrap=True)
             continue
         good += 1
         if picture and prediction.pixels is not None and len(shown) < 16:
             shown.append((prediction, prediction.pixels))
         if not json:
-            out.print(prediction.image, markup=False, style="bold", soft_wrap=True)
-            for line in pictures.text(prediction.labels):
-                out.print("  ", line, sep="")
+            out.print(prediction.image, style="bold", soft_wrap=True)
+            for line in pictures.text(prediction.top):
+                out.print("  ", line, sep="", soft_wrap=True)
     if picture and shown:
         pixels = np.stack([image for _, image in shown])
         names = [Path(prediction.image).name for prediction, _ in shown]
-        pictures.draw(pixels, [prediction.labels for prediction, _ in shown], [None] * len(shown), picture, names=names)
-        err.print(f"drawn: {picture}" + (" (the first 16)" if good > 16 else ""), markup=False, soft_wrap=True)
+        pictures.draw(pixels, [prediction.top for prediction, _ in shown], [None] * len(shown), picture, names=names)
+        err.print(f"drawn: {picture}" + (" (the first 16)" if good > 16 else ""), soft_wrap=True)
     if not documents:
         raise InputError("-: no image is listed on stdin; give one path a line")
     if json:
         _print_json(documents)
-    return 0 if good else 2
+    return 0 if good == len(documents) else SOME_UNREAD
+
+
+SOME_UNREAD = 3
+"""Exit code of a command that did what it was asked, but for images that could not be read, or all of them."""
 
 
 def report(run: Positional[Path], data: Path | None = None, json: bool = False) -> int:
@@ -1035,12 +1042,12 @@ def report(run: Positional[Path], data: Path | None = None, json: bool = False) 
     path = data or _data_of(run)
     opened = prepared_sets.open(path) if data or (path / "manifest.json").is_file() else None
     if opened is None:
-        err.print(f"no prepared dataset at {path}: the report will have no predictions", markup=False, soft_wrap=True)
+        err.print(f"no prepared dataset at {path}: the report will have no predictions", soft_wrap=True)
     page = _report(run, opened)
     if json:
         _print_json({"run": str(run), "report": str(page)})
     else:
-        out.print(str(page), markup=False, soft_wrap=True)
+        out.print(str(page), soft_wrap=True)
     return 0
 
 
@@ -1068,7 +1075,7 @@ def kernels(runs: Positional[tuple[Path, ...]], json: bool = False) -> int:
     if json:
         _print_json({"runs": [str(run) for run in folders], "picture": str(picture)})
     else:
-        out.print(str(picture), markup=False, soft_wrap=True)
+        out.print(str(picture), soft_wrap=True)
     return 0
 
 
@@ -1102,7 +1109,7 @@ def similar(
     """The training images nearest to images by Euclidean distance in fc7, the last hidden activations: fig. 4, right.
 
     The search is exact. The features of a split are computed once and kept in RUN/features, a float32 file of its images x
-    4096 numbers; stopped at any moment, the same command goes on.
+    4096 numbers; stopped at any moment, the same command goes on. Exit code 3: images among those named could not be read.
 
     Args:
         run: a run folder.
@@ -1126,17 +1133,21 @@ def similar(
     network, opened = _run_with_data(run, data, device)
     names: list[str] = []
     classes: list[str | None] = []
+    unread: list[dict[str, Any]] = []
     if images:
         pixels = []
         for one in predictions(network, find(images), views=1):
             if one.pixels is None:
-                err.print(f"alexnet similar: {one.image}: {one.error}", markup=False, soft_wrap=True)
+                err.print(f"alexnet similar: {one.image}: {one.error}", soft_wrap=True)
+                unread.append(one.to_dict())
                 continue
             names.append(one.image)
             classes.append(None)
             pixels.append(one.pixels)
         if not pixels:
-            raise InputError("none of these images can be read")
+            if json:
+                _print_json({"run": str(run), "data": str(opened.path), "picture": None, "images": unread})
+            return SOME_UNREAD
         queries = np.stack(pixels)
     else:
         if sample < 1:
@@ -1159,15 +1170,15 @@ def similar(
             for name, own, rows in zip(names, classes, near, strict=True)
         ]
         where = {"run": str(run), "data": str(opened.path), "split": searched.name, "searched": found.searched}
-        _print_json({**where, "picture": str(picture), "images": documents})
-        return 0
+        _print_json({**where, "picture": str(picture), "images": documents + unread})
+        return SOME_UNREAD if unread else 0
     for name, rows in zip(names, near, strict=True):
-        out.print(name, markup=False, style="bold", soft_wrap=True)
+        out.print(name, style="bold", soft_wrap=True)
         for row in rows:
             line = f"  {row['distance']:#9.4g}  {with_word(row['class'])}  {row['file']}"
-            out.print(line, markup=False, soft_wrap=True)
-    out.print(f"drawn: {picture}", markup=False, soft_wrap=True)
-    return 0
+            out.print(line, soft_wrap=True)
+    out.print(f"drawn: {picture}", soft_wrap=True)
+    return SOME_UNREAD if unread else 0
 
 
 def activations(
@@ -1254,7 +1265,7 @@ def units(
         rows = [{"unit": unit, "patches": found.listed(unit, indices, part)} for unit in chosen]
         _print_json({**document, "field": field, "picture": str(picture), "units": rows})
         return 0
-    out.print(str(picture), markup=False, soft_wrap=True)
+    out.print(str(picture), soft_wrap=True)
     return 0
 
 
@@ -1291,7 +1302,7 @@ def figures(
         _print_json({"run": str(run), "pictures": written})
         return 0
     for path in written:
-        out.print(path, markup=False, soft_wrap=True)
+        out.print(path, soft_wrap=True)
     return 0
 
 
@@ -1329,7 +1340,7 @@ def _drawn(run: Path, picture: Path, json: bool) -> int:
     if json:
         _print_json({"run": str(run), "picture": str(picture)})
     else:
-        out.print(str(picture), markup=False, soft_wrap=True)
+        out.print(str(picture), soft_wrap=True)
     return 0
 
 
@@ -1389,16 +1400,15 @@ def export(
     names = ", ".join(str(part) for part in made.files)
     if made.takes:
         out_line(f"takes {made.takes}")
-    out.print(f"{names}: {made.bytes / 1e6:,.0f} MB{', int8' if int8 else ''}", markup=False, soft_wrap=True)
+    out.print(f"{names}: {made.bytes / 1e6:,.0f} MB{', int8' if int8 else ''}", soft_wrap=True)
     out.print(
         f"float32 against the run's own network on {made.compared}: probabilities differ by"
         f" {made.probability_difference:.1e} at most, logits by {made.logit_difference:.1e} of the largest",
-        markup=False,
         soft_wrap=True,
     )
     if made.before and made.after:
         five = len(network.classes) > 5
-        table = Table(escape(made.measured or ""), "top-1 error %", *(["top-5 error %"] if five else []))
+        table = Table(made.measured or "", "top-1 error %", *(["top-5 error %"] if five else []))
         for name, errors in (("float32", made.before), ("int8", made.after)):
             table.add_row(name, f"{errors.top1_error:.2f}", *([f"{errors.top5_error:.2f}"] if five else []))
         _wide(table)
@@ -1536,10 +1546,10 @@ def doctor(path: Positional[Path], json: bool = False) -> int:
         marks = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "error": ("✗", "red")}
         for finding in findings:
             mark, colour = marks[finding.level]
-            out.print(f"[{colour}]{mark}[/{colour}]", end=" ")
-            out.print(finding.what, markup=False, soft_wrap=True)
+            out.print(mark, style=colour, end=" ")
+            out.print(finding.what, soft_wrap=True)
             if finding.fix:
-                out.print(f"  → {finding.fix}", markup=False, soft_wrap=True)
+                out.print(f"  → {finding.fix}", soft_wrap=True)
         warnings = sum(finding.level == "warning" for finding in findings)
         out.print(f"{errors} error{'s' * (errors != 1)}, {warnings} warning{'s' * (warnings != 1)}")
     return 2 if errors else 0
@@ -1566,7 +1576,7 @@ def _experiment(work: Callable[..., Any], *arguments: Any, **options: Any) -> tu
         try:
             return work(*arguments, **options, progress=bar.claims, stop=lambda: bool(caught)), 0
         except runner.Stopped:
-            err.print("stopped; the same command goes on where it was", markup=False)
+            err.print("stopped; the same command goes on where it was")
             return None, 128 + (caught[0] if caught else signal.SIGINT)
 
 
@@ -1752,7 +1762,8 @@ def table2(
     if json:
         _print_json(chain.to_dict(made))
     elif markdown:
-        out_line(chain.markdown(made))
+        for line in chain.markdown(made).splitlines():
+            out_line(line)
     else:
         for block in chain.tables(made):
             out_line(block.title)
@@ -1788,13 +1799,14 @@ def claims_list(results: Path | None = None, json: bool = False) -> int:
         lines = [f"[dim]{ledger.state(claim, found[claim.id])}[/dim]"] if ledger.state(claim, found[claim.id]) else []
         for scale, result in found[claim.id].items():
             outcomes = ledger.outcomes(result)
-            lines += [f"[bold]{scale}[/bold], {ledger.seeds(outcomes)}"] if outcomes else []
+            lines += [f"[bold]{escape(visible(scale))}[/bold], {ledger.seeds(outcomes)}"] if outcomes else []
             lines += [
-                f"{escape(ledger.label(one.comparison, claim))} {ledger.measured(one)}"
+                f"{escape(visible(ledger.label(one.comparison, claim)))} {ledger.measured(one)}"
                 f" [{_VERDICTS[one.verdict]}]{one.verdict.removesuffix(' at this scale')}[/]"
                 for one in outcomes
             ]
-        table.add_row(f"{claim.id}\n[dim]{claim.section}[/dim]", "\n".join(says), "\n".join(lines))
+        first = [escape(claim.id), f"[dim]{claim.section}[/dim]"]
+        table.add_row(*(Text.from_markup("\n".join(cell), emoji=False) for cell in (first, says, lines)))
     _at_most_100(table)
     out_line("alexnet claims show ID: every figure of a claim. alexnet claims run ID: its experiment.")
     return 0
@@ -1848,7 +1860,8 @@ def claims_show(
     if not chosen:
         out_line(ledger.state(claim, {}))
     for result in chosen:
-        out.print(f"\n[bold]scale {result.scale}[/bold]")
+        out.print()
+        out.print(f"scale {result.scale}", style="bold")
         for block in ledger.show(result):
             if isinstance(block, str):
                 out_line(block)
@@ -1862,7 +1875,7 @@ def _print_rows(of: Any) -> None:
     """A `ledger.Table`."""
     table = Table(*of.headings, show_header=any(of.headings))
     for row in of.rows:
-        table.add_row(*(escape(cell) for cell in row))
+        table.add_row(*row)
     _at_most_100(table)
 
 
@@ -1888,12 +1901,12 @@ def claims_page(out: Path = Path("docs/claims.md"), results: Path | None = None,
 
 def _at_most_100(table: Table) -> None:
     """Print a table in the width of the terminal, and in 100 columns where there is none."""
-    _Console(width=None if out.is_terminal else 100, highlight=False).print(table)
+    out.table(table, None if out.is_terminal else 100)
 
 
 def out_line(line: str) -> None:
     """A line on stdout as it stands."""
-    out.print(line, markup=False, soft_wrap=True)
+    out.print(line, soft_wrap=True)
 
 
 # --- alexnet gpu ------------------------------------------------------------------------------------------------------
@@ -1950,7 +1963,7 @@ def gpu(
     begun = time.monotonic()
 
     def say(line: str) -> None:
-        err.print(f"{time.monotonic() - begun:5.0f} s  {line}", markup=False, soft_wrap=True)
+        err.print(f"{time.monotonic() - begun:5.0f} s  {line}", soft_wrap=True)
 
     with _signals() as caught:
         done = run.run(
@@ -2039,13 +2052,57 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
 def main(args: list[str] | None = None) -> int:
     """Run one command; returns its exit code."""
     args = sys.argv[1:] if args is None else args
+    command = args[0] if args else "--help"
     if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may be no text that a terminal can show
         sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        code = _dispatch(args)
+        with named(STDOUT):
+            sys.stdout.flush()  # what cannot be written is said now, and not by Python at the end
+        return code
+    except InputError as error:
+        if _first_process():  # all find the same
+            err.print(f"alexnet {command}: {error}", soft_wrap=True)
+        return 2
+    except RunFailed as error:
+        if str(error):  # else another process speaks of it
+            err.print(f"alexnet {command}: {error}", soft_wrap=True)
+        return error.code
+    except RuntimeError as error:
+        if "RANK" not in os.environ or not any(name in str(error) for name in ("gloo", "Gloo", "NCCL")):
+            raise
+        # What collectives raise when another process has gone: this one ends too, and torchrun starts all again.
+        err.print(f"alexnet {command}: process {os.environ['RANK']} has lost the others")
+        return 75
+    except KeyboardInterrupt:
+        resumes = command in ("prepare", "unpack", "similar", "figures")
+        go_on = "; the same command goes on where it was" if resumes else ""
+        err.print(f"alexnet {command}: interrupted{go_on}")
+        return 130
+    except BrokenPipeError:
+        _leave_stdout()  # whoever read us (head, less) has left
+        return 0
+    except OSError as error:
+        # What the machine refuses: a folder that may not be written, a disk that is full or gone.
+        if error.filename == STDOUT:
+            _leave_stdout()
+        err.print(f"alexnet {command}: {refused(error)}", soft_wrap=True)
+        return 1 if no_room(error) else 2
+
+
+def _leave_stdout() -> None:
+    """Nothing more can be said there, not even at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _dispatch(args: list[str]) -> int:
     if not args or args[0] in ("-h", "--help"):
-        out.print("alexnet COMMAND ... — ImageNet classification with deep convolutional neural networks, 2012\n")
+        out.print("alexnet COMMAND ... — ImageNet classification with deep convolutional neural networks, 2012")
+        out.print()
         for name, (_, line) in COMMANDS.items():
             out.print(f"  {name:11} {line}")
-        out.print("\nalexnet COMMAND --help says the rest.")
+        out.print()
+        out.print("alexnet COMMAND --help says the rest.")
         return 0 if args else 2
     if args[0] == "--version":
         from importlib.metadata import version
@@ -2053,37 +2110,12 @@ def main(args: list[str] | None = None) -> int:
         out.print(f"alexnet {version('alexnet')}")
         return 0
     if args[0] not in COMMANDS:
-        err.print(f"alexnet: no command {args[0]!r}; the commands are {', '.join(COMMANDS)}", markup=False)
+        err.print(f"alexnet: no command {args[0]!r}; the commands are {', '.join(COMMANDS)}")
         return 2
-    try:
-        return COMMANDS[args[0]][0](args[1:])
-    except InputError as error:
-        if _first_process():  # all find the same
-            err.print(f"alexnet {args[0]}: {error}", markup=False, soft_wrap=True)
-        return 2
-    except RunFailed as error:
-        if str(error):  # else another process speaks of it
-            err.print(f"alexnet {args[0]}: {error}", markup=False, soft_wrap=True)
-        return error.code
-    except RuntimeError as error:
-        if "RANK" not in os.environ or not any(name in str(error) for name in ("gloo", "Gloo", "NCCL")):
-            raise
-        # What collectives raise when another process has gone: this one ends too, and torchrun starts all again.
-        err.print(f"alexnet {args[0]}: process {os.environ['RANK']} has lost the others", markup=False)
-        return 75
-    except KeyboardInterrupt:
-        resumes = args[0] in ("prepare", "unpack", "similar", "figures")
-        go_on = "; the same command goes on where it was" if resumes else ""
-        err.print(f"alexnet {args[0]}: interrupted{go_on}", markup=False)
-        return 130
-    except BrokenPipeError:
-        # Whoever read us (head, less) has left; nothing more can be said to it, not even at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except OSError as error:
-        # What the machine refuses: a folder that may not be written, a disk that is full or gone. It names the file.
-        err.print(f"alexnet {args[0]}: {error}", markup=False, soft_wrap=True)
-        return 1 if error.errno == errno.ENOSPC else 2
+    for arg in args:
+        if arg.startswith("--") and visible(name := arg.partition("=")[0]) != name:
+            raise InputError(f"{arg}: no option; if it is a file, name it ./{arg}")
+    return COMMANDS[args[0]][0](args[1:])
 
 
 def _first_process() -> bool:

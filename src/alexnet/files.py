@@ -1,8 +1,10 @@
-"""Writing files whole or not at all: beside the place, then renamed into it; and one writer to a folder."""
+"""Writing files whole or not at all: beside the place, then renamed into it; one writer to a folder; what keeps from writing."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from errno import EACCES, EDQUOT, EEXIST, EFBIG, EIO, EISDIR, ENAMETOOLONG, ENOENT, ENOSPC, ENOTDIR, EPERM, EROFS
 from pathlib import Path
 from typing import BinaryIO
 
@@ -41,18 +43,79 @@ def write_bytes(path: Path, *content: bytes | memoryview) -> None:
     A kill in the middle leaves the old one, and a hidden .new beside it.
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}.new")
-    try:
-        with beside.open("wb") as file:
-            for part in content:
-                file.write(part)
-            sync(file)
-        beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
+    with named(path):
+        try:
+            with beside.open("wb") as file:
+                for part in content:
+                    file.write(part)
+                sync(file)
+            beside.replace(path)
+        except BaseException:
+            beside.unlink(missing_ok=True)
+            raise
 
 
 def sync(file: BinaryIO) -> None:
     """Bring what was written to `file` onto the disk."""
     file.flush()
     os.fsync(file.fileno())
+
+
+# What keeps from writing ----------------------------------------------------------------------------------------------
+
+_REFUSALS = {
+    ENOSPC: ("the disk is full (No space left on device)", "make room on it"),
+    EDQUOT: ("your share of the disk is used up (Disk quota exceeded)", "make room in it, or have the quota raised"),
+    EFBIG: (
+        "the file would be larger than is allowed (File too large)",
+        "raise the limit (ulimit -f), or use another disk",
+    ),
+    EACCES: ("Permission denied", "get the right to it (ls -l says whose it is), or use another place"),
+    EPERM: ("Operation not permitted", "get the right to it (ls -l says whose it is), or use another place"),
+    EROFS: ("Read-only file system", "have it mounted for writing, or use another place"),
+    EIO: ("the disk reports an error (Input/output error)", "see whether it is sound, or use another"),
+    ENOENT: ("No such file or directory", "mend the name, or make its folder"),
+    EEXIST: ("File exists", "use another name"),
+    ENOTDIR: ("Not a directory", "mend the name: a part of it is a file"),
+    EISDIR: ("Is a directory", "name a file"),
+    ENAMETOOLONG: ("File name too long", "use a shorter one"),
+}
+
+
+def why(error: BaseException) -> tuple[str, str]:
+    """What keeps from reading or writing a file, in words, and what mends it, for an OSError or what a library makes of one."""
+    number = _number(error)
+    said = error.strerror if isinstance(error, OSError) else None
+    return _REFUSALS.get(number or 0, (said or " ".join(str(error).split()), "mend that"))
+
+
+def refused(error: BaseException, path: Path | str | None = None) -> str:
+    """The one line for such an error: the file (by default the one it names), what is wrong with it, what mends it."""
+    where = path or getattr(error, "filename", None)
+    what, fix = why(error)
+    return f"{os.fsdecode(where)}: {what}; {fix}" if where else f"{what}; {fix}"
+
+
+def no_room(error: BaseException) -> bool:
+    """Whether what began well found no more room: a full disk, a quota, a limit."""
+    return _number(error) in (ENOSPC, EDQUOT, EFBIG)
+
+
+@contextmanager
+def named(path: Path | str) -> Iterator[None]:
+    """Let an OSError of writing `path` name it: the system names none when a disk is full, and else what lay beside it."""
+    try:
+        yield
+    except OSError as error:
+        error.filename, error.filename2 = os.fspath(path), None
+        raise
+
+
+def _number(error: BaseException | None) -> int | None:
+    while error is not None:
+        if isinstance(error, OSError) and error.errno:
+            return error.errno
+        if told := re.search(r"\(os error (\d+)\)", str(error)):  # as safetensors passes on what the system said
+            return int(told[1])
+        error = error.__cause__ or error.__context__
+    return None

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Column
 
+from alexnet.terminal import visible
 from alexnet.training.trainer import Status
 
 if TYPE_CHECKING:  # it brings much along
@@ -36,9 +37,9 @@ class Bar:
         self.begun = time.monotonic()
         self.bar = (
             Progress(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False, table_column=Column(overflow="fold")),
                 BarColumn(bar_width=10),
-                TextColumn("{task.fields[text]}", table_column=Column(overflow="fold")),
+                TextColumn("{task.fields[text]}", markup=False, table_column=Column(overflow="fold")),
                 console=console,
                 refresh_per_second=4,
             )
@@ -99,6 +100,7 @@ class Bar:
         self._show("claims", now.done, now.runs, text, now.status is None)
 
     def _show(self, name: str, done: int, total: int | None, text: str, ended: bool) -> None:
+        name, text = visible(name), visible(text)
         if self.bar:
             if self.shown and self.shown[0] != name:
                 # One bar at a time: 90 would be more than a terminal has lines. What it said last stays above it.

@@ -79,8 +79,9 @@ def test_a_large_photograph_is_counted_as_it_is_scaled_by_its_decoder(monkeypatc
 @pytest.mark.parametrize("text", ["", "much", "0", "-1", "nan", "inf"])
 def test_other_values_than_numbers_are_an_error(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALEXNET_DECODE_GB", text)
-    with pytest.raises(InputError, match="must be a number of gigabytes"):
-        to_square(jpeg(picture(16, 16)), 8)
+    for content in (jpeg(picture(16, 16)), encode(picture(16, 16), "PNG")):
+        with pytest.raises(InputError, match="must be a number of gigabytes"):
+            to_square(content, 8)
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "1", "CMYK", "I;16", "I"])

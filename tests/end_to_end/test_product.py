@@ -1,5 +1,6 @@
 """The commands, as a user with a folder of images meets them: every step of the way, and every way to get it wrong."""
 
+import contextlib
 import io
 import json
 import os
@@ -18,6 +19,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import alexnet
+from alexnet import cli
 from alexnet.cli import main
 from tests.conftest import CLASSES, write_class_folders
 
@@ -31,9 +33,9 @@ def run(*args: object) -> int:
         return int(ended.code or 0)
 
 
-def run_json(capsys: pytest.CaptureFixture[str], *args: object) -> object:
+def run_json(capsys: pytest.CaptureFixture[str], *args: object, code: int = 0) -> object:
     capsys.readouterr()
-    assert run(*args, "--json") == 0
+    assert run(*args, "--json") == code
     return json.loads(capsys.readouterr().out)
 
 
@@ -210,14 +212,41 @@ def test_evaluate(folder: Path, capsys: pytest.CaptureFixture[str], views: int) 
 def test_predict_goes_on_after_a_bad_image(folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     good = folder / "photos" / "val" / CLASSES[1] / "000.png"
     (tmp_path / "bad.jpg").write_bytes(b"no image")
-    found = run_json(capsys, "predict", folder / "run", tmp_path / "bad.jpg", good, tmp_path / "absent.jpg")
+    images = (tmp_path / "bad.jpg", good, tmp_path / "absent.jpg")
+    found = run_json(capsys, "predict", folder / "run", *images, code=3)
     assert isinstance(found, list)
     assert [set(item) for item in found] == [{"image", "error"}, {"image", "labels"}, {"image", "error"}]
     labels = found[1]["labels"]
     assert {item["label"] for item in labels} == set(CLASSES)  # four classes: four labels
     probabilities = [item["probability"] for item in labels]
     assert probabilities == sorted(probabilities, reverse=True) and sum(probabilities) == pytest.approx(1)
-    assert run("predict", folder / "run", tmp_path / "bad.jpg") == 2
+    assert [Path(item["image"]) for item in found if "error" in item] == [images[0], images[2]]
+    assert run("predict", folder / "run", tmp_path / "bad.jpg") == 3, "all of them unread is the same code"
+    assert run("predict", folder / "run", good) == 0
+    assert run("predict", "--help") == 0
+    assert "exit code is then 3" in " ".join(capsys.readouterr().out.replace("│", " ").split())
+
+
+def python_in_the_readme() -> list[str]:
+    readme = Path(__file__).parents[2] / "README.md"
+    return re.findall(r"^```python\n(.*?)^```", readme.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def test_the_python_in_the_readme_runs_as_it_stands(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, place in (("runs", folder / "run"), ("data", folder / "data"), ("more", folder / "photos" / "val")):
+        (tmp_path / name / "photos").parent.mkdir()
+        (tmp_path / name / "photos").symlink_to(place)
+    with Image.open(folder / "photos" / "val" / CLASSES[0] / "000.png") as image:
+        image.save(tmp_path / "holiday.jpg")
+    monkeypatch.chdir(tmp_path)
+    blocks = python_in_the_readme()
+    assert blocks
+    for block in blocks:
+        names: dict[str, object] = {}
+        exec(block, names)
+        assert isinstance(names["found"], alexnet.Prediction) and names["found"].label in CLASSES
 
 
 def test_predict_takes_folders_globs_and_lists(
@@ -334,6 +363,48 @@ def test_stopped_and_killed_at_any_moment_a_run_ends_with_the_same_bits(folder: 
     assert run("train", "--resume", broken) == 0, "a finished run has nothing left to do"
 
 
+def test_a_terminal_that_is_closed_leaves_a_checkpoint(folder: Path, tmp_path: Path) -> None:
+    """As SIGTERM does, though nothing can be written to the terminal any more, and though it is told twice."""
+    ours, theirs = os.openpty()
+    # The first that a new session opens is its terminal.
+    command = ["sh", "-c", 'exec "$@" 0<>"$0" 1>&0 2>&0', os.ttyname(theirs), sys.executable, "-m", "alexnet", "train"]
+    command += ["demo", "--data", str(folder / "data"), "--out", str(tmp_path / "run"), "--epochs", "1000", *SMALL]
+    process = subprocess.Popen(command, start_new_session=True)
+    os.set_blocking(ours, False)
+    for _ in range(1200):
+        if (tmp_path / "run" / "metrics.jsonl").exists():
+            break
+        with contextlib.suppress(BlockingIOError):
+            os.read(ours, 1 << 16)  # else it waits for its terminal
+        time.sleep(0.05)
+    os.close(theirs)
+    os.close(ours)  # the terminal is gone, and the system says so
+    with contextlib.suppress(ProcessLookupError):
+        process.send_signal(signal.SIGHUP)  # and so does the shell
+    assert process.wait(timeout=60) == 128 + signal.SIGHUP
+    newest = sorted((tmp_path / "run" / "checkpoints").glob("step-*"))[-1]
+    assert int(newest.name.removeprefix("step-")) > 0 and (tmp_path / "run" / "report.html").is_file()
+
+
+def test_signals_that_stop_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "isatty", lambda _: False)
+    with cli._signals() as caught:
+        for number in (signal.SIGHUP, signal.SIGHUP, signal.SIGTERM, signal.SIGHUP):
+            signal.raise_signal(number)
+        assert caught == [signal.SIGHUP], "closing a terminal is told more than once"
+    with cli._signals() as caught:
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGHUP)  # a service manager sends both
+        assert caught == [signal.SIGTERM]
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        with cli._signals() as caught:
+            signal.raise_signal(signal.SIGHUP)
+            assert caught == []
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 WRONG = {
     "no such command": (("fly",), "fly"),
     "no such network": (("summary", "resnet"), "resnet"),
@@ -417,7 +488,7 @@ def test_predict_says_what_is_no_image(folder: Path, tmp_path: Path, capsys: pyt
     (tmp_path / "empty").mkdir()
     code = run("predict", folder / "run", tmp_path / "empty", "x" * 5000, "a\0b", "--json")
     said = capsys.readouterr()
-    assert code == 2 and len(json.loads(said.out)) == 3 and all("error" in one for one in json.loads(said.out))
+    assert code == 3 and len(json.loads(said.out)) == 3 and all("error" in one for one in json.loads(said.out))
     assert "empty: no images in this folder" in said.err
 
 

@@ -135,7 +135,6 @@ def test_units_of_a_layer(
         (("similar", "--count", 0), ["--count 0"]),
         (("similar", "--sample", 0), ["--sample 0"]),
         (("similar", "--split", "test"), ["test", "train"]),
-        (("similar", "nowhere.jpg"), ["nowhere.jpg", "none of these images"]),
         (("activations", "nowhere.jpg"), ["nowhere.jpg"]),
         (("activations", "nowhere.jpg", "a.txt"), ["a.txt", ".svg"]),
         (("units", "--layer", "conv4"), ["--layer conv4", "conv1, conv2, conv3, fc4, fc5, fc6"]),
@@ -153,6 +152,25 @@ def test_bad_input_is_named_and_nothing_is_written(
     complaint = " ".join(capsys.readouterr().err.split())
     assert all(word in complaint for word in said), complaint
     assert {path for path in tmp_path.rglob("*") if path.name != "features"} == before
+
+
+def test_similar_goes_on_after_an_image_that_cannot_be_read_and_its_exit_code_says_so(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.fromarray(np.full((40, 40, 3), 90, np.uint8)).save(tmp_path / "good.png")
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    named = (tmp_path / "bad.png", tmp_path / "good.png")
+    assert command("similar", run, *named, "--picture", tmp_path / "s.png", "--json") == 3
+    said = capsys.readouterr()
+    assert [set(one) for one in json.loads(said.out)["images"]] == [
+        {"image", "class", "neighbours"},
+        {"image", "error"},
+    ]
+    assert "bad.png: not an image" in said.err and (tmp_path / "s.png").is_file()
+    assert command("similar", run, "nowhere.jpg", "--picture", tmp_path / "none.png", "--json") == 3
+    said = capsys.readouterr()
+    assert json.loads(said.out)["images"] == [{"image": "nowhere.jpg", "error": "No such file or directory"}]
+    assert not (tmp_path / "none.png").exists()
 
 
 def test_data_of_other_classes_are_refused(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,11 +11,13 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from alexnet.errors import InputError
-from alexnet.insight import confusion, contact_sheet, curves, kernels, picture, predictions
+from alexnet.insight import confusion, contact_sheet, curves, kernels, neighbours, picture, predictions
 from alexnet.network.model import AlexNet
 from alexnet.network.spec import networks
 
 ODD_NAMES = ["<script>alert(1)</script>", "$x^2$ & $", "a\nb", "강아지", "\udce9t\udce9", "W" * 80, ""]
+STEERING = ["\x1b[31mred\x1b[0m", "\x00\x07\x9b2J\x85", "\u202egnp.exe", "\uffff\ufffe\u2028", r"$\frac{", "]]>&#27;"]
+"""Names that a terminal obeys, that XML forbids, and that are no formula."""
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +67,7 @@ def test_equal_pictures_are_equal_files(kind: str) -> None:
 def test_long_and_wide_names_are_shortened() -> None:
     assert picture.shorten("tench", 5) == "tench"
     assert picture.shorten("a cassette player", 10) == "a cassett…"
-    assert picture.shorten("two\n lines", 20) == "two lines"
+    assert picture.shorten("two\n lines", 20) == r"two\n lines"
     assert picture.shorten("강아지강아지", 7) == "강아지…"
 
 
@@ -206,6 +208,27 @@ def test_odd_names_are_drawn_as_they_are(tmp_path: Path) -> None:
     assert "$x^2$ & $" in words(predictions.figure(photographs(1), [five], [None]))
     ElementTree.fromstring((tmp_path / "sheet.svg").read_bytes())
     ElementTree.fromstring((tmp_path / "confusion.svg").read_bytes())
+
+
+@pytest.mark.parametrize("kind", ["svg", "png", "pdf"])
+def test_names_that_steer_a_terminal_leave_pictures_whole(kind: str) -> None:
+    five = [(name, 0.1) for name in STEERING]
+    number = len(STEERING)
+    figures = [
+        predictions.figure(photographs(number), [five] * number, STEERING, STEERING),
+        contact_sheet.figure(photographs(number), STEERING),
+        confusion.figure(np.eye(number, dtype=int), STEERING),
+        kernels.figure(torch.randn(4, 3, 5, 5), title=STEERING[0]),
+        neighbours.figure(
+            photographs(number), STEERING, STEERING, photographs(number)[:, None], [[name] for name in STEERING],
+            torch.ones(number, 1), layer=STEERING[0], of=STEERING[1],
+        ),
+    ]  # fmt: skip
+    for figure in figures:
+        content = picture.encode(figure, kind)
+        if kind == "svg":
+            ElementTree.fromstring(content)
+    assert r"\033[31mred\033[0m" in words(figures[0]) and r"$\frac{" in words(figures[0])
 
 
 def test_unequal_numbers_are_refused() -> None:

@@ -4,8 +4,6 @@ import errno
 import json
 import os
 import shutil
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -195,21 +193,6 @@ def test_a_full_disk_loses_no_earlier_checkpoint(tmp_path: Path, monkeypatch: py
     assert {file.name: file.read_bytes() for file in path.iterdir()} == before
     save(tmp_path, 5, keep=1)
     assert names(tmp_path) == ["step-00000005"]
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 1 MiB; skips where mounting is not permitted."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    try:
-        done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], capture_output=True)
-    except FileNotFoundError:
-        pytest.skip("no mount here")
-    if done.returncode:
-        pytest.skip("mounting is not permitted here")
-    yield disk
-    subprocess.run(["umount", disk], check=True)
 
 
 @pytest.mark.parametrize("free", [0, 100, 3000, 6000])

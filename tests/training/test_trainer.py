@@ -456,7 +456,7 @@ def test_a_folder_that_is_taken(tiny_run: Path, tiny_prepared: Prepared, tiny_re
     refused(tiny_prepared, tiny_recipe, tiny_run, "there is a run already.*--resume")
     assert {file: file.read_bytes() for file in tiny_run.rglob("*") if file.is_file()} == before
     (tmp_path / "file").write_text("")
-    refused(tiny_prepared, tiny_recipe, tmp_path / "file", "--out .*file: cannot be made")
+    refused(tiny_prepared, tiny_recipe, tmp_path / "file", "--out .*file: File exists; use another name")
 
 
 def test_a_run_that_another_process_is_writing(tiny_prepared: Prepared, one_epoch: Recipe, tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ from alexnet.files import only_writer, write_text
 from alexnet.network.spec import Network
 from alexnet.training import checkpoint, trained, trainer
 from alexnet.training.device import keep_memory, low_precision, pick
+from alexnet.training.processes import STOPPING
 from alexnet.training.recipe import Recipe, flatten
 from alexnet.training.trainer import Status
 
@@ -645,7 +646,7 @@ def _begin_worker(threads: int, stopping: Any) -> None:
     _process["stopping"] = stopping
     keep_memory()
     torch.set_num_threads(threads)
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in STOPPING:
         signal.signal(number, signal.SIG_IGN)  # the parent hears them and says when to stop
     Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
 

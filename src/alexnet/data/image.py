@@ -14,12 +14,14 @@ from PIL import Image
 
 from alexnet import parallel
 from alexnet.amounts import gigabytes
+from alexnet.data import decoders
 from alexnet.errors import InputError
 
 MAX_PIXELS = 178_956_970  # where Pillow calls an image a decompression bomb (twice Image.MAX_IMAGE_PIXELS)
 
 # Pillow warns from half that size on, on stderr; MAX_PIXELS decides here.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+decoders.hush()
 
 # Only formats that Pillow decodes by itself: its EPS plugin, for one, would start another program on the file.
 Image.init()
@@ -87,8 +89,8 @@ def budget() -> Budget:
     return Budget(int(total * 1e9))
 
 
-def to_square(image: bytes | np.ndarray, size: int) -> np.ndarray:
-    """An encoded image, or decoded uint8 [H, W, 3] or [H, W] -> uint8 [size, size, 3], RGB.
+def to_square(image: bytes | np.ndarray | Image.Image, size: int) -> np.ndarray:
+    """An encoded image, decoded uint8 [H, W, 3] or [H, W], or an image of Pillow -> uint8 [size, size, 3], RGB.
 
     The shorter side becomes `size`, the central square is kept (§2). The filter is Pillow's BICUBIC, whose support grows
     with the reduction, so that small sizes do not alias; only the square that is kept is computed.
@@ -101,6 +103,8 @@ def to_square(image: bytes | np.ndarray, size: int) -> np.ndarray:
     """
     if isinstance(image, np.ndarray):
         return _square(_from_array(image), size, orientation=1)
+    if isinstance(image, Image.Image):
+        return _from_pillow(image, size)
     if not image:
         raise Unreadable("empty file (0 bytes)")
     try:
@@ -169,18 +173,14 @@ def _is_progressive(segment: bytes) -> bool:
     return segment[1] in (0xC2, 0xC6, 0xCA, 0xCE)
 
 
-def _from_pillow(data: bytes, size: int) -> np.ndarray:
+def _from_pillow(data: bytes | Image.Image, size: int) -> np.ndarray:
+    decoders.complaint()  # of an earlier image
     try:
+        if isinstance(data, Image.Image):  # which is not ours to close
+            return _loaded(data, size)
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            _check_pixels(*image.size)
-            with budget().room_for(image.width * image.height * DECODED.get(image.format or "", DECODED["PNG"])):
-                image.load()
-                try:
-                    orientation = int(image.getexif().get(0x0112, 1))
-                except Exception:  # as in _orientation
-                    orientation = 1
-                return _square(_to_array(image), size, orientation)
-    except Unreadable:
+            return _loaded(image, size)
+    except (Unreadable, InputError):
         raise
     except Image.UnidentifiedImageError:
         raise Unreadable("not an image of a known format") from None
@@ -189,8 +189,19 @@ def _from_pillow(data: bytes, size: int) -> np.ndarray:
     except MemoryError:
         raise Unreadable("not enough memory to decode it") from None
     except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, struct.error, zlib.error...
-        text = str(error) or type(error).__name__
+        text = decoders.complaint() or " ".join(str(error).split()) or type(error).__name__
         raise Unreadable(f"truncated ({text})" if "truncated" in text.lower() else f"broken ({text})") from None
+
+
+def _loaded(image: Image.Image, size: int) -> np.ndarray:
+    _check_pixels(*image.size)
+    with budget().room_for(image.width * image.height * DECODED.get(image.format or "", DECODED["PNG"])):
+        image.load()
+        try:
+            orientation = int(image.getexif().get(0x0112, 1))
+        except Exception:  # as in _orientation
+            orientation = 1
+        return _square(_to_array(image), size, orientation)
 
 
 def _check_pixels(width: int, height: int) -> None:

@@ -17,12 +17,12 @@ import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from errno import ENOSPC
 from pathlib import Path
 from typing import Any
 
 from alexnet.data import jpegs
 from alexnet.errors import InputError, RunFailed
+from alexnet.files import no_room, refused
 
 FORMAT = 1
 PART = 1 << 20
@@ -110,9 +110,9 @@ def room_on(dest: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno != ENOSPC:
+        if not no_room(error):
             raise
-        raise RunFailed(f"{dest}: the disk is full; make room and run the same command again") from error
+        raise RunFailed(f"{refused(error, dest)}, and run the same command again") from error
 
 
 def read_piece(path: Path) -> Piece:

@@ -53,7 +53,7 @@ def export(
             raise InputError(f"--out {file}: {name} is a folder; give the name of a file")
     pixels = replace(network.preparation, mean=torch.zeros_like(network.preparation.mean))
     takes = TAKES[format].format(mean=names[-2].name)
-    with tempfile.TemporaryDirectory(prefix=f".{file.stem}-", dir=file.parent) as folder:
+    with write.writing(file), tempfile.TemporaryDirectory(prefix=f".{file.stem}-", dir=file.parent) as folder:
         made = Path(folder) / file.name
         loaded: nn.Module
         if format == "caffe":
@@ -80,7 +80,8 @@ def _write_torchvision(network: TrainedNetwork, file: Path, takes: str) -> None:
     if file.suffix == ".safetensors":
         save_file(named, file, metadata={"input": takes})
     else:
-        torch.save(named, file)
+        with file.open("wb") as opened:  # not by its name: then torch does not say what the system said
+            torch.save(named, opened)
 
 
 class _Torchvision(nn.Module):

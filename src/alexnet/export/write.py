@@ -3,8 +3,10 @@
 import importlib.util
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from errno import ENOSPC
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from alexnet.errors import InputError, RunFailed
 from alexnet.evaluation.errors import evaluate
 from alexnet.export import runtimes
 from alexnet.export.runtimes import Format
+from alexnet.files import named, no_room, refused
 from alexnet.training import trainer
 from alexnet.training.trained import TrainedNetwork
 
@@ -110,7 +113,7 @@ def export(
     metadata = _metadata(network)
     # The file subtracts the mean itself.
     pixels = replace(network.preparation, mean=torch.zeros_like(network.preparation.mean))
-    with tempfile.TemporaryDirectory(prefix=f".{file.stem}-", dir=file.parent) as folder:
+    with writing(file), tempfile.TemporaryDirectory(prefix=f".{file.stem}-", dir=file.parent) as folder:
         plain = Path(folder) / f"plain{suffix}"
         runtimes.save(onnx_model(network.network, mean, metadata), plain, format, metadata)
         loaded = runtimes.Loaded(plain, format)
@@ -123,6 +126,18 @@ def export(
             made = _measured(made, network, loaded, quantized, pixels, data, views, progress)
         files = _rename(final, file)
     return replace(made, files=files, bytes=sum(part.stat().st_size for part in files), int8=int8)
+
+
+@contextmanager
+def writing(file: Path) -> Iterator[None]:
+    """Let what the system refuses name `file`; RunFailed where there is no more room, however a library says so."""
+    try:
+        with named(file):
+            yield
+    except Exception as error:
+        if no_room(error) or "iostream error" in str(error):  # all that OpenVINO says of it
+            raise RunFailed(refused(error if no_room(error) else OSError(ENOSPC, ""), file)) from error
+        raise
 
 
 def check_packages(format: Format, int8: bool) -> None:

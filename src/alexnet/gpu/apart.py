@@ -14,6 +14,7 @@ from threading import Thread
 from typing import Any
 
 from alexnet.errors import RunFailed
+from alexnet.training.processes import STOPPING
 
 GRACE = 60.0
 """Seconds between asking a piece to stop and killing its process: torch.compile does not listen."""
@@ -95,7 +96,7 @@ class Apart:
 def _serve(pipe: Any, stopping: Any, work: Work, interpreted: bool) -> None:
     if interpreted:
         os.environ["TRITON_INTERPRET"] = "1"  # before anything imports Triton
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in STOPPING:
         signal.signal(number, signal.SIG_IGN)  # the parent hears them and says when to stop
     Thread(target=_end_with_parent, daemon=True).start()
     while True:

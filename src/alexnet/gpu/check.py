@@ -45,7 +45,7 @@ def check(
         progress(f"{name}: {len(found)} comparisons")
         free(torch.device(device))
     if wrong:
-        raise RunFailed(f"not what the plain forms give (seed {seed}):\n" + "\n".join(wrong))
+        raise RunFailed(f"not what the plain forms give (seed {seed}): " + "; ".join(wrong))
     return rows
 
 

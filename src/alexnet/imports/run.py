@@ -15,7 +15,7 @@ from torch import Tensor
 from alexnet.data.batches import centre, to_channels
 from alexnet.data.prepared import Prepared
 from alexnet.errors import InputError, RunFailed
-from alexnet.files import write_bytes, write_text
+from alexnet.files import refused, write_bytes, write_text
 from alexnet.network.model import AlexNet
 from alexnet.network.spec import Network
 from alexnet.training import checkpoint, optimizer, recipe
@@ -172,7 +172,7 @@ def write(
         out.parent.mkdir(parents=True, exist_ok=True)
         beside = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     except OSError as error:
-        raise InputError(f"--out {out}: cannot be made ({error}); use another folder") from None
+        raise InputError(f"--out {refused(error, out)}") from None
     try:
         (beside / "preparation").mkdir()
         np.save(beside / "preparation" / "mean.npy", of.mean)
@@ -191,6 +191,6 @@ def write(
         beside.chmod(0o755)
         os.replace(beside, out)
     except OSError as error:
-        raise RunFailed(f"{out}: cannot be written ({error}); make room, or use another --out") from error
+        raise RunFailed(refused(error, out)) from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)

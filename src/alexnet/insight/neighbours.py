@@ -22,9 +22,10 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from alexnet.amounts import gigabytes
 from alexnet.data.prepared import Images, Prepared, Split
 from alexnet.errors import InputError
-from alexnet.files import only_writer, sync, write_text
+from alexnet.files import named, only_writer, sync, write_text
 from alexnet.insight import activations, picture
 from alexnet.network.linear import product
 from alexnet.training.recipe import Recipe
@@ -177,10 +178,10 @@ def _kept(trained: TrainedNetwork, prepared: Prepared, split: str, progress: Pro
         missing = (len(images) - done) * row
         if shutil.disk_usage(folder).free < missing:
             raise InputError(
-                f"{final}: the features of {len(images):,} images need {missing / 1e9:.1f} GB more than there is room for;"
+                f"{final}: the features of {len(images):,} images need {gigabytes(missing)} more than there is room for;"
                 " make room, or use --no-keep"
             )
-        with part.open("ab") as file:
+        with named(part), part.open("ab") as file:
             file.truncate(done * row)  # a killed process may have left half a row
             here = (lambda now, _: progress(done + now, len(images))) if progress else None
             for block in features_of(trained, images, np.arange(done, len(images)), here):

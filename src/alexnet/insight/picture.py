@@ -21,6 +21,7 @@ from rich.cells import cell_len
 
 from alexnet.errors import InputError
 from alexnet.files import write_bytes
+from alexnet.terminal import visible
 
 UNITS = 100
 """Units of a page per inch; a PNG has two pixels a unit, so that it is sharp on dense screens."""
@@ -122,12 +123,15 @@ class Page:
 
     def text(self, x: float, y: float, words: str, size: float = 8, **how: Any) -> None:
         """Words at (x, y), by default left-aligned and centred on the height y; `size` in points."""
-        self.axes.text(x, y, words, fontsize=size, **{"ha": "left", "va": "center_baseline", **how})
+        self.axes.text(x, y, printable(words), fontsize=size, **{"ha": "left", "va": "center_baseline", **how})
 
 
 def printable(name: str) -> str:
-    """`name` as it can be encoded: names of folders may hold bytes that are no UTF-8, in Python lone surrogates."""
-    return name.encode("utf-8", "replace").decode()
+    r"""`name` as a picture or a page can hold it: XML has no control characters, so they are written out: \n, \033.
+
+    Names of folders may hold bytes that are no UTF-8, in Python lone surrogates: a question mark each.
+    """
+    return visible(name).encode("utf-8", "replace").decode()
 
 
 def with_word(name: str) -> str:

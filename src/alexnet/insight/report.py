@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 from torch import Tensor
 
 from alexnet.data.prepared import Prepared
@@ -70,7 +71,7 @@ def write(run: Path, prepared: Prepared | None = None, trained: TrainedNetwork |
         "per_class": _per_class(evaluations[0]) if evaluations else [],
         "confusion": _confusion(evaluations, classes),
         "settings": settings(recipe),
-        "json": recipe.to_json(),
+        "json": escape(recipe.to_json()),
         "machine": _machine(metrics, epochs),
     }
     folder = Path(__file__).parent
@@ -80,11 +81,17 @@ def write(run: Path, prepared: Prepared | None = None, trained: TrainedNetwork |
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_shown,
     )
     templates.filters["word"] = picture.with_word
     path = run / "report.html"
-    write_text(path, picture.printable(templates.get_template("report.html").render(page)))
+    write_text(path, templates.get_template("report.html").render(page))
     return path
+
+
+def _shown(value: Any) -> Any:
+    """A value of the page, before it is escaped; what is escaped already may have lines."""
+    return picture.printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _json(path: Path, absent: Any) -> Any:

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from alexnet.errors import InputError, RunFailed
-from alexnet.files import sync
+from alexnet.files import sync, why
 from alexnet.training.optimizer import Plateau
 
 FORMAT = 1
@@ -58,7 +58,7 @@ def save(run: Path, weights: Mapping[str, Tensor], optimizer: dict[str, Any], pr
 
     weights, optimizer: the state_dict of the network and of its optimizer, whole, however many processes train it.
 
-    Raises RunFailed if it cannot be written (a full disk); every earlier checkpoint is then still there, whole.
+    Raises RunFailed if it cannot be written, such as on a full disk; every earlier checkpoint is then still there, whole.
     """
     folder = run / "checkpoints"
     final = folder / name_of(progress.step)
@@ -69,7 +69,8 @@ def save(run: Path, weights: Mapping[str, Tensor], optimizer: dict[str, Any], pr
         beside.mkdir()
         save_file({name: tensor.contiguous() for name, tensor in weights.items()}, beside / WEIGHTS)
         state = {"format": FORMAT, "optimizer": optimizer, "progress": dataclasses.asdict(progress)}
-        torch.save(state, beside / STATE)
+        with (beside / STATE).open("wb") as file:  # not by its name: then torch does not say what the system said
+            torch.save(state, file)
         for name in (WEIGHTS, STATE):
             _to_disk(beside / name)  # some file systems find out only now that they are full
         if final.exists():  # left by a run that was killed before it had a recipe
@@ -80,8 +81,9 @@ def save(run: Path, weights: Mapping[str, Tensor], optimizer: dict[str, Any], pr
         shutil.rmtree(beside, ignore_errors=True)
         before = latest(run)
         kept = f"the last whole checkpoint is {before}" if before else "there is no earlier checkpoint"
+        what, fix = why(error)
         raise RunFailed(
-            f"checkpoint {final} could not be written: {error}; {kept}. Make room, then: alexnet train --resume {run}"
+            f"checkpoint {final} could not be written: {what}; {kept}. {fix.capitalize()}, then: alexnet train --resume {run}"
         ) from error
     tidy(run, keep)
     return final

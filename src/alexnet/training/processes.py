@@ -22,6 +22,9 @@ from torch import Tensor
 
 from alexnet.errors import InputError, RunFailed
 
+STOPPING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name))
+"""Signals that ask a run to write a checkpoint and end: a scheduler's, a person's, and that of a terminal that is closed."""
+
 WAIT = timedelta(minutes=30)
 """How long a process waits for the others: process 0 may be writing a checkpoint to a slow disk."""
 
@@ -203,7 +206,7 @@ def launch(number: int, restarts: int, work: Callable[..., int], *arguments: Any
         start_method="spawn",
         logs_specs=DefaultLogsSpecs(log_dir=logs.name),
     )
-    before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)}
+    before = {each: signal.getsignal(each) for each in (*STOPPING, signal.SIGQUIT)}
     try:
         return elastic_launch(config, work)(*arguments)[0]
     except SignalException as stopped:

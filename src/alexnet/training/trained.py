@@ -1,10 +1,13 @@
 """A trained network with all it needs to judge a photograph: classes, crop size and the statistics of its training set."""
 
 import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
+import PIL.Image
 import torch
 from torch import Tensor, nn
 
@@ -17,6 +20,9 @@ from alexnet.network.low_precision import LowPrecision
 from alexnet.network.model import AlexNet
 from alexnet.training import checkpoint, recipe
 from alexnet.training.device import Precision, low_precision
+
+if TYPE_CHECKING:  # it is built on this
+    from alexnet.evaluation.predict import Image, Prediction
 
 
 class TrainedNetwork(nn.Module):
@@ -71,6 +77,51 @@ class TrainedNetwork(nn.Module):
     def probabilities(self, images: Tensor | np.ndarray, views: int = 1) -> Tensor:
         """Class probabilities float32 [N, classes] of uint8 images [N, S, S, 3], averaged over 1 or 10 views."""
         return view_probabilities(self.judge, self._pixels(images), self.preparation, views)
+
+    @overload
+    def predict(  # type: ignore[overload-overlap]  # paths and arrays give one thing after the other, too
+        self, images: str | os.PathLike[str] | PIL.Image.Image, views: int = 1, top: int | None = None
+    ) -> "Prediction": ...
+
+    @overload
+    def predict(  # type: ignore[overload-overlap]
+        self, images: np.ndarray | Tensor, views: int = 1, top: int | None = None
+    ) -> "Prediction | list[Prediction]": ...
+
+    @overload
+    def predict(self, images: "Iterable[Image]", views: int = 1, top: int | None = None) -> "list[Prediction]": ...
+
+    def predict(
+        self, images: "Image | Iterable[Image]", views: int = 1, top: int | None = None
+    ) -> "Prediction | list[Prediction]":
+        """The most probable labels of an image, or of several, of any size.
+
+        >>> found = trained.predict("photo.jpg")
+        >>> found.label, found.probability, found.top    # top: [(label, probability), ...], most probable first
+
+        images: the path of a file; an image of Pillow; an array or a tensor, uint8 [H, W, 3] (RGB) or [H, W] (grey): gives
+        one Prediction. A list (or whatever else gives one after the other) of these, or an array uint8 [N, H, W, 3], gives
+        a list of Predictions in their order; in a list a path may be a folder, which stands for all images in it, or a glob.
+        Each is brought to the network's size as `alexnet prepare` and `alexnet predict` do it.
+        views: 1, the centre, or 10 averaged, as `alexnet predict` does: slower, somewhat more often right.
+        top: how many labels; by default five, or all classes where there are fewer.
+
+        Raises InputError for an image that cannot be read, with the reason. In a list the others go on: that one's `error`
+        says why, and its `label` raises. InputError too for more labels than classes, and for other numbers of views.
+        """
+        from alexnet.evaluation import predict
+
+        return predict.predict(self, images, views, top)
+
+    def features(self, images: "Image | Iterable[Image]") -> Tensor:
+        """The last hidden activations (§6.1) of an image or several: float32 [N, 4096] in the paper's network, on the CPU.
+
+        images: as `predict` takes them, centre view; of one image, N is 1. They are what `alexnet similar` compares.
+        Raises InputError for an image that cannot be read, in a list too.
+        """
+        from alexnet.evaluation import predict
+
+        return predict.features(self, images)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "TrainedNetwork":
         # What .to(device) and .cuda() go through: the statistics of the training set move with the weights.

@@ -19,7 +19,7 @@ from alexnet.data.batches import Preparation, read_ahead, training_batch
 from alexnet.data.prepared import Images, Prepared, Split, hold_out
 from alexnet.errors import InputError, RunFailed
 from alexnet.evaluation.errors import evaluate
-from alexnet.files import only_writer, write_text
+from alexnet.files import named, no_room, only_writer, refused, why, write_text
 from alexnet.network.model import AlexNet
 from alexnet.network.spec import BOTTLENECK
 from alexnet.parallel import TRITON
@@ -228,9 +228,10 @@ def _train(
                 " their gradients, for the same steps; start again with it and another --out"
             ) from error
         except OSError as error:  # most likely a full disk
+            what, fix = why(error)
             raise RunFailed(
-                f"{run}: cannot be written ({error}); the last whole checkpoint is {checkpoint.latest(run)}."
-                f" Make room, then: alexnet train --resume {run}"
+                f"{error.filename or run}: {what}; the last whole checkpoint is {checkpoint.latest(run)}."
+                f" {fix.capitalize()}, then: alexnet train --resume {run}"
             ) from error
 
 
@@ -247,7 +248,7 @@ def _check_free(run: Path) -> None:
     try:
         run.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"--out {run}: cannot be made ({error}); use another folder") from None
+        raise InputError(f"--out {refused(error, run)}") from None
 
 
 def check_parallel(recipe: Recipe, parallel: Mode, number: int) -> None:
@@ -346,7 +347,7 @@ def _begin(
         checkpoint.save(run, *whole, state, recipe.keep)
         write_text(run / "recipe.json", recipe.to_json())
     except OSError as error:
-        raise InputError(f"--out {run}: cannot be written ({error}); use another folder, or make room") from None
+        raise (RunFailed if no_room(error) else InputError)(f"--out {refused(error)}") from None
 
 
 def _without_last(recipe: Recipe, start: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -711,7 +712,7 @@ class _Log:
         if not self.writes:
             return
         line = {"kind": kind, **values, "time": round(time.time(), 3)}
-        with self.path.open("a") as file:
+        with named(self.path), self.path.open("a") as file:
             file.write(json.dumps(line) + "\n")
         for name, value in values.items():
             if kind != "start" and name not in ("epoch", "step"):

@@ -293,7 +293,7 @@ def test_any_list_comes_back_from_its_csv_and_json(pairs: dict[str, str]) -> Non
             if len(set(pairs.values())) == 1:
                 assert "only one class" in open_error(path)
             else:
-                assert listing(open_source(str(path))) == [(name, label) for name, label in pairs.items()]
+                assert listing(open_source(str(path))) == list(pairs.items())
 
 
 CSV = "path,label,split\n" + "".join(f"images/{n}.jpg,{'ab'[n % 2]},{'train' if n < 4 else 'val'}\n" for n in range(6))
