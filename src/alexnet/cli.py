@@ -160,7 +160,7 @@ def prepare(
     opened = open_source(source)
     opened = choose(opened, classes) if classes else opened
     if len(opened.classes) == 1:
-        err.print(f"alexnet prepare: {only_class(opened.classes[0])}", markup=False, soft_wrap=True)
+        err.print(f"alexnet prepare: {only_class(opened.classes[0])}", soft_wrap=True)
     if plan:
         from alexnet.data.plan import plan as plan_of
 
@@ -212,9 +212,9 @@ def prepare(
     for name, part in splits.items():
         out.print(f"{name}: {part['images']:,} images of {len(done.classes)} classes, {len(part['skipped'])} skipped")
     if passed:
-        out.print(f"passed over: {passed}", markup=False, soft_wrap=True)
+        out.print(f"passed over: {passed}", soft_wrap=True)
     if passed.fix:
-        err.print(f"alexnet prepare: {passed.fix}", markup=False, soft_wrap=True)
+        err.print(f"alexnet prepare: {passed.fix}", soft_wrap=True)
     for item in all_skipped[:10]:
         out.print(f"skipped {item['file']}: {item['reason']}", soft_wrap=True)
     if len(all_skipped) > 10:

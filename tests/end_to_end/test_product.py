@@ -107,7 +107,7 @@ def test_data_describes_checks_and_draws(folder: Path, capsys: pytest.CaptureFix
         file.seek(1000)
         file.write(bytes([byte[0] ^ 1]))
     assert run("data", tmp_path / "damaged") == 2
-    assert "train: images 0 to 95 have changed" in capsys.readouterr().err
+    assert "train: images 0 to 95 (images.bin), their labels or names have changed" in capsys.readouterr().err
 
 
 def test_odd_names_are_printed(tmp_path: Path) -> None:

@@ -136,7 +136,7 @@ class TrainedNetwork(nn.Module):
 
     def _pixels(self, images: Tensor | np.ndarray) -> Tensor:
         # A copy, since torch refuses to promise anything about a read-only array.
-        pixels = torch.from_numpy(np.array(images)) if isinstance(images, np.ndarray) else images
+        pixels = images if isinstance(images, Tensor) else torch.from_numpy(np.array(images))
         side = self.size
         if pixels.dtype != torch.uint8 or pixels.ndim != 4 or tuple(pixels.shape[1:]) != (side, side, 3):
             raise InputError(

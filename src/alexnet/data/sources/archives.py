@@ -1,11 +1,14 @@
 """One tar of images per class: ILSVRC-2012 as its archives, Fall 2011, and whatever comes like them (§2)."""
 
 import os
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
+
+import numpy as np
 
 from alexnet.data.sources.devkit import Devkit, Truth, read_devkit
 from alexnet.data.sources.source import (
@@ -32,17 +35,21 @@ class Tar:
     def images(self) -> Iterator[Member]:
         """Every image, by its name without folders, in the tar's order; walks from header to header.
 
-        What is damaged is among them, with its problem, and so is the second image of one name.
+        What is damaged is among them, with its problem. Raises InputError, at the end, where two have one name.
         """
-        names: set[str] = set()
+        seen = array("Q")  # not the names: they would take a hundred bytes each
         for member in members(self.path, self.start, self.end):
             name = os.path.basename(member.name)
             if member.problem is None and not is_image_name(name):
                 continue
-            if name in names:
-                member = replace(member, problem=f"the archive has {name} twice; the first one counts")
-            names.add(name)
+            seen.append(hash(name) & 0xFFFF_FFFF_FFFF_FFFF)
             yield replace(member, name=name)
+        order = np.sort(np.frombuffer(seen, np.uint64))
+        twice = set(order[1:][order[1:] == order[:-1]].tolist())
+        if twice:
+            names = (os.path.basename(member.name) for member in members(self.path, self.start, self.end))
+            name = next(name for name in names if hash(name) & 0xFFFF_FFFF_FFFF_FFFF in twice)
+            raise InputError(f"{self.path} holds {name} twice: remove one of them, or download it again")
 
     def item(self, image: Member, label: int, folder: str = "") -> Item:
         """One of `images` as an item."""
