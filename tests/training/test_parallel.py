@@ -197,7 +197,7 @@ def test_what_process_0_finds_ends_the_others(runs: Path) -> None:
 def test_what_one_process_finds_ends_all(tiny_prepared: Prepared, recipe: Recipe, tmp_path: Path) -> None:
     with pytest.raises(errors.RunFailed, match="exit code 75"):
         processes.launch(2, 0, one_failing, str(tmp_path), str(tiny_prepared.path), recipe.to_json(), 1)
-    assert (tmp_path / "failed-1").read_text() == "process 1: images.jpg: damaged"
+    assert (tmp_path / "failed-1").read_text().startswith("process 1: images.jpg: damaged; then: alexnet train --res")
     assert not (tmp_path / "failed-0").exists()
 
 
