@@ -33,7 +33,8 @@ FORM = 2  # of `to_square`: raised when an image would get other pixels, so that
 
 
 # Bytes a pixel while an image is decoded, measured (benchmarks/prepare_memory.py --formats).
-DECODED = {"PNG": 8, "WEBP": 16, "AVIF": 16, "JPEG2000": 32}
+DECODED = {"JPEG": 13, "MPO": 13, "WEBP": 17, "AVIF": 16, "JPEG2000": 32}
+OTHERS = 9
 PROGRESSIVE = 7  # of a JPEG that comes in several passes, whose coefficients are held meanwhile
 STRETCH = 1 << 20  # pixels that are brought to RGB at once
 
@@ -195,7 +196,7 @@ def _from_pillow(data: bytes | Image.Image, size: int) -> np.ndarray:
 
 def _loaded(image: Image.Image, size: int) -> np.ndarray:
     _check_pixels(*image.size)
-    with budget().room_for(image.width * image.height * DECODED.get(image.format or "", DECODED["PNG"])):
+    with budget().room_for(image.width * image.height * DECODED.get(image.format or "", OTHERS)):
         image.load()
         try:
             orientation = int(image.getexif().get(0x0112, 1))
