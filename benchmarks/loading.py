@@ -12,6 +12,7 @@ the share; so two figures are given that know none: what loading would take if i
 what the main thread spends on getting a batch. About 2 minutes on 2 cores.
 """
 
+import hashlib
 import itertools
 import os
 import statistics
@@ -32,6 +33,7 @@ from alexnet.data.jpegs import JpegImages
 from alexnet.data.prepare import prepare
 from alexnet.data.prepared import Prepared, Split
 from alexnet.data.sources.arrays import Arrays
+from alexnet.data.stored import RawImages
 from alexnet.network.model import AlexNet
 from alexnet.network.spec import networks
 from alexnet.training import optimizer
@@ -121,6 +123,7 @@ def main() -> None:
                     rows.append(row(f"{ours}, against the DataLoader", ratios(seconds[ours], took), "times"))
                 forms[name].close()  # type: ignore[attr-defined]
 
+        rows += reading(splits["raw"], given.repeats)
         rows += share_of_step(splits, preparation, given.repeats)
         step = next(figure for figure in rows if figure.name == "step, batch in memory").median
         for store, name in (("raw", "raw, compiled loop"), ("jpeg", "JPEG, compiled loop")):
@@ -129,6 +132,35 @@ def main() -> None:
                 row(f"{store}: share of the step if nothing were hidden", [100 * step / rate for rate in rates], "%")
             )
     finish("loading", rows, given)
+
+
+def reading(split: Split, repeats: int) -> list[Row]:
+    """Batches of raw pixels out of the page cache: by position, as they are read, and by memory map; and their checksum."""
+    images = split.images
+    assert isinstance(images, RawImages)
+    mapped = np.memmap(images.file.path, np.uint8, "r", shape=images.shape)
+    parts = list(np.random.default_rng(3).permutation(len(images))[:IMAGES].reshape(-1, BATCH))
+
+    def batches_of(pixels: RawImages | np.ndarray) -> Callable[[], None]:
+        def read() -> None:
+            for part in parts:
+                np.ascontiguousarray(pixels[part])
+
+        return read
+
+    def checksum() -> None:
+        hashlib.sha256(mapped[:IMAGES].data)
+
+    forms = {
+        "read by position": batches_of(images),
+        "read by memory map": batches_of(mapped),
+        "sha256, once for each image": checksum,
+    }
+    seconds = in_turn(forms, repeats)
+    size = IMAGES * images.shape[1] ** 2 * 3
+    rows = [row(name, [size / second / 1e9 for second in took], "GB/s") for name, took in seconds.items()]
+    against = ratios(seconds["read by position"], seconds["read by memory map"])
+    return [*rows, row("read by position, against the memory map", against, "times")]
 
 
 def share_of_step(splits: dict[str, Split], preparation: batches.Preparation, repeats: int) -> list[Row]:

@@ -124,3 +124,12 @@ def test_the_tables_of_the_performance_page_are_what_the_results_give() -> None:
     command = [sys.executable, str(ROOT / "benchmarks" / "tables.py"), "--check"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_what_is_said_to_be_survived_has_its_test() -> None:
+    page = (ROOT / "docs" / "reliability.md").read_text()
+    named = re.findall(r"`([\w/]+\.py)::(\w+)`", page)
+    rows = [line for line in page.splitlines() if line.startswith("| ") and not line.startswith(("| attack", "|--"))]
+    assert all("::" in row for row in rows) and len(named) >= len(rows) > 40
+    for file, name in named:
+        assert f"def {name}(" in (ROOT / "tests" / file).read_text(), f"{file}::{name}"

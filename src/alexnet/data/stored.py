@@ -105,8 +105,8 @@ class StoredImages:
 class RawImages(StoredImages):
     """Images whose pixels lie one after another.
 
-    Read by position: half to seven tenths as fast as a memory map of what is in memory already (7 GB/s at 64 pixels, 22 at
-    256), a thousandth of a step on a CPU; and a file that is cut off meanwhile is an error, no bus error.
+    Read by position: slower than from a memory map where the file is in memory already, by less than a thousandth of a step
+    on a CPU (benchmarks/loading.py); and a file that is cut off meanwhile is an error, no bus error.
     """
 
     def __init__(self, folder: Path, number: int, size: int) -> None:
