@@ -21,7 +21,7 @@ from alexnet.network import spec
 from alexnet.training import memory
 from alexnet.training import recipe as recipes
 from alexnet.training.trainer import train
-from tests.data.making import make_mini_ilsvrc
+from tests.data.making import WNIDS, make_mini_ilsvrc, unpack_mini_ilsvrc
 
 SIZE = 72
 
@@ -193,6 +193,14 @@ def test_ilsvrc_archives_without_devkit(tmp_path: Path) -> None:
                 member.size = len(inner.getvalue())
                 tar.addfile(member, io.BytesIO(inner.getvalue()))
     assert "put it beside" in found(examine(tmp_path), "no ILSVRC2012_devkit_t12.tar.gz", "error").fix
+
+
+def test_unpacked_classes_with_other_numbers_than_the_devkit_says(tmp_path: Path) -> None:
+    packed = make_mini_ilsvrc(tmp_path / "packed", 3, 1).folder
+    root = unpack_mini_ilsvrc(packed, tmp_path / "unpacked")
+    assert not any("development kit says" in finding.what for finding in examine(root))
+    next((root / "train" / WNIDS[1]).iterdir()).unlink()
+    assert f"{WNIDS[1]} has 2, not 3" in found(examine(root), "than the development kit says", "warning").what
 
 
 def test_ilsvrc_train_archive_alone(tmp_path: Path) -> None:

@@ -235,6 +235,7 @@ def data(dest: Positional[Path], sheet: Path | None = None, json: bool = False) 
         json: print one JSON document on stdout.
     """
     from alexnet.data import prepared as prepared_sets
+    from alexnet.data.sources.passed import PassedOver
     from alexnet.insight import contact_sheet
 
     opened = prepared_sets.open(dest)
@@ -268,6 +269,8 @@ def data(dest: Positional[Path], sheet: Path | None = None, json: bool = False) 
         out.table(table)
         if len(facts["classes"]) > 100:
             out.print(f"the first 100 of {len(facts['classes'])} classes")
+        if passed := PassedOver(facts["passed_over"]):
+            out.print(f"passed over when it was prepared: {passed}")
         rgb, roots = (", ".join(f"{value:.2f}" for value in facts[key]) for key in ("mean_colour", "eigenvalue_roots"))
         out.print(f"mean colour (RGB, 0-255): {rgb}")
         out.print(f"standard deviation along the principal components of RGB: {roots}")

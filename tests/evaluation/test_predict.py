@@ -240,3 +240,10 @@ def test_features_are_those_that_similar_compares(network: TrainedNetwork, folde
     with pytest.raises(InputError, match="3b.png: not an image"):
         network.features([folder / "0.png", folder / "3b.png"])
     torch.nn.Linear(32, 2)(found).sum().backward()  # a classifier of one's own learns on them
+
+
+def test_the_images_of_a_folder_are_those_that_prepare_would_take(tmp_path: Path) -> None:
+    for name in ("b.png", "a/noext", "@eaDir/b.png", "notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / name, "PNG")
+    assert list(predict.find([str(tmp_path)])) == [str(tmp_path / "a" / "noext"), str(tmp_path / "b.png")]

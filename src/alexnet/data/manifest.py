@@ -44,6 +44,12 @@ def check(manifest: dict[str, Any]) -> None:
             raise ValueError(f"its {place} is no object with {' and '.join(names)}")
     if not isinstance(splits, dict) or not splits:
         raise ValueError("its splits are no object")
+    kinds = manifest.get("passed_over", {})
+    for names in (kinds, *kinds.values()) if isinstance(kinds, dict) else (kinds,):
+        if not isinstance(names, dict):
+            raise ValueError("what it has passed over is no object of objects")
+    for number in (number for names in kinds.values() for number in names.values()):
+        _number("passed_over", number, 0, 1 << 40)
     for name, facts in splits.items():
         if not name.isidentifier():  # it is a folder's name, too
             raise ValueError("a split has a name that is none")

@@ -244,6 +244,7 @@ class Prepared:
                 }
                 for name, facts in self.manifest["splits"].items()
             },
+            "passed_over": self.manifest.get("passed_over", {}),
             "mean_colour": self.mean.mean(axis=(0, 1), dtype=np.float64).tolist(),
             "eigenvalues": self.eigenvalues.tolist(),
             "eigenvalue_roots": np.sqrt(self.eigenvalues).tolist(),  # of which §4.1's colour noise is a tenth

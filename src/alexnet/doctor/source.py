@@ -15,7 +15,7 @@ from PIL import Image
 
 from alexnet.data.image import MAX_PIXELS, Unreadable, to_square
 from alexnet.data.sources import open_source
-from alexnet.data.sources.devkit import read_devkit
+from alexnet.data.sources.devkit import Devkit, read_devkit
 from alexnet.data.sources.folders import ClassFolders, image_files, splits_of, subfolders, visible
 from alexnet.data.sources.passed import PassedOver, is_a, is_image
 from alexnet.data.sources.source import DEVKIT, TRAIN_TAR, VAL_TAR, Item, Source, read_file
@@ -218,7 +218,7 @@ def _class_order(path: Path, source: Source) -> list[Finding]:
                 f"; the development kit numbers {moved} of the {len(wnids)} classes otherwise, and its ground truth is"
                 " brought into this order by WordNet id"
             )
-        return [ok(what)]
+        return [ok(what), *(_counts(source, wnids, devkit) if devkit else [])]
     # "10" sorts before "2": label 2 is then not class 2.
     if names and all(name.isdigit() for name in names) and names != sorted(names, key=int):
         return [
@@ -228,6 +228,20 @@ def _class_order(path: Path, source: Source) -> list[Finding]:
             )
         ]
     return [ok(f"class order: {some(names)}, by name")] if isinstance(source, ClassFolders) else []
+
+
+def _counts(source: Source, wnids: list[str], devkit: Devkit) -> list[Finding]:
+    """Class folders with other numbers of images than the development kit says; of archives, `prepare` looks."""
+    told = devkit.train_images
+    others = [
+        f"{wnid} has {part.items:,}, not {told[wnid]:,}"
+        for wnid, part in zip(wnids, source.parts("train"), strict=True)
+        if part.items is not None and part.items != told.get(wnid, part.items)
+    ]
+    if not others:
+        return []
+    what = f"{len(others)} classes have other numbers of training images than the development kit says: {some(others)}"
+    return [warning(what, "unpack their tars again, unless you have left images out yourself")]
 
 
 # --- the files themselves ---------------------------------------------------------------------------------------------

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import count, islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,8 @@ import torch
 from torch import Tensor
 
 from alexnet.data.image import Unreadable, to_square
-from alexnet.data.sources.source import IMAGE_SUFFIXES, read_file
+from alexnet.data.sources.folders import image_files
+from alexnet.data.sources.source import read_file
 from alexnet.errors import InputError
 from alexnet.training.trained import TrainedNetwork
 
@@ -93,8 +93,7 @@ def find(wanted: Sequence[str], listed: Sequence[str] = ()) -> Iterator[str]:
 
 def _matches(name: str) -> Iterator[str]:
     if os.path.isdir(name):  # not Path's, which raise for a name that is too long
-        images = [str(p) for p in Path(name).rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
-        yield from sorted(images) or [name]
+        yield from sorted(entry.path for _, entry in image_files(name, "")) or [name]
     elif not os.path.exists(name) and glob.has_magic(name):
         yield from sorted(glob.glob(name, recursive=True)) or [name]
     else:

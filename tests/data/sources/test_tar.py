@@ -14,7 +14,7 @@ from alexnet.data.image import Unreadable
 from alexnet.data.sources import open_source
 from alexnet.data.sources.tar import LONGEST, Member, members, read_member
 from alexnet.errors import InputError
-from tests.data.making import add_bytes
+from tests.data.making import add_bytes, jpeg, picture
 
 IMAGES = 10
 LENGTH = 3000
@@ -223,3 +223,12 @@ def test_two_images_of_one_name_are_an_error(tmp_path: Path) -> None:
     source = open_source(str(outer(tmp_path, {"a.tar": archive(), "b.tar": twice})))
     with pytest.raises(InputError, match=r"holds 0\.jpg twice"):
         list(source.items("train"))
+
+
+def test_an_image_without_an_images_ending_is_told_by_its_bytes(tmp_path: Path) -> None:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as tar:
+        for name, content in (("noext", jpeg(picture(8, 8))), ("notes", b"text"), ("b.txt", jpeg(picture(8, 8)))):
+            add_bytes(tar, name, content)
+    source = open_source(str(outer(tmp_path, {"a.tar": archive(), "b.tar": file.getvalue()})))
+    assert [item.name for item in source.items("train")][IMAGES:] == ["b/noext"]

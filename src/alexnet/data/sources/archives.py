@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from alexnet.data.sources.devkit import Devkit, Truth, read_devkit
+from alexnet.data.sources.passed import kind_of
 from alexnet.data.sources.source import (
     DEVKIT,
     TRAIN_TAR,
@@ -18,7 +19,7 @@ from alexnet.data.sources.source import (
     Item,
     Part,
     fingerprint_files,
-    is_image_name,
+    read_part,
 )
 from alexnet.data.sources.tar import Member, members, read_member
 from alexnet.errors import InputError
@@ -40,7 +41,8 @@ class Tar:
         seen = array("Q")  # not the names: they would take a hundred bytes each
         for member in members(self.path, self.start, self.end):
             name = os.path.basename(member.name)
-            if member.problem is None and not is_image_name(name):
+            first = partial(read_part, str(self.path), member.offset, min(member.size, 32))
+            if member.problem is None and kind_of(name, first):
                 continue
             seen.append(hash(name) & 0xFFFF_FFFF_FFFF_FFFF)
             yield replace(member, name=name)

@@ -3,7 +3,9 @@
 import os
 import re
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 from alexnet.data.sources.source import is_image_name
@@ -94,22 +96,27 @@ class PassedOver:
 
 def is_image(entry: "os.DirEntry[str]", passed: PassedOver | None = None) -> bool:
     """Whether a file is an image: by its name's ending, or where that says nothing by its first bytes. Counts it if not."""
-    ending = os.path.splitext(entry.name)[1].lower()
     # A dangling link is listed, so that it shows up among the skipped; a pipe is not: reading one may never end.
-    if is_image_name(entry.name) and (is_a(entry, "file") or entry.is_symlink()):
+    if is_image_name(entry.name) and entry.is_symlink():
         return True
-    if not is_a(entry, "file"):
-        kind = "no file"
-    else:
-        kind = ending if _NAMED.fullmatch(ending) else "others" if ending else "without ending"
-        if not (ending in NO_IMAGES or ending in NOT_READ or entry.name.endswith(("~", "_original"))):
-            first = _first_bytes(entry.path)
-            if _MAGIC.match(first):
-                return True
-            kind = ".heic" if _HEIF.match(first) else kind
-    if passed is not None:
+    kind = kind_of(entry.name, partial(_first_bytes, entry.path)) if is_a(entry, "file") else "no file"
+    if kind and passed is not None:
         passed.add("file", kind)
-    return False
+    return kind is None
+
+
+def kind_of(name: str, first: Callable[[], bytes]) -> str | None:
+    """What a file is that is no image, as it is counted; None for an image. `first` gives its first bytes, if need be."""
+    if is_image_name(name):
+        return None
+    ending = os.path.splitext(name)[1].lower()
+    kind = ending if _NAMED.fullmatch(ending) else "others" if ending else "without ending"
+    if ending in NO_IMAGES or ending in NOT_READ or name.endswith(("~", "_original")):
+        return kind
+    start = first()
+    if _MAGIC.match(start):
+        return None
+    return ".heic" if _HEIF.match(start) else kind
 
 
 def is_a(entry: "os.DirEntry[str]", what: Literal["file", "folder"]) -> bool:
