@@ -1,11 +1,13 @@
 """Damage for files, and a bound on what reading them may take."""
 
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from hypothesis import strategies as st
+
+from alexnet.errors import InputError
 
 INSERTED = (
     b"",
@@ -58,6 +60,15 @@ def set_bytes(file: Path, content: bytes) -> Iterator[None]:
         yield
     finally:
         file.write_bytes(before)
+
+
+def one_line_or_success(work: Callable[[], object], megabytes: int) -> None:
+    """Fails unless `work` ends well or in an InputError of one line, with no more memory than that."""
+    with below(megabytes):
+        try:
+            work()
+        except InputError as error:
+            assert "\n" not in str(error).partition(". A SOURCE is one of")[0]
 
 
 @contextmanager

@@ -11,29 +11,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from alexnet.data import pack, prepared, unpack
-from alexnet.data import prepare as preparing
-from alexnet.data.prepare import prepare
-from alexnet.data.sources import open_source
 from alexnet.errors import InputError, RunFailed
 from tests.damage import below, damaged, set_bytes
-from tests.data.making import class_folders
 
 STATISTICS = ("manifest.json", "mean.npy", "colour.json")
 FILES = {
     "raw": (*STATISTICS, "train/images.bin", "train/labels.bin", "train/files.txt"),
     "jpeg": (*STATISTICS, "train/jpegs.bin", "train/offsets.bin", "train/labels.bin", "train/files.txt"),
 }
-
-
-@pytest.fixture(scope="module", params=["raw", "jpeg"])
-def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """12 images in three chunks; whoever changes a file puts it back."""
-    folder = tmp_path_factory.mktemp(request.param)
-    source = open_source(str(class_folders(folder / "in", {"train/cat": 6, "train/dog": 6})))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(preparing, "CHUNK", 4)
-        prepare(source, folder / "out", size=8, store=request.param)
-    return folder / "out"
 
 
 def all_of(path: Path) -> tuple[Any, ...]:
@@ -47,18 +32,18 @@ def all_of(path: Path) -> tuple[Any, ...]:
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_a_damaged_set_is_one_line_or_what_was_written(data: st.DataObject, made: Path) -> None:
-    whole = all_of(made)
-    name = data.draw(st.sampled_from(FILES[prepared.open(made).store]))
-    file = made / name
+def test_a_damaged_set_is_one_line_or_what_was_written(data: st.DataObject, chunked: Path) -> None:
+    whole = all_of(chunked)
+    name = data.draw(st.sampled_from(FILES[prepared.open(chunked).store]))
+    file = chunked / name
     with set_bytes(file, data.draw(damaged(file.read_bytes()))), below(20):
         try:
-            found = all_of(made)
+            found = all_of(chunked)
         except InputError as error:
-            assert str(made) in str(error) and "\n" not in str(error)
+            assert str(chunked) in str(error) and "\n" not in str(error)
             return
         same = found == whole
-        prepared.open(made).describe()
+        prepared.open(chunked).describe()
     # Names of classes are in the manifest alone; all else is compared with a checksum in it.
     assert same or name == "manifest.json"
 
@@ -116,45 +101,52 @@ def at(place: str, value: Any) -> Change:
         lambda manifest: manifest["splits"]["train"].update(images=10**11, per_class=[10**11, 0], checksums=[]),
     ],
 )
-def test_meaningless_manifests_are_one_line(change: Change, made: Path) -> None:
-    manifest = json.loads((made / "manifest.json").read_text())
+def test_meaningless_manifests_are_one_line(change: Change, chunked: Path) -> None:
+    manifest = json.loads((chunked / "manifest.json").read_text())
     changed = copy.deepcopy(manifest)
     change(changed)
     content = json.dumps(changed).encode()
-    with set_bytes(made / "manifest.json", content), below(20), pytest.raises(InputError, match=str(made)) as raised:
-        all_of(made)
+    with (
+        set_bytes(chunked / "manifest.json", content),
+        below(20),
+        pytest.raises(InputError, match=str(chunked)) as raised,
+    ):
+        all_of(chunked)
     assert "\n" not in str(raised.value) and len(str(raised.value)) < 600
 
 
 @pytest.mark.parametrize(
     "content", [b"", b"[", b"[" * 200_000, b'{"version": ' + b"9" * 5000 + b"}", b"\xff\xfe", b"7"]
 )
-def test_a_manifest_that_is_no_object_is_one_line(content: bytes, made: Path) -> None:
-    with set_bytes(made / "manifest.json", content), pytest.raises(InputError, match=r"is damaged \(.*prepare` again"):
-        prepared.open(made)
+def test_a_manifest_that_is_no_object_is_one_line(content: bytes, chunked: Path) -> None:
+    with (
+        set_bytes(chunked / "manifest.json", content),
+        pytest.raises(InputError, match=r"is damaged \(.*prepare` again"),
+    ):
+        prepared.open(chunked)
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "mean.npy", "colour.json", "train/labels.bin"])
-def test_a_sparse_file_of_8_gb_is_not_read(name: str, made: Path) -> None:
-    file = made / name
+def test_a_sparse_file_of_8_gb_is_not_read(name: str, chunked: Path) -> None:
+    file = chunked / name
     with set_bytes(file, b""):
         with file.open("r+b") as opened:
             opened.truncate(8 << 30)
         with below(20), pytest.raises(InputError, match=r"8,589,934,592 bytes, more than such a file can have"):
-            all_of(made)
+            all_of(chunked)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_damaged_piece_is_one_line_or_what_was_packed(
-    data: st.DataObject, made: Path, tmp_path_factory: pytest.TempPathFactory
+    data: st.DataObject, chunked: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("pieces")
-    pieces = pack.pack(prepared.open(made), folder, 10)
+    pieces = pack.pack(prepared.open(chunked), folder, 10)
     with set_bytes(pieces[0], data.draw(damaged(pieces[0].read_bytes()))), below(20):
         try:
             there = unpack.unpack(pieces, folder / "out").dataset
-            assert there is not None and all_of(there.path) == all_of(made)
+            assert there is not None and all_of(there.path) == all_of(chunked)
         except (InputError, RunFailed) as error:
             assert str(folder) in str(error) and "\n" not in str(error)
 
@@ -162,10 +154,10 @@ def test_a_damaged_piece_is_one_line_or_what_was_packed(
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_what_pieces_said_of_the_whole_may_be_damaged(
-    data: st.DataObject, made: Path, tmp_path_factory: pytest.TempPathFactory
+    data: st.DataObject, chunked: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("whole")
-    [piece] = pack.pack(prepared.open(made), folder / "p", 10)
+    [piece] = pack.pack(prepared.open(chunked), folder / "p", 10)
     beside = folder / "out.unpacking"
     whole = unpack.read_piece(piece).whole
     (beside / "parts").mkdir(parents=True)

@@ -8,30 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alexnet.data import prepare as preparing
 from alexnet.data import prepared, stored
-from alexnet.data.prepare import prepare
 from alexnet.data.prepared import Prepared
-from alexnet.data.sources import open_source
 from alexnet.data.stored import Chunks, RawImages
 from alexnet.errors import InputError
-from tests.data.making import class_folders
-
-
-@pytest.fixture(scope="module", params=["raw", "jpeg"])
-def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """12 images in three chunks of 4; to be copied before it is changed."""
-    folder = tmp_path_factory.mktemp(request.param)
-    source = open_source(str(class_folders(folder / "in", {"train/cat": 6, "train/dog": 6})))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(preparing, "CHUNK", 4)
-        prepare(source, folder / "out", size=8, store=request.param)
-    return folder / "out"
 
 
 @pytest.fixture
-def opened(made: Path, tmp_path: Path) -> Prepared:
-    return prepared.open(shutil.copytree(made, tmp_path / "set"))
+def opened(chunked: Path, tmp_path: Path) -> Prepared:
+    return prepared.open(shutil.copytree(chunked, tmp_path / "set"))
 
 
 def flip(path: Path, place: int) -> None:
