@@ -18,8 +18,8 @@ from training_step import form, plain_learner
 from alexnet import networks
 from alexnet.network import convolution, linear, model, normalization
 from alexnet.network.model import AlexNet
-from alexnet.training import optimizer
-from alexnet.training.recipe import recipes
+from alexnet.run.recipes import recipes
+from alexnet.training import rule
 
 
 def never(*given: Any) -> bool:
@@ -33,7 +33,7 @@ def taken_back(what: str, batch: int) -> Callable[[], None]:
         torch.manual_seed(0)
         network = AlexNet(networks.paper)
         images, labels = 60 * torch.randn(batch, 3, 224, 224), torch.randint(1000, (batch,))
-        learner = plain_learner(network, recipes["paper"].optimizer(network))
+        learner = plain_learner(network, rule.optimizer_of(recipes["paper"], network))
         return lambda: learner(images, labels)
     for module, name in CHANGES[what]:
         setattr(module, name, normalization.plain if name == "local_response_normalization" else never)
@@ -47,7 +47,7 @@ CHANGES: dict[str, list[tuple[Any, str]]] = {
     "the same, normalization plain": [(model, "can_fuse"), (normalization, "local_response_normalization")],
     "fully connected layers by torch's product": [(linear, "_available")],
     "biases' gradients with the weights'": [(convolution, "float32_on_the_cpu")],
-    "the update in four passes": [(optimizer, "compiled")],
+    "the update in four passes": [(rule, "compiled")],
     "contiguous memory": [],
 }
 

@@ -27,7 +27,7 @@ from alexnet import provenance
 from alexnet.files import write_text
 from alexnet.network.spec import Network, networks
 from alexnet.network.summary import summarize
-from alexnet.training.processes import Mode
+from alexnet.processes import Mode
 from alexnet.training.traffic import exchanged, traffic
 
 IMAGES, EPOCHS = 1_281_167, 95

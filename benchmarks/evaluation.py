@@ -23,14 +23,14 @@ from torch import Tensor, nn
 from alexnet.data.batches import Preparation, centre, to_channels
 from alexnet.data.image import to_square
 from alexnet.evaluation import predict
-from alexnet.evaluation.errors import view_probabilities
 from alexnet.network.low_precision import LowPrecision
 from alexnet.network.model import AlexNet
 from alexnet.network.normalization import LocalResponseNormalization
 from alexnet.network.spec import paper
 from alexnet.parallel import bf16_unit
-from alexnet.training import recipe
-from alexnet.training.trained import TrainedNetwork
+from alexnet.run import recipes
+from alexnet.run.trained import TrainedNetwork
+from alexnet.run.views import view_probabilities
 
 BATCH = 32
 
@@ -97,7 +97,7 @@ def main() -> None:
             files = sorted(path for path in Path(given.images).rglob("*") if path.suffix.lower() in (".jpeg", ".jpg"))
             files = files[:: max(1, len(files) // 96)][:96]
             classes = tuple(f"{number:04}" for number in range(1000))
-            of = recipe.recipes["paper"]
+            of = recipes.recipes["paper"]
             trained = TrainedNetwork(Path(folder), of, network, classes, preparation, 256, "none")
             names = [str(file) for file in files]
             forms["files, now"] = lambda: list(predict.predictions(trained, iter(names), 1))

@@ -15,7 +15,7 @@ from measure import arguments, finish, row
 
 from alexnet.data import prepared
 from alexnet.export import runtimes, write
-from alexnet.training import trained
+from alexnet.run import trained
 
 
 def main() -> int:

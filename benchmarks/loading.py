@@ -36,9 +36,9 @@ from alexnet.data.sources.arrays import Arrays
 from alexnet.data.stored import RawImages
 from alexnet.network.model import AlexNet
 from alexnet.network.spec import networks
-from alexnet.training import optimizer
-from alexnet.training.recipe import recipes
-from alexnet.training.trained import preparation_of
+from alexnet.run.recipes import recipes
+from alexnet.run.trained import preparation_of
+from alexnet.training import rule
 
 IMAGES, BATCH = 1280, 128
 CORES = os.cpu_count() or 1
@@ -168,8 +168,8 @@ def share_of_step(splits: dict[str, Split], preparation: batches.Preparation, re
     recipe = recipes["paper"]
     torch.manual_seed(0)
     model = AlexNet(networks["paper"]).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    groups = optimizer.groups(model, recipe.network.last_name, recipe.decay, recipe.bias_decay)
-    sgd = optimizer.PaperSGD(groups, recipe.rate, recipe.momentum)
+    groups = rule.groups(model, recipe.network.last_name, recipe.decay, recipe.bias_decay)
+    sgd = rule.PaperSGD(groups, recipe.rate, recipe.momentum)
     generator = torch.Generator().manual_seed(0)
     own = torch.randn(BATCH, 3, 224, 224).contiguous(memory_format=torch.channels_last) * 60
     own_labels = torch.randint(len(set(splits["raw"].labels.tolist())), (BATCH,))

@@ -18,9 +18,9 @@ from rich.console import Console
 from rich.table import Table
 
 from alexnet import provenance
+from alexnet.device import keep_memory
 from alexnet.files import write_text
 from alexnet.gpu.figures import Row, document, in_turn, ratios, row
-from alexnet.training.device import keep_memory
 
 __all__ = ["Row", "in_turn", "ratios", "row"]  # which the benchmarks take from here
 

@@ -18,7 +18,7 @@ from training_step import our_learner, plain_learner, plain_port
 
 from alexnet import networks
 from alexnet.network.model import AlexNet
-from alexnet.training.recipe import recipes
+from alexnet.run.recipes import recipes
 
 FORMS = ("ours, float32", "ours, bf16", "plain port, nn.LocalResponseNorm", "plain port without normalization")
 

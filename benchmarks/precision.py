@@ -13,9 +13,10 @@ from measure import Row, arguments, finish, in_turn, ratios, row
 from training_step import our_learner
 
 from alexnet.claims.scales import scales
+from alexnet.device import Precision
 from alexnet.parallel import bf16_unit
-from alexnet.training.device import Precision
-from alexnet.training.recipe import Recipe, recipes
+from alexnet.run.recipe import Recipe
+from alexnet.run.recipes import recipes
 
 RECIPES = {"smoke": scales["smoke"].recipe, "reduced": scales["reduced"].recipe} | {
     name: recipes[name] for name in ("demo", "cifar10", "paper")

@@ -25,9 +25,9 @@ from peers.serve import keep_memory, serve
 
 from alexnet.network.model import AlexNet
 from alexnet.network.spec import networks
+from alexnet.processes import Processes
 from alexnet.training.distributed import layout
-from alexnet.training.optimizer import PaperSGD, groups
-from alexnet.training.processes import Processes
+from alexnet.training.rule import PaperSGD, groups
 
 FORMS = ("one process, one thread", "one process, two threads", "two apart", "data", "columns", "hybrid")
 

@@ -20,12 +20,14 @@ from peers.serve import keep_memory, serve
 from torch import nn
 
 from alexnet import networks
+from alexnet.device import Precision, low_precision
 from alexnet.network.linear import _available, _times
 from alexnet.network.model import AlexNet
 from alexnet.parallel import bf16_unit
-from alexnet.training.device import Precision, low_precision
+from alexnet.run.recipe import Recipe
+from alexnet.run.recipes import recipes
 from alexnet.training.graph import Step
-from alexnet.training.recipe import Recipe, recipes
+from alexnet.training.rule import optimizer_of
 
 GFLOP = 4.136
 """Of an image, forward and backward: three times the forward multiply-adds, less conv1's gradient of its input, times 2."""
@@ -72,7 +74,7 @@ def our_learner(recipe: Recipe, precision: Precision) -> Learner:
     """The step as the trainer does it; images are best given as it takes them, channels-last and in its precision."""
     model = AlexNet(recipe.network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     low = low_precision(precision, torch.device("cpu"))
-    return Step(model, recipe.optimizer(model), lambda given: given, 0, low=low)
+    return Step(model, optimizer_of(recipe, model), lambda given: given, 0, low=low)
 
 
 PLAIN_PORT = "plain port, nn.LocalResponseNorm"

@@ -13,9 +13,9 @@ from PIL import Image
 from alexnet.data import prepare, prepared, sources
 from alexnet.data.batches import Augmentation, Preparation
 from alexnet.network.spec import Convolution, Hidden, Network
+from alexnet.run.recipe import Recipe
+from alexnet.run.schedule import Schedule
 from alexnet.training import trainer
-from alexnet.training.optimizer import Schedule
-from alexnet.training.recipe import Recipe
 
 CLASSES = ("bars", "blobs", "checks", "stripes")
 IMAGES_PER_CLASS = 24

@@ -18,8 +18,11 @@ from alexnet.data.sources import open_source
 from alexnet.doctor import Finding, examine, machine
 from alexnet.errors import InputError
 from alexnet.network import spec
+from alexnet.run import recipes
+from alexnet.run.recipe import Recipe
+from alexnet.run.recipe import read as read_recipe
+from alexnet.run.schedule import Schedule
 from alexnet.training import memory
-from alexnet.training import recipe as recipes
 from alexnet.training.trainer import train
 from tests.data.making import WNIDS, make_mini_ilsvrc, unpack_mini_ilsvrc
 
@@ -306,9 +309,7 @@ TINY = spec.Network(
     columns=1,
     links=(),
 )
-RECIPE = recipes.Recipe(
-    name="tiny", network=TINY, epochs=1, batch=31, image_size=64, schedule=recipes.Schedule("constant")
-)
+RECIPE = Recipe(name="tiny", network=TINY, epochs=1, batch=31, image_size=64, schedule=Schedule("constant"))
 
 
 @pytest.fixture(scope="module")
@@ -326,7 +327,7 @@ def run(trained: Path, tmp_path: Path) -> Path:
 
 
 def change_recipe(run: Path, **changes: object) -> None:
-    (run / "recipe.json").write_text(replace(recipes.read(run), **changes).to_json())  # type: ignore[arg-type]
+    (run / "recipe.json").write_text(replace(read_recipe(run), **changes).to_json())  # type: ignore[arg-type]
 
 
 def change_weights(checkpoint: Path, change: object) -> None:

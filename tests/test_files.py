@@ -13,8 +13,9 @@ from safetensors import SafetensorError
 from alexnet import cli, files
 from alexnet.data.prepared import Prepared
 from alexnet.errors import InputError, RunFailed
-from alexnet.training import checkpoint, trainer
-from alexnet.training.recipe import Recipe
+from alexnet.run import checkpoint
+from alexnet.run.recipe import Recipe
+from alexnet.training import trainer
 
 
 def refuse(number: int, name: str | None = None) -> object:
@@ -108,7 +109,7 @@ def test_a_checkpoint_says_what_keeps_it_from_being_written(
     tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number, fix in ((errno.ENOSPC, "Make room on it, then"), (errno.EROFS, "Have it mounted for writing")):
-        monkeypatch.setattr("alexnet.training.checkpoint.save_file", refuse(number))
+        monkeypatch.setattr("alexnet.run.checkpoint.save_file", refuse(number))
         with pytest.raises(RunFailed) as caught:
             checkpoint.save(tmp_path, {}, {}, checkpoint.Progress(), keep=1)
         assert fix in str(caught.value) and os.strerror(number) in str(caught.value)

@@ -14,13 +14,13 @@ from alexnet.errors import InputError, RunFailed
 from alexnet.evaluation.predict import Prediction
 from alexnet.network import spec
 from alexnet.network.model import AlexNet
-from alexnet.training import recipe
-from alexnet.training.trained import TrainedNetwork, load
+from alexnet.run import recipes as named
+from alexnet.run.trained import TrainedNetwork, load
 
 networks = SimpleNamespace(**{name.replace("-", "_"): value for name, value in spec.networks.items()})
 """The named networks: `networks.paper`, `networks.authors_2012` ..."""
 
-recipes = SimpleNamespace(**{name.replace("-", "_"): value for name, value in recipe.recipes.items()})
+recipes = SimpleNamespace(**{name.replace("-", "_"): value for name, value in named.recipes.items()})
 """The named recipes: `recipes.demo`, `recipes.imagenette` ..."""
 
 __all__ = ["AlexNet", "InputError", "Prediction", "RunFailed", "TrainedNetwork", "data", "load", "networks", "recipes"]

@@ -149,7 +149,7 @@ def prepare(
     from alexnet.data.sources.chosen import choose
     from alexnet.data.sources.passed import PassedOver
     from alexnet.data.sources.source import only_class
-    from alexnet.training.device import keep_memory
+    from alexnet.device import keep_memory
 
     for option, value in (("machines", machines), ("as-images", as_images), ("as-classes", as_classes)):
         if value is not None and not plan:
@@ -342,7 +342,7 @@ def unpack(paths: Positional[tuple[Path, ...]], workers: int | None = None, json
         json: print one JSON document on stdout.
     """
     from alexnet.data import unpack as unpacking
-    from alexnet.training.device import keep_memory
+    from alexnet.device import keep_memory
 
     if not paths or paths[-1].is_file():
         raise InputError("DEST is missing: alexnet unpack PIECE ... DEST, the folder of the prepared dataset last")
@@ -390,17 +390,21 @@ def unpack(paths: Positional[tuple[Path, ...]], workers: int | None = None, json
 
 def train(args: list[str]) -> int:
     """Train a recipe into a run folder, go on with a run, or fine-tune one on other images."""
+    from alexnet import processes
     from alexnet.data import prepared as prepared_sets
     from alexnet.network.named import network_of
     from alexnet.network.spec import networks
-    from alexnet.training import checkpoint, processes, recipe, trainer
+    from alexnet.run import checkpoint, recipe
+    from alexnet.run import recipes as named
+    from alexnet.run.images import check_fit
+    from alexnet.training import trainer
 
     usage = (
         "RECIPE --data DIR [--out RUN] [--epochs N] [--seed S] [--network.normalization none] ...\n"
         "       alexnet train --resume RUN\n"
         "       alexnet train RECIPE --data DIR --parallel columns|data|hybrid [--processes N]\n"
         "       alexnet train [RECIPE] --from RUN --data DIR [--out RUN]\n\n"
-        f"Recipes: {', '.join(recipe.recipes)}. `alexnet train RECIPE --help` lists every field that can be set."
+        f"Recipes: {', '.join(named.recipes)}. `alexnet train RECIPE --help` lists every field that can be set."
     )
     parser = _parser("train", usage, train, add_help=False)
     parser.add_argument("--data", type=Path, help="a prepared dataset (alexnet prepare)")
@@ -432,7 +436,7 @@ def train(args: list[str]) -> int:
     )
     parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
     known, rest = parser.parse_known_args(args)
-    name = _first(rest, recipe.recipes)
+    name = _first(rest, named.recipes)
     if name is None and ("-h" in rest or "--help" in rest):
         parser.print_help()
         return 0
@@ -448,22 +452,22 @@ def train(args: list[str]) -> int:
         if known.start:
             start = recipe.read(known.start)
             weights = checkpoint.weights(checkpoint.newest(known.start))
-            how = _named(recipe.recipes, name, "RECIPE", "recipe") if name else None
-            chosen = recipe.continued(start, how) if how else recipe.fine_tuned(start, start.network.classes)
+            how = _named(named.recipes, name, "RECIPE", "recipe") if name else None
+            chosen = named.continued(start, how) if how else named.fine_tuned(start, start.network.classes)
         elif name is None:
             raise InputError(
-                f"the first argument must be a RECIPE ({', '.join(recipe.recipes)}), --resume RUN or --from RUN;"
+                f"the first argument must be a RECIPE ({', '.join(named.recipes)}), --resume RUN or --from RUN;"
                 " see alexnet train --help"
             )
         else:
-            chosen = _named(recipe.recipes, name, "RECIPE", "recipe")
+            chosen = _named(named.recipes, name, "RECIPE", "recipe")
         if name is not None:
             rest.remove(name)
         if known.network:
             chosen = replace(chosen, network=replace(network_of(known.network), classes=chosen.network.classes))
         chosen = tyro.cli(recipe.Recipe, default=chosen, args=rest, prog=f"alexnet train {name or ''}".rstrip())
         chosen.check()
-        if name == recipe.finetune.name and not known.start:
+        if name == named.finetune.name and not known.start:
             raise InputError("finetune goes on from a trained run: alexnet train finetune --from RUN --data DIR")
         if known.data is None:
             raise InputError(
@@ -473,7 +477,7 @@ def train(args: list[str]) -> int:
     opened = prepared_sets.open(data_path)
     number = _processes(known)
     if number > 1 and not processes.launched():
-        trainer.check_parallel(trainer.check_fit(chosen, opened), known.parallel or "data", number)
+        trainer.check_parallel(check_fit(chosen, opened), known.parallel or "data", number)
         processes.Processes(0, number).device(chosen.device)
         return processes.launch(number, known.restarts, _train_in_process, args)
 
@@ -547,7 +551,7 @@ def _signals() -> Iterator[list[int]]:
 
     But not a second SIGHUP, as the system and the shell both send one when a terminal is closed; and none under nohup.
     """
-    from alexnet.training.processes import STOPPING
+    from alexnet.processes import STOPPING
 
     caught: list[int] = []
     first = 0.0
@@ -686,7 +690,7 @@ def evaluate(
                 " to measure a file"
             )
         return _evaluate_file(submission, data, split, devkit, json)
-    from alexnet.training.processes import joined
+    from alexnet.processes import joined
 
     with joined(device) as here:
         how = {
@@ -714,7 +718,7 @@ def _probabilities(run: Path, judged: Any, how: dict[str, Any]) -> Any:
 
 
 def _with_bar(work: Callable[..., Any], run: Path, judged: Any, how: dict[str, Any]) -> Any:
-    from alexnet.training.device import keep_memory, pick
+    from alexnet.device import keep_memory, pick
 
     keep_memory()
     with Bar("images", err) as bar:
@@ -730,7 +734,7 @@ def _judged(run: Path, data: Path | None, split: str) -> tuple[Any, Any]:
     """The prepared dataset that a run is evaluated on, and the images of its split; InputError if it has other classes."""
     from alexnet.data import prepared as prepared_sets
     from alexnet.evaluation import kept
-    from alexnet.training import checkpoint, recipe
+    from alexnet.run import checkpoint, recipe
 
     of, classes = recipe.read(run), kept.classes_of(run)
     checkpoint.newest(run)
@@ -752,12 +756,12 @@ def _evaluate_one(
     json: bool,
     how: dict[str, Any],
 ) -> int:
+    from alexnet.device import pick
     from alexnet.evaluation import ensemble, kept
     from alexnet.evaluation.errors import CONFUSED
     from alexnet.insight import confusion
     from alexnet.insight.picture import with_word
-    from alexnet.training import checkpoint
-    from alexnet.training.device import pick
+    from alexnet.run import checkpoint
 
     opened, judged = _judged(run, data, split)
     ids = _ids_of(submission, opened.classes, devkit)
@@ -821,7 +825,7 @@ def _evaluate_many(
     how: dict[str, Any],
 ) -> int:
     from alexnet.evaluation import ensemble
-    from alexnet.training import checkpoint
+    from alexnet.run import checkpoint
 
     both = [_judged(run, data, split) for run in runs]
     classes, judged = both[0][0].classes, both[0][1]
@@ -888,7 +892,7 @@ def _submit(
     runs: tuple[Path, ...], images: str, submission: Path, devkit: Path | None, json: bool, how: dict[str, Any]
 ) -> int:
     from alexnet.evaluation import ensemble, kept, unlabelled
-    from alexnet.training import trained
+    from alexnet.run import trained
 
     classes = [kept.classes_of(run) for run in runs]
     ids = _ids_of(submission, classes[0], devkit)
@@ -988,10 +992,10 @@ def predict(
     """
     import numpy as np
 
+    from alexnet.device import pick
     from alexnet.evaluation.predict import Prediction, find, predictions
     from alexnet.insight import predictions as pictures
-    from alexnet.training import trained
-    from alexnet.training.device import pick
+    from alexnet.run import trained
 
     if not images:
         raise InputError(
@@ -1063,7 +1067,7 @@ def kernels(runs: Positional[tuple[Path, ...]], json: bool = False) -> int:
     """
     from alexnet.insight import kernels as pictures
     from alexnet.insight.picture import kind_of
-    from alexnet.training import trained
+    from alexnet.run import trained
 
     named = len(runs) > 1 and not runs[-1].is_dir()
     picture, folders = (runs[-1], runs[:-1]) if named else (Path("kernels.png"), runs)
@@ -1091,9 +1095,10 @@ def curves(run: Positional[Path], picture: Positional[Path] = Path("curves.png")
         json: print one JSON document on stdout.
     """
     from alexnet.insight import curves as pictures
-    from alexnet.training import recipe, trainer
+    from alexnet.run import recipe
+    from alexnet.run.metrics import read_metrics
 
-    pictures.draw(trainer.read_metrics(run), picture, recipe.read(run).network.classes)
+    pictures.draw(read_metrics(run), picture, recipe.read(run).network.classes)
     return _drawn(run, picture, json)
 
 
@@ -1200,11 +1205,11 @@ def activations(
         device: auto, cpu, cuda or mps.
         json: print one JSON document on stdout.
     """
+    from alexnet.device import pick
     from alexnet.evaluation.predict import predictions
     from alexnet.insight import activations as pictures
     from alexnet.insight.picture import kind_of, save
-    from alexnet.training import trained
-    from alexnet.training.device import pick
+    from alexnet.run import trained
 
     kind_of(picture)
     network = trained.load(run, pick(device))
@@ -1312,8 +1317,8 @@ def figures(
 def _run_with_data(run: Path, data: Path | None, device: str) -> tuple[Any, Any]:
     """A run's network and a prepared dataset of its classes; InputError if there is none or it has others."""
     from alexnet.data import prepared as prepared_sets
-    from alexnet.training import trained
-    from alexnet.training.device import keep_memory, pick
+    from alexnet.device import keep_memory, pick
+    from alexnet.run import trained
 
     network = trained.load(run, pick(device))
     opened = prepared_sets.open(data or _data_of(run, there=True))
@@ -1330,11 +1335,11 @@ def _images_of(network: Any, opened: Any, split: str) -> tuple[Any, Any, str]:
     """A split, the indices of its images that are meant, and what they are called."""
     import numpy as np
 
-    from alexnet.training import trainer
+    from alexnet.run.images import measured_on, validation_of
 
     if split == "val":
-        part, indices = trainer.validation_of(network.recipe, opened)
-        return part, indices, trainer.measured_on(part)
+        part, indices = validation_of(network.recipe, opened)
+        return part, indices, measured_on(part)
     part = opened.split(split)
     return part, np.arange(len(part.labels)), part.name
 
@@ -1377,7 +1382,7 @@ def export(
     """
     from alexnet.data import prepared as prepared_sets
     from alexnet.export import write
-    from alexnet.training import trained
+    from alexnet.run import trained
 
     if views not in (1, 10):
         raise InputError(f"--views {views}: the views are 1 (centre crop) or 10 (corners, centre, mirrored)")
@@ -1618,7 +1623,7 @@ def claims_run(
     from alexnet.claims.claims import claims as there
     from alexnet.claims.scales import scales
     from alexnet.data import prepared as prepared_sets
-    from alexnet.training.device import keep_memory
+    from alexnet.device import keep_memory
 
     keep_memory()
     if bool(ids) == all:
@@ -1714,7 +1719,7 @@ def table2(
     from alexnet.claims import table2 as chain
     from alexnet.claims.scales import scales
     from alexnet.data import prepared as prepared_sets
-    from alexnet.training.device import keep_memory
+    from alexnet.device import keep_memory
 
     keep_memory()
     at = ledger.with_precision(scales[scale], precision)

@@ -11,8 +11,9 @@ from alexnet.claims.claim import Claim, Comparison, Scale, Search
 from alexnet.claims.measures import Measured
 from alexnet.claims.results import Result
 from alexnet.data.prepared import Prepared
-from alexnet.training.recipe import Recipe, demo
-from alexnet.training.trained import TrainedNetwork
+from alexnet.run.recipe import Recipe
+from alexnet.run.recipes import demo
+from alexnet.run.trained import TrainedNetwork
 
 
 def result(

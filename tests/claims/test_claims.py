@@ -15,8 +15,9 @@ from alexnet.claims.claims import claims
 from alexnet.claims.scales import scales
 from alexnet.network import spec
 from alexnet.network.summary import summarize
-from alexnet.training.optimizer import Plateau, rates
-from alexnet.training.recipe import Recipe, recipes
+from alexnet.run.recipe import Recipe
+from alexnet.run.recipes import recipes
+from alexnet.run.schedule import Plateau, rates
 
 FACTS = (
     "relu", "columns", "links", "lrn", "lrn-cifar", "overlap", "crops", "colour", "dropout", "decay", "depth", "views",

@@ -22,7 +22,7 @@ from alexnet.claims.results import Result
 from alexnet.claims.scales import scales
 from alexnet.data.prepared import Prepared
 from alexnet.errors import InputError, RunFailed
-from alexnet.training.recipe import Recipe
+from alexnet.run.recipe import Recipe
 from tests.claims import making
 from tests.claims.making import lrn, relu, views
 

@@ -19,8 +19,8 @@ from alexnet.data import prepared as prepared_sets
 from alexnet.data.prepared import Prepared
 from alexnet.errors import InputError
 from alexnet.evaluation import kept
-from alexnet.training import checkpoint, recipe
-from alexnet.training.recipe import Recipe
+from alexnet.run import checkpoint, recipe
+from alexnet.run.recipe import Recipe
 from tests.claims import making
 from tests.conftest import prepare_pictures
 

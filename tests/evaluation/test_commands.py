@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 from torch import Tensor
 
+from alexnet import processes
 from alexnet.cli import main
 from alexnet.data.prepared import Prepared
 from alexnet.evaluation import errors, kept
-from alexnet.training import processes, recipe, trainer
-from alexnet.training.processes import Processes
-from alexnet.training.recipe import Recipe
+from alexnet.processes import Processes
+from alexnet.run import recipe
+from alexnet.run.recipe import Recipe
+from alexnet.training import trainer
 from tests.conftest import CLASSES, prepare_pictures, write_class_folders
 
 

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from alexnet.data.batches import Preparation
 from alexnet.errors import InputError
-from alexnet.evaluation.errors import Count, Evaluation, evaluate, view_probabilities
+from alexnet.evaluation.errors import Count, Evaluation, evaluate
+from alexnet.run.views import view_probabilities
 
 
 class Written(nn.Module):

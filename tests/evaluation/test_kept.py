@@ -15,7 +15,7 @@ from alexnet.data.prepared import Prepared
 from alexnet.errors import InputError
 from alexnet.evaluation import kept
 from alexnet.evaluation.errors import probabilities_of
-from alexnet.training import checkpoint, recipe, trained
+from alexnet.run import checkpoint, recipe, trained
 
 
 @pytest.fixture

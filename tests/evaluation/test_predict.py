@@ -12,8 +12,8 @@ from PIL import Image
 from alexnet.errors import InputError
 from alexnet.evaluation import predict
 from alexnet.insight import neighbours
-from alexnet.training import trained
-from alexnet.training.trained import TrainedNetwork
+from alexnet.run import trained
+from alexnet.run.trained import TrainedNetwork
 from tests.conftest import CLASSES, picture
 
 

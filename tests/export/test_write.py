@@ -11,8 +11,8 @@ import torch
 from alexnet.cli import main
 from alexnet.data.prepared import Prepared
 from alexnet.export import runtimes, write
-from alexnet.training import trained
-from alexnet.training.trained import TrainedNetwork
+from alexnet.run import trained
+from alexnet.run.trained import TrainedNetwork
 from tests.conftest import CLASSES, prepare_pictures
 
 pytest.importorskip("onnx")
@@ -120,9 +120,9 @@ def about_int8(file: Path) -> bool:
 
 def test_calibration_never_sees_an_image_that_validates(tiny_run: Path, tiny_prepared: Prepared) -> None:
     network = trained.load(tiny_run)
-    from alexnet.training import trainer
+    from alexnet.run.images import validation_of
 
-    _, held_out = trainer.validation_of(network.recipe, tiny_prepared)
+    _, held_out = validation_of(network.recipe, tiny_prepared)
     train = tiny_prepared.split("train")
     seen = write._calibration(network, _raw(network), tiny_prepared)
     assert len(seen) == len(train.labels) - len(held_out)

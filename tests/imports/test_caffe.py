@@ -10,7 +10,7 @@ import torch
 
 from alexnet.cli import main
 from alexnet.imports import read, run
-from alexnet.training import trained
+from alexnet.run import trained
 
 from . import making
 from .making import CaffeLayer, caffe_layers, caffemodel, prototxt, write

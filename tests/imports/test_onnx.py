@@ -11,7 +11,7 @@ import torch
 
 from alexnet.cli import main
 from alexnet.data.prepared import Prepared
-from alexnet.training import trained
+from alexnet.run import trained
 
 from .making import CaffeLayer, caffe_layers, draw, logits, write
 from .test_caffe import imported, refused

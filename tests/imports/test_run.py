@@ -18,7 +18,7 @@ from alexnet.export import caffe
 from alexnet.imports import read, run, torchvision
 from alexnet.imports.run import Imported, Input
 from alexnet.network.model import AlexNet
-from alexnet.training import checkpoint, trained
+from alexnet.run import checkpoint, trained
 from tests.conftest import TINY_NETWORK
 
 from .making import caffe_layers, caffemodel, prototxt, write

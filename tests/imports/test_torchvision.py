@@ -16,8 +16,8 @@ from alexnet.export import weights
 from alexnet.imports import read, run, torchvision
 from alexnet.network import spec as specs
 from alexnet.network.weights import NAMES
-from alexnet.training import recipe
-from alexnet.training.trained import TrainedNetwork
+from alexnet.run import recipes
+from alexnet.run.trained import TrainedNetwork
 from tests.network.test_weights import Reference
 
 from .making import write
@@ -57,7 +57,7 @@ def test_weights_in_and_out_compute_the_same(reference: Reference, tmp_path: Pat
     # Out again, as a run would: its network takes pixels minus the mean, not scaled.
     mean = torch.from_numpy(got.imported.mean).permute(2, 0, 1).contiguous()
     preparation = Preparation(224, mean, torch.zeros(3), torch.eye(3))
-    of = replace(recipe.paper, network=got.imported.network)
+    of = replace(recipes.paper, network=got.imported.network)
     names = tuple(f"class {at}" for at in range(10))
     trained = TrainedNetwork(tmp_path, of, network, names, preparation, 256, "step-00000000")
     made = weights.export(trained, "torchvision", tmp_path / "out.safetensors")
@@ -100,7 +100,7 @@ def test_a_number_that_is_none_is_named() -> None:
 
 
 def test_another_network_is_refused_with_what_differs(tiny_run: Path, tmp_path: Path) -> None:
-    from alexnet.training import trained
+    from alexnet.run import trained
 
     with pytest.raises(InputError, match=r"not torchvision's alexnet: input: 28 pixels \(not 224 pixels\)"):
         weights.export(trained.load(tiny_run), "torchvision", tmp_path / "a.pth")

@@ -13,8 +13,8 @@ from alexnet.data.prepared import Prepared
 from alexnet.insight import activations, picture
 from alexnet.network.model import AlexNet
 from alexnet.network.spec import networks
-from alexnet.training import recipe
-from alexnet.training.trained import TrainedNetwork, load, preparation_of
+from alexnet.run import recipes
+from alexnet.run.trained import TrainedNetwork, load, preparation_of
 from tests.conftest import TINY_NETWORK
 
 
@@ -26,7 +26,7 @@ def untrained(spec: str | None = None, **changes: object) -> TrainedNetwork:
     """A network as it starts, for images 4 pixels larger than its input."""
     network = AlexNet(replace(networks[spec] if spec else TINY_NETWORK, classes=4, **changes))  # type: ignore[arg-type]
     size = network.spec.input_size + 4
-    of = replace(recipe.demo, network=network.spec, image_size=size)
+    of = replace(recipes.demo, network=network.spec, image_size=size)
     mean = np.full((size, size, 3), 120, np.float32)
     preparation = preparation_of(mean, np.ones(3), np.eye(3), of)
     return TrainedNetwork(Path("none"), of, network, tuple("abcd"), preparation, size, "step-00000000")

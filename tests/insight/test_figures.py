@@ -12,8 +12,8 @@ from PIL import Image
 from alexnet import cli
 from alexnet.data.prepared import Prepared
 from alexnet.insight import figures, predictions
-from alexnet.training import trained
-from alexnet.training.trainer import validation_of
+from alexnet.run import trained
+from alexnet.run.images import validation_of
 from tests.conftest import CLASSES, picture, prepare_pictures
 
 

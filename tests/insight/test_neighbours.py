@@ -12,9 +12,9 @@ from alexnet.data.prepared import Prepared
 from alexnet.errors import InputError
 from alexnet.insight import activations, neighbours
 from alexnet.insight.neighbours import nearest
-from alexnet.training import trained as trained_networks
-from alexnet.training.trained import TrainedNetwork
-from alexnet.training.trainer import validation_of
+from alexnet.run import trained as trained_networks
+from alexnet.run.images import validation_of
+from alexnet.run.trained import TrainedNetwork
 
 # the search ----------------------------------------------------------------------------------------------------------
 

@@ -19,9 +19,11 @@ from alexnet.evaluation.errors import evaluate
 from alexnet.insight import figures, report
 from alexnet.network import spec
 from alexnet.network.spec import Convolution, Hidden, Network
-from alexnet.training import checkpoint, trained, trainer
-from alexnet.training.optimizer import Schedule
-from alexnet.training.recipe import Recipe, paper, recipes
+from alexnet.run import checkpoint, trained
+from alexnet.run.recipe import Recipe
+from alexnet.run.recipes import paper, recipes
+from alexnet.run.schedule import Schedule
+from alexnet.training import trainer
 
 SCRIPT = "<script>alert('x')<script>"  # no slash: it is the name of a folder
 CLASSES = sorted([SCRIPT, "a & b", "tench", "{{ 991 * 997 }}", '"quoted" onerror=x', "church", "gas pump"])

@@ -19,12 +19,14 @@ from safetensors.torch import load_file, save_file
 from alexnet.data.prepared import Prepared
 from alexnet.errors import InputError, RunFailed
 from alexnet.evaluation import kept
-from alexnet.evaluation.errors import view_probabilities
 from alexnet.network.model import AlexNet
 from alexnet.network.spec import Hidden
-from alexnet.training import checkpoint, recipe, trained
-from alexnet.training.recipe import Recipe
-from alexnet.training.trainer import read_metrics, train
+from alexnet.run import checkpoint, recipe, trained
+from alexnet.run.metrics import read_metrics
+from alexnet.run.recipe import Recipe
+from alexnet.run.views import view_probabilities
+from alexnet.training.rule import optimizer_of
+from alexnet.training.trainer import train
 from tests.damage import below, damaged, set_bytes
 
 Change = Callable[[Path], None]
@@ -338,7 +340,7 @@ def test_any_damage_of_a_state_is_one_line_or_a_resumed_run(
     file = found / checkpoint.STATE
     with set_bytes(file, data.draw(damaged(file.read_bytes()))), below(50):
         try:
-            checkpoint.load_state(found, of.optimizer(AlexNet(of.network)))
+            checkpoint.load_state(found, optimizer_of(of, AlexNet(of.network)))
         except InputError as error:
             assert str(file) in str(error) and "\n" not in str(error)
 

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from alexnet.errors import InputError
 from alexnet.network.model import AlexNet
 from alexnet.network.spec import Hidden, Network, authors_2012, paper, small
-from alexnet.training import optimizer as optimizers
+from alexnet.processes import Processes
+from alexnet.training import rule
 from alexnet.training.distributed import Mode, layout
-from alexnet.training.processes import Processes
 from alexnet.training.traffic import traffic
 from tests.network.tiny import images, seeded, tiny
 
@@ -105,14 +105,14 @@ CASES = {2: TWO, 3: THREE}
 
 def start(case: Case) -> AlexNet:
     model = AlexNet(case.spec, generator=seeded(3)).to(case.kind)
-    optimizers.freeze(model, case.frozen)
+    rule.freeze(model, case.frozen)
     if case.channels_last:
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return model
 
 
-def optimizer(module: nn.Module) -> optimizers.PaperSGD:
-    return optimizers.PaperSGD([weight for weight in module.parameters() if weight.requires_grad], lr=0.003)
+def optimizer(module: nn.Module) -> rule.PaperSGD:
+    return rule.PaperSGD([weight for weight in module.parameters() if weight.requires_grad], lr=0.003)
 
 
 def batch(case: Case, step: int) -> tuple[Tensor, Tensor]:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from alexnet.training.optimizer import PaperSGD
+from alexnet.training.rule import PaperSGD
 
 from ..triton_device import DEVICE
 

@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from alexnet.network.model import AlexNet
-from alexnet.training import optimizer
+from alexnet.processes import Processes
+from alexnet.training import rule
 from alexnet.training.distributed import Layout
 from alexnet.training.graph import WARM, Step
-from alexnet.training.processes import Processes
 from tests.conftest import TINY_NETWORK
 
 from ..triton_device import DEVICE
@@ -22,12 +22,12 @@ BATCH = 8
 needs_triton = pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not installed")
 
 
-def learner(**changes: object) -> tuple[AlexNet, optimizer.PaperSGD]:
+def learner(**changes: object) -> tuple[AlexNet, rule.PaperSGD]:
     network = replace(TINY_NETWORK, **changes)  # type: ignore[arg-type]
     model = AlexNet(network, torch.Generator().manual_seed(1))
     model = model.to(DEVICE, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    groups = optimizer.groups(model, network.last_name, 0.0005, bias_decay=False)
-    return model, optimizer.PaperSGD(groups, lr=0.005)
+    groups = rule.groups(model, network.last_name, 0.0005, bias_decay=False)
+    return model, rule.PaperSGD(groups, lr=0.005)
 
 
 def batches(*sizes: int) -> list[tuple[Tensor, Tensor]]:
@@ -45,7 +45,7 @@ def input_of(pixels: Tensor) -> Tensor:
     return (pixels.permute(0, 3, 1, 2).float() - 120).contiguous(memory_format=torch.channels_last)
 
 
-def run(make: Callable[[AlexNet, optimizer.PaperSGD], Step], sizes: tuple[int, ...], **changes: object) -> tuple:
+def run(make: Callable[[AlexNet, rule.PaperSGD], Step], sizes: tuple[int, ...], **changes: object) -> tuple:
     """Weights, velocities and sums after steps with batches of these sizes, the rate falling before the last."""
     model, sgd = learner(**changes)
     step = make(model, sgd)
@@ -116,7 +116,7 @@ def test_fused_update_is_the_same_step() -> None:
 def test_fused_update_is_the_same_step_where_processes_share_it() -> None:
     plain = run(lambda model, sgd: Step(model, sgd, input_of, BATCH), SIZES[:2])
 
-    def shared(model: AlexNet, sgd: optimizer.PaperSGD) -> Step:
+    def shared(model: AlexNet, sgd: rule.PaperSGD) -> Step:
         return Step(model, sgd, input_of, BATCH, fused=True, layout=Layout(model, Processes()))
 
     fused = run(shared, SIZES[:2])
@@ -141,7 +141,7 @@ def test_bfloat16_copies_compute_what_autocast_does_and_follow_the_weights(norma
     low = torch.bfloat16
     made: list[Step] = []
 
-    def copied(model: AlexNet, sgd: optimizer.PaperSGD) -> Step:
+    def copied(model: AlexNet, sgd: rule.PaperSGD) -> Step:
         made.append(Step(model, sgd, input_of, BATCH, low=low, fused=True))
         return made[0]
 
@@ -189,7 +189,7 @@ def on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.training.test_graph.DEVICE", "cpu")
 
 
-def bf16_step(model: AlexNet, sgd: optimizer.PaperSGD, **more: object) -> Step:
+def bf16_step(model: AlexNet, sgd: rule.PaperSGD, **more: object) -> Step:
     return Step(model, sgd, input_of, BATCH, low=torch.bfloat16, **more)  # type: ignore[arg-type]
 
 
@@ -220,17 +220,17 @@ def test_the_copies_are_the_weights_rounded_after_every_step(on_the_cpu: None) -
         assert all(torch.equal(copy, weight.bfloat16()) for weight, copy in sgd.copies.items())
 
 
-@pytest.mark.parametrize("rule", ["loops", "plain", "lars"])
+@pytest.mark.parametrize("form", ["loops", "plain", "lars"])
 def test_every_rule_updates_weights_by_the_copies_gradients(
-    on_the_cpu: None, rule: str, monkeypatch: pytest.MonkeyPatch
+    on_the_cpu: None, form: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if rule == "loops":
+    if form == "loops":
         pytest.importorskip("numba")
-    if rule == "plain":
-        monkeypatch.setattr(optimizer, "compiled", lambda: False)
+    if form == "plain":
+        monkeypatch.setattr(rule, "compiled", lambda: False)
     model, _ = learner()
-    groups = optimizer.groups(model, model.spec.last_name, 0.0005, bias_decay=False)
-    sgd = optimizer.LARS(groups, lr=0.01) if rule == "lars" else optimizer.PaperSGD(groups, lr=0.005)
+    groups = rule.groups(model, model.spec.last_name, 0.0005, bias_decay=False)
+    sgd = rule.LARS(groups, lr=0.01) if form == "lars" else rule.PaperSGD(groups, lr=0.005)
     step = bf16_step(model, sgd)
     pixels, labels = batches(BATCH)[0]
     step(pixels, labels)
@@ -241,8 +241,8 @@ def test_every_rule_updates_weights_by_the_copies_gradients(
     for group in sgd.param_groups:
         for w in group["params"]:
             share = group["lr"]
-            if rule == "lars" and group["kind"] == "weights":
-                ratio = optimizer.trust_ratios([expected[w]], [gradient_of[w]], 1.0, group["decay"])[0]
+            if form == "lars" and group["kind"] == "weights":
+                ratio = rule.trust_ratios([expected[w]], [gradient_of[w]], 1.0, group["decay"])[0]
                 share = group["lr"] * ratio
             moved = 0.9 * v[w] - group["decay"] * share * expected[w] - share * gradient_of[w]
             assert torch.allclose(w, expected[w] + moved, rtol=1e-5, atol=1e-7)

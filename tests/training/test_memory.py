@@ -14,8 +14,8 @@ import torch
 from alexnet import cli
 from alexnet.data.prepared import Prepared
 from alexnet.errors import InputError, RunFailed, out_of_memory
+from alexnet.run.recipe import Recipe
 from alexnet.training import memory
-from alexnet.training.recipe import Recipe
 from alexnet.training.trainer import train
 
 CPU = torch.device("cpu")
@@ -90,7 +90,7 @@ def test_every_command_ends_in_one_line(
         def none_left(*_: object, error: Exception = error, **__: object) -> None:
             raise error
 
-        monkeypatch.setattr("alexnet.training.trained.load", none_left)
+        monkeypatch.setattr("alexnet.run.trained.load", none_left)
         assert cli.main(["predict", str(tiny_run), "photo.jpg"]) == 1
         said = capsys.readouterr().err
         assert said.startswith("alexnet predict: out of memory; ") and said.count("\n") == 1
@@ -105,7 +105,7 @@ from alexnet.data import prepared
 from alexnet.errors import RunFailed
 from alexnet.network.spec import Hidden
 from alexnet.training import memory
-from alexnet.training.recipe import Recipe
+from alexnet.run.recipe import Recipe
 from alexnet.training.trainer import train
 
 data, out = prepared.open(sys.argv[1]), Path(sys.argv[2])

@@ -17,16 +17,18 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from alexnet import cli, errors
+from alexnet import cli, errors, processes
 from alexnet.data import prepared as prepared_sets
 from alexnet.data.prepared import Prepared
 from alexnet.evaluation.errors import Evaluation, evaluate
 from alexnet.network.model import AlexNet
 from alexnet.network.spec import one_gpu
-from alexnet.training import checkpoint, processes, trained, trainer
-from alexnet.training.processes import Mode, Processes
-from alexnet.training.recipe import Recipe
-from alexnet.training.trainer import Status, check_parallel, read_metrics, seed_of, train
+from alexnet.processes import Mode, Processes
+from alexnet.run import checkpoint, trained
+from alexnet.run.metrics import read_metrics
+from alexnet.run.recipe import Recipe
+from alexnet.training import trainer
+from alexnet.training.trainer import Status, check_parallel, seed_of, train
 
 MODES: tuple[Mode, ...] = ("data", "columns", "hybrid")
 EPOCHS, STEPS = 3, 5

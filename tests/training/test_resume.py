@@ -16,11 +16,13 @@ from alexnet.data.batches import Augmentation
 from alexnet.data.prepare import prepare
 from alexnet.data.prepared import Prepared
 from alexnet.data.sources import open_source
-from alexnet.training import checkpoint, trainer
-from alexnet.training.device import Precision
-from alexnet.training.optimizer import Schedule
-from alexnet.training.recipe import Recipe
-from alexnet.training.trainer import read_metrics, train
+from alexnet.device import Precision
+from alexnet.run import checkpoint
+from alexnet.run.metrics import read_metrics
+from alexnet.run.recipe import Recipe
+from alexnet.run.schedule import Schedule
+from alexnet.training import trainer
+from alexnet.training.trainer import train
 from tests.conftest import write_class_folders
 
 EPOCHS, STEPS = 3, 5
@@ -201,8 +203,9 @@ from pathlib import Path
 import torch
 import torch.utils.tensorboard
 from alexnet.data import prepared
-from alexnet.training import checkpoint, trainer
-from alexnet.training.recipe import Recipe
+from alexnet.run import checkpoint
+from alexnet.training import trainer
+from alexnet.run.recipe import Recipe
 from alexnet.training.trainer import train
 
 torch.set_num_threads(1)

@@ -19,12 +19,17 @@ from alexnet.data.batches import Augmentation
 from alexnet.data.prepared import Prepared
 from alexnet.errors import InputError, RunFailed
 from alexnet.network.spec import networks
-from alexnet.training import checkpoint, trained, trainer
-from alexnet.training import recipe as recipes
+from alexnet.run import checkpoint, metrics, recipes, trained
+from alexnet.run.images import training_of, validation_of
+from alexnet.run.metrics import read_metrics
+from alexnet.run.recipe import Recipe
+from alexnet.run.recipe import read as read_recipe
+from alexnet.run.recipes import fine_tuned
+from alexnet.run.schedule import Schedule
+from alexnet.training import trainer
 from alexnet.training.graph import Step
-from alexnet.training.optimizer import PaperSGD, Schedule
-from alexnet.training.recipe import Recipe, fine_tuned
-from alexnet.training.trainer import Status, read_metrics, train, validation_of
+from alexnet.training.rule import PaperSGD
+from alexnet.training.trainer import Status, train
 from tests.conftest import CLASSES, IMAGES_PER_CLASS, SIZE, prepare_pictures
 
 HELD_OUT = IMAGES_PER_CLASS // 4 * len(CLASSES)  # tiny_recipe holds out a quarter
@@ -172,7 +177,7 @@ def test_the_held_out_share_is_disjoint_stated_seeded_and_per_class(
 ) -> None:
     labels = tiny_prepared.split("train").labels
     split, held = validation_of(tiny_recipe, tiny_prepared)
-    used = trainer.training_of(tiny_recipe, tiny_prepared)[1]
+    used = training_of(tiny_recipe, tiny_prepared)[1]
     assert split.name == "train"
     assert sorted([*held, *used]) == list(range(len(labels)))
     assert np.bincount(labels[held]).tolist() == [IMAGES_PER_CLASS // 4] * len(CLASSES)
@@ -194,7 +199,7 @@ def test_each_training_image_once_an_epoch_in_another_order(
 
     monkeypatch.setattr(trainer, "read_ahead", recorded)
     train(replace(tiny_recipe, epochs=3), tiny_prepared, tmp_path)
-    used = trainer.training_of(tiny_recipe, tiny_prepared)[1].tolist()
+    used = training_of(tiny_recipe, tiny_prepared)[1].tolist()
     assert len(used) == TRAINED_ON
     assert [sorted(epoch) for epoch in read] == [used] * 3
     assert read[0] != read[1] != read[2] != read[0]
@@ -209,7 +214,7 @@ def test_a_validation_split_is_used_where_there_is_one(
         monkeypatch.setattr(two, "split", lambda wanted: with_validation.split("train"))
         split, indices = validation_of(tiny_recipe, two)
         assert len(indices) == len(split.labels) == 24
-        assert trainer.training_of(tiny_recipe, two)[1].tolist() == list(range(24))
+        assert training_of(tiny_recipe, two)[1].tolist() == list(range(24))
 
 
 # ---------------------------------------------------------------- rates
@@ -267,7 +272,7 @@ def test_a_plateau_ends_a_run_early(tiny_prepared: Prepared, tiny_recipe: Recipe
 def test_fine_tuning_replaces_the_last_layer_and_copies_the_rest(
     tiny_run: Path, with_validation: Prepared, tmp_path: Path
 ) -> None:
-    fine = replace(fine_tuned(recipes.read(tiny_run), 3), epochs=1, keep=9)
+    fine = replace(fine_tuned(read_recipe(tiny_run), 3), epochs=1, keep=9)
     train(fine, with_validation, tmp_path, start_from=weights(tiny_run))
     first, last = (checkpoint.weights(path) for path in sorted((tmp_path / "checkpoints").iterdir()))
     before = weights(tiny_run)
@@ -288,7 +293,7 @@ def test_fine_tuning_replaces_the_last_layer_and_copies_the_rest(
 def test_the_last_layer_is_new_even_where_the_number_of_classes_is_the_same(
     tiny_run: Path, tiny_prepared: Prepared, tmp_path: Path
 ) -> None:
-    fine = replace(fine_tuned(recipes.read(tiny_run), 4), epochs=1, keep=9)
+    fine = replace(fine_tuned(read_recipe(tiny_run), 4), epochs=1, keep=9)
     train(fine, tiny_prepared, tmp_path, start_from=weights(tiny_run), stop=lambda: True)
     first = checkpoint.weights(sorted((tmp_path / "checkpoints").iterdir())[0])
     assert not torch.equal(first["fc6.weight"], weights(tiny_run)["fc6.weight"])
@@ -402,7 +407,7 @@ def test_a_log_that_cannot_be_written_fails_the_run_and_says_how_to_go_on(
     def full(self: Any, kind: str, **values: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(trainer._Log, "write", full)
+    monkeypatch.setattr(metrics.Log, "write", full)
     with pytest.raises(RunFailed, match="No space left.*step-00000000.*--resume"):
         train(one_epoch, tiny_prepared, tmp_path)
 
@@ -428,7 +433,7 @@ def test_crops_larger_than_the_images(tiny_prepared: Prepared, tiny_recipe: Reci
 
 def test_the_number_of_classes_is_that_of_the_data(tiny_prepared: Prepared, one_epoch: Recipe, tmp_path: Path) -> None:
     train(replace(one_epoch, network=replace(one_epoch.network, classes=1000)), tiny_prepared, tmp_path)
-    assert recipes.read(tmp_path).network.classes == 4
+    assert read_recipe(tmp_path).network.classes == 4
     assert weights(tmp_path)["fc6.weight"].shape == (4, 32)
 
 
@@ -527,7 +532,7 @@ def test_the_run_folder(tiny_run: Path, tiny_prepared: Prepared) -> None:
     } <= {path.name for path in tiny_run.iterdir()}
     assert json.loads((tiny_run / "classes.json").read_text()) == list(CLASSES)
     assert (tiny_run / "preparation" / "mean.npy").read_bytes() == (tiny_prepared.path / "mean.npy").read_bytes()
-    assert recipes.read(tiny_run).epochs == 12
+    assert read_recipe(tiny_run).epochs == 12
     assert not [path for path in tiny_run.rglob("*") if path.name.startswith(".")]
 
 

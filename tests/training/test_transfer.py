@@ -10,8 +10,10 @@ from torch import Tensor
 
 from alexnet.data.prepared import Prepared
 from alexnet.errors import InputError
-from alexnet.training import checkpoint, optimizer, trainer
-from alexnet.training.recipe import Recipe, continued, recipes
+from alexnet.run import checkpoint
+from alexnet.run.recipe import Recipe
+from alexnet.run.recipes import continued, recipes
+from alexnet.training import rule, trainer
 from alexnet.training.trainer import train
 from tests.conftest import prepare_pictures
 
@@ -83,13 +85,13 @@ def test_the_rates_that_the_steps_of_a_warm_up_are_taken_with(
     tiny_prepared: Prepared, short: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found: list[float] = []
-    plain = optimizer.PaperSGD.step
+    plain = rule.PaperSGD.step
 
-    def recorded(self: optimizer.PaperSGD, closure: None = None) -> Any:
+    def recorded(self: rule.PaperSGD, closure: None = None) -> Any:
         found.append(next(g["lr"] for g in self.param_groups if (g["place"], g["kind"]) == ("middle", "weights")))
         return plain(self, closure)
 
-    monkeypatch.setattr(optimizer.PaperSGD, "step", recorded)
+    monkeypatch.setattr(rule.PaperSGD, "step", recorded)
     # 72 images: 5 steps an epoch. 16 images, 4 times the base batch: from .005 to .02 in 5 steps.
     recipe = replace(short, base_batch=4, warmup_epochs=1.0, schedule=replace(short.schedule, kind="constant"))
     train(recipe, tiny_prepared, tmp_path)

@@ -8,10 +8,10 @@ import numpy as np
 from alexnet.claims import runner
 from alexnet.claims.measures import Measured
 from alexnet.data.prepared import Prepared, hold_out
+from alexnet.device import pick
 from alexnet.evaluation import ensemble, kept
-from alexnet.training import recipe
-from alexnet.training.device import pick
-from alexnet.training.trained import TrainedNetwork
+from alexnet.run import recipe
+from alexnet.run.trained import TrainedNetwork
 
 
 def keeps_predictions(network: TrainedNetwork, prepared: Prepared, measured: Measured) -> Measured:

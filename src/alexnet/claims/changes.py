@@ -7,8 +7,8 @@ from alexnet.claims.claim import Change
 from alexnet.network import spec
 from alexnet.network.model import slide
 from alexnet.network.spec import Hidden, Network
-from alexnet.training.optimizer import Schedule
-from alexnet.training.recipe import Recipe
+from alexnet.run.recipe import Recipe
+from alexnet.run.schedule import Schedule
 
 
 def same(recipe: Recipe) -> Recipe:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from alexnet.claims import measures
 from alexnet.claims.measures import Measure
-from alexnet.training.recipe import Recipe
+from alexnet.run.recipe import Recipe
 
 Change = Callable[[Recipe], Recipe]
 """What makes a variant from a scale's recipe."""

@@ -11,14 +11,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from alexnet.amounts import duration
 from alexnet.claims import results as results_
 from alexnet.claims.claim import Claim, Comparison, Scale, at, error_of, search_of
 from alexnet.claims.claims import claims
 from alexnet.claims.results import CONFIDENCE, LEAST_SEEDS, MEASURES, REACHED, Outcome, Result
 from alexnet.claims.scales import scales
+from alexnet.device import Precision
 from alexnet.errors import InputError
-from alexnet.training.device import Precision
+from alexnet.words import duration
 
 SHORT = {
     "top1": "top-1",

@@ -13,8 +13,8 @@ from alexnet.data.batches import centre, to_channels
 from alexnet.data.prepared import Images, Prepared, Split
 from alexnet.evaluation.errors import Evaluation, evaluate
 from alexnet.insight import kernels, neighbours
-from alexnet.training.trained import TrainedNetwork
-from alexnet.training.trainer import training_of, validation_of
+from alexnet.run.images import training_of, validation_of
+from alexnet.run.trained import TrainedNetwork
 
 Measured = dict[str, float]
 Measure = Callable[[TrainedNetwork, Prepared, Measured], Measured]

@@ -12,7 +12,7 @@ from alexnet.claims.runner import Task
 from alexnet.data.prepared import Prepared
 from alexnet.network import spec
 from alexnet.network.summary import summarize
-from alexnet.training.trainer import training_of, validation_of
+from alexnet.run.images import training_of, validation_of
 
 WHOLE = {
     "smoke": (520, 260, 13),

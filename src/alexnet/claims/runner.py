@@ -31,14 +31,16 @@ from alexnet.claims.measures import Measure, Measured
 from alexnet.claims.results import Result, joined, load, merged
 from alexnet.data import prepared as prepared_sets
 from alexnet.data.prepared import Prepared
+from alexnet.device import keep_memory, low_precision, pick
 from alexnet.errors import InputError, RunFailed
 from alexnet.files import only_writer, write_text
 from alexnet.network.spec import Network
+from alexnet.processes import STOPPING
 from alexnet.reading import read_json
-from alexnet.training import checkpoint, trained, trainer
-from alexnet.training.device import keep_memory, low_precision, pick
-from alexnet.training.processes import STOPPING
-from alexnet.training.recipe import Recipe, flatten
+from alexnet.run import checkpoint, trained
+from alexnet.run.metrics import read_metrics
+from alexnet.run.recipe import Recipe, flatten
+from alexnet.training import trainer
 from alexnet.training.trainer import Status
 
 MEASURED = "measured.json"
@@ -273,7 +275,7 @@ def _diverged(path: Path) -> bool:
 
 
 def _epochs(path: Path) -> list[dict[str, Any]]:
-    return [line for line in trainer.read_metrics(path) if line["kind"] == "epoch"]
+    return [line for line in read_metrics(path) if line["kind"] == "epoch"]
 
 
 def epochs_to(target: float, points: Sequence[tuple[int, float]]) -> float | None:

@@ -5,8 +5,8 @@ from dataclasses import replace
 from alexnet.claims.changes import shrunk
 from alexnet.claims.claim import Scale, Search
 from alexnet.network import spec
-from alexnet.training import recipe as recipes
-from alexnet.training.optimizer import Schedule
+from alexnet.run import recipes
+from alexnet.run.schedule import Schedule
 
 _smoke = replace(
     recipes.demo,

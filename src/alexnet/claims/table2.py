@@ -32,9 +32,10 @@ from alexnet.data import prepared as prepared_sets
 from alexnet.data.prepared import Prepared
 from alexnet.errors import InputError
 from alexnet.network.summary import summarize
-from alexnet.training import checkpoint
-from alexnet.training.recipe import Recipe, recipes
-from alexnet.training.trainer import training_of, validation_of
+from alexnet.run import checkpoint
+from alexnet.run.images import training_of, validation_of
+from alexnet.run.recipe import Recipe
+from alexnet.run.recipes import recipes
 
 ID = "table2"
 """What the result file is called. The ledger shows it in the rows `ROWS`."""

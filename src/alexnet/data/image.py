@@ -13,9 +13,9 @@ import simplejpeg
 from PIL import Image
 
 from alexnet import parallel
-from alexnet.amounts import gigabytes
 from alexnet.data import decoders
 from alexnet.errors import InputError
+from alexnet.words import gigabytes
 
 MAX_PIXELS = 178_956_970  # where Pillow calls an image a decompression bomb (twice Image.MAX_IMAGE_PIXELS)
 

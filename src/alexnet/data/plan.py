@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from alexnet.amounts import duration, gigabytes
 from alexnet.data import cluster, jpegs, prepared
 from alexnet.data.prepare import CHUNK, check_options, made
 from alexnet.data.sources.archives import Archives
@@ -20,6 +19,7 @@ from alexnet.data.sources.chosen import Chosen
 from alexnet.data.sources.source import Item, Source
 from alexnet.data.statistics import Sums
 from alexnet.errors import InputError
+from alexnet.words import duration, gigabytes
 
 SAMPLE = 256
 """Images that are prepared to measure with."""

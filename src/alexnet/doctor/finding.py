@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from alexnet.amounts import some as some
+from alexnet.words import some as some
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import torch
 
+from alexnet import device as devices
 from alexnet.doctor.finding import Finding, gigabytes, ok, warning
 from alexnet.errors import InputError
 from alexnet.memory import memory_free
 from alexnet.parallel import bf16_unit, compiled
-from alexnet.training import device as devices
+from alexnet.run.recipe import Recipe
 from alexnet.training.memory import batch_memory
-from alexnet.training.recipe import Recipe
 
 OLDEST_TORCH = (2, 11)
 

@@ -13,10 +13,10 @@ from alexnet.doctor.finding import Finding, error, ok, parts, some, warning
 from alexnet.errors import InputError
 from alexnet.network.model import AlexNet
 from alexnet.reading import read_json
-from alexnet.training import checkpoint, trained
-from alexnet.training import recipe as recipes
-from alexnet.training.recipe import Recipe
-from alexnet.training.trainer import read_metrics
+from alexnet.run import checkpoint, trained
+from alexnet.run import recipe as recipes
+from alexnet.run.metrics import read_metrics
+from alexnet.run.recipe import Recipe
 
 
 def examine(path: Path) -> list[Finding]:

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from alexnet.data.batches import Preparation, read_ahead, test_views
+from alexnet.data.batches import Preparation, read_ahead
 from alexnet.data.prepared import Images
-from alexnet.errors import InputError, RunFailed
+from alexnet.errors import InputError
 from alexnet.files import write_text
-from alexnet.network.low_precision import LowPrecision
-from alexnet.training.processes import Processes
+from alexnet.processes import Processes
+from alexnet.run.views import Network, view_probabilities
 
 
 @dataclass(frozen=True)
@@ -43,29 +43,6 @@ class Evaluation:
     def save(self, path: Path) -> None:
         """Write as JSON, whole or not at all."""
         write_text(path, json.dumps(self.to_dict(), indent=2) + "\n")
-
-
-Network = nn.Module | Callable[[Tensor], Tensor]
-"""What makes logits [N, classes] of images: a network in eval mode, or several processes' together."""
-
-
-@torch.inference_mode()
-def view_probabilities(network: Network, images: Tensor, preparation: Preparation, views: int = 1) -> Tensor:
-    """Class probabilities float32 [N, classes] of uint8 images [N, S, S, 3], averaged over the views (not the logits).
-
-    `network` has to be in eval mode, on the device of `images` and `preparation`. Raises RunFailed if it answers with NaN.
-    """
-    total = None
-    dtype = network.low if isinstance(network, LowPrecision) else torch.float32
-    for view in test_views(images, preparation, views, dtype):
-        one = network(view).float().softmax(dim=1)
-        total = one if total is None else total + one
-    assert total is not None
-    if not bool(total.isfinite().all()):
-        raise RunFailed(
-            "the network answers with NaN: its weights are damaged or too large; use another checkpoint or train again"
-        )
-    return total / views
 
 
 CONFUSED = 1000

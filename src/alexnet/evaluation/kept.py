@@ -16,14 +16,14 @@ import torch
 from safetensors import SafetensorError
 
 from alexnet.data.prepared import Images, Prepared
+from alexnet.device import Precision, low_precision
 from alexnet.errors import InputError
 from alexnet.evaluation.errors import Evaluation, evaluate, probabilities_of
 from alexnet.files import write_bytes
-from alexnet.training import checkpoint, recipe, trained
-from alexnet.training.device import Precision, low_precision
-from alexnet.training.processes import Processes
-from alexnet.training.recipe import Recipe
-from alexnet.training.trainer import measured_on, validation_of
+from alexnet.processes import Processes
+from alexnet.run import checkpoint, recipe, trained
+from alexnet.run.images import measured_on, validation_of
+from alexnet.run.recipe import Recipe
 
 Progress = Callable[[int, int], None]
 

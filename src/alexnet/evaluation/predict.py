@@ -18,7 +18,7 @@ from alexnet.data.image import Unreadable, to_square
 from alexnet.data.sources.folders import image_files
 from alexnet.data.sources.source import read_file
 from alexnet.errors import InputError
-from alexnet.training.trained import TrainedNetwork
+from alexnet.run.trained import TrainedNetwork
 
 BATCH = 32
 

@@ -21,7 +21,7 @@ from alexnet.imports import caffe, caffe_forward
 from alexnet.imports import caffe_messages as messages
 from alexnet.network.model import AlexNet, ColumnLinear, Convolution, Dropout, Scale
 from alexnet.network.normalization import LocalResponseNormalization
-from alexnet.training.trained import TrainedNetwork
+from alexnet.run.trained import TrainedNetwork
 
 ACTIVATIONS = {nn.ReLU: "ReLU", nn.Tanh: "TanH", nn.Sigmoid: "Sigmoid"}
 

@@ -19,7 +19,7 @@ from alexnet.imports import torchvision
 from alexnet.network import spec as specs
 from alexnet.network.named import differences
 from alexnet.network.weights import to_torchvision
-from alexnet.training.trained import TrainedNetwork
+from alexnet.run.trained import TrainedNetwork
 
 WeightsFormat = Literal["caffe", "torchvision"]
 

@@ -22,8 +22,8 @@ from alexnet.evaluation.errors import evaluate
 from alexnet.export import runtimes
 from alexnet.export.runtimes import Format
 from alexnet.files import named, no_room, refused
-from alexnet.training import trainer
-from alexnet.training.trained import TrainedNetwork
+from alexnet.run.images import measured_on, validation_of
+from alexnet.run.trained import TrainedNetwork
 
 TOLERANCE = 1e-4
 """The largest difference of a probability, and of a logit as a share of the largest logit, from the run's network."""
@@ -172,9 +172,9 @@ def compared(
         what, size = f"{COMPARED} images of noise", network.size
         images = np.random.default_rng(0).integers(0, 256, (COMPARED, size, size, 3), dtype=np.uint8)
     else:
-        split, indices = trainer.validation_of(network.recipe, data)
+        split, indices = validation_of(network.recipe, data)
         chosen = indices[np.linspace(0, len(indices) - 1, min(COMPARED, len(indices))).astype(np.int64)]
-        images, what = split.images[chosen], f"{len(chosen)} images of {data.path} ({trainer.measured_on(split)})"
+        images, what = split.images[chosen], f"{len(chosen)} images of {data.path} ({measured_on(split)})"
     tensors = torch.from_numpy(np.array(images))
     with torch.inference_mode():
         wanted = network.network(next(test_views(tensors, network.preparation)))
@@ -192,7 +192,7 @@ def compared(
 def _calibration(network: TrainedNetwork, pixels: Preparation, data: Prepared) -> list[np.ndarray]:
     """The centre views of a seeded sample of the training images, and never of one that validates the run."""
     train = data.split("train")
-    validation, held_out = trainer.validation_of(network.recipe, data)
+    validation, held_out = validation_of(network.recipe, data)
     allowed = np.arange(len(train.labels))
     if validation.name == "train":
         allowed = np.setdiff1d(allowed, held_out)
@@ -211,7 +211,7 @@ def _measured(
     views: int,
     progress: Callable[[str, int, int], None],
 ) -> Export:
-    split, indices = trainer.validation_of(network.recipe, data)
+    split, indices = validation_of(network.recipe, data)
 
     def errors(what: str, of: runtimes.Loaded) -> Errors:
         found = evaluate(
@@ -227,7 +227,7 @@ def _measured(
         return Errors(found.top1_error, found.top5_error)
 
     number = f"{len(indices):,} images, {views} view{'s' * (views > 1)}"
-    what = f"{data.path} ({trainer.measured_on(split)}, {number})"
+    what = f"{data.path} ({measured_on(split)}, {number})"
     return replace(made, measured=what, before=errors("float32", plain), after=errors("int8", quantized))
 
 

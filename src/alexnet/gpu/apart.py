@@ -14,7 +14,7 @@ from threading import Thread
 from typing import Any
 
 from alexnet.errors import RunFailed
-from alexnet.training.processes import STOPPING
+from alexnet.processes import STOPPING
 
 GRACE = 60.0
 """Seconds between asking a piece to stop and killing its process: torch.compile does not listen."""

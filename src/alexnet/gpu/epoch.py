@@ -15,9 +15,10 @@ from alexnet.data.prepared import Prepared, Split
 from alexnet.errors import RunFailed
 from alexnet.gpu.figures import Row, row
 from alexnet.gpu.timing import Given, free
-from alexnet.training import recipe as recipes
+from alexnet.run import recipes
+from alexnet.run.metrics import read_metrics
+from alexnet.run.schedule import Schedule
 from alexnet.training import trainer
-from alexnet.training.optimizer import Schedule
 
 IMAGENET = 1_280_000
 EPOCHS = 90
@@ -47,7 +48,7 @@ def epoch(given: Given) -> tuple[list[Row], dict[str, Any]]:
         begun = time.monotonic()
         outcome = trainer.train(recipe, data, Path(folder) / "run", stop=after_a_step(given.stop))
         whole = time.monotonic() - begun
-        lines = [line for line in trainer.read_metrics(outcome.run) if line["kind"] == "epoch"]
+        lines = [line for line in read_metrics(outcome.run) if line["kind"] == "epoch"]
     free(given.device)
     if not outcome.finished:
         given.leave_out(f"epochs after {outcome.epochs} of {epochs}", "no time left")

@@ -21,7 +21,7 @@ from alexnet.network.model import AlexNet
 from alexnet.network.normalization import LocalResponseNormalization
 from alexnet.network.spec import Network, networks
 from alexnet.parallel import TRITON
-from alexnet.training import optimizer
+from alexnet.training import rule
 from alexnet.training.graph import WARM, Step
 from alexnet.training.trainer import LOG_STEPS, seed_of
 
@@ -91,13 +91,13 @@ def our_step(
 ) -> Step:
     """A training step as `alexnet train` does it; without `capture`, kernel by kernel."""
     model = AlexNet(network).to(images.device, memory_format=LAST)  # type: ignore[call-overload]
-    sgd = optimizer.PaperSGD(optimizer.groups(model, network.last_name, 0.0005, True), lr=1e-3)
+    sgd = rule.PaperSGD(rule.groups(model, network.last_name, 0.0005, True), lr=1e-3)
     return step_of(model.train(), sgd, images, batch, LOW if low else None, TRITON, capture, compile)
 
 
 def step_of(
     model: AlexNet,
-    sgd: optimizer.PaperSGD,
+    sgd: rule.PaperSGD,
     images: Images,
     batch: int,
     low: torch.dtype | None,

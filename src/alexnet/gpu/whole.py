@@ -15,8 +15,8 @@ from alexnet.gpu.timing import LAST, LOW, Size, free
 from alexnet.network.model import AlexNet
 from alexnet.network.normalization import LocalResponseNormalization, plain
 from alexnet.network.spec import Network
-from alexnet.training import optimizer
-from alexnet.training import recipe as recipes
+from alexnet.run import recipes
+from alexnet.training import rule
 from alexnet.training.graph import Step
 
 RATE = 1e-4
@@ -99,10 +99,10 @@ def _states(
         yield Found(f"{name}, {what} of a layer", apart(ours, theirs), each)
 
 
-def learner(network: Network, device: torch.device) -> tuple[AlexNet, optimizer.PaperSGD]:
+def learner(network: Network, device: torch.device) -> tuple[AlexNet, rule.PaperSGD]:
     """The network with the same initial values at every call, and its update rule."""
     model = AlexNet(network, torch.Generator().manual_seed(0)).to(device, memory_format=LAST)  # type: ignore[call-overload]
-    return model.train(), optimizer.PaperSGD(optimizer.groups(model, network.last_name, 0.0005, True), lr=RATE)
+    return model.train(), rule.PaperSGD(rule.groups(model, network.last_name, 0.0005, True), lr=RATE)
 
 
 def _given(
@@ -135,7 +135,7 @@ def by_hand(network: Network, extent: Extent, device: torch.device, how: Augment
     """The same by the lines that everybody writes, in the plain forms."""
     model, _ = learner(network, device)
     model = plain_twin(model)
-    sgd = optimizer.PaperSGD(optimizer.groups(model, network.last_name, 0.0005, True), lr=RATE)
+    sgd = rule.PaperSGD(rule.groups(model, network.last_name, 0.0005, True), lr=RATE)
     for images, indices in _given(extent, network, device, how):
         drawn = draw(len(indices), images.preparation, how, images.generator, device)
         batch = _plain_batch(images.pixels[indices], images.preparation, how, drawn)
@@ -149,5 +149,5 @@ def _flat(tensors: list[Tensor]) -> Tensor:
     return torch.cat([each.flatten() for each in tensors])
 
 
-def _state(model: AlexNet, sgd: optimizer.PaperSGD) -> State:
+def _state(model: AlexNet, sgd: rule.PaperSGD) -> State:
     return [w.detach() for w in model.parameters()], [sgd.state[w]["v"] for w in model.parameters()]

@@ -13,18 +13,7 @@ from torch import Tensor
 
 from alexnet.errors import InputError
 from alexnet.imports.onnx_file import Opened, attributes, called
-from alexnet.imports.steps import (
-    Activation,
-    BatchNorm,
-    Conv,
-    Dropout,
-    Linear,
-    Lrn,
-    MapNorm,
-    Pool,
-    Step,
-    weighted,
-)
+from alexnet.imports.steps import Activation, BatchNorm, Conv, Dropout, Linear, Lrn, MapNorm, Pool, Step, weighted
 from alexnet.network.normalization import band
 
 ACTIVATIONS = {"Relu": "relu", "Tanh": "tanh", "Sigmoid": "sigmoid"}

@@ -18,8 +18,9 @@ from alexnet.errors import InputError, RunFailed
 from alexnet.files import refused, write_bytes, write_text
 from alexnet.network.model import AlexNet
 from alexnet.network.spec import Network
-from alexnet.training import checkpoint, optimizer, recipe
-from alexnet.training.checkpoint import Progress
+from alexnet.run import checkpoint, recipes
+from alexnet.run.checkpoint import Progress
+from alexnet.training import rule
 
 TOLERANCE = 1e-4
 """The largest difference of a probability, and of a logit as a share of the largest logit, as for `alexnet export`."""
@@ -166,7 +167,7 @@ def write(
     data: the prepared dataset to evaluate on by default. RunFailed if it cannot be written.
     """
     check_out(out)
-    made = replace(recipe.paper, name=of.network.name, network=of.network, image_size=len(of.mean))
+    made = replace(recipes.paper, name=of.network.name, network=of.network, image_size=len(of.mean))
     made.check()
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -184,8 +185,8 @@ def write(
         about = {"description": "unknown: the weights are imported"} if data is None else data.manifest["source"]
         where = {"path": str(data.path.resolve()) if data else source, "source": about, "imported": source}
         write_text(beside / "data.json", json.dumps(where) + "\n")
-        groups = optimizer.groups(network, of.network.last_name, made.decay, made.bias_decay)
-        sgd = optimizer.PaperSGD(groups, made.rate, made.momentum)
+        groups = rule.groups(network, of.network.last_name, made.decay, made.bias_decay)
+        sgd = rule.PaperSGD(groups, made.rate, made.momentum)
         checkpoint.save(beside, network.state_dict(), sgd.state_dict(), Progress(), made.keep)
         write_bytes(beside / "recipe.json", made.to_json().encode())
         beside.chmod(0o755)

@@ -14,7 +14,7 @@ from alexnet.data.batches import centre, read_ahead, test_views
 from alexnet.data.prepared import Images
 from alexnet.insight import picture, predictions
 from alexnet.network.model import ACTIVATIONS, AlexNet
-from alexnet.training.trained import TrainedNetwork
+from alexnet.run.trained import TrainedNetwork
 
 BATCH = 64
 

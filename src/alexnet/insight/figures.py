@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from alexnet.data.prepared import Prepared, Split
 from alexnet.insight import activations, kernels, neighbours, picture, predictions, units
 from alexnet.network.spec import Convolution
-from alexnet.training.recipe import Recipe
-from alexnet.training.trained import TrainedNetwork
-from alexnet.training.trainer import measured_on, validation_of
+from alexnet.run.images import measured_on, validation_of
+from alexnet.run.recipe import Recipe
+from alexnet.run.trained import TrainedNetwork
 
 POOL = 128
 """Validation images that the eight of fig. 4, left, are chosen from."""

@@ -22,15 +22,15 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from alexnet.amounts import gigabytes
 from alexnet.data.prepared import Images, Prepared, Split
 from alexnet.errors import InputError
 from alexnet.files import named, only_writer, sync, write_text
 from alexnet.insight import activations, picture
 from alexnet.network.linear import product
-from alexnet.training.recipe import Recipe
-from alexnet.training.trained import TrainedNetwork
-from alexnet.training.trainer import training_of
+from alexnet.run.images import training_of
+from alexnet.run.recipe import Recipe
+from alexnet.run.trained import TrainedNetwork
+from alexnet.words import gigabytes
 
 PIECE = 4096
 """Features summed by one product, all of fc7: fewer bring the bound on its rounding closer, more are faster."""

@@ -19,11 +19,11 @@ from alexnet.insight import confusion, curves, figures, kernels, picture
 from alexnet.network import spec as specs
 from alexnet.network.summary import summarize
 from alexnet.reading import read_json
-from alexnet.training import checkpoint
-from alexnet.training import recipe as recipes
-from alexnet.training.recipe import Recipe
-from alexnet.training.trained import TrainedNetwork, load
-from alexnet.training.trainer import read_metrics
+from alexnet.run import checkpoint, recipes
+from alexnet.run.metrics import read_metrics
+from alexnet.run.recipe import Recipe, flatten
+from alexnet.run.recipe import read as read_recipe
+from alexnet.run.trained import TrainedNetwork, load
 
 
 def write(run: Path, prepared: Prepared | None = None, trained: TrainedNetwork | None = None) -> Path:
@@ -34,7 +34,7 @@ def write(run: Path, prepared: Prepared | None = None, trained: TrainedNetwork |
     Raises InputError if `run` is no run folder, a file in it is damaged, or `prepared` has other classes.
     """
     run = Path(run)
-    recipe, metrics, data = recipes.read(run), read_metrics(run), _json(run / "data.json", {})
+    recipe, metrics, data = read_recipe(run), read_metrics(run), _json(run / "data.json", {})
     classes = tuple(_json(run / "classes.json", []))
     if prepared is not None and prepared.classes != classes:
         raise InputError(
@@ -243,7 +243,7 @@ def settings(recipe: Recipe) -> list[Setting]:
     lines.append(Setting("seed", str(recipe.seed), str(recipes.paper.seed), mark=False))
     # The rows have the switches applied, and not every switch shows there; whatever else differs comes as it is.
     shown = ("name", "network.name", "network.classes", *_PRACTICAL)
-    mine, theirs = recipes.flatten(recipe), recipes.flatten(recipes.paper)
+    mine, theirs = flatten(recipe), flatten(recipes.paper)
     said = {name for name, _ in _FIELDS}
     for name, value in mine.items():
         if value != theirs.get(name) and name not in said and name not in shown and not name.startswith(_SENTENCES):
@@ -278,7 +278,7 @@ _SENTENCES = ("schedule.", "augmentation.", "network.convolutions.", "network.hi
 
 
 def _lines(recipe: Recipe) -> dict[str, str]:
-    network, flat = recipe.network, recipes.flatten(recipe)
+    network, flat = recipe.network, flatten(recipe)
     lines = {name: _layer(network, name, row) for name, row in network.rows()}
     lines[network.last_name] = f"{network.classes} classes; from std {network.std_of_last:g}"
     for field, name in _FIELDS:

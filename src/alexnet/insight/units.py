@@ -15,7 +15,7 @@ from alexnet.errors import InputError
 from alexnet.insight import activations, picture
 from alexnet.network.model import AlexNet
 from alexnet.network.normalization import MapNormalization
-from alexnet.training.trained import TrainedNetwork
+from alexnet.run.trained import TrainedNetwork
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,7 @@ from alexnet.errors import InputError
 from alexnet.network import spec as specs
 from alexnet.network.convolution import Convolution
 from alexnet.network.linear import Linear
-from alexnet.network.normalization import (
-    LocalResponseNormalization,
-    MapNormalization,
-    can_fuse,
-    normalize_and_pool,
-)
+from alexnet.network.normalization import LocalResponseNormalization, MapNormalization, can_fuse, normalize_and_pool
 
 
 class ColumnLinear(nn.Module):

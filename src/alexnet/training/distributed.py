@@ -26,8 +26,8 @@ from alexnet.network.linear import Linear
 from alexnet.network.model import AlexNet, ColumnLinear, Dropout, through
 from alexnet.network.normalization import LocalResponseNormalization
 from alexnet.network.spec import Network
+from alexnet.processes import Mode, Processes
 from alexnet.training.exchange import Cut, Exchange, Gather, GatherRows, Halo, Last, Masked, Part, Trim, Turn
-from alexnet.training.processes import Mode, Processes
 
 
 class Layout:

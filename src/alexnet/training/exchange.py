@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from alexnet.training.processes import Processes
+from alexnet.processes import Processes
 
 When = Literal["forward", "backward", "gradients"]
 

@@ -15,7 +15,7 @@ from torch.func import functional_call
 
 from alexnet.network.low_precision import copies
 from alexnet.network.model import AlexNet
-from alexnet.training.optimizer import PaperSGD
+from alexnet.training.rule import PaperSGD
 
 if TYPE_CHECKING:  # what several processes need is loaded where there are several
     from alexnet.training.distributed import Layout

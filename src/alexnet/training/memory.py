@@ -13,7 +13,7 @@ from alexnet.errors import RunFailed, out_of_memory
 from alexnet.memory import memory_free
 from alexnet.network.model import AlexNet, ColumnLinear, Convolution
 from alexnet.network.spec import Network
-from alexnet.training.recipe import Recipe
+from alexnet.run.recipe import Recipe
 
 LIBRARIES = 900 << 20
 """Bytes of address space that a process maps, from before its first step to the report after its last, beside the tensors of a

@@ -12,7 +12,7 @@ from alexnet.network.convolution import Convolution
 from alexnet.network.model import AlexNet, ColumnLinear
 from alexnet.network.normalization import LocalResponseNormalization
 from alexnet.network.spec import Network
-from alexnet.training.processes import Mode, Processes
+from alexnet.processes import Mode, Processes
 
 
 @dataclass(frozen=True)

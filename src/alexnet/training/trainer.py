@@ -16,22 +16,25 @@ from torch import Tensor, nn
 
 from alexnet.data import batches
 from alexnet.data.batches import Preparation, read_ahead, training_batch
-from alexnet.data.prepared import Images, Prepared, Split, hold_out
+from alexnet.data.prepared import Images, Prepared
+from alexnet.device import keep_memory, low_precision, pick, precision_name
 from alexnet.errors import InputError, RunFailed, out_of_memory
 from alexnet.evaluation.errors import evaluate
-from alexnet.files import named, no_room, only_writer, refused, why, write_text
+from alexnet.files import no_room, only_writer, refused, why, write_text
 from alexnet.network.model import AlexNet
 from alexnet.network.spec import BOTTLENECK
 from alexnet.parallel import TRITON
-from alexnet.reading import parse_json, read_bytes, read_json
-from alexnet.training import checkpoint, memory, optimizer
-from alexnet.training import recipe as recipes
-from alexnet.training.checkpoint import Progress
-from alexnet.training.device import keep_memory, low_precision, pick, precision_name
+from alexnet.processes import FailedElsewhere, FailedHere, Mode, Processes, job
+from alexnet.reading import read_json
+from alexnet.run import checkpoint, schedule
+from alexnet.run import recipe as recipes
+from alexnet.run.checkpoint import Progress
+from alexnet.run.images import check_fit, measured_on, training_of, validation_of
+from alexnet.run.metrics import Log
+from alexnet.run.recipe import Recipe
+from alexnet.run.trained import classes_of, keep_preparation, preparation_of, statistics_of
+from alexnet.training import memory, rule
 from alexnet.training.graph import Step
-from alexnet.training.processes import FailedElsewhere, FailedHere, Mode, Processes, job
-from alexnet.training.recipe import Recipe
-from alexnet.training.trained import classes_of, keep_preparation, preparation_of, statistics_of
 
 LOG_STEPS = 20
 """Steps between two looks at the loss: each one waits for the device."""
@@ -99,53 +102,6 @@ def seed_of(seed: int, purpose: str, number: int) -> int:
     """A 63-bit seed for one purpose at one step; so a run's randomness at any step needs nothing that came before."""
     digest = hashlib.sha256(f"{seed}/{purpose}/{number}".encode()).digest()
     return int.from_bytes(digest[:8], "little") >> 1
-
-
-def _has_validation(prepared: Prepared) -> bool:
-    return bool({"val", "test"} & set(prepared.splits))
-
-
-def validation_of(recipe: Recipe, prepared: Prepared) -> tuple[Split, np.ndarray]:
-    """The images that validate a run, and their indices: the set's own split, or the recipe's share of the training images."""
-    if _has_validation(prepared):
-        split = prepared.split("val")
-        return split, np.arange(len(split.labels))
-    split = prepared.split("train")
-    return split, hold_out(split.labels, recipe.hold_out, recipe.hold_out_seed)[1]
-
-
-def measured_on(validation: Split) -> str:
-    """What the split of `validation_of` is called: "val", "test", or "held out of train"."""
-    return "held out of train" if validation.name == "train" else validation.name
-
-
-def training_of(recipe: Recipe, prepared: Prepared) -> tuple[Split, np.ndarray]:
-    """The training split, and the indices of the images that a run trains on: all but those held out for validation."""
-    split = prepared.split("train")
-    if _has_validation(prepared):
-        return split, np.arange(len(split.labels))
-    return split, hold_out(split.labels, recipe.hold_out, recipe.hold_out_seed)[0]
-
-
-def check_fit(recipe: Recipe, prepared: Prepared) -> Recipe:
-    """The recipe with the number of classes of the data. InputError if recipe and data do not go together."""
-    recipe.check()
-    if prepared.size < recipe.image_size:
-        raise InputError(
-            f"{prepared.path}: its images are {prepared.size}×{prepared.size}, recipe {recipe.name} is for {recipe.image_size};"
-            f" prepare with alexnet prepare --size {recipe.image_size}, or set --image-size {prepared.size}"
-            " and a --network.input-size that is not larger"
-        )
-    split, indices = training_of(recipe, prepared)
-    if len(indices) == 0:
-        raise InputError(f"{prepared.path}: no training images are left; hold out less with --hold-out")
-    if not 0 <= split.labels.min() <= split.labels.max() < len(prepared.classes):
-        raise InputError(
-            f"{prepared.path}: labels beyond its {len(prepared.classes)} classes; check it with alexnet data"
-        )
-    if len(validation_of(recipe, prepared)[1]) == 0:
-        raise InputError(f"{prepared.path}: no images are left for validation; hold out more with --hold-out")
-    return replace(recipe, network=replace(recipe.network, classes=len(prepared.classes)))
 
 
 def train(
@@ -278,13 +234,13 @@ class _Shared:
     def __init__(self, model: AlexNet, recipe: Recipe, processes: Processes, parallel: Mode) -> None:
         self.processes, self.parallel, self.layout = processes, parallel, None
         self.model: nn.Module = model
-        optimizer.freeze(model, recipe.freeze)
+        rule.freeze(model, recipe.freeze)
         if parallel != "none":
             from alexnet.training.distributed import layout
 
             self.layout = layout(parallel, model, processes)
             self.model = self.layout.module
-        self.sgd = recipe.optimizer(self.model)
+        self.sgd = rule.optimizer_of(recipe, self.model)
 
     @property
     def replicated(self) -> bool:
@@ -433,7 +389,7 @@ class _Loop:
         self.data, self.indices = training_of(recipe, prepared)
         self.steps = -(-len(self.indices) // recipe.batch)
         self.validation, self.validation_indices = validation_of(recipe, prepared)
-        self.log = _Log(run, state.step, self.processes.first)
+        self.log = Log(run, state.step, self.processes.first)
         self.validation_error: float | None = self.log.last.get("validation_top1")
         self.generator = torch.Generator(device)
         self.resident = batches.resident(self.data.images, self.data.labels, device, recipe.resident)
@@ -532,11 +488,11 @@ class _Loop:
     def _finished(self) -> bool:
         return self.state.epoch >= self.recipe.epochs or self.state.plateau.ended
 
-    def _epoch(self, now: optimizer.Rates) -> bool:
+    def _epoch(self, now: schedule.Rates) -> bool:
         """The steps that are left of one epoch; False if it was stopped before its end."""
         recipe, state = self.recipe, self.state
         current = now
-        optimizer.apply(self.sgd, now, recipe.first_rate, recipe.last_rate)
+        rule.apply(self.sgd, now, recipe.first_rate, recipe.last_rate)
         order = np.random.default_rng(seed_of(recipe.seed, "order", state.epoch)).permutation(self.indices)
         parts = [order[start : start + recipe.batch] for start in range(0, len(order), recipe.batch)]
         how = recipe.augmentation if now.colour else replace(recipe.augmentation, colour="none")
@@ -549,7 +505,7 @@ class _Loop:
         for whole, images, labels in self._batches(parts[state.step_in_epoch :]):
             if state.step <= rising:
                 current = recipe.warmed(now, state.step, self.steps)
-                optimizer.apply(self.sgd, current, recipe.first_rate, recipe.last_rate)
+                rule.apply(self.sgd, current, recipe.first_rate, recipe.last_rate)
             self.generator.manual_seed(seed_of(recipe.seed, "batch", state.step))
             torch.manual_seed(seed_of(recipe.seed, "dropout", state.step))
             self.update(images, labels, whole)
@@ -609,7 +565,7 @@ class _Loop:
             images, self.preparation, self.how, self.generator, indices, self.share, self.update.input_dtype
         )
 
-    def _look(self, now: optimizer.Rates) -> None:
+    def _look(self, now: schedule.Rates) -> None:
         """Stop if the loss is no number; log and report."""
         state = self.state
         loss, error = state.loss / state.images, 100.0 * state.wrong / state.images
@@ -619,7 +575,7 @@ class _Loop:
             self.log.write("step", epoch=state.epoch, step=state.step, loss=loss, error=error, rate=now.weights)
         self._tell(now)
 
-    def _tell(self, now: optimizer.Rates, ended: bool = False) -> None:
+    def _tell(self, now: schedule.Rates, ended: bool = False) -> None:
         """Live progress; before the counters of the epoch are set back."""
         recipe, state = self.recipe, self.state
         if self.progress:
@@ -648,7 +604,7 @@ class _Loop:
             f" 1 need a low rate. The last good checkpoint is {checkpoint.latest(self.run)}"
         )
 
-    def _end_of_epoch(self, now: optimizer.Rates) -> None:
+    def _end_of_epoch(self, now: schedule.Rates) -> None:
         """Validate, write the epoch's line, save."""
         recipe, state = self.recipe, self.state
         loss = state.loss / state.images
@@ -702,73 +658,3 @@ def _finite(model: nn.Module) -> bool:
 
 def _device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-
-
-class _Log:
-    """metrics.jsonl, a line an event, and the same numbers as TensorBoard events."""
-
-    def __init__(self, run: Path, step: int, writes: bool = True) -> None:
-        from torch.utils.tensorboard import SummaryWriter  # takes a second to import, so only for training
-
-        self.path = run / "metrics.jsonl"
-        self.last: dict[str, Any] = {}
-        self.writes = writes  # only one of several processes does
-        if not writes:
-            return
-        kept = [line for line in read_metrics(run) if line.get("step", 0) <= step]
-        # What came after the checkpoint will be done, and written, again.
-        write_text(self.path, "".join(json.dumps(line) + "\n" for line in kept))
-        for line in kept:
-            if line["kind"] == "epoch":
-                self.last = line
-        self.board = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)
-
-    def write(self, kind: str, **values: Any) -> None:
-        if not self.writes:
-            return
-        line = {"kind": kind, **values, "time": round(time.time(), 3)}
-        with named(self.path), self.path.open("a") as file:
-            file.write(json.dumps(line) + "\n")
-        for name, value in values.items():
-            if kind != "start" and name not in ("epoch", "step"):
-                self.board.add_scalar(f"{kind}/{name}", value, values["step"])
-        if kind == "epoch":
-            self.last = line
-            self.board.flush()  # else a kill loses two minutes of events
-
-    def close(self) -> None:
-        if self.writes:
-            self.board.close()
-
-
-def read_metrics(run: Path) -> list[dict[str, Any]]:
-    """The lines of a run's metrics.jsonl; a line that a kill cut short, or that is no event, is left out."""
-    lines: list[dict[str, Any]] = []
-    try:
-        text = read_bytes(run / "metrics.jsonl", most=1 << 30).decode("utf-8", errors="replace")
-    except FileNotFoundError:
-        return lines
-    for written in text.splitlines():
-        try:
-            line = parse_json(written, "")
-        except InputError:
-            continue
-        if isinstance(line, dict) and _is_event(line):
-            lines.append(line)
-    return lines
-
-
-COUNTS = {"start": (), "step": ("step",), "epoch": ("epoch", "step")}
-"""What the lines of metrics.jsonl count, by kind."""
-
-
-def _is_event(line: dict[str, Any]) -> bool:
-    """Whether a line can be what `train` wrote: its counts are counts, and everything else a number or a word."""
-    kind = line.get("kind")
-    if not isinstance(kind, str) or not all(isinstance(value, str | int | float | None) for value in line.values()):
-        return False
-    # "step" where it is there at all, whatever the kind: lines are sorted out by it.
-    counts = [line.get("step", 0), *(line.get(name) for name in COUNTS.get(kind, ()))]
-    numbers = [line[name] for name in ("loss", "error", "rate", "train_error", "validation_top1") if name in line]
-    counted = all(type(count) is int and 0 <= count < 1 << 53 for count in counts)
-    return counted and all(type(number) in (int, float) for number in numbers)

@@ -12,15 +12,7 @@ import numpy as np
 
 from alexnet.data.sources.devkit import Devkit, Truth, read_devkit
 from alexnet.data.sources.passed import kind_of
-from alexnet.data.sources.source import (
-    DEVKIT,
-    TRAIN_TAR,
-    VAL_TAR,
-    Item,
-    Part,
-    fingerprint_files,
-    read_part,
-)
+from alexnet.data.sources.source import DEVKIT, TRAIN_TAR, VAL_TAR, Item, Part, fingerprint_files, read_part
 from alexnet.data.sources.tar import Member, members, read_member
 from alexnet.errors import InputError
 

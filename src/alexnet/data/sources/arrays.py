@@ -10,11 +10,11 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo, is_zipfile
 
 import numpy as np
 
-from alexnet.amounts import gigabytes, short
 from alexnet.data.sources.passed import PassedOver
 from alexnet.data.sources.source import SPLITS, Item, Part, blocks, fingerprint_files
 from alexnet.errors import InputError
 from alexnet.memory import memory_free
+from alexnet.words import gigabytes, short
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
 
-from alexnet.amounts import short
 from alexnet.data.sources.devkit import DEVKIT, Truth, read_devkit
 from alexnet.data.sources.passed import FOLDERS, PassedOver, is_a, is_image
 from alexnet.data.sources.source import (
@@ -24,6 +23,7 @@ from alexnet.data.sources.source import (
     split_word,
 )
 from alexnet.errors import InputError
+from alexnet.words import short
 
 DEEPEST = 100
 """Folders below a class folder that are looked into."""

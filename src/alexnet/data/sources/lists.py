@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 
-from alexnet.amounts import short, some
 from alexnet.data.sources.folders import subfolders
 from alexnet.data.sources.passed import PassedOver
 from alexnet.data.sources.rows import Row, Unlabelled, lines_of, opened, rows_of
@@ -30,6 +29,7 @@ from alexnet.data.sources.source import (
     read_file,
 )
 from alexnet.errors import InputError
+from alexnet.words import short, some
 
 NAMES_OF_CLASSES = ("synset_words.txt", "classes.txt", "class_names.txt", "class_map.txt", "labels.txt", "synsets.txt")
 """Files beside a list, a class a line: the name of class 0, 1, ..."""

@@ -11,9 +11,9 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
-from alexnet.amounts import gigabytes, short
 from alexnet.data.sources.source import is_image_name
 from alexnet.errors import InputError
+from alexnet.words import gigabytes, short
 
 _LARGEST_JSON = 1 << 27  # held whole, and 20 times as large
 LARGEST_TEXT = 1 << 30

@@ -12,8 +12,8 @@ from typing import Protocol
 
 import numpy as np
 
-from alexnet.amounts import gigabytes, short
 from alexnet.errors import InputError
+from alexnet.words import gigabytes, short
 
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".avif", ".jp2"}

@@ -10,7 +10,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from alexnet.amounts import gigabytes, short
 from alexnet.data.sources.passed import PassedOver
 from alexnet.data.sources.source import (
     SPLITS,
@@ -23,6 +22,7 @@ from alexnet.data.sources.source import (
     split_word,
 )
 from alexnet.errors import InputError
+from alexnet.words import gigabytes, short
 
 
 @dataclass(frozen=True)

@@ -7,19 +7,8 @@ import torch
 from torch import nn
 
 from alexnet.network.model import AlexNet
-from alexnet.training.optimizer import (
-    LARS,
-    PaperSGD,
-    Plateau,
-    Rates,
-    Schedule,
-    apply,
-    freeze,
-    groups,
-    rates,
-    trust_ratios,
-    warm_up,
-)
+from alexnet.run.schedule import Plateau, Rates, Schedule, rates, warm_up
+from alexnet.training.rule import LARS, PaperSGD, apply, freeze, groups, trust_ratios
 from tests.conftest import TINY_NETWORK
 
 

@@ -14,14 +14,14 @@ from torch import Tensor, nn
 from alexnet.data.batches import Preparation, test_views, to_channels
 from alexnet.data.prepared import Prepared
 from alexnet.data.statistics import LARGEST, read_colour, read_mean
+from alexnet.device import Precision, low_precision
 from alexnet.errors import InputError
-from alexnet.evaluation.errors import Network, view_probabilities
 from alexnet.files import write_bytes, write_text
 from alexnet.network.low_precision import LowPrecision
 from alexnet.network.model import AlexNet
 from alexnet.reading import SMALL, read_bytes, read_json
-from alexnet.training import checkpoint, recipe
-from alexnet.training.device import Precision, low_precision
+from alexnet.run import checkpoint, recipe
+from alexnet.run.views import Network, view_probabilities
 
 if TYPE_CHECKING:  # it is built on this
     from alexnet.evaluation.predict import Image, Prediction

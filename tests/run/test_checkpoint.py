@@ -13,9 +13,10 @@ from safetensors.torch import load_file
 from torch import nn
 
 from alexnet.errors import InputError, RunFailed
-from alexnet.training import checkpoint
-from alexnet.training.checkpoint import Progress
-from alexnet.training.optimizer import PaperSGD, Plateau, groups
+from alexnet.run import checkpoint
+from alexnet.run.checkpoint import Progress
+from alexnet.run.schedule import Plateau
+from alexnet.training.rule import PaperSGD, groups
 
 
 def model_and_optimizer(seed: int = 0) -> tuple[nn.Module, PaperSGD]:
@@ -186,7 +187,7 @@ def test_a_full_disk_loses_no_earlier_checkpoint(tmp_path: Path, monkeypatch: py
     path = save(tmp_path, 4, keep=1)
     before = {file.name: file.read_bytes() for file in path.iterdir()}
     with monkeypatch.context() as patched:
-        patched.setattr(f"alexnet.training.checkpoint.{what}", full_disk)
+        patched.setattr(f"alexnet.run.checkpoint.{what}", full_disk)
         with pytest.raises(RunFailed, match=r"No space left.*step-00000004.*alexnet train --resume"):
             save(tmp_path, 5, keep=1)
     assert names(tmp_path) == ["step-00000004"]

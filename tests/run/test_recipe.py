@@ -10,9 +10,11 @@ import pytest
 
 from alexnet.errors import InputError
 from alexnet.network.model import AlexNet
-from alexnet.training import recipe
-from alexnet.training.optimizer import LARS, PaperSGD, Plateau, Rates, Schedule
-from alexnet.training.recipe import Recipe, continued, fine_tuned, recipes
+from alexnet.run import recipe
+from alexnet.run.recipe import Recipe
+from alexnet.run.recipes import continued, fine_tuned, recipes
+from alexnet.run.schedule import Plateau, Rates, Schedule
+from alexnet.training.rule import LARS, PaperSGD, optimizer_of
 from tests.conftest import TINY_NETWORK
 
 
@@ -258,9 +260,9 @@ def test_without_a_warm_up_no_step_has_rates_of_its_own() -> None:
 def test_the_rule_of_a_recipe() -> None:
     model = AlexNet(TINY_NETWORK)
     plain = replace(recipes["demo"], network=TINY_NETWORK)
-    assert type(plain.optimizer(model)) is PaperSGD and plain.fusable
+    assert type(optimizer_of(plain, model)) is PaperSGD and plain.fusable
     layerwise = replace(plain, rule="lars", trust=0.5, layer_rates=("fc4:2",))
-    made = layerwise.optimizer(model)
+    made = optimizer_of(layerwise, model)
     assert isinstance(made, LARS) and made.trust == 0.5 and not layerwise.fusable
     assert {group.get("layer") for group in made.param_groups} == {None, "fc4"}
 

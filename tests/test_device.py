@@ -3,9 +3,8 @@
 import pytest
 import torch
 
-from alexnet import parallel
+from alexnet import device, parallel
 from alexnet.errors import InputError
-from alexnet.training import device
 
 
 def without_accelerators(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,12 +12,14 @@ import torch
 
 from alexnet.data.batches import test_views
 from alexnet.data.prepared import Prepared
+from alexnet.device import Precision
 from alexnet.errors import InputError
 from alexnet.evaluation.errors import evaluate
-from alexnet.training import checkpoint, trained
-from alexnet.training.device import Precision
-from alexnet.training.recipe import Recipe
-from alexnet.training.trainer import read_metrics, train, validation_of
+from alexnet.run import checkpoint, trained
+from alexnet.run.images import validation_of
+from alexnet.run.metrics import read_metrics
+from alexnet.run.recipe import Recipe
+from alexnet.training.trainer import train
 from tests.conftest import CLASSES
 
 

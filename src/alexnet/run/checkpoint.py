@@ -22,7 +22,7 @@ from alexnet.errors import InputError, RunFailed
 from alexnet.files import sync, why
 from alexnet.network.spec import from_dict
 from alexnet.reading import check_archive
-from alexnet.training.optimizer import Plateau
+from alexnet.run.schedule import Plateau
 
 FORMAT = 1
 WEIGHTS = "weights.safetensors"

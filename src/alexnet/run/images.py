@@ -1,0 +1,56 @@
+"""Which images of a prepared dataset a run trains on, and which validate it (§2)."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from alexnet.data.prepared import Prepared, Split, hold_out
+from alexnet.errors import InputError
+from alexnet.run.recipe import Recipe
+
+
+def _has_validation(prepared: Prepared) -> bool:
+    return bool({"val", "test"} & set(prepared.splits))
+
+
+def validation_of(recipe: Recipe, prepared: Prepared) -> tuple[Split, np.ndarray]:
+    """The images that validate a run, and their indices: the set's own split, or the recipe's share of the training images."""
+    if _has_validation(prepared):
+        split = prepared.split("val")
+        return split, np.arange(len(split.labels))
+    split = prepared.split("train")
+    return split, hold_out(split.labels, recipe.hold_out, recipe.hold_out_seed)[1]
+
+
+def measured_on(validation: Split) -> str:
+    """What the split of `validation_of` is called: "val", "test", or "held out of train"."""
+    return "held out of train" if validation.name == "train" else validation.name
+
+
+def training_of(recipe: Recipe, prepared: Prepared) -> tuple[Split, np.ndarray]:
+    """The training split, and the indices of the images that a run trains on: all but those held out for validation."""
+    split = prepared.split("train")
+    if _has_validation(prepared):
+        return split, np.arange(len(split.labels))
+    return split, hold_out(split.labels, recipe.hold_out, recipe.hold_out_seed)[0]
+
+
+def check_fit(recipe: Recipe, prepared: Prepared) -> Recipe:
+    """The recipe with the number of classes of the data. InputError if recipe and data do not go together."""
+    recipe.check()
+    if prepared.size < recipe.image_size:
+        raise InputError(
+            f"{prepared.path}: its images are {prepared.size}×{prepared.size}, recipe {recipe.name} is for {recipe.image_size};"
+            f" prepare with alexnet prepare --size {recipe.image_size}, or set --image-size {prepared.size}"
+            " and a --network.input-size that is not larger"
+        )
+    split, indices = training_of(recipe, prepared)
+    if len(indices) == 0:
+        raise InputError(f"{prepared.path}: no training images are left; hold out less with --hold-out")
+    if not 0 <= split.labels.min() <= split.labels.max() < len(prepared.classes):
+        raise InputError(
+            f"{prepared.path}: labels beyond its {len(prepared.classes)} classes; check it with alexnet data"
+        )
+    if len(validation_of(recipe, prepared)[1]) == 0:
+        raise InputError(f"{prepared.path}: no images are left for validation; hold out more with --hold-out")
+    return replace(recipe, network=replace(recipe.network, classes=len(prepared.classes)))

@@ -1,0 +1,80 @@
+"""What a run writes of its training, and reading it again."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from alexnet.errors import InputError
+from alexnet.files import named, write_text
+from alexnet.reading import parse_json, read_bytes
+
+
+class Log:
+    """metrics.jsonl, a line an event, and the same numbers as TensorBoard events."""
+
+    def __init__(self, run: Path, step: int, writes: bool = True) -> None:
+        from torch.utils.tensorboard import SummaryWriter  # takes a second to import, so only for training
+
+        self.path = run / "metrics.jsonl"
+        self.last: dict[str, Any] = {}
+        self.writes = writes  # only one of several processes does
+        if not writes:
+            return
+        kept = [line for line in read_metrics(run) if line.get("step", 0) <= step]
+        # What came after the checkpoint will be done, and written, again.
+        write_text(self.path, "".join(json.dumps(line) + "\n" for line in kept))
+        for line in kept:
+            if line["kind"] == "epoch":
+                self.last = line
+        self.board = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)
+
+    def write(self, kind: str, **values: Any) -> None:
+        if not self.writes:
+            return
+        line = {"kind": kind, **values, "time": round(time.time(), 3)}
+        with named(self.path), self.path.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        for name, value in values.items():
+            if kind != "start" and name not in ("epoch", "step"):
+                self.board.add_scalar(f"{kind}/{name}", value, values["step"])
+        if kind == "epoch":
+            self.last = line
+            self.board.flush()  # else a kill loses two minutes of events
+
+    def close(self) -> None:
+        if self.writes:
+            self.board.close()
+
+
+def read_metrics(run: Path) -> list[dict[str, Any]]:
+    """The lines of a run's metrics.jsonl; a line that a kill cut short, or that is no event, is left out."""
+    lines: list[dict[str, Any]] = []
+    try:
+        text = read_bytes(run / "metrics.jsonl", most=1 << 30).decode("utf-8", errors="replace")
+    except FileNotFoundError:
+        return lines
+    for written in text.splitlines():
+        try:
+            line = parse_json(written, "")
+        except InputError:
+            continue
+        if isinstance(line, dict) and _is_event(line):
+            lines.append(line)
+    return lines
+
+
+COUNTS = {"start": (), "step": ("step",), "epoch": ("epoch", "step")}
+"""What the lines of metrics.jsonl count, by kind."""
+
+
+def _is_event(line: dict[str, Any]) -> bool:
+    """Whether a line can be what `train` wrote: its counts are counts, and everything else a number or a word."""
+    kind = line.get("kind")
+    if not isinstance(kind, str) or not all(isinstance(value, str | int | float | None) for value in line.values()):
+        return False
+    # "step" where it is there at all, whatever the kind: lines are sorted out by it.
+    counts = [line.get("step", 0), *(line.get(name) for name in COUNTS.get(kind, ()))]
+    numbers = [line[name] for name in ("loss", "error", "rate", "train_error", "validation_top1") if name in line]
+    counted = all(type(count) is int and 0 <= count < 1 << 53 for count in counts)
+    return counted and all(type(number) in (int, float) for number in numbers)
