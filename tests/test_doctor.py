@@ -18,11 +18,10 @@ from alexnet.data.sources import open_source
 from alexnet.doctor import Finding, examine, machine
 from alexnet.errors import InputError
 from alexnet.network import spec
-from alexnet.run import recipes
+from alexnet.run import memory, recipes
 from alexnet.run.recipe import Recipe
 from alexnet.run.recipe import read as read_recipe
 from alexnet.run.schedule import Schedule
-from alexnet.training import memory
 from alexnet.training.trainer import train
 from tests.data.making import WNIDS, make_mini_ilsvrc, unpack_mini_ilsvrc
 

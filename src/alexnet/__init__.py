@@ -11,10 +11,10 @@ from types import SimpleNamespace
 
 from alexnet import data
 from alexnet.errors import InputError, RunFailed
-from alexnet.evaluation.predict import Prediction
 from alexnet.network import spec
 from alexnet.network.model import AlexNet
 from alexnet.run import recipes as named
+from alexnet.run.predict import Prediction
 from alexnet.run.trained import TrainedNetwork, load
 
 networks = SimpleNamespace(**{name.replace("-", "_"): value for name, value in spec.networks.items()})

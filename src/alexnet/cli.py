@@ -993,9 +993,9 @@ def predict(
     import numpy as np
 
     from alexnet.device import pick
-    from alexnet.evaluation.predict import Prediction, find, predictions
     from alexnet.insight import predictions as pictures
     from alexnet.run import trained
+    from alexnet.run.predict import Prediction, find, predictions
 
     if not images:
         raise InputError(
@@ -1133,9 +1133,9 @@ def similar(
     """
     import numpy as np
 
-    from alexnet.evaluation.predict import find, predictions
     from alexnet.insight import figures, neighbours
     from alexnet.insight.picture import kind_of, save, with_word
+    from alexnet.run.predict import find, predictions
 
     kind_of(picture)
     network, opened = _run_with_data(run, data, device)
@@ -1206,10 +1206,10 @@ def activations(
         json: print one JSON document on stdout.
     """
     from alexnet.device import pick
-    from alexnet.evaluation.predict import predictions
     from alexnet.insight import activations as pictures
     from alexnet.insight.picture import kind_of, save
     from alexnet.run import trained
+    from alexnet.run.predict import predictions
 
     kind_of(picture)
     network = trained.load(run, pick(device))

@@ -11,8 +11,8 @@ from alexnet.doctor import machine
 from alexnet.doctor.finding import Finding, error, gigabytes, ok, parts, some, warning
 from alexnet.doctor.source import judge_counts
 from alexnet.errors import InputError
+from alexnet.run.memory import batch_memory, memory_free
 from alexnet.run.recipes import recipes
-from alexnet.training.memory import batch_memory, memory_free
 
 SAMPLE = 200
 """Images whose pixels are read."""

@@ -15,8 +15,8 @@ from alexnet.doctor.finding import Finding, gigabytes, ok, warning
 from alexnet.errors import InputError
 from alexnet.memory import memory_free
 from alexnet.parallel import bf16_unit, compiled
+from alexnet.run.memory import batch_memory
 from alexnet.run.recipe import Recipe
-from alexnet.training.memory import batch_memory
 
 OLDEST_TORCH = (2, 11)
 

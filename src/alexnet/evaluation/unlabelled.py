@@ -13,8 +13,9 @@ from alexnet.data.image import Unreadable, to_square
 from alexnet.data.sources.source import is_image_name, read_file
 from alexnet.data.sources.tar import members, read_member
 from alexnet.errors import InputError
-from alexnet.evaluation import predict, submission
+from alexnet.evaluation import submission
 from alexnet.evaluation.kept import Judged
+from alexnet.run import predict
 
 Read = Callable[[], bytes]
 

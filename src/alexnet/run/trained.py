@@ -24,7 +24,7 @@ from alexnet.run import checkpoint, recipe
 from alexnet.run.views import Network, view_probabilities
 
 if TYPE_CHECKING:  # it is built on this
-    from alexnet.evaluation.predict import Image, Prediction
+    from alexnet.run.predict import Image, Prediction
 
 CLASSES = 1 << 26
 """Bytes of a list of classes: a million names of 60 letters."""
@@ -114,7 +114,7 @@ class TrainedNetwork(nn.Module):
         Raises InputError for an image that cannot be read, with the reason. In a list the others go on: that one's `error`
         says why, and its `label` raises. InputError too for more labels than classes, and for other numbers of views.
         """
-        from alexnet.evaluation import predict
+        from alexnet.run import predict
 
         return predict.predict(self, images, views, top)
 
@@ -124,7 +124,7 @@ class TrainedNetwork(nn.Module):
         images: as `predict` takes them, centre view; of one image, N is 1. They are what `alexnet similar` compares.
         Raises InputError for an image that cannot be read, in a list too.
         """
-        from alexnet.evaluation import predict
+        from alexnet.run import predict
 
         return predict.features(self, images)
 

@@ -26,14 +26,14 @@ from alexnet.network.spec import BOTTLENECK
 from alexnet.parallel import TRITON
 from alexnet.processes import FailedElsewhere, FailedHere, Mode, Processes, job
 from alexnet.reading import read_json
-from alexnet.run import checkpoint, schedule
+from alexnet.run import checkpoint, memory, schedule
 from alexnet.run import recipe as recipes
 from alexnet.run.checkpoint import Progress
 from alexnet.run.images import check_fit, measured_on, training_of, validation_of
 from alexnet.run.metrics import Log
 from alexnet.run.recipe import Recipe
 from alexnet.run.trained import classes_of, keep_preparation, preparation_of, statistics_of
-from alexnet.training import memory, rule
+from alexnet.training import rule
 from alexnet.training.graph import Step
 
 LOG_STEPS = 20

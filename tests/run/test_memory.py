@@ -14,8 +14,8 @@ import torch
 from alexnet import cli
 from alexnet.data.prepared import Prepared
 from alexnet.errors import InputError, RunFailed, out_of_memory
+from alexnet.run import memory
 from alexnet.run.recipe import Recipe
-from alexnet.training import memory
 from alexnet.training.trainer import train
 
 CPU = torch.device("cpu")
@@ -104,7 +104,7 @@ import resource
 from alexnet.data import prepared
 from alexnet.errors import RunFailed
 from alexnet.network.spec import Hidden
-from alexnet.training import memory
+from alexnet.run import memory
 from alexnet.run.recipe import Recipe
 from alexnet.training.trainer import train
 

@@ -10,9 +10,8 @@ import torch
 from PIL import Image
 
 from alexnet.errors import InputError
-from alexnet.evaluation import predict
 from alexnet.insight import neighbours
-from alexnet.run import trained
+from alexnet.run import predict, trained
 from alexnet.run.trained import TrainedNetwork
 from tests.conftest import CLASSES, picture
 

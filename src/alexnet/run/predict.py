@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import count, islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import PIL.Image
@@ -18,7 +18,9 @@ from alexnet.data.image import Unreadable, to_square
 from alexnet.data.sources.folders import image_files
 from alexnet.data.sources.source import read_file
 from alexnet.errors import InputError
-from alexnet.run.trained import TrainedNetwork
+
+if TYPE_CHECKING:  # whose methods these are
+    from alexnet.run.trained import TrainedNetwork
 
 BATCH = 32
 
@@ -193,7 +195,7 @@ def _name(image: Any, number: int) -> str:
 
 
 def predictions(
-    network: TrainedNetwork, images: Iterator[Any], views: int = 10, top: int | None = None
+    network: "TrainedNetwork", images: Iterator[Any], views: int = 10, top: int | None = None
 ) -> Iterator[Prediction]:
     """A prediction for every `Image`, in their order; one that cannot be read is a Prediction with an error.
 
@@ -213,7 +215,7 @@ def predictions(
                 yield Prediction(name, next(best), pixels=pixels)
 
 
-def _best(network: TrainedNetwork, images: np.ndarray, views: int, top: int) -> list[list[tuple[str, float]]]:
+def _best(network: "TrainedNetwork", images: np.ndarray, views: int, top: int) -> list[list[tuple[str, float]]]:
     best = network.probabilities(images, views).topk(top, dim=1)
     return [
         [(network.classes[label], float(p)) for label, p in zip(labels, values, strict=True)]
@@ -221,7 +223,7 @@ def _best(network: TrainedNetwork, images: np.ndarray, views: int, top: int) -> 
     ]
 
 
-def predict(network: TrainedNetwork, images: Any, views: int, top: int | None) -> Prediction | list[Prediction]:
+def predict(network: "TrainedNetwork", images: Any, views: int, top: int | None) -> Prediction | list[Prediction]:
     """`TrainedNetwork.predict`."""
     if not is_one(images):
         return [replace(each, pixels=None) for each in predictions(network, several(images), views, top)]
@@ -232,7 +234,7 @@ def predict(network: TrainedNetwork, images: Any, views: int, top: int | None) -
     return made
 
 
-def features(network: TrainedNetwork, images: Any) -> Tensor:
+def features(network: "TrainedNetwork", images: Any) -> Tensor:
     """`TrainedNetwork.features`."""
     one = is_one(images)
 
