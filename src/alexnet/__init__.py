@@ -7,20 +7,47 @@
 >>> images = alexnet.data.prepared.open("runs/demo/data").split("val").images
 """
 
+from importlib import import_module
 from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
-from alexnet import data
 from alexnet.errors import InputError, RunFailed
-from alexnet.network import spec
-from alexnet.network.model import AlexNet
-from alexnet.run import recipes as named
-from alexnet.run.predict import Prediction
-from alexnet.run.trained import TrainedNetwork, load
 
-networks = SimpleNamespace(**{name.replace("-", "_"): value for name, value in spec.networks.items()})
-"""The named networks: `networks.paper`, `networks.authors_2012` ..."""
+if TYPE_CHECKING:
+    from alexnet import data
+    from alexnet.network.model import AlexNet
+    from alexnet.run.predict import Prediction
+    from alexnet.run.trained import TrainedNetwork, load
 
-recipes = SimpleNamespace(**{name.replace("-", "_"): value for name, value in named.recipes.items()})
-"""The named recipes: `recipes.demo`, `recipes.imagenette` ..."""
+    networks: SimpleNamespace
+    """The named networks: `networks.paper`, `networks.authors_2012` ..."""
+    recipes: SimpleNamespace
+    """The named recipes: `recipes.demo`, `recipes.imagenette` ..."""
 
 __all__ = ["AlexNet", "InputError", "Prediction", "RunFailed", "TrainedNetwork", "data", "load", "networks", "recipes"]
+
+_HOMES = {
+    "AlexNet": "alexnet.network.model",
+    "Prediction": "alexnet.run.predict",
+    "TrainedNetwork": "alexnet.run.trained",
+    "load": "alexnet.run.trained",
+    "networks": "alexnet.network.spec",
+    "recipes": "alexnet.run.recipes",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load what is asked for: torch takes seconds, and `alexnet --help` needs none of it."""
+    if name == "data":
+        return import_module("alexnet.data")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'alexnet' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    if name in ("networks", "recipes"):
+        value = SimpleNamespace(**{key.replace("-", "_"): one for key, one in value.items()})
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,4 +1,4 @@
-"""The two ways a command can fail; `cli.py` turns each into one line and an exit code."""
+"""The two ways a command can fail; `cli.main` turns each into one line and an exit code."""
 
 import errno
 

@@ -1,5 +1,6 @@
-"""Times, sizes and lists of names as people say them."""
+"""Times, sizes, lists of names and names as people read them."""
 
+import re
 from collections.abc import Sequence
 
 
@@ -28,3 +29,17 @@ def some(names: Sequence[str], most: int = 3) -> str:
 def short(text: str, most: int = 80) -> str:
     """The beginning of a text that may have any length."""
     return text if len(text) <= most else f"{text[:most]}..."
+
+
+# Control characters, which steer a terminal and are forbidden in XML; other ends of a line; what turns the direction of letters.
+_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufffe\uffff]")
+_SHORT = {"\a": r"\a", "\b": r"\b", "\t": r"\t", "\n": r"\n", "\v": r"\v", "\f": r"\f", "\r": r"\r"}
+
+
+def visible(text: str) -> str:
+    r"""`text` on one line, with what a terminal would obey written out as `ls -b` writes it: \n, \033, \u202e."""
+    return _UNSEEN.sub(lambda found: _SHORT.get(found[0]) or _numbered(ord(found[0])), text)
+
+
+def _numbered(code: int) -> str:
+    return f"\\{code:03o}" if code < 0o400 else f"\\u{code:04x}"

@@ -6,13 +6,13 @@ from typing import get_args, get_type_hints
 
 import pytest
 
-from alexnet import cli
 from alexnet.claims import changes, plan, results, runner, table2
 from alexnet.claims import claims as module
 from alexnet.claims.changes import network, not_overlapping, one_gpu, plain
 from alexnet.claims.claim import Claim, Scale, ScaleName
 from alexnet.claims.claims import claims
 from alexnet.claims.scales import scales
+from alexnet.cli import experiments
 from alexnet.network import spec
 from alexnet.network.summary import summarize
 from alexnet.run.recipe import Recipe
@@ -230,6 +230,6 @@ def test_shrinking_scales_widths_and_deviations() -> None:
 def test_scales_are_named_as_they_are_asked_for() -> None:
     assert all(scales[name].name == name for name in scales)
     assert set(scales) == set(plan.WHOLE) == set(get_args(ScaleName))
-    for command in (cli.claims_run, cli.claims_show):
+    for command in (experiments.claims_run, experiments.claims_show):
         assert set(scales) <= set(re.findall(r"\w+", str(get_type_hints(command)["scale"])))
     assert all(scale.seeds >= results.LEAST_SEEDS for scale in scales.values())

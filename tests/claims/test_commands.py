@@ -67,7 +67,7 @@ def test_a_signal_stops_it_with_its_number_and_says_how_to_go_on(
     def caught() -> Iterator[list[int]]:
         yield [signal.SIGTERM]
 
-    monkeypatch.setattr("alexnet.cli._signals", caught)
+    monkeypatch.setattr("alexnet.cli.experiments.stop_signals", caught)
     assert run("run", "columns", "--out", tmp_path / "out") == 128 + signal.SIGTERM
     captured = capsys.readouterr()
     assert "stopped; the same command goes on where it was" in captured.err and not captured.out

@@ -19,8 +19,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import alexnet
-from alexnet import cli
-from alexnet.cli import main
+from alexnet.cli import main, train
 from tests.conftest import CLASSES, write_class_folders
 
 SMALL = ("--image-size", "32", "--network.input-size", "28", "--batch", "16", "--device", "cpu")
@@ -388,17 +387,17 @@ def test_a_terminal_that_is_closed_leaves_a_checkpoint(folder: Path, tmp_path: P
 
 def test_signals_that_stop_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "isatty", lambda _: False)
-    with cli._signals() as caught:
+    with train.stop_signals() as caught:
         for number in (signal.SIGHUP, signal.SIGHUP, signal.SIGTERM, signal.SIGHUP):
             signal.raise_signal(number)
         assert caught == [signal.SIGHUP], "closing a terminal is told more than once"
-    with cli._signals() as caught:
+    with train.stop_signals() as caught:
         signal.raise_signal(signal.SIGTERM)
         signal.raise_signal(signal.SIGHUP)  # a service manager sends both
         assert caught == [signal.SIGTERM]
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
     try:
-        with cli._signals() as caught:
+        with train.stop_signals() as caught:
             signal.raise_signal(signal.SIGHUP)
             assert caught == []
     finally:

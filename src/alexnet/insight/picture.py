@@ -21,7 +21,7 @@ from rich.cells import cell_len
 
 from alexnet.errors import InputError
 from alexnet.files import write_bytes
-from alexnet.terminal import visible
+from alexnet.words import visible
 
 UNITS = 100
 """Units of a page per inch; a PNG has two pixels a unit, so that it is sharp on dense screens."""

@@ -1,6 +1,5 @@
 """What is printed: names as they stand, whatever is in them, and tables that never lose a figure."""
 
-import re
 from typing import Any
 
 from rich.console import Console
@@ -8,24 +7,12 @@ from rich.table import Table
 from rich.text import Text
 
 from alexnet.files import named
-
-# Control characters, which steer a terminal and are forbidden in XML; other ends of a line; what turns the direction of letters.
-_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufffe\uffff]")
-_SHORT = {"\a": r"\a", "\b": r"\b", "\t": r"\t", "\n": r"\n", "\v": r"\v", "\f": r"\f", "\r": r"\r"}
+from alexnet.words import visible
 
 STDOUT, STDERR = "standard output", "standard error"
 
 LEAST = 12
 """Cells that a column of words keeps in the narrowest terminal."""
-
-
-def visible(text: str) -> str:
-    r"""`text` on one line, with what a terminal would obey written out as `ls -b` writes it: \n, \033, \u202e."""
-    return _UNSEEN.sub(lambda found: _SHORT.get(found[0]) or _numbered(ord(found[0])), text)
-
-
-def _numbered(code: int) -> str:
-    return f"\\{code:03o}" if code < 0o400 else f"\\u{code:04x}"
 
 
 class Terminal(Console):

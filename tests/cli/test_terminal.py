@@ -17,7 +17,8 @@ from PIL import Image
 from rich.table import Table
 
 from alexnet import cli
-from alexnet.terminal import Terminal, visible
+from alexnet.cli.terminal import Terminal
+from alexnet.words import visible
 from tests.conftest import CLASSES, picture
 
 CLASS = "\x1b[31mred\x1b[0m\n[bold]:smile: \u202eclass"  # a folder's name may have all of it

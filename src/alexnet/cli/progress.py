@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Column
 
-from alexnet.terminal import visible
 from alexnet.training.trainer import Status
+from alexnet.words import visible
 
 if TYPE_CHECKING:  # it brings much along
     from alexnet.claims.runner import Now

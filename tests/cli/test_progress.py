@@ -6,7 +6,7 @@ import re
 import pytest
 from rich.console import Console
 
-from alexnet.progress import Bar, duration
+from alexnet.cli.progress import Bar, duration
 from alexnet.training.trainer import Status
 
 

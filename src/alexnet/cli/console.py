@@ -1,0 +1,85 @@
+"""What all commands share: where they print, and how they read their arguments."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from alexnet.cli.terminal import STDOUT, Terminal
+from alexnet.errors import InputError
+from alexnet.files import named
+
+out = Terminal()
+
+
+err = Terminal(stderr=True)
+
+
+def print_json(value: Any) -> None:
+    with named(STDOUT):
+        sys.stdout.write(json.dumps(value, indent=2) + "\n")
+
+
+def print_wide(table: Table) -> None:
+    """Print a table unsqueezed, whatever the width of the terminal, if there is one."""
+    Terminal(width=Terminal(width=1000).measure(table).maximum).print(table)
+
+
+def percent_text(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
+
+
+def say_drawn(run: Path, picture: Path, json: bool) -> int:
+    if json:
+        print_json({"run": str(run), "picture": str(picture)})
+    else:
+        out.print(str(picture), soft_wrap=True)
+    return 0
+
+
+def in_100_columns(table: Table) -> None:
+    """Print a table in the width of the terminal, and in 100 columns where there is none."""
+    out.table(table, None if out.is_terminal else 100)
+
+
+def out_line(line: str) -> None:
+    """A line on stdout as it stands."""
+    out.print(line, soft_wrap=True)
+
+
+def argument_parser(
+    name: str, usage: str, command: Callable[..., int], add_help: bool = True
+) -> argparse.ArgumentParser:
+    return argparse.ArgumentParser(
+        prog=f"alexnet {name}",
+        usage=f"alexnet {name} {usage}",
+        description=command.__doc__,
+        add_help=add_help,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def first_name(args: list[str], names: Iterable[str]) -> str | None:
+    """The name that a command is for, among options that only tyro knows: the first argument, or one of `names` later on
+    that cannot be the value of the option before it."""
+    if args and not args[0].startswith("-"):
+        return args[0]
+    return next((arg for at, arg in enumerate(args) if arg in names and not args[at - 1].startswith("--")), None)
+
+
+def choose_named(there: dict[str, Any], name: str, what: str, kind: str) -> Any:
+    if name not in there:
+        raise InputError(f"{what} {name}: no {kind} of that name; there are {', '.join(there)}")
+    return there[name]
+
+
+def typed(name: str, function: Callable[..., int]) -> Callable[[list[str]], int]:
+    import tyro  # slow to load
+    from tyro.conf import FlagCreatePairsOff
+
+    return lambda args: tyro.cli(function, args=args, prog=f"alexnet {name}", config=(FlagCreatePairsOff,))
