@@ -82,7 +82,7 @@ bench: setup
 
 # On a machine with a GPU that is there for half an hour: sets up what is missing, then works through what needs one, as far
 # as MINUTES reach; the same call goes on. docs/gpu.md says what to bring.
-#   make gpu DATA=data/imagenette CIFAR=data/cifar10      prepared datasets (alexnet unpack); a piece that lacks its own is left out
+#   make gpu DATA=data/imagenette CIFAR=data/cifar10      prepared datasets; a piece that lacks its own is left out
 #   PIECES="check steps"  OUT=runs/gpu  MINUTES=8  JOBS=3  NOTE="a JPEG copy"  CIFAR_NOTE=...
 #   PYTHON=python3        the Python that has the machine's torch, which is used as it is and never replaced
 #   WHEELS=wheels         a folder of wheel files for what else is missing, where there is no package index

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from alexnet.data import pack, prepared, unpack
-from alexnet.errors import InputError, RunFailed
+from alexnet.data import prepared
+from alexnet.errors import InputError
 from tests.damage import below, damaged, set_bytes
 
 STATISTICS = ("manifest.json", "mean.npy", "colour.json")
@@ -134,37 +134,3 @@ def test_a_sparse_file_of_8_gb_is_not_read(name: str, chunked: Path) -> None:
             opened.truncate(8 << 30)
         with below(20), pytest.raises(InputError, match=r"8,589,934,592 bytes, more than such a file can have"):
             all_of(chunked)
-
-
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=st.data())
-def test_a_damaged_piece_is_one_line_or_what_was_packed(
-    data: st.DataObject, chunked: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    folder = tmp_path_factory.mktemp("pieces")
-    pieces = pack.pack(prepared.open(chunked), folder, 10)
-    with set_bytes(pieces[0], data.draw(damaged(pieces[0].read_bytes()))), below(20):
-        try:
-            there = unpack.unpack(pieces, folder / "out").dataset
-            assert there is not None and all_of(there.path) == all_of(chunked)
-        except (InputError, RunFailed) as error:
-            assert str(folder) in str(error) and "\n" not in str(error)
-
-
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=st.data())
-def test_what_pieces_said_of_the_whole_may_be_damaged(
-    data: st.DataObject, chunked: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    folder = tmp_path_factory.mktemp("whole")
-    [piece] = pack.pack(prepared.open(chunked), folder / "p", 10)
-    beside = folder / "out.unpacking"
-    whole = unpack.read_piece(piece).whole
-    (beside / "parts").mkdir(parents=True)
-    content = unpack.as_json(unpack.asdict(whole))
-    (beside / "whole.json").write_bytes(data.draw(damaged(content)))
-    with below(20):
-        try:
-            unpack.unpack([piece], folder / "out")
-        except (InputError, RunFailed) as error:
-            assert str(folder) in str(error) and "\n" not in str(error)

@@ -1,6 +1,5 @@
-"""alexnet prepare, data, pack, unpack: images into a prepared dataset, and such a set on its way."""
+"""alexnet prepare, data: images into a prepared dataset, and a look at one."""
 
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
@@ -10,7 +9,7 @@ from typing import Any, Literal
 from rich.table import Table
 from tyro.conf import Positional
 
-from alexnet.cli.console import err, out, out_line, print_json
+from alexnet.cli.console import err, out, print_json
 from alexnet.cli.progress import Bar
 from alexnet.errors import InputError
 from alexnet.files import refused
@@ -193,102 +192,3 @@ def data(dest: Positional[Path], sheet: Path | None = None, json: bool = False) 
     for problem in problems:
         err.print(f"alexnet data: {problem}", soft_wrap=True)
     return 2 if problems else 0
-
-
-def pack(
-    dataset: Positional[Path],
-    dest: Positional[Path],
-    source: str | None = None,
-    megabytes: float = 55.0,
-    workers: int | None = None,
-    json: bool = False,
-) -> int:
-    """Cut a prepared dataset into pieces that travel one at a time, for `alexnet unpack` on another machine.
-
-    Args:
-        dataset: folder of the prepared dataset.
-        dest: folder for the pieces, DATASET-01-of-03.tar and so on.
-        source: what the dataset was prepared from, as for `alexnet prepare`. Then these images travel instead, as they are,
-            and are prepared again there: the same pixels in far fewer bytes.
-        megabytes: what a piece takes at most, of 10^6 bytes.
-        workers: threads that compress; by default one a core.
-        json: print one JSON document on stdout.
-    """
-    from alexnet.data import pack as packing
-    from alexnet.data import prepared as prepared_sets
-    from alexnet.data.sources import open_source
-
-    if workers is not None and workers < 1:
-        raise InputError(f"--workers {workers}: must be at least 1")
-    opened = prepared_sets.open(dataset)
-    begun = time.monotonic()
-    with Bar("MB", err) as bar:
-
-        def show(done: int) -> None:
-            speed = done / 1e6 / max(time.monotonic() - begun, 1e-9)
-            bar.update(dataset.name, round(done / 1e6), None, f"{speed:,.0f} MB/s")
-
-        pieces = packing.pack(opened, dest, megabytes, open_source(source) if source else None, workers, show)
-    if json:
-        written = [{"path": str(path), "bytes": path.stat().st_size} for path in pieces]
-        print_json({"pieces": written, "travels": "source" if source else "set"})
-        return 0
-    for path in pieces:
-        out_line(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
-    out_line(f"there: alexnet unpack PIECE ... DEST, in any order, at once or one by one; {len(pieces)} in all")
-    return 0
-
-
-def unpack(paths: Positional[tuple[Path, ...]], workers: int | None = None, json: bool = False) -> int:
-    """PIECE ... DEST: put the pieces of `alexnet pack` together into the prepared dataset DEST, in any order, as they come.
-
-    Until all have come and the dataset is checked, it lies in DEST.unpacking, and a piece that has come may be deleted.
-    Killed at any moment, the same command goes on.
-
-    Args:
-        paths: any pieces, none if all have come, and last the folder of the prepared dataset.
-        workers: threads that work; by default one a core.
-        json: print one JSON document on stdout.
-    """
-    from alexnet.data import unpack as unpacking
-    from alexnet.device import keep_memory
-
-    if not paths or paths[-1].is_file():
-        raise InputError("DEST is missing: alexnet unpack PIECE ... DEST, the folder of the prepared dataset last")
-    if workers is not None and workers < 1:
-        raise InputError(f"--workers {workers}: must be at least 1")
-    *pieces, dest = paths
-    keep_memory()
-    if unpacking.would_be_committed(dest):
-        err.print(
-            f"alexnet unpack: {dest} lies in a git checkout that does not ignore it; a folder outside is better",
-            soft_wrap=True,
-        )
-    with Bar("images", err) as bar:
-        done = unpacking.unpack(
-            pieces,
-            dest,
-            workers,
-            lambda now: bar.update(
-                now.split, now.done, now.total, _speed(now.images_per_second), now.seconds_left, now.skipped
-            ),
-        )
-    whole = done.whole
-    if not done.identical:
-        err.print(
-            f"alexnet unpack: {dest} was prepared here from the images that travelled, and has other pixels than the dataset"
-            " that was packed: this machine's JPEG decoder or resizing is another. It is whole; runs on it are runs on"
-            " other data.",
-            soft_wrap=True,
-        )
-    if json:
-        counts = {"pieces": whole.pieces, "missing": list(done.missing), "complete": done.dataset is not None}
-        identical = done.identical if done.dataset else None
-        print_json({"path": str(dest), **counts, "there_before": done.there_before, "identical": identical})
-    elif done.missing:
-        names = [whole.called(number) for number in done.missing]
-        shown = ", ".join(names[:20]) + (" ..." if len(names) > 20 else "")
-        out_line(f"{dest}: {whole.pieces - len(names)} of {whole.pieces} pieces; missing: {shown}")
-    else:
-        out_line(f"{dest}: " + ("there already, nothing to do" if done.there_before else "whole, and checked"))
-    return 0

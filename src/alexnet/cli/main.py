@@ -21,8 +21,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "summary": ("machine.summary", "sizes, parameters and multiply-adds of a network"),
     "prepare": ("data.prepare", "a folder, archives or arrays of images → a prepared dataset"),
     "data": ("data.data", "describe and check a prepared dataset"),
-    "pack": ("data.pack", "a prepared dataset → pieces that travel"),
-    "unpack": ("data.unpack", "such pieces → the prepared dataset"),
     "train": ("train.train", "a recipe and a prepared dataset → a run"),
     "evaluate": ("evaluate.evaluate", "top-1 and top-5 error of a run, or of several averaged"),
     "predict": ("evaluate.predict", "five labels for an image"),
@@ -75,7 +73,7 @@ def main(args: list[str] | None = None) -> int:
         err.print(f"alexnet {command}: process {os.environ['RANK']} has lost the others")
         return 75
     except KeyboardInterrupt:
-        resumes = command in ("prepare", "unpack", "similar", "figures")
+        resumes = command in ("prepare", "similar", "figures")
         go_on = "; the same command goes on where it was" if resumes else ""
         err.print(f"alexnet {command}: interrupted{go_on}")
         return 130
