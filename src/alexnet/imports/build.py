@@ -18,13 +18,6 @@ from alexnet.network import spec as specs
 from alexnet.network.model import slide
 from alexnet.network.spec import Network
 
-COEFFICIENTS: dict[str, tuple[float, float]] = {
-    "paper": (2.0, 1e-4),
-    "authors-2012": (2.0, 1e-4 / 5),
-    "caffe": (1.0, 1e-4 / 5),
-}
-"""k, and what the plain sum over five kernels is multiplied by, of each `Network.normalization`; the power is .75 in all."""
-
 
 @dataclass
 class _Row:
@@ -146,14 +139,15 @@ def _rows(steps: Sequence[Step]) -> tuple[list[_Row], dict[str, Any]]:
 
 
 def _normalization(step: Lrn) -> str:
-    for name, (k, alpha) in COEFFICIENTS.items():
-        same = math.isclose(step.k, k, rel_tol=1e-5) and math.isclose(step.alpha, alpha, rel_tol=1e-5)
-        if same and step.size == 5 and math.isclose(step.beta, 0.75, rel_tol=1e-6):
+    read = (step.k, step.size, step.alpha, step.beta)
+    for name, known in specs.NORMALIZATIONS.items():
+        coefficients = (known.k, known.n, known.alpha, known.beta)
+        if all(math.isclose(*pair, rel_tol=1e-5) for pair in zip(read, coefficients, strict=True)):
             return name
-    known = "; ".join(f"{name}: k {k:g}, {alpha:g}" for name, (k, alpha) in COEFFICIENTS.items())
+    every = "; ".join(f"{name}: k {known.k:g}, {known.alpha:g}" for name, known in specs.NORMALIZATIONS.items())
     raise InputError(
         f"{step.name}: normalization over {step.size} kernels with k {step.k:g}, {step.alpha:g} times the sum of squares,"
-        f" power {step.beta:g}; here there are, over 5 kernels with power 0.75: {known}"
+        f" power {step.beta:g}; here there are, over 5 kernels with power 0.75: {every}"
     )
 
 

@@ -143,9 +143,9 @@ class AlexNet(nn.Sequential):
                 elif step == "norm-map":
                     layers[f"norm-map{number}"] = MapNormalization()
                 elif step == "pool":
-                    pool, stride = (int(part) for part in spec.pooling.split("/"))
-                    window = slide(f"pool{number}", size, pool, stride, 0, spec.rounding)
-                    layers[f"pool{number}"] = nn.MaxPool2d(pool, stride, ceil_mode=spec.rounding == "up")
+                    pool = specs.POOLINGS[spec.pooling]
+                    window = slide(f"pool{number}", size, pool.z, pool.s, 0, spec.rounding)
+                    layers[f"pool{number}"] = nn.MaxPool2d(pool.z, pool.s, ceil_mode=spec.rounding == "up")
                     windows[f"pool{number}"], size = window, window.output
                 elif step == "dropout" and spec.dropout:
                     form = nn.Dropout if spec.dropout_form == "inverted" else Dropout
@@ -241,13 +241,10 @@ def _check_weights(layer: str, number: int) -> None:
 
 def _normalization(spec: specs.Network, channels: int) -> nn.Module:
     columns = spec.columns if spec.normalization_window == "column" else 1
-    if spec.normalization == "paper":
-        return LocalResponseNormalization(5, 2.0, 1e-4, 0.75, columns)
-    if spec.normalization == "authors-2012":
-        return LocalResponseNormalization(5, 2.0, 1e-4 / 5, 0.75, columns)
-    if spec.normalization == "caffe":
-        return LocalResponseNormalization(5, 1.0, 1e-4 / 5, 0.75, columns)
-    return nn.BatchNorm2d(channels)
+    if spec.normalization == "batch":
+        return nn.BatchNorm2d(channels)
+    lrn = specs.NORMALIZATIONS[spec.normalization]
+    return LocalResponseNormalization(lrn.n, lrn.k, lrn.alpha, lrn.beta, columns)
 
 
 def check(spec: specs.Network) -> None:

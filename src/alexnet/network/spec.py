@@ -27,6 +27,38 @@ BOTTLENECK = "bottleneck"
 
 
 @dataclass(frozen=True)
+class Normalization:
+    """Local response normalization (§3.3): a is divided by (k + alpha · the sum of a² over n adjacent kernels)^beta."""
+
+    k: float = 2.0
+    n: int = 5
+    alpha: float = 1e-4
+    """What multiplies the plain sum, as in the paper."""
+    beta: float = 0.75
+
+
+NORMALIZATIONS = {
+    "paper": Normalization(k=2.0, n=5, alpha=1e-4, beta=0.75),
+    # The 2012 program and Caffe divide the sum by n.
+    "authors-2012": Normalization(k=2.0, n=5, alpha=1e-4 / 5, beta=0.75),
+    "caffe": Normalization(k=1.0, n=5, alpha=1e-4 / 5, beta=0.75),
+}
+"""What the values of `Network.normalization` stand for."""
+
+
+@dataclass(frozen=True)
+class Pooling:
+    """Max pooling (§3.4): windows of z x z pixels, s pixels apart; they overlap where s < z."""
+
+    z: int
+    s: int
+
+
+POOLINGS = {"3/2": Pooling(z=3, s=2), "2/2": Pooling(z=2, s=2)}
+"""What the values of `Network.pooling` stand for."""
+
+
+@dataclass(frozen=True)
 class Convolution:
     """One convolutional layer and the steps that follow it, in their order."""
 
