@@ -4,6 +4,7 @@ Its weights are for RGB scaled to 0-1, minus MEAN, divided by STD. A run's netwo
 mean becomes the mean image, the scale `network.input_scale` and what is left of it between the colours goes into conv1.
 """
 
+import io
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -36,7 +37,10 @@ def read(file: Path) -> dict[str, Tensor]:
             return load_file(file)
         if start.startswith(b"PK"):
             check_archive(file)
-        state = torch.load(file, map_location="cpu", weights_only=True)
+            state = torch.load(file, map_location="cpu", weights_only=True)
+        else:
+            # As torch saved until 2020. From memory, since a read of a file makes room for as many bytes as are asked for.
+            state = torch.load(io.BytesIO(file.read_bytes()), map_location="cpu", weights_only=True)
     except (OSError, SafetensorError) as error:
         raise InputError(f"{file}: cannot be read ({error})") from None
     except Exception as error:  # whatever damage makes it raise, with a page of advice to unpickle anything
