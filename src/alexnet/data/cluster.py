@@ -27,10 +27,11 @@ from typing import Any
 
 from alexnet.data import prepare as preparing
 from alexnet.data.image import FORM
-from alexnet.data.prepare import SHARDS, Report, Writer
+from alexnet.data.prepare import SHARDS, Report
 from alexnet.data.prepared import Prepared
 from alexnet.data.sources.source import Item, Source
 from alexnet.data.statistics import Sums
+from alexnet.data.writer import Writer
 from alexnet.errors import InputError, RunFailed
 from alexnet.files import write_text
 from alexnet.reading import read_json

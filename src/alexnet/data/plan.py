@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from alexnet.data import cluster, jpegs, prepared
-from alexnet.data.prepare import CHUNK, check_options, made
+from alexnet.data.prepare import CHUNK, check_options, prepared_images
 from alexnet.data.sources.archives import Archives
 from alexnet.data.sources.chosen import Chosen
 from alexnet.data.sources.source import Item, Source
@@ -136,11 +136,11 @@ def plan(
 
     sizes: list[int] = []  # of the encoded images, noted as they are read
     sample = [_noting(item, sizes) for item in _spread(source, SAMPLE)]
-    list(made(iter(sample[:8]), size, None, threads, with_sums=True))  # compiles the loops
+    list(prepared_images(iter(sample[:8]), size, None, threads, with_sums=True))  # compiles the loops
     sizes.clear()
     sums, digest, stored, unreadable = Sums(size), hashlib.sha256(), [], 0
     begun = time.perf_counter()
-    for _, image in made(iter(sample), size, quality if store == "jpeg" else None, threads, with_sums=True):
+    for _, image in prepared_images(iter(sample), size, quality if store == "jpeg" else None, threads, with_sums=True):
         if isinstance(image, str) or image.pixels is None:
             unreadable += 1
         else:
