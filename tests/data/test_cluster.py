@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from alexnet.cli import main
-from alexnet.data import cluster, prepared
+from alexnet.data import cluster, prepared, writer
 from alexnet.data import prepare as prepare_module
 from alexnet.data.cluster import Crew
 from alexnet.data.prepare import prepare
@@ -163,7 +163,7 @@ def test_death_of_the_command_at_every_single_step(
 
     from alexnet import files
 
-    for module in (prepare_module, files):
+    for module in (writer, files):
         monkeypatch.setattr(module, "sync", counted(module.sync))
     monkeypatch.setattr(Path, "replace", counted(Path.replace))
     monkeypatch.setattr(Path, "rename", counted(Path.rename))

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alexnet.data import prepare as prepare_module
-from alexnet.data import prepared
+from alexnet.data import prepared, writer
 from alexnet.data.image import to_square
 from alexnet.data.prepare import Progress, prepare
 from alexnet.data.sources import open_source
@@ -389,7 +389,7 @@ def test_few_images_are_in_flight(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_a_failed_run_that_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source, plain = ListSource({"train": good(20)}), prepare_module.sync
+    source, plain = ListSource({"train": good(20)}), writer.sync
     monkeypatch.setattr(prepare_module, "CHUNK", 4)
     calls = iter(range(1000))
 
@@ -398,7 +398,7 @@ def test_a_full_disk_is_a_failed_run_that_goes_on(tmp_path: Path, monkeypatch: p
             raise OSError(28, "No space left on device")
         plain(file)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(prepare_module, "sync", full)
+    monkeypatch.setattr(writer, "sync", full)
     with pytest.raises(RunFailed, match="disk is full"):
         prepare(source, tmp_path / "out")
     prepare(source, tmp_path / "out")

@@ -14,7 +14,7 @@ import pytest
 
 from alexnet import files
 from alexnet.data import prepare as prepare_module
-from alexnet.data import prepared
+from alexnet.data import prepared, writer
 from alexnet.data.prepare import prepare
 from alexnet.data.sources import open_source
 from alexnet.errors import InputError
@@ -103,7 +103,7 @@ def test_death_at_every_single_step(
 
         return step
 
-    for module in (prepare_module, files):
+    for module in (writer, files):
         monkeypatch.setattr(module, "sync", counted(module.sync))
     monkeypatch.setattr(Path, "replace", counted(Path.replace))
     monkeypatch.setattr(
