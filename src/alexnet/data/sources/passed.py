@@ -102,14 +102,25 @@ def is_image(entry: "os.DirEntry[str]", passed: PassedOver | None = None) -> boo
         kind = "no file"
     else:
         kind = ending if _NAMED.fullmatch(ending) else "others" if ending else "without ending"
-        if not (ending in NO_IMAGES or ending in NOT_READ or entry.name.endswith(("~", "_original"))):
+        if may_be_image(entry.name):
             first = _first_bytes(entry.path)
-            if _MAGIC.match(first):
+            if begins_image(first):
                 return True
             kind = ".heic" if _HEIF.match(first) else kind
     if passed is not None:
         passed.add("file", kind)
     return False
+
+
+def may_be_image(name: str) -> bool:
+    """Whether a file's name leaves open what it is, so that its first bytes tell."""
+    ending = os.path.splitext(name)[1].lower()
+    return not (ending in NO_IMAGES or ending in NOT_READ or name.endswith(("~", "_original")))
+
+
+def begins_image(first: bytes) -> bool:
+    """Whether a file with these first 32 bytes is an image of a kind that can be read."""
+    return _MAGIC.match(first) is not None
 
 
 def is_a(entry: "os.DirEntry[str]", what: Literal["file", "folder"]) -> bool:
