@@ -189,7 +189,7 @@ def test_a_class_name_that_is_no_utf8_is_refused(tmp_path: Path) -> None:
 
 def test_errors_name_the_folder_and_the_fix(tmp_path: Path) -> None:
     assert "does not exist" in open_error(tmp_path / "nothing")
-    assert "hf:NAME" in open_error(tmp_path / "nothing")
+    assert "alexnet prepare --help" in open_error(tmp_path / "nothing")
     (tmp_path / "empty").mkdir()
     assert "no images" in open_error(tmp_path / "empty")
     assert "class folders" in open_error(write_folder(tmp_path / "loose", {"a.jpg": b"x"}))

@@ -30,11 +30,7 @@ def error(what: str, fix: str) -> Finding:
 
 def parts(problem: object, fix: str) -> tuple[str, str]:
     """(what, fix) of an error message whose fix follows its last colon; `fix` where it names none."""
-    text, listing = str(problem), ". A SOURCE is one of"
-    if listing in text:
-        return text.partition(listing)[
-            0
-        ], "give a folder of class folders; alexnet prepare --help lists what else it takes"
+    text = str(problem)
     what, colon, own = text.rpartition(": ")
     return (what, own) if colon else (text, fix)
 

@@ -57,7 +57,9 @@ def test_two_folders_of_one_split_are_an_error_that_names_both(tmp_path: Path, t
     assert all(str(tmp_path / name) in message for name in twice) and "are both the split" in message
 
 
-@pytest.mark.parametrize("name", ["train2", "my_val", "images_train", "test-set", "Val.old", "2024 test"])
+@pytest.mark.parametrize(
+    "name", ["train2", "my_val", "images_train", "test-set", "Val.old", "2024 test", "testset", "MyTestImages"]
+)
 def test_what_looks_like_a_split_is_asked_about(tmp_path: Path, name: str) -> None:
     for number, others in enumerate((of_two("train"), of_two("train", "val"), ("cat", "dog"))):
         folder = layout(tmp_path / str(number), *others, *of_two(name))
@@ -69,6 +71,23 @@ def test_validation_folders_without_train_are_asked_about(tmp_path: Path) -> Non
     assert "no train/ with class folders in it" in open_error(layout(tmp_path / "b", "training", "testing"))
     assert "no train/ with class folders in it" in open_error(layout(tmp_path / "c", "train_images", "test_images"))
     assert "val looks like a split" in open_error(layout(tmp_path / "d", "cat", "dog", *of_two("val")))
+    together = open_error(layout(tmp_path / "e", *of_two("trainset", "testset")))
+    assert together.endswith("no train/ with class folders in it: call that of the training images train")
+    flat = open_error(layout(tmp_path / "f", "train", "test"))
+    assert flat.endswith("no train/ with class folders in it: put the images of train into one folder per class")
+
+
+def test_a_folder_of_the_same_classes_beside_train_is_asked_about(tmp_path: Path) -> None:
+    folder = layout(tmp_path, *of_two("train"), "holdout/dog")
+    assert f"{folder / 'holdout'} looks like a split" in open_error(folder)
+
+
+def test_flat_test_images_have_no_labels_and_are_passed_over(tmp_path: Path) -> None:
+    folder = write_folder(layout(tmp_path, *of_two("train"), "test"), {"sample_submission.csv": b"id,label\n0,cat\n"})
+    source = open_source(str(folder))
+    assert source.splits == ("train",)
+    assert str(source.passed_over) == "1 file (.csv), 1 folder (test)"  # type: ignore[attr-defined]
+    assert not [finding for finding in examine(folder) if finding.level == "error"]
 
 
 def test_classes_may_have_such_words_in_their_names(tmp_path: Path) -> None:

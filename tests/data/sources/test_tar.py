@@ -1,9 +1,13 @@
 """Damage in tar archives is told from their end, wherever it is and whatever it says."""
 
+import bz2
+import gzip
 import io
+import lzma
 import os
 import tarfile
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -94,8 +98,35 @@ def test_zeros_in_place_of_a_header_are_no_end(tmp_path: Path) -> None:
 
 def test_the_end_is_two_blocks_of_zeros_or_that_of_the_file(tmp_path: Path) -> None:
     content = archive()
-    for whole in (content, content[: IMAGES * STEP], content[: IMAGES * STEP + 1024], content + bytes(100_000)):
+    long_record = content.ljust(2048 * 512, b"\0")  # as tar -b 2048 writes it
+    for whole in (content, content[: IMAGES * STEP], content[: IMAGES * STEP + 1024], long_record):
         assert [member.problem for member in walk(tmp_path / "a.tar", whole)] == [None] * IMAGES
+
+
+def test_zeros_over_the_last_files_are_damage(tmp_path: Path) -> None:
+    content = archive()
+    cut = content[: 4 * STEP].ljust(len(content), b"\0")  # as an unfinished download leaves it
+    listing = walk(tmp_path / "a.tar", cut)
+    assert readable(listing) == names(*range(4, IMAGES))
+    assert [member.problem for member in listing[4:]] == [
+        f"damaged archive (zeros in place of a header at byte {4 * STEP:,}; {len(cut) - 4 * STEP:,} bytes passed over)"
+    ]
+
+
+@pytest.mark.parametrize("packed", [gzip.compress, bz2.compress, lzma.compress])
+def test_a_compressed_archive_is_said_to_be_one(packed: Callable[[bytes], bytes], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"a\.tar is compressed by .*: unpack it to a plain \.tar"):
+        walk(tmp_path / "a.tar", packed(archive()))
+
+
+def test_images_in_folders_of_a_class_may_have_the_same_name(tmp_path: Path) -> None:
+    for name in "ab":
+        with tarfile.open(tmp_path / f"{name}.tar", "w") as tar:
+            for path in (f"{name}/0.jpg", f"{name}/more/0.jpg", "./1.jpg", f"{name}/notes.txt", f"{name}/unnamed"):
+                add_bytes(tar, path, jpeg(picture(8, 8)))
+    assert [item.name for item in open_source(str(tmp_path)).items("train")] == [
+        f"{name}/{image}" for name in "ab" for image in ("0.jpg", "more/0.jpg", "1.jpg", "unnamed")
+    ]
 
 
 def test_a_shift_of_some_bytes_is_walked_over(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from alexnet.errors import InputError
 
 
 def open_source(text: str) -> Source:
-    """The source that `text` names; see KINDS. Raises InputError where there is none, or it lacks something.
+    """The source that `text` names. Raises InputError where there is none, or it lacks something.
 
     One class is too few: whoever wants one alone names it, with `choose`.
     """
@@ -53,5 +53,5 @@ def _open(text: str) -> Source:
         return open_tars(path)
     if path.is_file():
         more = " (for an archive of ILSVRC-2012, give the folder that holds it)" if ".tar" in path.name else ""
-        raise InputError(f"{text} is a file of no known kind{more}. {KINDS}")
-    raise InputError(f"{text} does not exist. {KINDS}")
+        raise InputError(f"{text} is a file of no known kind{more}: {KINDS}")
+    raise InputError(f"{text} does not exist: {KINDS}")

@@ -26,28 +26,31 @@ class Tar:
     end: int | None = None
 
     def images(self) -> Iterator[Member]:
-        """Every image, by its name without folders, in the tar's order; walks from header to header.
+        """Every image, by its path in the tar, in the tar's order; walks from header to header.
 
-        What is damaged is among them, with its problem. Raises InputError, at the end, where two have one name.
+        A name without an image's ending is one if its first bytes say so. What is damaged is among them, with its problem.
+        Raises InputError, at the end, where two have one name.
         """
         seen = array("Q")  # not the names: they would take a hundred bytes each
-        for member in members(self.path, self.start, self.end):
-            name = os.path.basename(member.name)
-            first = partial(read_part, str(self.path), member.offset, min(member.size, 32))
-            if member.problem is None and kind_of(name, first):
-                continue
-            seen.append(hash(name) & 0xFFFF_FFFF_FFFF_FFFF)
-            yield replace(member, name=name)
+        for image in self._images():
+            seen.append(_hash(image.name))
+            yield image
         order = np.sort(np.frombuffer(seen, np.uint64))
         twice = set(order[1:][order[1:] == order[:-1]].tolist())
         if twice:
-            names = (os.path.basename(member.name) for member in members(self.path, self.start, self.end))
-            name = next(name for name in names if hash(name) & 0xFFFF_FFFF_FFFF_FFFF in twice)
+            name = next(image.name for image in self._images() if _hash(image.name) in twice)
             raise InputError(f"{self.path} holds {name} twice: remove one of them, or download it again")
+
+    def _images(self) -> Iterator[Member]:
+        for member in members(self.path, self.start, self.end):
+            first = partial(read_part, str(self.path), member.offset, min(member.size, 32))
+            if member.problem or kind_of(member.name, first) is None:
+                yield replace(member, name=os.path.normpath(member.name))
 
     def item(self, image: Member, label: int, folder: str = "") -> Item:
         """One of `images` as an item."""
-        return Item(folder + image.name, label, partial(read_member, str(self.path), image))
+        name = image.name if image.name.startswith(folder) else folder + image.name
+        return Item(name, label, partial(read_member, str(self.path), image))
 
     @property
     def bytes(self) -> int:
@@ -86,6 +89,7 @@ class Archives:
         else:
             assert self.truth is not None and self.val is not None
             for image in self.val.images():
+                image = replace(image, name=os.path.basename(image.name))  # each has a number of its own
                 yield self.val.item(image, 0 if image.problem else self.truth.label(image.name))
 
     def _class(self, label: int) -> Iterator[Item]:
@@ -114,6 +118,10 @@ class Archives:
     def fingerprint(self) -> str:
         """sha256 over the archives' names, sizes and first bytes."""
         return fingerprint_files(list(self.files), self.fingerprinted)
+
+
+def _hash(name: str) -> int:
+    return hash(name) & 0xFFFF_FFFF_FFFF_FFFF
 
 
 def open_archives(root: Path) -> Archives:

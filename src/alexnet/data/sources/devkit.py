@@ -17,6 +17,7 @@ from alexnet.data.sources import matlab
 from alexnet.data.sources.source import DEVKIT
 from alexnet.data.sources.tar import members_of
 from alexnet.errors import InputError
+from alexnet.words import short
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Truth:
         number = re.search(r"_(\d{1,18})\.\w+$", name)
         if number is None or not 1 <= int(number[1]) <= len(self.labels):
             raise InputError(
-                f"{name}: not one of ILSVRC2012_val_00000001.JPEG to {len(self.labels):08}, which the devkit has labels for"
+                f"{short(name)}: not one of ILSVRC2012_val_00000001.JPEG to {len(self.labels):08}, which the devkit has labels for"
             )
         return int(self.labels[int(number[1]) - 1])
 
@@ -135,4 +136,4 @@ def _parsed(where: Path, meta: bytes, ground_truth: bytes) -> Devkit:
             [int(line) for line in ground_truth.split()],
         )
     except (ValueError, OverflowError) as error:
-        raise InputError(f"{where} is damaged ({error}): download it again") from None
+        raise InputError(f"{where} is damaged ({short(str(error))}): download it again") from None

@@ -12,6 +12,7 @@ from pathlib import Path
 from alexnet.data.sources.devkit import DEVKIT, Truth, read_devkit
 from alexnet.data.sources.passed import FOLDERS, PassedOver, is_a, is_image
 from alexnet.data.sources.source import (
+    GENERAL,
     KINDS,
     LISTS,
     SPLITS,
@@ -21,6 +22,7 @@ from alexnet.data.sources.source import (
     is_image_name,
     read_file,
     split_word,
+    words,
 )
 from alexnet.errors import InputError
 from alexnet.words import short
@@ -198,23 +200,31 @@ def splits_of(root: Path) -> dict[str, Path]:
                     "or rename one"
                 )
             folders[split] = root / name
-    elif names and all(split_word(name) and set(_words(name)) <= {*SPLITS, *_GENERAL} for name in names):
-        raise InputError(f"{root} has {', '.join(names)} but no train/ with class folders in it{_list_hint(root)}")
+    elif names and all(split_word(name) and set(words(name)) <= {*SPLITS, *GENERAL} for name in names):
+        train = next((name for name, split in known.items() if split == "train"), None)
+        fix = (
+            f"put the images of {train} into one folder per class"
+            if train
+            else "call that of the training images train"
+        )
+        raise InputError(
+            f"{root} has {', '.join(names)} but no train/ with class folders in it: {fix}{_list_hint(root)}"
+        )
     unclear = [name for name in nested if root / name not in folders.values()]
+    if folders:  # whatever its name, a folder of the same classes beside train/ was meant for something
+        classes, others = (
+            set(subfolders(folders["train"])),
+            [name for name in names if root / name not in folders.values()],
+        )
+        unclear += [
+            name for name in others if classes & set(subfolders(root / name)) and _has_class_folders(root / name)
+        ]
     if unclear:
         raise InputError(
-            f"{root / unclear[0]} looks like a split: rename it to train, val or test if it is one; if it is a class, "
-            "give it a name without these words, or move its images up out of its folders"
+            f"{root / unclear[0]} looks like a split: rename it to train, val or test if it is one, or move it out of "
+            f"{root}; if it is a class, give it a name without these words, or move its images up out of its folders"
         )
     return folders or {"train": root}
-
-
-_GENERAL = ("set", "data", "dataset", "split", "my", "image", "images", "img", "imgs", "photos", "pictures", "folder")
-"""Words beside which train, val and test mean a split, and not something in the picture."""
-
-
-def _words(name: str) -> list[str]:
-    return re.findall("[a-z]+", name.lower())
 
 
 def _has_class_folders(folder: Path) -> bool:
@@ -240,7 +250,7 @@ def open_folder(root: Path) -> ClassFolders:
             raise InputError(
                 f"{root} has images but no class folders: put them into one folder per class{_list_hint(root)}"
             )
-        raise InputError(f"{root} has no images in it. {KINDS}")
+        raise InputError(f"{root} has no images in it: {KINDS}")
     for name in class_folders:
         folder = folders["train"] / name
         inner = [n for n in subfolders(folder) if SPLITS.get(n.lower()) == "train"]
@@ -263,8 +273,8 @@ def open_folder(root: Path) -> ClassFolders:
         if subfolders(folder):
             continue
         devkit = read_devkit(root) if split == "val" else None
-        if split == "test" and "val" in folders:
-            del folders[split]  # ILSVRC's test images, which have no public labels
+        if split == "test":
+            del folders[split]  # as ILSVRC's and Kaggle's test images come, which have no public labels
         elif devkit is None:
             raise InputError(
                 f"{folder} has images but no class folders: put them into one folder per class; if it is the flat "

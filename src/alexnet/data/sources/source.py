@@ -26,6 +26,13 @@ SPLITS = {
 }
 """Names of folders, tables and lists, in small letters -> the three splits."""
 
+GENERAL = (
+    *("set", "data", "dataset", "split", "my", "image", "images", "img", "imgs", "photos", "pictures"),
+    *("folder", "dir", "directory", "files"),
+)
+"""Words beside which train, val and test mean a split, and not something in the picture."""
+_COMPOUND = re.compile(f"({'|'.join(GENERAL)})?({'|'.join(SPLITS)})({'|'.join(GENERAL)})?")
+
 LISTS = (".csv", ".tsv", ".json", ".txt")
 """Endings of lists of images and their labels."""
 
@@ -40,14 +47,8 @@ TRAIN_TAR = "ILSVRC2012_img_train.tar"
 VAL_TAR = "ILSVRC2012_img_val.tar"
 DEVKIT = "ILSVRC2012_devkit_t12"
 
-KINDS = f"""A SOURCE is one of
-  a folder with one folder of images per class (or train/ and val/ with such folders in them)
-  a folder with {TRAIN_TAR}, {VAL_TAR} and {DEVKIT}.tar.gz, or with train/, val/ and the devkit
-  a .tar of one .tar of images per class (fall11_whole.tar), or a folder of such .tar files
-  a list of images and their labels: a .csv, .tsv or .json file, or a .txt with lines "path label", as Caffe's train.txt
-  hf:NAME or hf:NAME:CONFIGURATION, a dataset of the Hugging Face hub; a .parquet file or a folder of them
-  a .npz file with images and labels
-  builtin, the photographs that come with the package"""
+KINDS = "give a folder of class folders; alexnet prepare --help lists what else it takes"
+"""The fix where there is no source."""
 
 
 @dataclass(frozen=True)
@@ -151,9 +152,18 @@ def is_image_name(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
 
 
+def words(name: str) -> list[str]:
+    """The words of a name in small letters, a split's apart from a general one: my, train, set of my_trainset2."""
+    parts: list[str] = []
+    for word in re.findall("[a-z]+", name.lower()):
+        compound = _COMPOUND.fullmatch(word)
+        parts += [part for part in compound.groups() if part] if compound else [word]
+    return parts
+
+
 def split_word(name: str) -> str | None:
     """The first word of a name that is a split's: "test" of test-set, "val" of my_val2; None where there is none."""
-    return next((word for word in re.findall("[a-z]+", name.lower()) if word in SPLITS), None)
+    return next((word for word in words(name) if word in SPLITS), None)
 
 
 def only_class(name: str) -> str:

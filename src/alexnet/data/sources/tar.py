@@ -18,8 +18,12 @@ from alexnet.data.sources.source import read_part
 from alexnet.errors import InputError
 
 BLOCK = 512
+RECORD = 20 * BLOCK
+"""An archive is written in records of this length, unless `tar -b` says otherwise; zeros fill the last."""
 PADDING = 10 << 20
-"""Bytes of zeros that may follow the last file; GNU tar writes up to 10 KB, or as many as its -b says."""
+"""Bytes of zeros at the end that are looked through."""
+PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+"""First bytes of an archive that was compressed."""
 EXTENSIONS = 16
 """Headers before a file's own, of long names and the like; two are usual."""
 LONGEST = 1 << 20
@@ -64,6 +68,10 @@ def members(path: Path, start: int = 0, end: int | None = None) -> Iterator[Memb
     try:
         with path.open("rb") as file:
             length = os.fstat(file.fileno()).st_size
+            first = _read(file, start, start + 8)
+            packed = next((name for magic, name in PACKED.items() if first.startswith(magic)), None)
+            if packed:
+                raise InputError(f"{path} is compressed by {packed}: unpack it to a plain .tar")
             yield from members_of(file, str(path), start, length if end is None else min(end, length))
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror or error})") from None
@@ -74,7 +82,7 @@ def members_of(file: BinaryIO, where: str, start: int, end: int) -> Iterator[Mem
     at = start
     while at < end:
         try:
-            member, following = _member(file, at, end)
+            member, following = _member(file, at, end, end - start)
         except _Damage as damage:
             after = _next_header(file, damage.after, end)
             lost = (end if after is None else after) - at
@@ -105,13 +113,19 @@ def _read(file: BinaryIO, start: int, end: int) -> bytes:
     return file.read(max(0, end - start))
 
 
-def _member(file: BinaryIO, at: int, end: int) -> tuple[Member | None, int | None]:
-    """What the header at byte `at` says, and where the next one is (None: the archive ends here)."""
+def _fills(zeros: int, length: int) -> bool:
+    """Whether so many zeros may end a whole archive of `length` bytes: two blocks, and what fills its last record."""
+    record = 1 << max(0, zeros - 2 * BLOCK).bit_length()  # of `tar -b`, mostly a power of two
+    return zeros <= 2 * BLOCK + RECORD or (zeros <= PADDING and length % record == 0)
+
+
+def _member(file: BinaryIO, at: int, end: int, length: int) -> tuple[Member | None, int | None]:
+    """What the header at byte `at` says, and where the next one is (None: the archive, of `length` bytes, ends here)."""
     extensions = b""
     for _ in range(EXTENSIONS):
         block = _read(file, at, min(at + BLOCK, end))
         if not extensions and not block.strip(b"\0"):
-            if end - at > PADDING or _read(file, at, end).strip(b"\0"):
+            if not _fills(end - at, length) or _read(file, at, end).strip(b"\0"):
                 raise _Damage("zeros in place of a header", at + BLOCK)
             return None, None
         header = _parsed(block, at)
