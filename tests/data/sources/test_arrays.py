@@ -104,11 +104,12 @@ def test_names_of_splits_and_other_arrays(tmp_path: Path) -> None:
 
 def test_names_of_keras_and_labels_in_a_column(tmp_path: Path) -> None:
     column = np.array([[0], [1], [1], [0]])  # as MedMNIST has them
-    np.savez(tmp_path / "a.npz", x_train=IMAGES, y_train=column, x_test=IMAGES, y_test=column[:, 0])
+    np.savez(tmp_path / "a.npz", x_train=IMAGES, y_train=column, x_test=IMAGES[..., :1], y_test=column[:, 0])
     source = open_source(str(tmp_path / "a.npz"))
     assert source.splits == ("train", "test")
     for split in source.splits:
         assert [item.label for item in source.items(split)] == [0, 1, 1, 0]
+    np.testing.assert_array_equal([item.read() for item in source.items("test")], IMAGES[..., 0])
 
 
 def test_one_class_is_refused(tmp_path: Path) -> None:

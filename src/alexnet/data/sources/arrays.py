@@ -58,8 +58,8 @@ class Arrays:
 def open_arrays(path: Path) -> Arrays:
     """A .npz file with `images` and `labels`, or `train_images`, `train_labels`, `val_...`, `test_...`; and `classes`.
 
-    `x_train`, `y_train` ... stand for the same. images uint8 [N, H, W, 3] or [N, H, W] (grey); labels integers [N] or [N, 1],
-    0 to K-1; classes K names (default "0", "1", ...).
+    `x_train`, `y_train` ... stand for the same. images uint8 [N, H, W, 3], or [N, H, W] or [N, H, W, 1] (grey); labels
+    integers [N] or [N, 1], 0 to K-1; classes K names (default "0", "1", ...).
     Raises InputError for anything else, and for arrays that the memory has no room for.
     """
     if not is_zipfile(path):  # numpy would take it for a pickle, and say how to load one
@@ -80,6 +80,8 @@ def open_arrays(path: Path) -> Arrays:
     for split in ("train", "val", "test"):
         if f"{split}_images" in content:
             images, labels = content[f"{split}_images"], content.get(f"{split}_labels", np.zeros(0))
+            if images.ndim == 4 and images.shape[3] == 1:
+                images = images[..., 0]
             if labels.ndim == 2 and labels.shape[1] == 1:  # as MedMNIST has them
                 labels = labels[:, 0]
             _check_arrays(f"{path}, {split}", images, labels)

@@ -26,7 +26,7 @@ from alexnet.errors import InputError
 
 BATCH = 64 << 20
 """Bytes of rows that are read at once, if there are several."""
-UNPACKED = 1 << 30
+UNPACKED = 1 << 28
 """Bytes of a parquet file that may be packed into any number."""
 
 
@@ -127,7 +127,10 @@ class _Rows:
         with pyarrow.parquet.ParquetFile(file, pre_buffer=False) as opened:
             about = opened.metadata.row_group(number)
             rows = about.num_rows * BATCH // max(1, about.total_byte_size)  # large images are not held by the dozen
+            unpacked = 0  # the file says how much only where no value is repeated
             for batch in opened.iter_batches(min(64, max(1, rows)), [number], list(self.features), use_threads=False):
+                unpacked += batch.nbytes
+                _check_size(file, unpacked)
                 yield from cast_table_to_features(pyarrow.Table.from_batches([batch]), self.features).to_pylist()
 
 
@@ -135,6 +138,8 @@ def _reading(where: object, rows: Iterable[dict[str, Any]]) -> Iterator[dict[str
     """The rows. Raises InputError where what is there cannot be read."""
     try:
         yield from rows
+    except InputError:
+        raise
     except Exception as error:  # pyarrow and datasets have many kinds
         raise InputError(f"{where} cannot be read as parquet: {_said(error)}") from None
 
@@ -220,7 +225,7 @@ def _check_size(file: str, unpacked: int) -> None:
     """InputError for a file that unpacks to far more than images do, which are compressed already."""
     size = os.path.getsize(file)
     if unpacked > max(UNPACKED, 50 * size):
-        raise InputError(f"{file} declares {gigabytes(unpacked)} in {gigabytes(size)}: no images can be in it")
+        raise InputError(f"{file} declares {gigabytes(unpacked)} in {gigabytes(size)}: images do not pack so well")
 
 
 def _check_counts(path: Path, files: list[Path], rows: int) -> None:
