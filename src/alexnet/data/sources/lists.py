@@ -227,7 +227,8 @@ def _plain(path: str) -> str:
 def _base(folder: Path, paths: list[str], split: str) -> tuple[str, str]:
     """From where in `folder` these paths lead to files, "" or a folder in it, and the ending that they lack.
 
-    The folder is the only one, or that of the split. ("", "") where nothing leads to any. Kaggle's lists often have names without an ending.
+    The folder is the only one, or that of the split. ("", "") where nothing leads to any. Kaggle's lists often have names
+    without an ending.
     """
 
     def there(base: str, ending: str) -> bool:
