@@ -445,3 +445,15 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path) -> None:
     few, many = peak_memory(tmp_path / "few", 1000), peak_memory(tmp_path / "many", 4000)
     # Any list of the images would hold some hundred bytes for each of the 3000 more.
     assert many - few < 3000 * 30, (few, many)
+
+
+def test_a_library_that_cannot_be_loaded_is_no_fault_of_an_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> np.ndarray:
+        raise OSError("cannot load library")
+
+    source = open_source(str(class_folders(tmp_path / "source", {"cat": 2, "dog": 2})))
+    monkeypatch.setattr(prepare_module, "to_square", fail)
+    with pytest.raises(OSError, match="cannot load library"):
+        prepare(source, tmp_path / "dest", size=8, max_bad=1.0)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from alexnet.errors import InputError, RunFailed
@@ -102,6 +102,14 @@ def test_what_killed_processes_left_is_ignored_and_then_removed(tmp_path: Path) 
     save(tmp_path, 5)
     assert [name for name in names(tmp_path) if name.startswith(".")] == []
     assert checkpoint.newest(tmp_path).name == "step-00000005"
+
+
+def test_weights_that_are_whole_numbers_are_refused(tmp_path: Path) -> None:
+    path, (model, _) = save(tmp_path, 4), model_and_optimizer()
+    weights = load_file(path / "weights.safetensors")
+    save_file(weights | {"conv1.bias": weights["conv1.bias"].int()}, path / "weights.safetensors")
+    with pytest.raises(InputError, match=r"conv1\.bias is of torch\.int32, the network's of torch\.float32"):
+        checkpoint.load_weights(model, path)
 
 
 def test_no_checkpoint(tmp_path: Path) -> None:

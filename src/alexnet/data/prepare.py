@@ -285,11 +285,15 @@ def prepared_images(
 
     def work(item: Item) -> PreparedImage | str:
         try:
-            pixels = to_square(item.read(), size)
+            content = item.read()
         except Unreadable as error:
             return str(error)
         except OSError as error:
             return f"cannot be read ({error.strerror or error})"
+        try:
+            pixels = to_square(content, size)  # an OSError of this is the machine's, such as a library without memory
+        except Unreadable as error:
+            return str(error)
         stored = pixels.data.cast("B") if quality is None else memoryview(jpegs.encode(pixels, quality))
         if not with_sums:
             return PreparedImage(stored)

@@ -169,6 +169,8 @@ def load_weights(model: nn.Module, checkpoint: Path) -> None:
             raise InputError(
                 f"{checkpoint}: {name} is {list(found[name].shape)}, the network's is {list(tensor.shape)}"
             )
+        if found[name].is_floating_point() != tensor.is_floating_point():
+            raise InputError(f"{checkpoint}: {name} is of {found[name].dtype}, the network's of {tensor.dtype}; {_FIX}")
     for name in found:
         if name not in own:
             raise InputError(f"{checkpoint}: {name} is not in the network; the weights are of another one")

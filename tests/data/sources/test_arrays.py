@@ -94,12 +94,22 @@ def test_odd_members_are_one_line(tmp_path: Path) -> None:
 def test_names_of_splits_and_other_arrays(tmp_path: Path) -> None:
     labels = np.array([0, 1, 0, 1])
     content = {"Train_images": IMAGES, "Train_labels": labels, "valid_images": IMAGES, "valid_labels": labels}
-    np.savez(tmp_path / "a.npz", **content, testing_images=IMAGES, testing_labels=labels, extra=[1], x_test=[1])
+    np.savez(tmp_path / "a.npz", **content, testing_images=IMAGES, testing_labels=labels, extra=[1], x_more=[1])
     source = open_source(str(tmp_path / "a.npz"))
     assert source.splits == ("train", "val", "test")
-    assert str(source.passed_over) == "2 arrays (extra, x_test)"  # type: ignore[attr-defined]
+    assert str(source.passed_over) == "2 arrays (extra, x_more)"  # type: ignore[attr-defined]
     np.savez(tmp_path / "b.npz", **content, dev_images=IMAGES)
     assert "valid_images.npy and dev_images.npy are both val_images: leave one out" in open_error(tmp_path / "b.npz")
+
+
+def test_names_of_keras_and_labels_in_a_column(tmp_path: Path) -> None:
+    column = np.array([[0], [1], [1], [0]])  # as MedMNIST has them
+    np.savez(tmp_path / "a.npz", x_train=IMAGES, y_train=column, x_test=IMAGES[..., :1], y_test=column[:, 0])
+    source = open_source(str(tmp_path / "a.npz"))
+    assert source.splits == ("train", "test")
+    for split in source.splits:
+        assert [item.label for item in source.items(split)] == [0, 1, 1, 0]
+    np.testing.assert_array_equal([item.read() for item in source.items("test")], IMAGES[..., 0])
 
 
 def test_one_class_is_refused(tmp_path: Path) -> None:

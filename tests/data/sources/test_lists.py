@@ -45,6 +45,20 @@ def open_error(path: Path) -> str:
     return str(error.value)
 
 
+@pytest.mark.parametrize("ending", [".jpg", ".JPEG", ".png", ".webp"])
+def test_names_without_an_ending_in_the_folder_of_the_split(tmp_path: Path, ending: str) -> None:
+    for split in ("train", "test"):
+        write_folder(tmp_path, {f"{split}/{number}{ending}": b"" for number in range(2)})
+    path = write(tmp_path, "id,breed\n0,pug\n1,boxer\n")  # as Kaggle's dog breeds come
+    assert listing(open_source(str(path))) == [(f"train/0{ending}", "pug"), (f"train/1{ending}", "boxer")]
+
+
+def test_a_column_for_each_class_is_no_label(folder: Path) -> None:
+    path = write(folder, "image_id,healthy,rust\n0.jpg,1,0\n1.jpg,0,1\n")
+    message = "has no column called label; it has image_id, healthy, rust: rename the one it is"
+    assert message in open_error(path)
+
+
 PAIRS = [("images/0.jpg", "dog"), ("images/a b.jpg", "cat"), ("images/1.jpg", "dog")]
 
 

@@ -128,6 +128,28 @@ def test_more_rows_than_bytes_are_not_believed(tmp_path: Path) -> None:
     assert "declares 1,000,000 rows in" in open_error(path)
 
 
+@pytest.mark.parametrize("repeated", [False, True])
+def test_rows_of_zeros_that_unpack_to_more_than_memory_are_not_believed(tmp_path: Path, repeated: bool) -> None:
+    table = rows(*[bytes(40_000_000 + (0 if repeated else n)) for n in range(8)], labels=[0, 1] * 4)
+    parquet.write_table(table, tmp_path / "a.parquet", compression="zstd")
+    assert (tmp_path / "a.parquet").stat().st_size < 1_000_000
+    with pytest.raises(InputError, match=r"a\.parquet declares .* MB in .* MB: images do not pack so well"):
+        list(open_source(str(tmp_path)).items("train"))
+
+
+def test_large_rows_are_read_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("alexnet.data.sources.tables.BATCH", 1000)
+    path = write(tmp_path / "a.parquet", rows(*[os.urandom(900) for _ in range(8)], labels=[0, 1] * 4))
+    read, batches = [], parquet.ParquetFile.iter_batches
+    monkeypatch.setattr(
+        parquet.ParquetFile, "iter_batches", lambda *a, **k: (read.append(b.num_rows) or b for b in batches(*a, **k))
+    )
+    source = open_source(str(path))
+    read.clear()  # of the labels alone
+    assert [len(item.read()) for item in source.items("train")] == [900] * 8
+    assert read == [1] * 8
+
+
 def test_labels_that_are_lists_are_one_line(tmp_path: Path) -> None:
     path = write(tmp_path / "a.parquet", rows(IMAGE, IMAGE, labels=[[0], [1]]))
     assert "column label must hold class numbers from 0, or names" in open_error(path)

@@ -58,7 +58,8 @@ class Arrays:
 def open_arrays(path: Path) -> Arrays:
     """A .npz file with `images` and `labels`, or `train_images`, `train_labels`, `val_...`, `test_...`; and `classes`.
 
-    images uint8 [N, H, W, 3] or [N, H, W] (grey); labels integers [N], 0 to K-1; classes K names (default "0", "1", ...).
+    `x_train`, `y_train` ... stand for the same. images uint8 [N, H, W, 3], or [N, H, W] or [N, H, W, 1] (grey); labels
+    integers [N] or [N, 1], 0 to K-1; classes K names (default "0", "1", ...).
     Raises InputError for anything else, and for arrays that the memory has no room for.
     """
     if not is_zipfile(path):  # numpy would take it for a pickle, and say how to load one
@@ -72,11 +73,17 @@ def open_arrays(path: Path) -> Arrays:
         reason = short(" ".join(str(error).split()), 200)
         raise InputError(f"{path} cannot be read as .npz: {reason}") from None
     if "train_images" not in content:
-        raise InputError(f"{path} needs arrays images and labels, or train_images and train_labels, ...")
+        raise InputError(
+            f"{path} needs arrays images and labels, or train_images and train_labels, or x_train and y_train"
+        )
     arrays = {}
     for split in ("train", "val", "test"):
         if f"{split}_images" in content:
             images, labels = content[f"{split}_images"], content.get(f"{split}_labels", np.zeros(0))
+            if images.ndim == 4 and images.shape[3] == 1:
+                images = images[..., 0]
+            if labels.ndim == 2 and labels.shape[1] == 1:  # as MedMNIST has them
+                labels = labels[:, 0]
             _check_arrays(f"{path}, {split}", images, labels)
             arrays[split] = (images, labels.astype(np.int64))
 
@@ -114,6 +121,8 @@ def _read(path: Path, file: ZipFile) -> tuple[dict[str, np.ndarray], PassedOver]
     for info in file.infolist():
         name = info.filename.removesuffix(".npy")
         split, _, what = ("train_" + name if name in ("images", "labels") else name).rpartition("_")
+        if split in ("x", "y"):  # x_train, y_train: as Keras names them
+            split, what = what, {"x": "images", "y": "labels"}[split]
         if name != "classes" and (what not in ("images", "labels") or split.lower() not in SPLITS):
             passed.add("array", short(ascii(name)[1:-1], 30))
             continue

@@ -18,6 +18,7 @@ from alexnet.data.sources.folders import subfolders
 from alexnet.data.sources.passed import PassedOver
 from alexnet.data.sources.rows import Row, Unlabelled, lines_of, opened, rows_of
 from alexnet.data.sources.source import (
+    IMAGE_SUFFIXES,
     SPLITS,
     Item,
     Part,
@@ -33,6 +34,10 @@ from alexnet.words import short, some
 
 NAMES_OF_CLASSES = ("synset_words.txt", "classes.txt", "class_names.txt", "class_map.txt", "labels.txt", "synsets.txt")
 """Files beside a list, a class a line: the name of class 0, 1, ..."""
+
+
+ENDINGS = (".jpg", ".JPEG", ".jpeg", ".JPG", ".png", ".PNG")
+"""Of images whose list names them without, looked for first."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +124,7 @@ def open_list(path: Path) -> Listed:
     files: dict[str, list[str]] = {}
     labels: dict[str, np.ndarray] = {}
     for split in sorted(rows, key=list(SPLITS).index):
-        files[split] = _files(where[split], rows[split])
+        files[split] = _files(where[split], rows[split], split)
         for row in rows[split]:
             if row.label not in label_of:
                 raise InputError(
@@ -191,13 +196,13 @@ def _classes(
     return tuple(order), {name: label for label, name in enumerate(order)}
 
 
-def _files(list_: Path, rows: list[Row]) -> list[str]:
+def _files(list_: Path, rows: list[Row], split: str) -> list[str]:
     """The paths of a split from the list's folder on, each once, none outside it."""
     root = os.path.abspath(list_.parent)
-    base = _base(list_.parent, [_plain(row.path) for row in islice(rows, 20)])
+    base, ending = _base(list_.parent, [_plain(row.path) for row in islice(rows, 20)], split)
     seen: dict[str, int] = {}
     for row in rows:
-        path = os.path.normpath(os.path.join(root, base, _plain(row.path)))
+        path = os.path.normpath(os.path.join(root, base, _plain(row.path) + ending))
         for folder in dict.fromkeys((root, os.path.realpath(root))):
             if path.startswith(os.path.join(folder, "")):
                 name = path[len(os.path.join(folder, "")) :]
@@ -219,17 +224,27 @@ def _plain(path: str) -> str:
     return path.replace("\\", "/") if "/" not in path else path  # as Windows writes them
 
 
-def _base(folder: Path, paths: list[str]) -> str:
-    """From where in `folder` these paths lead to files: "", or the one folder in it; "" where nothing does."""
+def _base(folder: Path, paths: list[str], split: str) -> tuple[str, str]:
+    """From where in `folder` these paths lead to files, "" or a folder in it, and the ending that they lack.
 
-    def there(base: str) -> bool:
-        return any(os.path.isfile(folder / base / path) for path in paths if ".." not in path)
+    The folder is the only one, or that of the split. ("", "") where nothing leads to any. Kaggle's lists often have names
+    without an ending.
+    """
 
-    if there(""):
-        return ""
-    inside = [name for name in subfolders(folder) if there(name)]
-    if len(inside) > 1:
-        raise InputError(
-            f"{folder}: the paths of its list may begin in {some(inside)}: write them from the list's folder on"
-        )
-    return inside[0] if inside else ""
+    def there(base: str, ending: str) -> bool:
+        return any(os.path.isfile(folder / base / f"{path}{ending}") for path in paths if ".." not in path)
+
+    lacking = () if any(map(is_image_name, paths)) else (*ENDINGS, *sorted(IMAGE_SUFFIXES - {*ENDINGS}))
+    for ending in ("", *lacking):
+        if there("", ending):
+            return "", ending
+        inside = [name for name in subfolders(folder) if there(name, ending)]
+        if len(inside) > 1:  # 1.jpg may be in train/ and in test/
+            inside = [name for name in inside if SPLITS.get(name.lower()) == split] or inside
+        if len(inside) > 1:
+            raise InputError(
+                f"{folder}: the paths of its list may begin in {some(inside)}: write them from the list's folder on"
+            )
+        if inside:
+            return inside[0], ending
+    return "", ""

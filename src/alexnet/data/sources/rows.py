@@ -136,8 +136,11 @@ def _of_columns(file: Path, rows: Iterator[tuple[int, list[str]]], guess: bool) 
     else:
         named = [cell.lower().replace(" ", "_") for cell in first]
         columns = [next((named.index(name) for name in names if name in named), None) for names in _COLUMNS]
-        if columns[1] is None and not guess:
-            raise Unlabelled(f"{file} has no column for the label; it has {short(', '.join(first))}")
+        several = columns[0] is not None and len(first) - sum(at is not None for at in columns) > 1
+        if columns[1] is None and (several or not guess):  # of several any could be it, or a column for each class
+            raise Unlabelled(
+                f"{file} has no column called label; it has {short(', '.join(first))}: rename the one it is"
+            )
     for at in (0, 1):
         if columns[at] is None:
             columns[at] = next((n for n in range(len(first)) if n not in columns), None)

@@ -24,6 +24,11 @@ from alexnet.data.sources.source import (
 from alexnet.errors import InputError
 from alexnet.words import gigabytes, short
 
+BATCH = 64 << 20
+"""Bytes of rows that are read at once, if there are several."""
+UNPACKED = 1 << 28
+"""Bytes of a parquet file that may be packed into any number."""
+
 
 @dataclass(frozen=True)
 class Tables:
@@ -120,7 +125,12 @@ class _Rows:
         from datasets.table import cast_table_to_features
 
         with pyarrow.parquet.ParquetFile(file, pre_buffer=False) as opened:
-            for batch in opened.iter_batches(64, [number], list(self.features), use_threads=False):
+            about = opened.metadata.row_group(number)
+            rows = about.num_rows * BATCH // max(1, about.total_byte_size)  # large images are not held by the dozen
+            unpacked = 0  # the file says how much only where no value is repeated
+            for batch in opened.iter_batches(min(64, max(1, rows)), [number], list(self.features), use_threads=False):
+                unpacked += batch.nbytes
+                _check_size(file, unpacked)
                 yield from cast_table_to_features(pyarrow.Table.from_batches([batch]), self.features).to_pylist()
 
 
@@ -128,6 +138,8 @@ def _reading(where: object, rows: Iterable[dict[str, Any]]) -> Iterator[dict[str
     """The rows. Raises InputError where what is there cannot be read."""
     try:
         yield from rows
+    except InputError:
+        raise
     except Exception as error:  # pyarrow and datasets have many kinds
         raise InputError(f"{where} cannot be read as parquet: {_said(error)}") from None
 
@@ -194,6 +206,7 @@ def open_parquet(path: Path) -> Tables:
         for split, names in of_split.items():
             for name in names:
                 about = pyarrow.parquet.read_metadata(name)
+                _check_size(name, sum(about.row_group(n).total_byte_size for n in range(about.num_row_groups)))
                 groups[split] += [(name, n, about.row_group(n).num_rows) for n in range(about.num_row_groups)]
         counts = {split: sum(rows for _, _, rows in of_one) for split, of_one in groups.items()}
         _check_counts(path, files, sum(counts.values()))
@@ -206,6 +219,13 @@ def open_parquet(path: Path) -> Tables:
     description, key = f"parquet files, {path.resolve().name}", fingerprint_files(files)
     opened = _open_tables(datasets, description, key, tables, counts, (files[0].parent.resolve(),))
     return replace(opened, groups=groups)
+
+
+def _check_size(file: str, unpacked: int) -> None:
+    """InputError for a file that unpacks to far more than images do, which are compressed already."""
+    size = os.path.getsize(file)
+    if unpacked > max(UNPACKED, 50 * size):
+        raise InputError(f"{file} declares {gigabytes(unpacked)} in {gigabytes(size)}: images do not pack so well")
 
 
 def _check_counts(path: Path, files: list[Path], rows: int) -> None:
