@@ -93,7 +93,7 @@ def test_prepare_predict_and_doctor_show_no_line_of_a_decoder(tmp_path: Path) ->
     program = (
         "import sys; from alexnet.cli import main\n"
         "codes = [main(['prepare', 'photos', 'data', '--size', '16', '--max-bad', '1']), main(['doctor', 'photos'])]\n"
-        "from alexnet.evaluation import predict\n"
+        "from alexnet.run import predict\n"
         "codes.append(sum(isinstance(p, str) for b in predict.batches(predict.find(['photos']), 16) for _, p in b))\n"
         "print(codes)"
     )

@@ -245,7 +245,7 @@ def test_the_python_in_the_readme_runs_as_it_stands(
     for block in blocks:
         names: dict[str, object] = {}
         exec(block, names)
-        assert isinstance(names["found"], alexnet.Prediction) and names["found"].label in CLASSES
+        assert isinstance(names["answer"], alexnet.Prediction) and names["answer"].label in CLASSES
 
 
 def test_predict_takes_folders_globs_and_lists(
