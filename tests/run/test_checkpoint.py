@@ -96,12 +96,18 @@ def test_what_killed_processes_left_is_ignored_and_then_removed(tmp_path: Path) 
     folder = save(tmp_path, 4).parent
     for name in (".step-00000009.77.new", ".step-00000002.78.old"):
         shutil.copytree(folder / "step-00000004", folder / name)
-    (folder / "step-00000008").mkdir()
-    shutil.copy(folder / "step-00000004" / "weights.safetensors", folder / "step-00000008")
     assert checkpoint.newest(tmp_path).name == "step-00000004"
     save(tmp_path, 5)
     assert [name for name in names(tmp_path) if name.startswith(".")] == []
     assert checkpoint.newest(tmp_path).name == "step-00000005"
+
+
+@pytest.mark.parametrize("missing", ["weights.safetensors", "state.pt"])
+def test_a_newest_checkpoint_that_lacks_a_file_is_no_reason_to_take_an_older_one(missing: str, tmp_path: Path) -> None:
+    save(tmp_path, 4)
+    (save(tmp_path, 8) / missing).unlink()
+    with pytest.raises(InputError, match=r"step-00000008: .* is missing; remove .*from the one before, step-00000004"):
+        checkpoint.newest(tmp_path)
 
 
 def test_weights_that_are_whole_numbers_are_refused(tmp_path: Path) -> None:

@@ -246,3 +246,8 @@ def test_the_images_of_a_folder_are_those_that_prepare_would_take(tmp_path: Path
         (tmp_path / name).parent.mkdir(exist_ok=True)
         Image.new("RGB", (8, 8)).save(tmp_path / name, "PNG")
     assert list(predict.find([str(tmp_path)])) == [str(tmp_path / "a" / "noext"), str(tmp_path / "b.png")]
+
+
+def test_the_bytes_of_a_file_are_its_image(network: TrainedNetwork, folder: Path) -> None:
+    file = next(folder.rglob("*.png"))
+    assert network.predict(file.read_bytes()).top == network.predict(file).top

@@ -111,18 +111,16 @@ class Prepared:
         self.splits: tuple[str, ...] = tuple(manifest["splits"])
         self.mean: np.ndarray = read_mean(self._statistics("mean.npy"), path / "mean.npy")
         if len(self.mean) != self.size:
-            raise InputError(
-                f"{path / 'mean.npy'} is {list(self.mean.shape)}, the images are of {self.size}: {self._mend}"
-            )
+            raise InputError(f"{path / 'mean.npy'} is {list(self.mean.shape)}, the images are of {self.size}")
         colour = read_colour(self._statistics("colour.json"), path / "colour.json")
         self.covariance, self.eigenvalues, self.eigenvectors = colour
         self._compared: dict[str, np.ndarray] = {}
 
     def _statistics(self, name: str) -> bytes:
-        """A file of statistics, as it was written; InputError if it was changed since."""
+        """A file of statistics, as it was written; InputError, without the mending, if it was changed since."""
         content = read_bytes(self.path / name, LARGEST)
         if hashlib.sha256(content).hexdigest() != self.manifest.get("statistics", {name: None}).get(name):
-            raise InputError(f"{self.path / name} has changed since it was written: {self._mend}")
+            raise InputError(f"{self.path / name} has changed since it was written")
         return content
 
     def split(self, name: str) -> Split:
@@ -208,7 +206,7 @@ class Prepared:
             try:
                 self._statistics(name)
             except InputError as problem:
-                problems.append(str(problem))
+                problems.append(f"{problem}: {self._mend}")
         for name in self.splits:
             problems += self._check_split(name)
         return problems
@@ -280,7 +278,8 @@ def open(path: Path | str) -> Prepared:  # read as prepared.open(...)
         if said.get("version") in VERSIONS.values():
             return Prepared(path, said)
     except (FileNotFoundError, ValueError) as error:
-        raise InputError(f"{path} is damaged ({error}): delete it and run `alexnet prepare` again") from None
+        mend = f"delete it and run `alexnet prepare SOURCE {path}` again"
+        raise InputError(f"{path} is damaged ({error}): {mend}") from None
     known = " and ".join(str(version) for version in VERSIONS.values())
     raise InputError(
         f"{path} has format version {said.get('version')!r:.20}, this program reads {known}: prepare it again"

@@ -130,6 +130,10 @@ def newest(run: Path) -> Path:
         raise InputError(
             f"{run}: no checkpoint in {run / 'checkpoints'}; train it first: alexnet train ... --out {run}"
         )
+    # A kill leaves no half of one under its name, so that a newer one was damaged by something else.
+    for newer in sorted((run / "checkpoints").glob("step-*")):
+        if newer.name > found.name:
+            raise InputError(f"{newer}: {WEIGHTS} or {STATE} is missing; {_FIX}, {found.name}")
     return found
 
 

@@ -1,16 +1,14 @@
 """What memory a step of training takes, what there is, and the advice where that is too little."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 from torch import nn
 
 from alexnet.errors import RunFailed, out_of_memory
-from alexnet.memory import memory_free
+from alexnet.memory import address_space_left, memory_free
 from alexnet.network.model import AlexNet, ColumnLinear, Convolution
 from alexnet.network.spec import Network
 from alexnet.run.recipe import Recipe
@@ -64,22 +62,6 @@ def _too_little(recipe: Recipe, what: str, room: int | None = None) -> RunFailed
         f"{what}. --micro-batch {images} passes fewer images at a time through the network and adds up their gradients, for the"
         " same steps; start again with it and another --out"
     )
-
-
-def address_space_left() -> int | None:
-    """Bytes that this process may still map, where a limit is set (`ulimit -v`); None where not, or it is not known."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-    if limit == resource.RLIM_INFINITY:
-        return None
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
-    except OSError:
-        return None
-    return max(0, limit - pages * os.sysconf("SC_PAGE_SIZE"))
 
 
 def activations_of(spec: Network) -> tuple[int, int]:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:  # whose methods these are
 
 BATCH = 32
 
-Image = str | os.PathLike[str] | PIL.Image.Image | np.ndarray | Tensor
-"""One image of any size: the path of a file, an image of Pillow, or uint8 [H, W, 3] (RGB) or [H, W] (grey)."""
+Image = str | os.PathLike[str] | bytes | PIL.Image.Image | np.ndarray | Tensor
+"""One image of any size: the path of a file, the bytes of one, an image of Pillow, uint8 [H, W, 3] (RGB) or [H, W] (grey)."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -106,7 +106,7 @@ def is_one(images: Any) -> bool:
     """Whether this is one image, and not several: a list, or an array with four dimensions."""
     if isinstance(images, np.ndarray | Tensor):
         return images.ndim != 4
-    return isinstance(images, str | os.PathLike | PIL.Image.Image) or not isinstance(images, Iterable)
+    return isinstance(images, str | os.PathLike | bytes | PIL.Image.Image) or not isinstance(images, Iterable)
 
 
 def several(images: Iterable[Any]) -> Iterator[Any]:
@@ -134,6 +134,8 @@ def read(image: Any, size: int) -> np.ndarray:
         except (OSError, ValueError) as error:  # ValueError: a name that no file can have
             raise Unreadable(getattr(error, "strerror", None) or str(error)) from None
         return to_square(data, size)
+    if isinstance(image, bytes):
+        return to_square(image, size)
     if isinstance(image, PIL.Image.Image):
         with _pillow:
             return to_square(image, size)
@@ -188,7 +190,7 @@ def batches(images: Iterator[Any], size: int) -> Iterator[list[tuple[str, np.nda
 
 def _name(image: Any, number: int) -> str:
     image = getattr(image, "filename", None) or image if isinstance(image, PIL.Image.Image) else image
-    return os.fsdecode(image) if isinstance(image, str | bytes | os.PathLike) else f"images[{number}]"
+    return os.fsdecode(image) if isinstance(image, str | os.PathLike) else f"images[{number}]"
 
 
 # What the network makes of them ---------------------------------------------------------------------------------------

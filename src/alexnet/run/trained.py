@@ -85,7 +85,7 @@ class TrainedNetwork(nn.Module):
 
     @overload
     def predict(  # type: ignore[overload-overlap]  # paths and arrays give one thing after the other, too
-        self, images: str | os.PathLike[str] | PIL.Image.Image, views: int = 1, top: int | None = None
+        self, images: str | os.PathLike[str] | bytes | PIL.Image.Image, views: int = 1, top: int | None = None
     ) -> "Prediction": ...
 
     @overload
@@ -101,11 +101,11 @@ class TrainedNetwork(nn.Module):
     ) -> "Prediction | list[Prediction]":
         """The most probable labels of an image, or of several, of any size.
 
-        >>> found = trained.predict("photo.jpg")
-        >>> found.label, found.probability, found.top    # top: [(label, probability), ...], most probable first
+        >>> answer = trained.predict("photo.jpg")
+        >>> answer.label, answer.probability, answer.top    # top: [(label, probability), ...], most probable first
 
-        images: the path of a file; an image of Pillow; an array or a tensor, uint8 [H, W, 3] (RGB) or [H, W] (grey): gives
-        one Prediction. A list (or whatever else gives one after the other) of these, or an array uint8 [N, H, W, 3], gives
+        images: the path of a file, or its bytes; an image of Pillow; an array or a tensor, uint8 [H, W, 3] (RGB) or [H, W]
+        (grey): gives one Prediction. A list (or whatever else gives one after the other) of these, or an array uint8 [N, H, W, 3], gives
         a list of Predictions in their order; in a list a path may be a folder, which stands for all images in it, or a glob.
         Each is brought to the network's size as `alexnet prepare` and `alexnet predict` do it.
         views: 1, the centre, or 10 averaged, as `alexnet predict` does: slower, somewhat more often right.
