@@ -121,7 +121,7 @@ def test_meaningless_manifests_are_one_line(change: Change, chunked: Path) -> No
 def test_a_manifest_that_is_no_object_is_one_line(content: bytes, chunked: Path) -> None:
     with (
         set_bytes(chunked / "manifest.json", content),
-        pytest.raises(InputError, match=r"is damaged \(.*prepare` again"),
+        pytest.raises(InputError, match=r"is damaged \(.*alexnet prepare SOURCE .*again"),
     ):
         prepared.open(chunked)
 

@@ -105,8 +105,9 @@ class TrainedNetwork(nn.Module):
         >>> answer.label, answer.probability, answer.top    # top: [(label, probability), ...], most probable first
 
         images: the path of a file, or its bytes; an image of Pillow; an array or a tensor, uint8 [H, W, 3] (RGB) or [H, W]
-        (grey): gives one Prediction. A list (or whatever else gives one after the other) of these, or an array uint8 [N, H, W, 3], gives
-        a list of Predictions in their order; in a list a path may be a folder, which stands for all images in it, or a glob.
+        (grey): gives one Prediction. A list (or whatever else gives one after the other) of these, or an array uint8
+        [N, H, W, 3], gives a list of Predictions in their order; in a list a path may be a folder, which stands for all images
+        in it, or a glob.
         Each is brought to the network's size as `alexnet prepare` and `alexnet predict` do it.
         views: 1, the centre, or 10 averaged, as `alexnet predict` does: slower, somewhat more often right.
         top: how many labels; by default five, or all classes where there are fewer.
