@@ -33,6 +33,7 @@ from alexnet.data.jpegs import JpegImages
 from alexnet.data.prepare import prepare
 from alexnet.data.prepared import Prepared, Split
 from alexnet.data.sources.arrays import Arrays
+from alexnet.data.sources.passed import PassedOver
 from alexnet.data.stored import RawImages
 from alexnet.network.model import AlexNet
 from alexnet.network.spec import networks
@@ -51,7 +52,7 @@ def written(data: str, folder: Path) -> dict[str, Prepared]:
         split = prepared.open(data).split("train")
         chosen = np.sort(np.random.default_rng(0).permutation(len(split.labels))[:IMAGES])
         arrays = {"train": (split.images[chosen], split.labels[chosen])}
-        source = Arrays(Path(data) / "manifest.json", arrays, split.classes)
+        source = Arrays(Path(data) / "manifest.json", arrays, split.classes, PassedOver())
     else:
         source = Photographs(train_patches=100, test_patches=1)
     return {store: prepare(source, folder / store, size=256, store=store) for store in ("raw", "jpeg")}
