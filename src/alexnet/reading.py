@@ -8,6 +8,7 @@ import stat
 import threading
 import weakref
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +35,17 @@ def read_json(path: Path, most: int = SMALL) -> Any:
     return parse_json(read_bytes(path, most), str(path))
 
 
-def parse_json(text: str | bytes, where: str) -> Any:
-    """The value that JSON text stands for; InputError, naming `where`, for what is no JSON, too deep or with endless digits."""
+def parse_json(
+    text: str | bytes, where: str, pairs: Callable[[list[tuple[str, Any]]], dict[str, Any]] | None = None
+) -> Any:
+    """The value that JSON text stands for; InputError, naming `where`, for what is no JSON, too deep or with endless digits.
+
+    pairs: what makes an object of its (name, value) pairs; an InputError of it gets the name.
+    """
     try:
-        return json.loads(text if isinstance(text, str) else text.decode("utf-8"))
+        return json.loads(text if isinstance(text, str) else text.decode("utf-8"), object_pairs_hook=pairs)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
     except UnicodeDecodeError:
         raise InputError(f"{where}: not UTF-8; it is damaged") from None
     except RecursionError:

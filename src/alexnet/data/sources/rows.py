@@ -1,7 +1,6 @@
 """The rows of a list of images and labels: columns of text, JSON, or Caffe's lines of a path and a number (§2)."""
 
 import csv
-import json
 import os
 import re
 import sys
@@ -13,6 +12,7 @@ from typing import NamedTuple, TextIO
 
 from alexnet.data.sources.source import is_image_name
 from alexnet.errors import InputError
+from alexnet.reading import parse_json
 from alexnet.words import gigabytes, short
 
 _LARGEST_JSON = 1 << 27  # held whole, and 20 times as large
@@ -157,7 +157,7 @@ def _of_columns(file: Path, rows: Iterator[tuple[int, list[str]]], guess: bool) 
 
 
 def _of_json(file: Path, text: TextIO) -> Iterator[Row]:
-    content = json.load(text, object_pairs_hook=_unique)
+    content = parse_json(text.read(), str(file), _unique)
     if isinstance(content, dict):
         content = list(content.items())
     if not isinstance(content, list):
@@ -177,5 +177,5 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(dict(pairs)) < len(pairs):
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise ValueError(f"{short(twice)} is there twice")
+        raise InputError(f"{short(twice)} is in the list twice: remove one of them")
     return dict(pairs)
