@@ -125,6 +125,6 @@ class ByPosition:
                 left[:number] = content
             if not number:
                 raise InputError(
-                    f"{self.path}: was cut off at {os.fstat(self._file).st_size:,} of its {self.size:,} bytes"
+                    f"{self.path}: was cut off at {os.fstat(self._file).st_size:,} of its {self.size:,} bytes: put the whole file back"
                 )
             start, left = start + number, left[number:]
