@@ -124,7 +124,8 @@ class ByPosition:
                 number = len(content)
                 left[:number] = content
             if not number:
+                length = os.fstat(self._file).st_size
                 raise InputError(
-                    f"{self.path}: was cut off at {os.fstat(self._file).st_size:,} of its {self.size:,} bytes: put the whole file back"
+                    f"{self.path}: was cut off at {length:,} of its {self.size:,} bytes: put the whole file back"
                 )
             start, left = start + number, left[number:]
