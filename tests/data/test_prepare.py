@@ -20,6 +20,7 @@ from alexnet.data import prepared, writer
 from alexnet.data.image import to_square
 from alexnet.data.prepare import Progress, prepare
 from alexnet.data.sources import open_source
+from alexnet.data.sources.passed import PassedOver
 from alexnet.data.sources.source import Item
 from alexnet.errors import InputError, RunFailed
 from tests.data.making import add_bytes, class_folders, encode, jpeg, picture, write_folder
@@ -114,6 +115,10 @@ class ListSource:
 
     def count(self, split: str) -> int:
         return len(self.images[split])
+
+    @property
+    def passed_over(self) -> PassedOver:
+        return PassedOver()
 
     def fingerprint(self) -> str:
         return self.key

@@ -58,7 +58,6 @@ def prepare(
     from alexnet.data.prepare import prepare as prepare_images
     from alexnet.data.sources import open_source
     from alexnet.data.sources.chosen import choose
-    from alexnet.data.sources.passed import PassedOver
     from alexnet.data.sources.source import only_class
     from alexnet.device import keep_memory
 
@@ -109,7 +108,7 @@ def prepare(
         name: {"images": part["images"], "skipped": part["skipped"], "classes": list(done.classes)}
         for name, part in done.manifest["splits"].items()
     }
-    passed = PassedOver(done.manifest.get("passed_over", {}))
+    passed = done.passed_over
     if json:
         document = {
             "path": str(dest),
@@ -146,7 +145,6 @@ def data(dest: Positional[Path], sheet: Path | None = None, json: bool = False) 
         json: print one JSON document on stdout.
     """
     from alexnet.data import prepared as prepared_sets
-    from alexnet.data.sources.passed import PassedOver
     from alexnet.insight import contact_sheet
 
     opened = prepared_sets.open(dest)
@@ -180,7 +178,7 @@ def data(dest: Positional[Path], sheet: Path | None = None, json: bool = False) 
         out.table(table)
         if len(facts["classes"]) > 100:
             out.print(f"the first 100 of {len(facts['classes'])} classes")
-        if passed := PassedOver(facts["passed_over"]):
+        if passed := opened.passed_over:
             out.print(f"passed over when it was prepared: {passed}")
         rgb, roots = (", ".join(f"{value:.2f}" for value in facts[key]) for key in ("mean_colour", "eigenvalue_roots"))
         out.print(f"mean colour (RGB, 0-255): {rgb}")

@@ -22,13 +22,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, partial
 from importlib.util import find_spec
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from alexnet.data.sources.source import Item, Part
+from alexnet.data.sources.passed import PassedOver
+from alexnet.data.sources.source import Item, Part, Parted
 from alexnet.errors import InputError
 
 # class -> (package, file inside it). Drawings and diagrams are left out, and the second of the stereo pair.
@@ -116,7 +116,7 @@ def cut(name: str, top: int, left: int, side: int) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Photographs:
+class Photographs(Parted):
     """The built-in source: splits train and test, 13 classes, patches of real pixels."""
 
     train_patches: int = 300  # per class
@@ -125,9 +125,6 @@ class Photographs:
     description: str = "built-in photographs"
     splits: tuple[str, ...] = ("train", "test")
     classes: tuple[str, ...] = tuple(sorted(FILES))
-
-    def items(self, split: str) -> Iterator[Item]:
-        return chain.from_iterable(self.part(split, label) for label in range(len(self.classes)))
 
     def parts(self, split: str) -> tuple[Part, ...]:
         return tuple(Part(label, self._per_class(split)) for label in range(len(self.classes)))
@@ -143,6 +140,10 @@ class Photographs:
 
     def count(self, split: str) -> int:
         return len(self.classes) * self._per_class(split)
+
+    @property
+    def passed_over(self) -> PassedOver:
+        return PassedOver()
 
     def fingerprint(self) -> str:
         """sha256 over the photographs' files and the way they are cut."""

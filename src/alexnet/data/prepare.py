@@ -26,12 +26,14 @@ from typing import Literal, Protocol
 import numpy as np
 
 from alexnet.data import jpegs, prepared
+from alexnet.data import manifest as manifests
 from alexnet.data.image import FORM, Unreadable, to_square
 from alexnet.data.sources.source import Item, Source
 from alexnet.data.statistics import Sums, products_of
 from alexnet.data.writer import PreparedImage, Writer
 from alexnet.errors import InputError, RunFailed
 from alexnet.files import only_writer, write_bytes
+from alexnet.reading import read_json
 
 CHUNK = 512  # source items per commit
 SHARDS = "shards"  # a folder in that of a split: what cluster.py's workers have made and nobody has taken over yet
@@ -173,8 +175,7 @@ def _prepare_all(
             write_bytes(dest / "mean.npy", mean.getvalue())
             write_bytes(dest / "colour.json", colour)
     checksums = {name: hashlib.sha256((dest / name).read_bytes()).hexdigest() for name in ("mean.npy", "colour.json")}
-    passed = getattr(source, "passed_over", None)
-    others = {"passed_over": passed.to_json()} if passed else {}
+    others = {"passed_over": source.passed_over.to_json()} if source.passed_over else {}
     manifest = begun | {"splits": splits, "statistics": checksums, **others, "complete": True}
     write_bytes(dest / "manifest.json", json.dumps(manifest, indent=1).encode())
 
@@ -184,7 +185,7 @@ def _finished(dest: Path, begun: dict) -> bool:
     for name in ("manifest.json", "begun.json"):
         if (dest / name).exists():
             try:
-                earlier = json.loads((dest / name).read_bytes())
+                earlier = read_json(dest / name, manifests.MOST)
                 pairs = [
                     ("--store", begun["store"], earlier.get("store", "raw")),
                     ("--quality", begun.get("quality"), earlier.get("quality")),

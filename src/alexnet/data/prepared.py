@@ -23,6 +23,7 @@ from alexnet.data import jpegs, stored
 from alexnet.data import manifest as manifests
 from alexnet.data.jpegs import JpegImages
 from alexnet.data.manifest import VERSIONS
+from alexnet.data.sources.passed import PassedOver
 from alexnet.data.statistics import LARGEST, read_colour, read_mean
 from alexnet.data.stored import Chunks, RawImages, StoredImages
 from alexnet.errors import InputError
@@ -134,13 +135,16 @@ class Prepared:
         if name not in self.splits:
             raise InputError(f"{self.path} has no split {name!r}; it has {', '.join(self.splits)}")
         split = self._opened(name)
-        chunks = self.manifest["splits"][name]["checksums"]
-        ends = np.cumsum([chunk["images"] for chunk in chunks], dtype=np.int64)
+        ends = self._ends(name)
         compared = self._compared.setdefault(name, np.zeros(len(ends), np.bool_))
         assert isinstance(split.images, StoredImages)
         image_bytes = split.images.file.size / max(len(split.images), 1)
         split.images.chunks = Chunks(ends, image_bytes, partial(self._compare, split, ends), compared)
         return split
+
+    def _ends(self, name: str) -> np.ndarray:
+        """int64, the image after each chunk of a split."""
+        return np.cumsum([chunk["images"] for chunk in self.manifest["splits"][name]["checksums"]], dtype=np.int64)
 
     def _opened(self, name: str) -> Split:
         """A split whose files have the right lengths and counts; their bytes are not compared with the checksums."""
@@ -186,6 +190,11 @@ class Prepared:
             )
 
     @property
+    def passed_over(self) -> PassedOver:
+        """What lay in its source and was no image of it."""
+        return PassedOver(self.manifest.get("passed_over", {}))
+
+    @property
     def image_bytes(self) -> int:
         """What the images of all splits take on disk."""
         files = [self.path / name / self._pixels for name in self.splits]
@@ -217,7 +226,7 @@ class Prepared:
         except InputError as problem:
             return [str(problem)]
         problems = []
-        ends = np.cumsum([chunk["images"] for chunk in self.manifest["splits"][name]["checksums"]], dtype=np.int64)
+        ends = self._ends(name)
         for chunk in range(len(ends)):
             try:
                 self._compare(split, ends, chunk)
@@ -242,7 +251,7 @@ class Prepared:
                 }
                 for name, facts in self.manifest["splits"].items()
             },
-            "passed_over": self.manifest.get("passed_over", {}),
+            "passed_over": self.passed_over.to_json(),
             "mean_colour": self.mean.mean(axis=(0, 1), dtype=np.float64).tolist(),
             "eigenvalues": self.eigenvalues.tolist(),
             "eigenvalue_roots": np.sqrt(self.eigenvalues).tolist(),  # of which §4.1's colour noise is a tenth

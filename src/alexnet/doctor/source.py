@@ -17,7 +17,7 @@ from alexnet.data.image import MAX_PIXELS, Unreadable, to_square
 from alexnet.data.sources import open_source
 from alexnet.data.sources.devkit import Devkit, read_devkit
 from alexnet.data.sources.folders import ClassFolders, image_files, splits_of, subfolders, visible
-from alexnet.data.sources.passed import PassedOver, is_a, is_image
+from alexnet.data.sources.passed import is_a, is_image
 from alexnet.data.sources.source import DEVKIT, TRAIN_TAR, VAL_TAR, Item, Source, read_file
 from alexnet.doctor import machine
 from alexnet.doctor.finding import Finding, error, ok, parts, some, warning
@@ -163,7 +163,7 @@ def _passed(source: Source, whole: bool) -> list[Finding]:
     """What alexnet prepare will say that it has passed over, and what to do about it."""
     if not whole:
         return [ok(f"more than {LISTED:,} images: what is passed over among them was not counted; prepare says it")]
-    passed: PassedOver | None = getattr(source, "passed_over", None)
+    passed = source.passed_over
     if not passed:
         return []
     return [warning(f"passed over: {passed}", passed.fix) if passed.fix else ok(f"passed over: {passed}")]

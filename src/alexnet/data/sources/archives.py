@@ -5,14 +5,13 @@ from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
 from alexnet.data.sources.devkit import Devkit, Truth, read_devkit
-from alexnet.data.sources.passed import kind_of
-from alexnet.data.sources.source import DEVKIT, TRAIN_TAR, VAL_TAR, Item, Part, fingerprint_files, read_part
+from alexnet.data.sources.passed import PassedOver, kind_of
+from alexnet.data.sources.source import DEVKIT, TRAIN_TAR, VAL_TAR, Item, Part, Parted, fingerprint_files, read_part
 from alexnet.data.sources.tar import Member, members, read_member
 from alexnet.errors import InputError
 
@@ -59,7 +58,7 @@ class Tar:
 
 
 @dataclass(frozen=True)
-class Archives:
+class Archives(Parted):
     """One tar of images per class: ILSVRC-2012 as it is downloaded, Fall 2011. Read where they are; nothing is unpacked."""
 
     description: str
@@ -76,9 +75,6 @@ class Archives:
     @property
     def splits(self) -> tuple[str, ...]:
         return ("train", "val") if self.truth else ("train",)
-
-    def items(self, split: str) -> Iterator[Item]:
-        return chain.from_iterable(self.part(split, number) for number in range(len(self.parts(split))))
 
     def parts(self, split: str) -> tuple[Part, ...]:
         return tuple(Part(label, None) for label in range(len(self.tars))) if split == "train" else (Part(None, None),)
@@ -114,6 +110,11 @@ class Archives:
         if self.devkit is None or not all(wnid in self.devkit.train_images for wnid in self.folder_names):
             return None
         return sum(self.devkit.train_images[wnid] for wnid in self.folder_names)
+
+    @property
+    def passed_over(self) -> PassedOver:
+        """Nothing: files in archives that are no images are not counted."""
+        return PassedOver()
 
     def fingerprint(self) -> str:
         """sha256 over the archives' names, sizes and first bytes."""

@@ -4,21 +4,20 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo, is_zipfile
 
 import numpy as np
 
 from alexnet.data.sources.passed import PassedOver
-from alexnet.data.sources.source import SPLITS, Item, Part, blocks, fingerprint_files
+from alexnet.data.sources.source import SPLITS, Item, Part, Parted, blocks, fingerprint_files
 from alexnet.errors import InputError
 from alexnet.memory import memory_free
 from alexnet.words import gigabytes, short
 
 
 @dataclass(frozen=True)
-class Arrays:
+class Arrays(Parted):
     """uint8 images [N, H, W, 3] or [N, H, W] with integer labels [N], in memory."""
 
     path: Path
@@ -34,9 +33,6 @@ class Arrays:
     @property
     def splits(self) -> tuple[str, ...]:
         return tuple(self.arrays)
-
-    def items(self, split: str) -> Iterator[Item]:
-        return chain.from_iterable(self.part(split, number) for number in range(len(self.parts(split))))
 
     def parts(self, split: str) -> tuple[Part, ...]:
         """Blocks of images."""

@@ -5,16 +5,15 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
 
 from alexnet.data.sources.passed import PassedOver
-from alexnet.data.sources.source import Item, Part, Source
+from alexnet.data.sources.source import Item, Part, Parted, Source
 from alexnet.errors import InputError
 
 
 @dataclass(frozen=True)
-class Chosen:
+class Chosen(Parted):
     """Those images of `source` whose class is one of `labels`, in its order."""
 
     source: Source
@@ -42,7 +41,7 @@ class Chosen:
 
     @property
     def passed_over(self) -> PassedOver:
-        return getattr(self.source, "passed_over", None) or PassedOver()
+        return self.source.passed_over
 
     @cached_property
     def _new(self) -> dict[int, int]:
@@ -58,9 +57,6 @@ class Chosen:
             ]
             for split in self.splits
         }
-
-    def items(self, split: str) -> Iterator[Item]:
-        return chain.from_iterable(self.part(split, number) for number in range(len(self._parts[split])))
 
     def parts(self, split: str) -> tuple[Part, ...]:
         parts = self.source.parts(split)

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
-from itertools import chain
 from pathlib import Path
 
 from alexnet.data.sources.devkit import DEVKIT, Truth, read_devkit
@@ -18,6 +17,7 @@ from alexnet.data.sources.source import (
     SPLITS,
     Item,
     Part,
+    Parted,
     check_classes,
     is_image_name,
     read_file,
@@ -86,7 +86,7 @@ def image_files(
 
 
 @dataclass(frozen=True)
-class ClassFolders:
+class ClassFolders(Parted):
     """A folder with one folder of images per class, in splits or not; the labels follow the sorted folder names."""
 
     root: Path
@@ -120,9 +120,6 @@ class ClassFolders:
         if (folder / class_folder).is_dir():
             for name, entry in image_files(str(folder / class_folder), prefix + class_folder, passed=passed):
                 yield name, number, entry
-
-    def items(self, split: str) -> Iterator[Item]:
-        return chain.from_iterable(self.part(split, number) for number in range(len(self.parts(split))))
 
     def parts(self, split: str) -> tuple[Part, ...]:
         counts = self._survey[0][split]

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from alexnet.data.sources.source import (
     SPLITS,
     Item,
     Part,
+    Parted,
     blocks,
     check_classes,
     check_numbers,
@@ -41,7 +42,7 @@ ENDINGS = (".jpg", ".JPEG", ".jpeg", ".JPG", ".png", ".PNG")
 
 
 @dataclass(frozen=True)
-class Listed:
+class Listed(Parted):
     """Images named by a list, or by a list for each split; in the order of the lists."""
 
     path: Path
@@ -59,9 +60,6 @@ class Listed:
     @property
     def splits(self) -> tuple[str, ...]:
         return tuple(self.files)
-
-    def items(self, split: str) -> Iterator[Item]:
-        return chain.from_iterable(self.part(split, number) for number in range(len(self.parts(split))))
 
     def parts(self, split: str) -> tuple[Part, ...]:
         """Blocks of lines."""

@@ -7,13 +7,17 @@ import stat
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from alexnet.errors import InputError
 from alexnet.words import gigabytes, short
+
+if TYPE_CHECKING:  # which asks for endings of names
+    from alexnet.data.sources.passed import PassedOver
 
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".avif", ".jp2"}
@@ -102,8 +106,25 @@ class Source(Protocol):
     def count(self, split: str) -> int | None:
         """How many items a split has, for the progress bar; None where counting would mean reading everything."""
 
+    @property
+    def passed_over(self) -> "PassedOver":
+        """What lies in the source and is no image of it."""
+
     def fingerprint(self) -> str:
         """Hex; changes when the source changes. Made of names and sizes (and contents where cheap), never of times."""
+
+
+class Parted:
+    """A source whose items are those of its parts, one part after the other."""
+
+    def items(self, split: str) -> Iterator[Item]:
+        return chain.from_iterable(self.part(split, number) for number in range(len(self.parts(split))))
+
+    def parts(self, split: str) -> tuple[Part, ...]:
+        raise NotImplementedError
+
+    def part(self, split: str, number: int) -> Iterator[Item]:
+        raise NotImplementedError
 
 
 def read_file(path: str) -> bytes:
