@@ -169,8 +169,7 @@ def share_of_step(splits: dict[str, Split], preparation: batches.Preparation, re
     recipe = recipes["paper"]
     torch.manual_seed(0)
     model = AlexNet(networks["paper"]).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    groups = rule.groups(model, recipe.network.last_name, recipe.decay, recipe.bias_decay)
-    sgd = rule.PaperSGD(groups, recipe.rate, recipe.momentum)
+    sgd = rule.optimizer_of(recipe, model)
     generator = torch.Generator().manual_seed(0)
     own = torch.randn(BATCH, 3, 224, 224).contiguous(memory_format=torch.channels_last) * 60
     own_labels = torch.randint(len(set(splits["raw"].labels.tolist())), (BATCH,))

@@ -14,8 +14,6 @@ from alexnet.errors import InputError
 from alexnet.files import named
 
 out = Terminal()
-
-
 err = Terminal(stderr=True)
 
 
@@ -37,7 +35,7 @@ def say_drawn(run: Path, picture: Path, json: bool) -> int:
     if json:
         print_json({"run": str(run), "picture": str(picture)})
     else:
-        out.print(str(picture), soft_wrap=True)
+        out_line(str(picture))
     return 0
 
 

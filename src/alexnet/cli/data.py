@@ -9,7 +9,7 @@ from typing import Any, Literal
 from rich.table import Table
 from tyro.conf import Positional
 
-from alexnet.cli.console import err, out, print_json
+from alexnet.cli.console import err, out, out_line, print_json
 from alexnet.cli.progress import Bar
 from alexnet.errors import InputError
 from alexnet.files import refused
@@ -80,7 +80,7 @@ def prepare(
             print_json(planned.to_dict())
             return 0
         for line in planned.lines():
-            out.print(line, soft_wrap=True)
+            out_line(line)
         return 0
     err.print(f"{opened.description} → {dest}", soft_wrap=True)
     if (dest / "manifest.json").is_file():
@@ -122,11 +122,11 @@ def prepare(
     for name, part in splits.items():
         out.print(f"{name}: {part['images']:,} images of {len(done.classes)} classes, {len(part['skipped'])} skipped")
     if passed:
-        out.print(f"passed over: {passed}", soft_wrap=True)
+        out_line(f"passed over: {passed}")
     if passed.fix:
         err.print(f"alexnet prepare: {passed.fix}", soft_wrap=True)
     for item in all_skipped[:10]:
-        out.print(f"skipped {item['file']}: {item['reason']}", soft_wrap=True)
+        out_line(f"skipped {item['file']}: {item['reason']}")
     if len(all_skipped) > 10:
         out.print(f"... and {len(all_skipped) - 10} more, all in {dest / 'manifest.json'}")
     return 0
@@ -186,7 +186,7 @@ def data(dest: Positional[Path], sheet: Path | None = None, json: bool = False) 
         if not problems:
             out.print("whole: sizes, labels and checksums are right")
         if picture:
-            out.print(f"contact sheet: {picture}", soft_wrap=True)
+            out_line(f"contact sheet: {picture}")
     for problem in problems:
         err.print(f"alexnet data: {problem}", soft_wrap=True)
     return 2 if problems else 0

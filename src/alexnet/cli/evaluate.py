@@ -56,8 +56,9 @@ def evaluate(
         precision: what is computed in, where it is not to be the run's: auto is bf16 where the device multiplies it.
         json: print one JSON document on stdout.
     """
-    if views not in (1, 10):
-        raise InputError(f"--views {views}: the views are 1 (centre crop) or 10 (corners, centre, mirrored)")
+    from alexnet.data.batches import check_views
+
+    check_views(views)
     if batch < 1:
         raise InputError(f"--batch {batch}: must be at least 1")
     if images and not submission:
@@ -139,7 +140,7 @@ def _evaluate_one(
         print_json({"run": str(run), "data": str(opened.path), "split": where, **written, **measured.to_dict()})
         return 0
     number = f"{measured.images:,} images, {views} view{'s' * (views > 1)}, {precision}"
-    out.print(f"{run}, {measured.checkpoint}, on {opened.path} ({where}, {number})", soft_wrap=True)
+    out_line(f"{run}, {measured.checkpoint}, on {opened.path} ({where}, {number})")
     five = len(opened.classes) > 5  # with fewer classes every answer is among the first five
     table = Table("class", "images", "top-1 error %", *(["top-5 error %"] if five else []))
     for column in table.columns[1:]:
@@ -153,7 +154,7 @@ def _evaluate_one(
     out.table(table)
     if len(measured.per_class) > 100:
         out.print(f"the first 100 of {len(measured.per_class)} classes")
-    out.print(f"all of it: {', '.join(map(str, files))}", soft_wrap=True)
+    out_line(f"all of it: {', '.join(map(str, files))}")
     _say_submission(written)
     return 0
 
@@ -334,6 +335,7 @@ def predict(
     """
     import numpy as np
 
+    from alexnet.data.batches import check_views
     from alexnet.device import pick
     from alexnet.insight import predictions as pictures
     from alexnet.run import trained
@@ -343,8 +345,7 @@ def predict(
         raise InputError(
             "predict needs at least one IMAGE: a file, a folder, a glob, or - for a list of files on stdin"
         )
-    if views not in (1, 10):
-        raise InputError(f"--views {views}: the views are 1 (centre crop) or 10 (corners, centre, mirrored)")
+    check_views(views)
     network = trained.load(run, pick(device), precision)
     lines = sys.stdin.read().splitlines() if "-" in images else []
     documents: list[dict[str, Any]] = []

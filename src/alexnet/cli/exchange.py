@@ -40,11 +40,11 @@ def export(
         json: print one JSON document on stdout.
     """
     from alexnet.data import prepared as prepared_sets
+    from alexnet.data.batches import check_views
     from alexnet.export import write
     from alexnet.run import trained
 
-    if views not in (1, 10):
-        raise InputError(f"--views {views}: the views are 1 (centre crop) or 10 (corners, centre, mirrored)")
+    check_views(views)
     if format == "onnx" or format == "openvino":
         write.check_packages(format, int8)
     elif int8:
@@ -67,7 +67,7 @@ def export(
     names = ", ".join(str(part) for part in made.files)
     if made.takes:
         out_line(f"takes {made.takes}")
-    out.print(f"{names}: {made.bytes / 1e6:,.0f} MB{', int8' if int8 else ''}", soft_wrap=True)
+    out_line(f"{names}: {made.bytes / 1e6:,.0f} MB{', int8' if int8 else ''}")
     out.print(
         f"float32 against the run's own network on {made.compared}: probabilities differ by"
         f" {made.probability_difference:.1e} at most, logits by {made.logit_difference:.1e} of the largest",

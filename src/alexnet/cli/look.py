@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import tyro
 from tyro.conf import Positional
 
-from alexnet.cli.console import err, out, print_json, say_drawn
+from alexnet.cli.console import err, out, out_line, print_json, say_drawn
 from alexnet.cli.evaluate import SOME_UNREAD
 from alexnet.cli.progress import Bar
 from alexnet.cli.runs import data_of, images_of_run, run_with_data, write_report
@@ -31,7 +31,7 @@ def report(run: Positional[Path], data: Path | None = None, json: bool = False) 
     if json:
         print_json({"run": str(run), "report": str(page)})
     else:
-        out.print(str(page), soft_wrap=True)
+        out_line(str(page))
     return 0
 
 
@@ -59,7 +59,7 @@ def kernels(runs: Positional[tuple[Path, ...]], json: bool = False) -> int:
     if json:
         print_json({"runs": [str(run) for run in folders], "picture": str(picture)})
     else:
-        out.print(str(picture), soft_wrap=True)
+        out_line(str(picture))
     return 0
 
 
@@ -161,8 +161,8 @@ def similar(
         out.print(name, style="bold", soft_wrap=True)
         for row in rows:
             line = f"  {row['distance']:#9.4g}  {with_word(row['class'])}  {row['file']}"
-            out.print(line, soft_wrap=True)
-    out.print(f"drawn: {picture}", soft_wrap=True)
+            out_line(line)
+    out_line(f"drawn: {picture}")
     return SOME_UNREAD if unread else 0
 
 
@@ -250,7 +250,7 @@ def units(
         rows = [{"unit": unit, "patches": found.listed(unit, indices, part)} for unit in chosen]
         print_json({**document, "field": field, "picture": str(picture), "units": rows})
         return 0
-    out.print(str(picture), soft_wrap=True)
+    out_line(str(picture))
     return 0
 
 
@@ -287,5 +287,5 @@ def figures(
         print_json({"run": str(run), "pictures": written})
         return 0
     for path in written:
-        out.print(path, soft_wrap=True)
+        out_line(path)
     return 0

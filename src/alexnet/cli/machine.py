@@ -84,9 +84,9 @@ def doctor(path: Positional[Path], json: bool = False) -> int:
         for finding in findings:
             mark, colour = marks[finding.level]
             out.print(mark, style=colour, end=" ")
-            out.print(finding.what, soft_wrap=True)
+            out_line(finding.what)
             if finding.fix:
-                out.print(f"  → {finding.fix}", soft_wrap=True)
+                out_line(f"  → {finding.fix}")
         warnings = sum(finding.level == "warning" for finding in findings)
         out.print(f"{errors} error{'s' * (errors != 1)}, {warnings} warning{'s' * (warnings != 1)}")
     return 2 if errors else 0

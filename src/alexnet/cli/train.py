@@ -12,7 +12,7 @@ from typing import Any
 
 import tyro
 
-from alexnet.cli.console import argument_parser, choose_named, err, first_name, out, print_json
+from alexnet.cli.console import argument_parser, choose_named, err, first_name, out, out_line, print_json
 from alexnet.cli.progress import Bar
 from alexnet.cli.runs import data_of, write_report
 from alexnet.errors import InputError
@@ -145,7 +145,7 @@ def train(args: list[str]) -> int:
         if "validation_top1" in last:
             five = f", top-5 {last['validation_top5']:.2f} %" if len(opened.classes) > 5 else ""
             out.print(f"epoch {last['epoch']}: validation error top-1 {last['validation_top1']:.2f} %{five}")
-        out.print(f"run folder {folder}, report {page}", soft_wrap=True)
+        out_line(f"run folder {folder}, report {page}")
     if not outcome.finished:
         err.print(f"stopped; go on with: alexnet train --resume {folder}", soft_wrap=True)
         return 128 + (caught or [signal.SIGTERM])[0]  # another process may have been told

@@ -237,6 +237,12 @@ def centre(images: Tensor, size: int) -> Tensor:
     return images[..., start : start + size, start : start + size]
 
 
+def check_views(views: int) -> None:
+    """InputError for a number of views that there is not."""
+    if views not in (1, 10):
+        raise InputError(f"--views {views}: the views are 1 (centre crop) or 10 (corners, centre, mirrored)")
+
+
 def test_views(
     images: Tensor, preparation: Preparation, views: int = 1, dtype: torch.dtype = torch.float32
 ) -> Iterator[Tensor]:
@@ -246,8 +252,7 @@ def test_views(
     subtracts the mean image's centre crop, as the 2012 program did; the text does not say.
     Raises InputError for any other number of views.
     """
-    if views not in (1, 10):
-        raise InputError(f"--views {views}: the views are 1 (centre crop) or 10 (corners, centre, mirrored)")
+    check_views(views)
     size = preparation.input_size
     last = preparation.positions - 1
     mean = centre(preparation.mean, size)

@@ -185,8 +185,7 @@ def write(
         about = {"description": "unknown: the weights are imported"} if data is None else data.manifest["source"]
         where = {"path": str(data.path.resolve()) if data else source, "source": about, "imported": source}
         write_text(beside / "data.json", json.dumps(where) + "\n")
-        groups = rule.groups(network, of.network.last_name, made.decay, made.bias_decay)
-        sgd = rule.PaperSGD(groups, made.rate, made.momentum)
+        sgd = rule.optimizer_of(made, network)
         checkpoint.save(beside, network.state_dict(), sgd.state_dict(), Progress(), made.keep)
         write_bytes(beside / "recipe.json", made.to_json().encode())
         beside.chmod(0o755)

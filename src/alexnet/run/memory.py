@@ -39,9 +39,9 @@ def check(recipe: Recipe, device: torch.device) -> None:
     """
     if device.type != "cpu":
         return
-    left, needed = address_space_left(), batch_memory(recipe)
-    if left is not None and left < needed + LIBRARIES:
-        what = f"cpu: training takes {(needed + LIBRARIES) / 1e9:.1f} GB, the limit on memory (ulimit -v) leaves {left / 1e9:.1f}"
+    left = address_space_left()
+    if left is not None and left < (needed := batch_memory(recipe) + LIBRARIES):
+        what = f"cpu: training takes {needed / 1e9:.1f} GB, the limit on memory (ulimit -v) leaves {left / 1e9:.1f}"
         raise _too_little(recipe, what, left - LIBRARIES)
     free, least = memory_free(), batch_memory(recipe, activations_held=0.5)
     if free is not None and free < least:

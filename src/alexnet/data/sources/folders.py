@@ -209,13 +209,11 @@ def splits_of(root: Path) -> dict[str, Path]:
         )
     unclear = [name for name in nested if root / name not in folders.values()]
     if folders:  # whatever its name, a folder of the same classes beside train/ was meant for something
-        classes, others = (
-            set(subfolders(folders["train"])),
-            [name for name in names if root / name not in folders.values()],
-        )
-        unclear += [
-            name for name in others if classes & set(subfolders(root / name)) and _has_class_folders(root / name)
-        ]
+        classes = set(subfolders(folders["train"]))
+        for name in names:
+            alike = root / name not in folders.values() and classes & set(subfolders(root / name))
+            if alike and _has_class_folders(root / name):
+                unclear.append(name)
     if unclear:
         raise InputError(
             f"{root / unclear[0]} looks like a split: rename it to train, val or test if it is one, or move it out of "
