@@ -9,6 +9,14 @@ own, whose peak resident memory is printed, with the images per second. About 2 
 
 The bytes that each pixel of a large image takes while it is decoded, by format, beside what `alexnet.data.image` counts
 with: it must not be more. About a minute.
+
+    python benchmarks/prepare_memory.py --large
+
+The peak of a preparation, by four threads, of eight PNGs of 16 bits, each of 13,000 × 13,000 pixels of one colour.
+
+    python benchmarks/prepare_memory.py --list
+
+The bytes that an image takes in a list of a million of them (`alexnet prepare labels.csv`), held and while it is read.
 """
 
 import io
@@ -17,6 +25,7 @@ import sys
 import tarfile
 import tempfile
 import time
+import tracemalloc
 from pathlib import Path
 from unittest.mock import patch
 
@@ -49,12 +58,13 @@ def write_archive(path: Path, images: int) -> None:
             outer.addfile(member, io.BytesIO(file.getvalue()))
 
 
-def measure(folder: str) -> None:
+def measure(folder: str, workers: int | None = None) -> None:
     """Prepares `folder` and prints peak memory in MB and images per second. Runs in its own process."""
     start = time.perf_counter()
-    result = prepare(open_source(folder), Path(folder) / "out", size=32)
-    seconds = time.perf_counter() - start
-    images = len(result.split("train").labels)
+    with tempfile.TemporaryDirectory() as out:
+        result = prepare(open_source(folder), Path(out) / "set", size=32, workers=workers)
+        seconds = time.perf_counter() - start
+        images = len(result.split("train").labels)
     print(f"{peak_bytes() / 2**20:.1f} {images / seconds:.0f}")
 
 
@@ -132,6 +142,31 @@ def counted(content: bytes) -> float:
     return asked[-1] / SIDE**2
 
 
+def large() -> None:
+    """In a process of its own, which has read nothing before."""
+    with tempfile.TemporaryDirectory() as folder:
+        grey = Image.new("I;16", (13_000, 13_000))
+        for number in range(8):
+            place = Path(folder) / "ab"[number % 2] / f"{number}.png"
+            place.parent.mkdir(exist_ok=True)
+            grey.save(place, compress_level=9)
+        size = place.stat().st_size
+        command = [sys.executable, __file__, "--measure", folder, "4"]
+        peak, _ = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+        print(f"8 images of {size / 1e3:.0f} KB, four threads: peak {peak} MB")
+
+
+def listing() -> None:
+    """By what Python and numpy ask for."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "labels.csv"
+        path.write_text("".join(f"images/{number:08}.jpg,{number % 1000}\n" for number in range(1_000_000)))
+        tracemalloc.start()
+        opened = open_source(str(path))
+        held, peak = (number / opened.count("train") for number in tracemalloc.get_traced_memory())  # type: ignore[operator]
+        print(f"a list of 1,000,000 images: {held:.0f} bytes each, {peak:.0f} while it is read")
+
+
 def peak_bytes() -> int:
     """The highest resident memory of this process so far (Linux; getrusage would tell the parent's where that is higher)."""
     status = Path("/proc/self/status").read_text()
@@ -140,10 +175,14 @@ def peak_bytes() -> int:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--measure"]:
-        measure(sys.argv[2])
+        measure(sys.argv[2], *map(int, sys.argv[3:]))
     elif sys.argv[1:2] == ["--decode"]:
         decode(sys.argv[2])
     elif sys.argv[1:2] == ["--formats"]:
         formats()
+    elif sys.argv[1:2] == ["--large"]:
+        large()
+    elif sys.argv[1:2] == ["--list"]:
+        listing()
     else:
         main([int(count) for count in sys.argv[1:]] or [10_000, 100_000])
