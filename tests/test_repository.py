@@ -26,8 +26,8 @@ def tracked() -> list[Path]:
 
 
 def documented_commands(text: str) -> list[str]:
-    """The lines of fenced blocks that run alexnet, with continuation lines joined and without a prompt or a comment."""
-    commands = []
+    """What runs alexnet in fenced blocks, with continuation lines joined and without a prompt or a comment, and in tables."""
+    commands = re.findall(r"^\|[^`\n]*`(alexnet [^`]+)`", text, re.MULTILINE)
     for block in re.findall(r"^```[^\n]*\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
         for line in block.replace("\\\n", " ").splitlines():
             line = line.strip().removeprefix("$ ").removeprefix(".venv/bin/")
@@ -37,8 +37,15 @@ def documented_commands(text: str) -> list[str]:
 
 
 def test_commands_are_found_in_fenced_blocks() -> None:
-    text = "alexnet prose\n```sh\n$ alexnet train demo \\\n  --data d\n.venv/bin/alexnet summary paper  # table\nmake\n```\n"
-    assert documented_commands(text) == ["alexnet train demo    --data d", "alexnet summary paper  # table"]
+    text = (
+        "alexnet prose\n| to | `alexnet data d` |\n"
+        + "```sh\n$ alexnet train demo \\\n  --data d\n.venv/bin/alexnet summary paper  # table\nmake\n```\n"
+    )
+    assert documented_commands(text) == [
+        "alexnet data d",
+        "alexnet train demo    --data d",
+        "alexnet summary paper  # table",
+    ]
 
 
 @pytest.mark.parametrize(

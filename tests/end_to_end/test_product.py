@@ -226,13 +226,9 @@ def test_predict_goes_on_after_a_bad_image(folder: Path, capsys: pytest.CaptureF
     assert "exit code is then 3" in " ".join(capsys.readouterr().out.replace("│", " ").split())
 
 
-def python_in_the_readme() -> list[str]:
-    readme = Path(__file__).parents[2] / "README.md"
-    return re.findall(r"^```python\n(.*?)^```", readme.read_text(), re.MULTILINE | re.DOTALL)
-
-
-def test_the_python_in_the_readme_runs_as_it_stands(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("page", ["README.md", "docs/tasks.md"])
+def test_the_python_of_the_page_runs_as_it_stands(
+    page: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, place in (("runs", folder / "run"), ("data", folder / "data"), ("more", folder / "photos" / "val")):
         (tmp_path / name / "photos").parent.mkdir()
@@ -240,7 +236,8 @@ def test_the_python_in_the_readme_runs_as_it_stands(
     with Image.open(folder / "photos" / "val" / CLASSES[0] / "000.png") as image:
         image.save(tmp_path / "holiday.jpg")
     monkeypatch.chdir(tmp_path)
-    blocks = python_in_the_readme()
+    text = (Path(__file__).parents[2] / page).read_text()
+    blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     assert blocks
     for block in blocks:
         names: dict[str, object] = {}
