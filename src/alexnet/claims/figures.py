@@ -10,8 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from alexnet.claims import ledger
-from alexnet.claims.results import MEASURES, Outcome, Result, Verdict
+from alexnet.claims import ledger, phrases
+from alexnet.claims.records import Result
+from alexnet.claims.verdicts import MEASURES, Outcome, Verdict
 from alexnet.insight import picture
 
 _LINES = {"ReLU": "-", "tanh": (0, (5, 2)), "sigmoid": (0, (1, 1.6))}
@@ -37,15 +38,15 @@ def figure_1(result: Result) -> Figure:
         panel = page.subplots()
         page.subplots_adjust(left=0.1, right=0.97, top=0.93, bottom=0.12)
         for name, variant in result.variants.items():
-            curves = [run["training"] for run in variant["runs"] if run["training"]]
+            curves = [run.training for run in variant.runs if run.training]
             if not curves:
                 continue
-            how: dict[str, Any] = {"color": picture.INK, "linestyle": _LINES.get(name, "-.")}
+            line: dict[str, Any] = {"color": picture.INK, "linestyle": _LINES.get(name, "-.")}
             for curve in curves:
-                panel.plot(range(1, len(curve) + 1), curve, **how, linewidth=0.6, alpha=0.35)
+                panel.plot(range(1, len(curve) + 1), curve, **line, linewidth=0.6, alpha=0.35)
             mean = [sum(errors) / len(errors) for errors in zip(*curves, strict=False)]
             marker = "o" if len(mean) == 1 else ""  # one epoch is no line
-            panel.plot(range(1, len(mean) + 1), mean, **how, marker=marker, linewidth=2, label=name)
+            panel.plot(range(1, len(mean) + 1), mean, **line, marker=marker, linewidth=2, label=name)
         if result.target is not None:
             panel.axhline(result.target, color=picture.FAINT, linewidth=0.8)
             panel.annotate(
@@ -79,7 +80,7 @@ def overview(of: Sequence[Result]) -> Figure:
     """Every comparison of a scale's results as a point with its interval, the paper's value as a diamond; a panel for each
     unit: points of error, times, and shares between 0 and 1."""
     lines = [
-        _Line(result.claim, f"{ledger.what(one.comparison)}, {ledger.SHORT[one.comparison.measure]}", one)
+        _Line(result.claim, f"{phrases.what(one.comparison)}, {phrases.SHORT[one.comparison.measure]}", one)
         for result in of
         for one in ledger.outcomes(result)
     ]
@@ -142,12 +143,12 @@ def _draw(panel: Axes, title: str, rows: Sequence[tuple[str, str, Outcome]]) -> 
         colour = _COLOURS[one.verdict]
         left, right = panel.get_xlim()
         low, high = max(one.low, left), min(one.high, right)
-        if ledger.interval(one) != ("", ""):
+        if phrases.interval(one) != ("", ""):
             panel.plot([low, high], [y, y], color=colour, linewidth=2.2, solid_capstyle="butt")
             for end, at, mark in ((one.low, left, "<"), (one.high, right, ">")):
                 if (end < left and mark == "<") or (end > right and mark == ">"):
                     panel.plot([at], [y], mark, color=colour, markersize=4, clip_on=False)
-        hollow = ledger.interval(one) == ("", "")
+        hollow = phrases.interval(one) == ("", "")
         if left <= one.difference <= right:
             panel.plot(
                 [one.difference], [y], "o", color=colour, markersize=5.5, markerfacecolor="white" if hollow else colour
