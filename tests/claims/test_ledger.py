@@ -12,7 +12,7 @@ from PIL import Image
 
 from alexnet.claims import figures, ledger, page, phrases, records, tables
 from alexnet.claims.claims import claims
-from alexnet.claims.ledger import Found
+from alexnet.claims.ledger import AllResults
 from alexnet.claims.records import PUBLISHED, Result, Trial
 from alexnet.claims.scales import scales
 from alexnet.claims.tables import Table
@@ -350,7 +350,7 @@ def test_the_overview_has_every_comparison_in_the_panel_of_its_unit(folder: Path
 
 def test_wide_and_narrow_results_are_drawn(tmp_path: Path) -> None:
     """Differences of 70 points and of none, a ratio below 1, and one comparison only."""
-    found: Found = {id: {} for id in ledger.NAMED}
+    found: AllResults = {id: {} for id in ledger.NAMED}
 
     def add(made: Result) -> None:
         found[made.claim][made.scale] = made

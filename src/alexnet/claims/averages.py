@@ -80,14 +80,15 @@ def weighing(paths: Sequence[Path], prepared: Prepared) -> Measured:
         return {}
     judged = kept.of_split(recipe.read(paths[0]), prepared)
     assert judged.labels is not None
-    labels, each = judged.labels, [kept.probabilities(path, judged, 10, device=pick()) for path in paths]
+    labels = judged.labels
+    probabilities = [kept.probabilities(path, judged, 10, device=pick()) for path in paths]
     halves = hold_out(labels, 0.5, seed=0)
     if min(len(half) for half in halves) == 0:
         return {}
     gain = 0.0
     for seen, other in (halves, halves[::-1]):
-        weights = ensemble.search([one[seen] for one in each], labels[seen]).tolist()
-        measured = [one[other] for one in each]
+        weights = ensemble.search([each[seen] for each in probabilities], labels[seen]).tolist()
+        measured = [each[other] for each in probabilities]
         weighted, plain = (
             ensemble.measure(ensemble.mean(measured, by), labels[other], prepared.classes, 10).top1_error
             for by in (weights, None)

@@ -69,7 +69,7 @@ def stage_recipe(stage: Stage, scale: Scale, base: Recipe, classes: int) -> Reci
 
 def networks(group: Group, scale: Scale, base: Recipe, classes: int, repeat: int) -> list[Network]:
     """The networks of a group in a repeat; `classes`: of the images that networks are pre-trained on."""
-    made = []
+    expanded = []
     for stage in group.stages:
         recipe, start = stage_recipe(stage, scale, base, classes), stage.start
         for seed in stage.seeds(repeat):
@@ -78,8 +78,8 @@ def networks(group: Group, scale: Scale, base: Recipe, classes: int, repeat: int
                 first = replace(stage_recipe(start, scale, base, classes), seed=seed)
                 before = Task(start.name, Run(first, other_images=start.other_images), lends=True)
             run = Run(replace(recipe, seed=seed), start=before.run if before else None)
-            made.append(Network(Task(stage.name, run, (keeps_predictions,), lends=True), before))
-    return made
+            expanded.append(Network(Task(stage.name, run, (keeps_predictions,), lends=True), before))
+    return expanded
 
 
 def differences(recipe: Recipe, base: Recipe) -> dict[str, Any]:

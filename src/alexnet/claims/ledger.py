@@ -19,7 +19,7 @@ from alexnet.errors import InputError
 NAMED = {**claims, table2.id: table2}
 """Whatever `alexnet claims run` and `show` take: the ledger's rows, and the experiment that several of them share."""
 
-Found = dict[str, dict[str, Result]]
+AllResults = dict[str, dict[str, Result]]
 """Results by id and scale."""
 
 
@@ -37,7 +37,7 @@ class Row:
         """(scale, "3 seeds", [(label, comparison)]) for every scale that has figures."""
         for scale, compared in self.outcomes.items():
             if compared:
-                labels = [(phrases.label(one.comparison, self.claim), one) for one in compared]
+                labels = [(phrases.label(outcome.comparison, self.claim), outcome) for outcome in compared]
                 yield scale, phrases.seeds(compared), labels
 
     def to_dict(self) -> dict[str, Any]:
@@ -52,7 +52,7 @@ class Row:
             "scales": list(claim.scales) if claim.variants or claim.result else [],
             "state": self.state or "measured",
             "results": [
-                {"scale": scale, "comparisons": [phrases.outcome_to_dict(one) for one in compared]}
+                {"scale": scale, "comparisons": [phrases.outcome_to_dict(outcome) for outcome in compared]}
                 for scale, compared in self.outcomes.items()
             ],
         }
@@ -63,12 +63,12 @@ def ids(scale: str) -> list[str]:
     return [claim.id for claim in claims.values() if claim.variants and scale in claim.scales]
 
 
-def find(folder: Path = records.PUBLISHED) -> Found:
+def find(folder: Path = records.PUBLISHED) -> AllResults:
     """The results under a folder: id -> scale -> result, scales from small to large. InputError for a folder that is not
     there, and for a result of a claim or a scale that this version does not know."""
     if folder != records.PUBLISHED and not folder.is_dir():
         raise InputError(f"--results {folder}: no such folder; alexnet claims run writes result files to OUT/results")
-    by_id: Found = {id: {} for id in NAMED}
+    by_id: AllResults = {id: {} for id in NAMED}
     for result in records.load_all(folder):
         if result.claim not in NAMED or result.scale not in scales:
             raise InputError(
@@ -96,7 +96,7 @@ def results_of(claim: Claim, folder: Path, scale: str | None = None) -> list[Res
 def _part(claim: Claim, result: Result) -> Result:
     """Of a result that several claims share, what one of them is about: the variant of its name, and what that stands
     against."""
-    named = {claim.id, *(side for one in claim.comparisons for side in (one.of, one.against))}
+    named = {claim.id, *(side for outcome in claim.comparisons for side in (outcome.of, outcome.against))}
     return replace(
         result, claim=claim.id, variants={name: each for name, each in result.variants.items() if name in named}
     )
@@ -110,12 +110,12 @@ def claim_of(result: Result) -> Claim:
 def outcomes(result: Result) -> list[Outcome]:
     """Every comparison of a result's claim that there are values for."""
     compared = [verdicts.outcome(result, comparison) for comparison in claim_of(result).comparisons]
-    return [one for one in compared if one is not None]
+    return [outcome for outcome in compared if outcome is not None]
 
 
-def rows(found: Found) -> list[Row]:
+def rows(all_results: AllResults) -> list[Row]:
     """The ledger, a row for each claim."""
-    return [row(claim, found[claim.id]) for claim in claims.values()]
+    return [row(claim, all_results[claim.id]) for claim in claims.values()]
 
 
 def row(claim: Claim, results: dict[str, Result]) -> Row:
@@ -144,25 +144,25 @@ def lines(result: Result) -> list[str]:
     return [
         f"{claim.id} ({claim.section}), scale {result.scale}: {claim.says}",
         *(
-            f"  {phrases.what(one.comparison)}, {MEASURES[one.comparison.measure]}: {phrases.measured(one)}"
-            + (f"; the paper {phrases.paper(one.comparison)}" if one.comparison.paper is not None else "")
-            + f": {one.verdict}"
-            for one in outcomes(result)
+            f"  {phrases.what(outcome.comparison)}, {MEASURES[outcome.comparison.measure]}: {phrases.measured(outcome)}"
+            + (f"; the paper {phrases.paper(outcome.comparison)}" if outcome.comparison.paper is not None else "")
+            + f": {outcome.verdict}"
+            for outcome in outcomes(result)
         ),
     ]
 
 
 def to_dict(result: Result) -> dict[str, Any]:
     """A result file with what follows from it, for JSON."""
-    return {**records.to_dict(result), "outcomes": [phrases.outcome_to_dict(one) for one in outcomes(result)]}
+    return {**records.to_dict(result), "outcomes": [phrases.outcome_to_dict(outcome) for outcome in outcomes(result)]}
 
 
-def costs(found: Found) -> list[tuple[Scale, int, int, float]]:
+def costs(all_results: AllResults) -> list[tuple[Scale, int, int, float]]:
     """(scale, claims with a result, claims with an experiment, seconds of their runs), for every scale. Runs that claims
     share count once: equal losses of one seed are of one run."""
     costs = []
     for scale in scales.values():
-        results = [found[id][scale.name] for id in claims if scale.name in found[id]]
+        results = [all_results[id][scale.name] for id in claims if scale.name in all_results[id]]
         seconds: dict[tuple[object, ...], float] = {}
         for run in (run for result in results for run in result.runs()):
             which = _identity(run)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from alexnet.claims import figures, ledger, phrases, tables
 from alexnet.claims.claims import claims
-from alexnet.claims.ledger import Found, Row
+from alexnet.claims.ledger import AllResults, Row
 from alexnet.claims.records import Result
 from alexnet.claims.scales import scales
 from alexnet.claims.tables import PERCENT, Table
@@ -34,7 +34,7 @@ class Page:
         return {"page": str(self.page), "pictures": [str(path) for path in self.pictures]}
 
 
-def write(found: Found, path: Path) -> Page:
+def write(all_results: AllResults, path: Path) -> Page:
     """Write the page and its pictures, these into a folder beside it, page.md -> page/NAME.png.
 
     Raises InputError for a path that is no .md file in a folder that is there.
@@ -42,41 +42,44 @@ def write(found: Found, path: Path) -> Page:
     if path.suffix != ".md" or not path.parent.is_dir():
         raise InputError(f"--out {path}: the page is a .md file in a folder that is there")
     written = []
-    for name, figure in pictures(found).items():
+    for name, figure in pictures(all_results).items():
         to = path.with_suffix("") / f"{name}.png"
         to.parent.mkdir(exist_ok=True)
         picture.save(figure, to)
         written.append(to)
-    write_text(path, markdown(found, path.stem))
+    write_text(path, markdown(all_results, path.stem))
     return Page(path, tuple(written))
 
 
-def pictures(found: Found) -> dict[str, Figure]:
+def pictures(all_results: AllResults) -> dict[str, Figure]:
     """The page's pictures by name: fig. 1 for each scale that has it, and the comparisons of each scale."""
-    drawn = {name: figures.figure_1(result) for name, result in _with_curves(found).items()}
-    return drawn | {f"overview-{scale}": figures.overview(results) for scale, results in _compared(found).items()}
+    drawn = {name: figures.figure_1(result) for name, result in _with_curves(all_results).items()}
+    return drawn | {f"overview-{scale}": figures.overview(results) for scale, results in _compared(all_results).items()}
 
 
-def picture_names(found: Found) -> list[str]:
+def picture_names(all_results: AllResults) -> list[str]:
     """The names of `pictures`, without drawing them."""
-    return [*_with_curves(found), *(f"overview-{scale}" for scale in _compared(found))]
+    return [*_with_curves(all_results), *(f"overview-{scale}" for scale in _compared(all_results))]
 
 
-def _with_curves(found: Found) -> dict[str, Result]:
+def _with_curves(all_results: AllResults) -> dict[str, Result]:
     return {
-        f"{id}-{scale}": result for id, by in found.items() for scale, result in by.items() if result.target is not None
+        f"{id}-{scale}": result
+        for id, by in all_results.items()
+        for scale, result in by.items()
+        if result.target is not None
     }
 
 
-def _compared(found: Found) -> dict[str, list[Result]]:
+def _compared(all_results: AllResults) -> dict[str, list[Result]]:
     by_scale: dict[str, list[Result]] = {}
-    for result in (result for id in claims for result in found[id].values()):
+    for result in (result for id in claims for result in all_results[id].values()):
         if ledger.outcomes(result):
             by_scale.setdefault(result.scale, []).append(result)
     return by_scale
 
 
-def markdown(found: Found, folder: str) -> str:
+def markdown(all_results: AllResults, folder: str) -> str:
     """The page as text; `folder` is what its pictures' folder is called. The same results give the same text."""
     templates = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -90,16 +93,16 @@ def markdown(found: Found, folder: str) -> str:
         folder=folder,
         percent=PERCENT,
         least_seeds=LEAST_SEEDS,
-        scales=_scales(found).markdown(),
-        ledger=_ledger(ledger.rows(found)).markdown(),
-        overviews={scale: _counts(results) for scale, results in _compared(found).items()},
-        claims=[(claim, results) for claim in claims.values() if (results := _results(found[claim.id]))],
+        scales=_scales(all_results).markdown(),
+        ledger=_ledger(ledger.rows(all_results)).markdown(),
+        overviews={scale: _counts(results) for scale, results in _compared(all_results).items()},
+        claims=[(claim, results) for claim in claims.values() if (results := _results(all_results[claim.id]))],
     )
 
 
-def _scales(found: Found) -> Table:
+def _scales(all_results: AllResults) -> Table:
     cells = []
-    for scale, measured, number, seconds in ledger.costs(found):
+    for scale, measured, number, seconds in ledger.costs(all_results):
         took = f"{measured} of {number}" + (f", {duration(seconds)}" if seconds else "")
         cells.append((f"`{scale.name}`", scale.what, scale.data, scale.cost, took))
     return Table("", ("scale", "what", "data", "cost", "claims measured, time of their runs"), tuple(cells))
@@ -112,8 +115,8 @@ def _ledger(rows: list[Row]) -> Table:
         for scale, seeds, compared in row.measured():
             lines += [f"`{scale}`, {seeds}:"]
             lines += [
-                f"{label} {phrases.measured(one)} **{one.verdict.removesuffix(' at this scale')}**"
-                for label, one in compared
+                f"{label} {phrases.measured(outcome)} **{outcome.verdict.removesuffix(' at this scale')}**"
+                for label, outcome in compared
             ]
         anchor = re.sub(r"[^\w -]", "", claim.id.lower()).replace(" ", "-")
         name = f"[{claim.id}](#{anchor})" if lines else claim.id
@@ -123,7 +126,7 @@ def _ledger(rows: list[Row]) -> Table:
 
 
 def _counts(results: list[Result]) -> dict[str, Any]:
-    verdicts = Counter(one.verdict for result in results for one in ledger.outcomes(result))
+    verdicts = Counter(outcome.verdict for result in results for outcome in ledger.outcomes(result))
     counts = [f"{verdicts[verdict]} {verdict}" for verdict in get_args(Verdict) if verdict in verdicts]
     return {"claims": len(results), "comparisons": verdicts.total(), "verdicts": ", ".join(counts)}
 

@@ -27,14 +27,14 @@ SHORT = {
 """What measures are called where `verdicts.MEASURES` is too long."""
 
 
-def seeds_of(one: Outcome) -> int:
+def seeds_of(outcome: Outcome) -> int:
     """Of the side that has fewer."""
-    return min(len(one.values), len(one.against)) if one.comparison.against else len(one.values)
+    return min(len(outcome.values), len(outcome.against)) if outcome.comparison.against else len(outcome.values)
 
 
 def seeds(of: Sequence[Outcome]) -> str:
     """Of several comparisons: "3 seeds", "2 to 3 seeds"."""
-    numbers = sorted({seeds_of(one) for one in of})
+    numbers = sorted({seeds_of(outcome) for outcome in of})
     return f"{' to '.join(str(n) for n in dict.fromkeys((numbers[0], numbers[-1])))} seed{'s' * (numbers[-1] != 1)}"
 
 
@@ -68,48 +68,52 @@ def difference(value: float, comparison: Comparison) -> str:
     return _minus(f"{value:+.{_digits(comparison.measure)}f}")
 
 
-def measured(one: Outcome) -> str:
+def measured(outcome: Outcome) -> str:
     """A difference with its interval: "−0.80 (−1.52 to −0.08)"."""
-    middle = difference(one.difference, one.comparison)
-    low, high = interval(one)
+    middle = difference(outcome.difference, outcome.comparison)
+    low, high = interval(outcome)
     return f"{middle} ({low} to {high})" if low or high else f"{middle} (no interval)"
 
 
-def interval(one: Outcome) -> tuple[str, str]:
+def interval(outcome: Outcome) -> tuple[str, str]:
     """Both ends; "" twice where there is none."""
-    none = math.isinf(one.high) and (math.isinf(one.low) or (one.comparison.ratio and one.low == 0))
-    return ("", "") if none else (difference(one.low, one.comparison), difference(one.high, one.comparison))
+    none = math.isinf(outcome.high) and (math.isinf(outcome.low) or (outcome.comparison.ratio and outcome.low == 0))
+    return (
+        ("", "")
+        if none
+        else (difference(outcome.low, outcome.comparison), difference(outcome.high, outcome.comparison))
+    )
 
 
-def label(one: Comparison, claim: Claim) -> str:
+def label(outcome: Comparison, claim: Claim) -> str:
     """What tells a comparison from the claim's others."""
     pairs = {(each.of, each.against) for each in claim.comparisons}
-    short = SHORT[one.measure]
+    short = SHORT[outcome.measure]
     if len(pairs) == 1:
         return short
     same = len({each.measure for each in claim.comparisons}) == 1
-    return what(one) if same else f"{what(one)}, {short}"
+    return what(outcome) if same else f"{what(outcome)}, {short}"
 
 
-def why(one: Outcome) -> str:
+def why(outcome: Outcome) -> str:
     """How the verdict follows from the rule."""
-    comparison, none = one.comparison, "1" if one.comparison.ratio else "0"
-    if seeds_of(one) < LEAST_SEEDS:
+    comparison, none = outcome.comparison, "1" if outcome.comparison.ratio else "0"
+    if seeds_of(outcome) < LEAST_SEEDS:
         return f"fewer than {LEAST_SEEDS} seeds"
-    if interval(one) == ("", ""):
+    if interval(outcome) == ("", ""):
         if comparison.measure in REACHED:
             return "runs on both sides ended before the target, or all took equally long"
         return "all seeds agree to the last image, which says nothing of how far others lie"
     zero = float(none)
-    if one.high < zero or one.low > zero:
-        side = "below" if one.high < zero else "above"
+    if outcome.high < zero or outcome.low > zero:
+        side = "below" if outcome.high < zero else "above"
         if comparison.expected == "either":
             return f"the interval lies {side} {none}; nothing is claimed"
         claimed = (comparison.expected == "lower") == (side == "below")
-        if claimed and one.verdict == "not reproduced":
+        if claimed and outcome.verdict == "not reproduced":
             return f"the interval lies {side} {none}, where the claim puts it, and wholly short of half of the paper's"
         return f"the interval lies {side} {none}, {'where the claim puts it' if claimed else 'on the other side'}"
-    if one.verdict == "not reproduced":
+    if outcome.verdict == "not reproduced":
         return f"the interval holds {none} and excludes half of the paper's"
     if comparison.paper is None:
         return f"the interval holds {none}"
@@ -123,16 +127,16 @@ def paper(comparison: Comparison) -> str:
     return f"{comparison.paper:g}×" if comparison.ratio else f"{comparison.paper:+g}".replace("-", "−")
 
 
-def outcome_to_dict(one: Outcome) -> dict[str, Any]:
+def outcome_to_dict(outcome: Outcome) -> dict[str, Any]:
     """An outcome for JSON, which has no infinity: an open end of an interval is null."""
-    low, high = (None if math.isinf(end) else end for end in (one.low, one.high))
+    low, high = (None if math.isinf(end) else end for end in (outcome.low, outcome.high))
     return {
-        **asdict(one.comparison),
-        "seeds": seeds_of(one),
-        "difference": one.difference,
+        **asdict(outcome.comparison),
+        "seeds": seeds_of(outcome),
+        "difference": outcome.difference,
         "low": low,
         "high": high,
-        "verdict": one.verdict,
-        "why": why(one),
-        "the_papers_size": one.size,
+        "verdict": outcome.verdict,
+        "why": why(outcome),
+        "the_papers_size": outcome.size,
     }

@@ -1,7 +1,7 @@
 """What experiments would cost: every run once, what is there already, images seen, and time at speeds that are known."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -95,9 +95,9 @@ class Plan:
         lines = [first, f"data: {self.data}", f"{'runs':>5} {'there':>5} {'epochs':>8} {'images a run':>13}  what"]
         for row in self.runs:
             shared = f" (serves {len(row.claims)} claims)" if len(row.claims) > 1 else ""
-            there = str(row.done) if self.known else "?"
+            known = str(row.done) if self.known else "?"
             epochs = f"up to {row.epochs}" if row.at_most else str(row.epochs)
-            lines.append(f"{row.runs:>5} {there:>5} {epochs:>8} {row.images:>13,}  {row.name}{shared}")
+            lines.append(f"{row.runs:>5} {known:>5} {epochs:>8} {row.images:>13,}  {row.name}{shared}")
         validated = sum(row.measured * (row.runs - row.done) for row in self.runs)
         lines += [
             f"images seen in training: {self.total():,}, of which {self.total(left=True):,} are left",
@@ -118,19 +118,6 @@ class Plan:
         return lines
 
 
-@dataclass
-class _Runs:
-    """Tasks that are one row of the plan, each once."""
-
-    name: str
-    search: bool
-    waits: bool
-    """Whether the search has yet to find their rate: then nothing of them can be there."""
-    claims: list[str] = field(default_factory=list)
-    tasks: dict[tuple[int, float], Task] = field(default_factory=dict)
-    """By seed and rate."""
-
-
 def plan(
     claims: Sequence[Claim],
     scale: Scale,
@@ -146,33 +133,15 @@ def plan(
     """
     folders = Folders(out / scale.name, prepared, pretraining) if prepared else None
     rows: dict[str, _Runs] = {}
-
-    def add(claim: Claim, name: str, group: Sequence[Task], search: bool = False, waits: bool = False) -> None:
-        # Runs that wait for their rate are told apart by their claim and variant: two searches may find two rates.
-        run = group[0].run
-        key = name if waits else str((decisive(run.recipe), run.until, run.other_images, bool(run.start)))
-        row = rows.setdefault(key, _Runs(name, search, waits))
-        row.claims += [] if claim.id in row.claims else [claim.id]
-        row.tasks |= {(task.run.recipe.seed, task.run.recipe.rate): task for task in group}
-
     for claim in (at(claim, scale) for claim in claims):
-        scale.base(claim)
-        searches = search_tasks(claim, scale)
-        trials = trials_of(searches, folders) if folders else {}
-        rates = {name: scale.search_of(claim).best(found) for name, found in trials.items()}
-        for name, group in searches.items():
-            tried = " ".join(f"{task.run.recipe.rate:g}" for task in group)
-            add(claim, f"{claim.id} {name} rates {tried}", group, search=True)
-        for name, group in tasks(claim, scale, rates, seeds).items():
-            waits = name in searches and name not in rates
-            add(claim, group[0].name + (" (its own best rate)" if waits else ""), group, waits=waits)
-        classes = len(pretraining.classes) if pretraining else WHOLE[scale.name][2]
-        for _, several in claim.groups:
-            if not prepared or pretraining or not several.takes_other_images():
-                for repeat in seeds:
-                    for network in networks(several, scale, scale.base(claim), classes, repeat):
-                        for task in network.tasks():
-                            add(claim, task.name, [task])
+        for each in _runs(claim, scale, folders, seeds):
+            # Runs that wait for their rate are told apart by their claim and variant: two searches may find two rates.
+            run = each.tasks[0].run
+            key = each.name if each.waits else str((decisive(run.recipe), run.until, run.other_images, bool(run.start)))
+            row = rows.setdefault(key, each)
+            row.claims = list(dict.fromkeys((*row.claims, claim.id)))
+            known = {(task.run.recipe.seed, task.run.recipe.rate) for task in row.tasks}
+            row.tasks += [task for task in each.tasks if (task.run.recipe.seed, task.run.recipe.rate) not in known]
     data = prepared.manifest["source"]["description"] if prepared else scale.data
     if any(claim.groups for claim in claims):
         without = (
@@ -183,14 +152,45 @@ def plan(
     return Plan(scale.name, data, prepared is not None, len(seeds), planned)
 
 
+@dataclass
+class _Runs:
+    """Tasks that are one row of the plan, each once."""
+
+    name: str
+    claims: list[str]
+    tasks: list[Task]
+    search: bool = False
+    waits: bool = False
+    """Whether the search has yet to find their rate: then nothing of them can be there."""
+
+
+def _runs(claim: Claim, scale: Scale, folders: Folders | None, seeds: Sequence[int]) -> Iterator[_Runs]:
+    """The runs of a claim by what they are: searches, variants, the stages of groups."""
+    base, searches = scale.base(claim), search_tasks(claim, scale)
+    trials = trials_of(searches, folders) if folders else {}
+    rates = {name: scale.search_of(claim).best(each) for name, each in trials.items()}
+    for name, group in searches.items():
+        tried = " ".join(f"{task.run.recipe.rate:g}" for task in group)
+        yield _Runs(f"{claim.id} {name} rates {tried}", [claim.id], group, search=True)
+    for name, group in tasks(claim, scale, rates, seeds).items():
+        waits = name in searches and name not in rates
+        yield _Runs(group[0].name + " (its own best rate)" * waits, [claim.id], group, waits=waits)
+    other = folders.other if folders else None
+    classes = len(other.classes) if other else WHOLE[scale.name][2]
+    for _, several in claim.groups:
+        if not folders or other or not several.takes_other_images():
+            trained = [each for repeat in seeds for each in networks(several, scale, base, classes, repeat)]
+            yield from (_Runs(task.name, [claim.id], [task]) for network in trained for task in network.tasks())
+
+
 def _planned(row: _Runs, scale: Scale, folders: Folders | None) -> Planned:
-    run: Run = next(iter(row.tasks.values())).run
+    run: Run = row.tasks[0].run
     training, validation, classes = WHOLE[scale.name]
     if folders:
         images = folders.prepared(run)
         training, validation = (len(part(run.recipe, images)[1]) for part in (training_of, validation_of))
         classes = len(images.classes)
-    ended = 0 if row.waits or not folders else sum(folders.record(task) is not None for task in row.tasks.values())
+    ended = 0 if row.waits or not folders else sum(folders.record(task) is not None for task in row.tasks)
     return Planned(
         name=row.name,
         claims=tuple(row.claims),

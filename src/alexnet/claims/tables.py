@@ -77,22 +77,22 @@ def comparisons(result: Result) -> Table | str:
     """Every comparison with its interval, the paper's figure and the verdict; a paragraph if there is none."""
     if not ledger.NAMED[result.claim].comparisons:
         return "There is nothing in this row to compare."
-    cells = tuple(_compared(one, result) for one in ledger.outcomes(result))
+    cells = tuple(_compared(outcome, result) for outcome in ledger.outcomes(result))
     headings = ("compared", "difference", f"{PERCENT} interval", "seeds", "the paper", "verdict")
     return Table("Comparisons", headings, cells) if cells else "No comparison has values yet."
 
 
-def _compared(one: Outcome, result: Result) -> tuple[str, ...]:
-    low, high = phrases.interval(one)
-    measure, paper = one.comparison.measure, phrases.paper(one.comparison)
-    beside = one.size.removeprefix("the paper's is ").removesuffix(" the interval")
+def _compared(outcome: Outcome, result: Result) -> tuple[str, ...]:
+    low, high = phrases.interval(outcome)
+    measure, paper = outcome.comparison.measure, phrases.paper(outcome.comparison)
+    beside = outcome.size.removeprefix("the paper's is ").removesuffix(" the interval")
     return (
-        f"{phrases.what(one.comparison)}, {_meaning(measure, result) if measure in REACHED else phrases.SHORT[measure]}",
-        phrases.difference(one.difference, one.comparison),
+        f"{phrases.what(outcome.comparison)}, {_meaning(measure, result) if measure in REACHED else phrases.SHORT[measure]}",
+        phrases.difference(outcome.difference, outcome.comparison),
         f"{low} to {high}" if low or high else "none",
-        str(phrases.seeds_of(one)),
+        str(phrases.seeds_of(outcome)),
         f"{paper}, {beside}" if beside else paper,
-        f"{one.verdict}: {phrases.why(one)}",
+        f"{outcome.verdict}: {phrases.why(outcome)}",
     )
 
 
@@ -109,7 +109,7 @@ def _shown(result: Result, all_errors: bool) -> list[str]:
     """The measures that matter for a claim: those that it compares, what they are made of, top-1, and the other errors too if
     wanted."""
     compared = [comparison.measure for comparison in ledger.claim_of(result).comparisons]
-    wanted = {"top1", *compared, *(name for one in compared for name in _BESIDE.get(one, ()))}
+    wanted = {"top1", *compared, *(name for outcome in compared for name in _BESIDE.get(outcome, ()))}
     wanted |= {"top5", "train_top1", "gap", "train_error"} if all_errors else set()
     wanted |= {"ten_top1", "ten_top5"} if ledger.NAMED[result.claim].result else set()
     have = {name for run in result.runs() for name in run.values}

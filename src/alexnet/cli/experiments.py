@@ -53,8 +53,7 @@ def claims_run(
     """Run the experiments of claims; stopped at any moment, the same command goes on where it was.
 
     table2 is the chain of the paper's Table 2 (§6): five networks from nothing, alone and averaged, and two with a sixth
-    convolution that are pre-trained on other images; ten crops. Its result is that of the claims one net, five nets, one net*,
-    seven nets* and 2012-weights.
+    convolution that are pre-trained on other images; ten crops. The claims about its rows are named one net to seven nets*.
 
     Args:
         ids: the claims, as `alexnet claims` lists them, or table2.
@@ -74,8 +73,7 @@ def claims_run(
         plan: print the runs and what they cost, and start none.
         json: print one JSON document on stdout.
     """
-    from alexnet.claims import experiment, ledger
-    from alexnet.claims.perform import Stopped
+    from alexnet.claims import experiment, ledger, perform
 
     asked = experiment.Experiment(
         ids, all, scale, data, pretrain_data, out, results, seeds, precision, epochs, pretrain_epochs, note
@@ -86,14 +84,12 @@ def claims_run(
         return 0
     with stop_signals() as caught, Bar("runs", err) as bar:
         try:
-            made = experiment.run(asked, jobs, bar.claims, lambda: bool(caught))
-        except Stopped:
+            measured = experiment.run(asked, jobs, bar.claims, lambda: bool(caught))
+        except perform.Stopped:
             err.print("stopped; the same command goes on where it was")
             return 128 + (caught[0] if caught else signal.SIGINT)
-    _print(
-        [ledger.to_dict(result) for result in made] if json else None,
-        [line for result in made for line in ledger.lines(result)],
-    )
+    lines = (line for result in measured for line in ledger.lines(result))
+    _print([ledger.to_dict(result) for result in measured] if json else None, lines)
     return 0
 
 
@@ -145,9 +141,9 @@ def _cells(row: "Row") -> tuple[str, str, str]:
     for scale, seeds, compared in row.measured():
         lines += [f"[bold]{escape(visible(scale))}[/bold], {seeds}"]
         lines += [
-            f"{escape(visible(label))} {phrases.measured(one)}"
-            f" [{_VERDICTS[one.verdict]}]{one.verdict.removesuffix(' at this scale')}[/]"
-            for label, one in compared
+            f"{escape(visible(label))} {phrases.measured(outcome)}"
+            f" [{_VERDICTS[outcome.verdict]}]{outcome.verdict.removesuffix(' at this scale')}[/]"
+            for label, outcome in compared
         ]
     return f"{escape(claim.id)}\n[dim]{claim.section}[/dim]", "\n".join(says), "\n".join(lines)
 
