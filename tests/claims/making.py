@@ -1,6 +1,5 @@
 """Results by hand, and a claim and a scale that run in a second."""
 
-import json
 import os
 from dataclasses import replace
 from typing import Any
@@ -9,7 +8,7 @@ from alexnet.claims import measures
 from alexnet.claims.changes import network, same
 from alexnet.claims.claim import Claim, Comparison, Scale, Search
 from alexnet.claims.measures import Measured
-from alexnet.claims.results import Result
+from alexnet.claims.records import Data, Record, Result, Variant
 from alexnet.data.prepared import Prepared
 from alexnet.run.recipe import Recipe
 from alexnet.run.recipes import demo
@@ -22,39 +21,34 @@ def result(
     """A result file's content: variant -> measure -> its value for seeds 0, 1, ..."""
     made = {}
     for name, values in variants.items():
-        runs = [
-            {
-                "seed": seed,
-                "values": {measure: each[seed] for measure, each in values.items() if seed < len(each)},
-                "diverged": False,
-                "training": [60.0, 40.0 - seed],
-                "validation": [[1, 50.0], [2, 45.0]],
-                "seconds": 10.0 + seed,
-            }
+        runs = (
+            Record(
+                seed=seed,
+                values={measure: each[seed] for measure, each in values.items() if seed < len(each)},
+                diverged=False,
+                training=(60.0, 40.0 - seed),
+                validation=((1, 50.0), (2, 45.0)),
+                seconds=10.0 + seed,
+                commit="abc1234",
+            )
             for seed in range(max(len(each) for each in values.values()))
-        ]
-        made[name] = {"changes": {}, "runs": runs}
-    return replace(
-        Result(
-            claim=claim,
-            scale=scale,
-            command=f"alexnet claims run {claim} --scale {scale}",
-            data={"source": "photos", "note": "", "size": 32, "classes": 10, "images": {"train": 100, "val": 50}},
-            recipe=recipe_fields(),
-            variants=made,
-            search={},
-            target=target,
-            validation_target=50.0,
-            machine={"cpu": "a processor", "capability": "AVX2", "threads": 2, "python": "3.11", "torch": "2.13"},
-            commits=["abc1234"],
-            seconds=60.0,
-        ),
-        **fields,
+        )
+        made[name] = Variant(changes={}, runs=tuple(runs))
+    whole = Result(
+        claim=claim,
+        scale=scale,
+        command=f"alexnet claims run {claim} --scale {scale}",
+        data=Data(source="photos", size=32, classes=10, images={"train": 100, "val": 50}),
+        recipe=demo,
+        variants=made,
+        search={},
+        target=target,
+        validation_target=50.0,
+        machine={"cpu": "a processor", "capability": "AVX2", "threads": 2, "python": "3.11", "torch": "2.13"},
+        commits=("abc1234",),
+        seconds=60.0,
     )
-
-
-def recipe_fields() -> dict[str, Any]:
-    return dict(json.loads(demo.to_json()))
+    return replace(whole, **fields)
 
 
 def scale(recipe: Recipe, **changes: Any) -> Scale:

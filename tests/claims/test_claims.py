@@ -6,12 +6,12 @@ from typing import get_args, get_type_hints
 
 import pytest
 
-from alexnet.claims import changes, plan, results, runner, table2
-from alexnet.claims import claims as module
+from alexnet.claims import changes, expand, keys, ledger, plan, program, verdicts
 from alexnet.claims.changes import network, not_overlapping, one_gpu, plain
 from alexnet.claims.claim import Claim, Scale, ScaleName
-from alexnet.claims.claims import claims
+from alexnet.claims.claims import claims, experiment, table2
 from alexnet.claims.scales import scales
+from alexnet.claims.sections_6_and_7 import MIDDLE_LAYERS
 from alexnet.cli import experiments
 from alexnet.network import spec
 from alexnet.network.summary import summarize
@@ -39,19 +39,19 @@ def test_every_claim_of_the_paper_has_its_row_in_the_papers_order() -> None:
 
 def test_every_disagreement_of_text_and_program_has_its_row() -> None:
     own = [id for id in claims if claims[id].section == "2012"]
-    assert len(own) == len(module._program) + 2 and {"2012-all", "2012-weights"} <= set(own)
+    assert len(own) == len(program.POINTS) + 2 and {"2012-all", "2012-weights"} <= set(own)
 
 
 @pytest.mark.parametrize("claim", claims.values(), ids=list(claims))
 def test_a_row_says_what_it_is(claim: Claim) -> None:
     assert claims[claim.id] is claim
     assert claim.section and claim.says and not claim.says.endswith(".")
-    names = [name for name, _ in claim.variants] or (list(table2.ROWS) if claim.result == table2.ID else [])
+    names = experiment(claim).names
     assert len(set(names)) == len(names)
     assert bool(names) == bool(claim.comparisons) or claim.id == "one net", "which the other three stand against"
     for comparison in claim.comparisons:
         assert {comparison.of, comparison.against or comparison.of} <= set(names)
-        assert comparison.measure in results.MEASURES
+        assert comparison.measure in verdicts.MEASURES
         assert comparison.against is not None or not comparison.ratio
         if comparison.paper is not None:
             below = comparison.paper < (1 if comparison.ratio else 0)
@@ -73,44 +73,44 @@ def test_measures_of_a_claim_give_what_it_compares() -> None:
             {"epochs_to_target"} if claim.stops else set()
         )
         there = there.union(*(given[measure.__name__] for measure in claim.measures))
-        there |= {"ten_top1", "ten_top5", "weight_gain"} if claim.result == table2.ID else set()
+        there |= {"ten_top1", "ten_top5", "weight_gain"} if claim.result == table2.id else set()
         assert {comparison.measure for comparison in claim.comparisons} <= there, claim.id
 
 
 @pytest.mark.parametrize(("claim", "scale"), EXPERIMENTS)
 def test_every_variant_is_a_recipe_that_can_be_trained(claim: Claim, scale: Scale) -> None:
-    base = runner.base_of(claim, scale)
+    base = scale.base(claim)
     changed = {}
-    for name, run in runner.variants(claim, scale).items():
+    for name, run in expand.variants(claim, scale).items():
         run.recipe.check()
         classes = {"smoke": 13, "imagenet": 1000}.get(scale.name, 10)
         made = summarize(replace(run.recipe.network, classes=classes))
         assert made.parameters > 0 and made.layers[-1].output == (classes, 1, 1)
         assert run.recipe.network.input_size <= run.recipe.image_size
         assert (run.until == scale.target) if claim.stops else run.until is None
-        changed[name] = str(runner.decisive(run.recipe))
+        changed[name] = str(keys.decisive(run.recipe))
     assert len(set(changed.values())) == len(changed), "no two variants are the same run"
     if not claim.search and scale.name not in ("small", "smoke"):
-        assert str(runner.decisive(base)) in changed.values() or claim.id in ("crops", "views", "bf16")
+        assert str(keys.decisive(base)) in changed.values() or claim.id in ("crops", "views", "bf16")
 
 
 @pytest.mark.parametrize("claim", [claim for claim in claims.values() if len(claim.variants) == 2], ids=lambda c: c.id)
 def test_two_variants_differ_in_what_the_claim_is_about(claim: Claim) -> None:
     """A difference of one to three fields, but for what removes or halves layers and the sum of all points."""
     scale = scales["imagenet" if "imagenet" in claim.scales else "small"]
-    first, second = (run.recipe for run in runner.variants(claim, scale).values())
-    own, other = runner.decisive(first), runner.decisive(second)
+    first, second = (run.recipe for run in expand.variants(claim, scale).values())
+    own, other = keys.decisive(first), keys.decisive(second)
     fields = {name for name in own.keys() | other.keys() if own.get(name) != other.get(name)}
     assert 1 <= len(fields) <= (20 if claim.id in ("columns", "2012-all") else 3), fields
 
 
 def test_all_points_of_the_program_together_are_authors_2012() -> None:
     """The sum of the switches is the recipe that docs/disagreements.md describes."""
-    made = runner.variants(claims["2012-all"], scales["imagenet"])["program"].recipe
+    made = expand.variants(claims["2012-all"], scales["imagenet"])["program"].recipe
     program = recipes["authors-2012"]
     assert dict(made.network.rows()) == dict(program.network.rows())
-    own, wanted = runner.decisive(made), runner.decisive(program)
-    differing = {name for name in own if own[name] != wanted[name] and ".convolutions." not in name}
+    own, wanted = keys.decisive(made), keys.decisive(program)
+    differing = {name for name in own | wanted if own.get(name) != wanted.get(name) and ".convolutions." not in name}
     # The program's initial values and schedule under one name or under several, and its one epoch more.
     assert differing <= {"epochs", "stuck_steps", "network.init", "schedule.biases", "schedule.last_third"}
     for epoch in range(91):
@@ -122,19 +122,19 @@ def test_authors_2012_is_trained_once_for_all_claims_about_it() -> None:
     """From scratch it is the run of 2012-all, and its kernels those of the same runs; so are the longer ones."""
     for name in ("smoke", "reduced", "imagenette"):
         scratch, program, early, late = (
-            runner.variants(claims[id], scales[name])
+            expand.variants(claims[id], scales[name])
             for id in ("from-scratch", "2012-all", "kernels", "kernels-longer")
         )
         assert scratch["authors-2012"] == program["program"] and scratch["paper"] == program["text"]
         assert late["paper"] == early["links"] == scratch["paper"]
         assert all(late[variant] == scratch[variant] for variant in late)
-    long, short = (runner.variants(claims["from-scratch"], scales["imagenette"])[name] for name in ("longer", "paper"))
+    long, short = (expand.variants(claims["from-scratch"], scales["imagenette"])[name] for name in ("longer", "paper"))
     assert (long.recipe.epochs, short.recipe.epochs) == (270, 90)
     assert replace(long.recipe, epochs=90) == short.recipe
 
 
 def test_everything_together_is_the_program_by_the_scales_schedule() -> None:
-    made = runner.variants(claims["from-scratch"], scales["imagenette"])
+    made = expand.variants(claims["from-scratch"], scales["imagenette"])
     together, program, text = (made[name].recipe for name in ("together", "authors-2012", "paper"))
     assert together.schedule == text.schedule
     assert replace(together, schedule=program.schedule, decay=program.decay, epochs=program.epochs) == program
@@ -146,20 +146,20 @@ def test_scale_cifar_is_the_way_to_the_groups_13_and_11_percent() -> None:
     assert (recipe.network.input_size, recipe.image_size, recipe.augmentation.crop) == (24, 32, "image")
     assert recipe.augmentation.flip and not recipe.bias_decay
     assert (recipe.batch, recipe.decay, recipe.bias_rate) == (128, 0.004, 2.0)
-    pair = runner.variants(claims["lrn-cifar"], scales["cifar"])
+    pair = expand.variants(claims["lrn-cifar"], scales["cifar"])
     assert {variant.recipe.network.normalization for variant in pair.values()} == {"paper", "none"}
-    shared = [runner.variants(claims[id], scales["cifar"]) for id in ("views", "crops", "overlap", "batchnorm")]
+    shared = [expand.variants(claims[id], scales["cifar"]) for id in ("views", "crops", "overlap", "batchnorm")]
     assert all(str(pair["LRN"]) in map(str, of.values()) for of in shared), "they share its runs"
 
 
 def test_fig_1_has_no_regularization() -> None:
-    for run in runner.variants(claims["relu"], scales["small"]).values():
+    for run in expand.variants(claims["relu"], scales["small"]).values():
         recipe = run.recipe
         assert recipe.decay == 0 and recipe.network.dropout == 0 and recipe.network.normalization == "none"
         assert not recipe.augmentation.flip
         assert (recipe.augmentation.crop, recipe.augmentation.colour) == ("centre", "none")
         assert recipe.schedule.kind == "constant"
-    activations = [run.recipe.network.activation for run in runner.variants(claims["relu"], scales["small"]).values()]
+    activations = [run.recipe.network.activation for run in expand.variants(claims["relu"], scales["small"]).values()]
     assert activations == ["relu", "tanh", "sigmoid"]
 
 
@@ -195,7 +195,7 @@ def test_pooling_without_overlap_keeps_the_sizes_of_the_maps(name: str) -> None:
 @pytest.mark.parametrize("name", ["smoke", "small", "cifar"])
 def test_pooling_without_overlap_on_small_images_is_as_near_as_paddings_allow(name: str) -> None:
     claim = claims["overlap"]
-    base = runner.base_of(claim, scales[name])
+    base = scales[name].base(claim)
     after = not_overlapping(base)
     for pool, (_, height, _) in outputs(base, "pool").items():
         assert abs(outputs(after, "pool")[pool][1] - height) <= 1
@@ -215,8 +215,8 @@ def test_dropout_needs_a_hidden_layer() -> None:
 
 def test_removed_middle_layers_exist_at_every_scale() -> None:
     for name in claims["depth"].scales:
-        layers = dict(runner.base_of(claims["depth"], scales[name]).network.rows())
-        assert set(module.MIDDLE_LAYERS) <= set(layers)
+        layers = dict(scales[name].base(claims["depth"]).network.rows())
+        assert set(MIDDLE_LAYERS) <= set(layers)
 
 
 def test_shrinking_scales_widths_and_deviations() -> None:
@@ -232,4 +232,11 @@ def test_scales_are_named_as_they_are_asked_for() -> None:
     assert set(scales) == set(plan.WHOLE) == set(get_args(ScaleName))
     for command in (experiments.claims_run, experiments.claims_show):
         assert set(scales) <= set(re.findall(r"\w+", str(get_type_hints(command)["scale"])))
-    assert all(scale.seeds >= results.LEAST_SEEDS for scale in scales.values())
+    assert all(scale.seeds >= verdicts.LEAST_SEEDS for scale in scales.values())
+
+
+def test_the_rows_of_table_2_are_variants_of_its_experiment() -> None:
+    rows = [claim for claim in claims.values() if experiment(claim) is table2]
+    assert [claim.id for claim in rows] == [*table2.names, "2012-weights"]
+    assert table2.comparisons == tuple(comparison for claim in rows for comparison in claim.comparisons)
+    assert ledger.NAMED["table2"] is table2 and "table2" not in claims

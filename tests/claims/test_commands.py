@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from alexnet.claims import ledger, results
+from alexnet.claims import ledger, phrases
 from alexnet.claims.claims import claims
 from alexnet.cli import main
 from tests.claims.making import result
@@ -48,8 +48,8 @@ def test_every_experiment_runs_at_smoke_scale_and_the_ledger_fills_itself(
         assert run("show", id, "--results", out / "results") == 0
         text = capsys.readouterr().out
         assert max(len(line) for line in text.splitlines()[3:] if line.startswith(("│", "┃"))) <= 100
-        for one in ledger.outcomes(ledger.found(out / "results")[id]["smoke"]):
-            assert ledger.difference(one.difference, one.comparison) in text
+        for one in ledger.outcomes(ledger.find(out / "results")[id]["smoke"]):
+            assert phrases.difference(one.difference, one.comparison) in text
 
     assert run("page", "--out", tmp_path / "claims.md", "--results", out / "results") == 0
     assert "claims/relu-smoke.png" in (tmp_path / "claims.md").read_text()
@@ -83,13 +83,13 @@ def test_the_ledger_of_the_package_is_listed(capsys: pytest.CaptureFixture[str])
 
 def test_show_reprints_every_published_figure(capsys: pytest.CaptureFixture[str]) -> None:
     """Each difference that the ledger states is in what `show` prints of that claim."""
-    for id, by_scale in ledger.found(results.PUBLISHED).items():
+    for id, by_scale in ledger.find().items():
         if not by_scale:
             continue
         assert run("show", id) == 0
         text = capsys.readouterr().out
         for one in (one for made in by_scale.values() for one in ledger.outcomes(made)):
-            assert ledger.difference(one.difference, one.comparison) in text
+            assert phrases.difference(one.difference, one.comparison) in text
 
 
 def test_show_without_a_result_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -118,22 +118,32 @@ def test_show_of_one_scale(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         (("run", "lrn", "--all"), r"name the claims to run, or --all"),
         (("run", "nonsense"), r"ID nonsense: no claim of that name; there are relu, "),
         (("run", "lrn", "--scale", "small", "--plan"), r"--scale small: the scales of claim lrn are smoke, reduced"),
-        (("run", "five nets"), r"the scales of claim five nets are none: alexnet table2 measures it"),
+        (("run", "five nets", "--scale", "small"), r"--scale small: the scales of claim table2 are smoke, reduced"),
         (("run", "fall 2009"), r"the scales of claim fall 2009 are none: it has no experiment yet"),
         (
             ("run", "lrn", "--scale", "imagenet"),
             r"--data DIR is missing: scale imagenet takes ILSVRC-2012 at 256 pixels",
         ),
         (("run", "relu", "--scale", "small", "--data", "absent"), r"absent"),
-        (("run", "lrn", "--seeds", "0"), r"--seeds 0 --jobs 1: both must be at least 1"),
-        (("run", "lrn", "--jobs", "0"), r"--seeds 3 --jobs 0: both must be at least 1"),
+        (("run", "lrn", "--seeds", "0"), r"--seeds 0: must be at least 1"),
+        (("run", "lrn", "--jobs", "0"), r"--jobs 0: must be at least 1"),
+        (("run", "table2", "--epochs", "0"), r"--epochs 0: must be at least 1"),
+        (
+            ("run", "table2", "--data", "a", "--pretrain-epochs", "3"),
+            r"--pretrain-epochs 3: there is nothing to pre-train on",
+        ),
+        (("run", "table2", "--data", "a", "--pretrain-data", "./a"), r"--pretrain-data a: the same folder as --data"),
+        (
+            ("run", "lrn", "--pretrain-data", "a"),
+            r"--pretrain-data.*: none of these claims pre-trains networks; table2 does",
+        ),
         (("run", "lrn", "--scale", "huge"), r"huge"),
         (("run", "lrn", "--seeds", "many"), r"many"),
         (("show", "nonsense"), r"ID nonsense: no claim of that name"),
         (("show", "fall 2009", "--scale", "smoke"), r"no result of claim fall 2009 .*no experiment at that scale"),
         (
             ("show", "one net", "--scale", "smoke"),
-            r"no result of claim one net .*alexnet table2 --scale smoke makes one",
+            r"no result of claim one net .*alexnet claims run table2 --scale smoke makes one",
         ),
         (("show", "lrn", "--results", "absent"), r"--results absent: no such folder"),
         (("--results", "absent"), r"--results absent: no such folder"),

@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alexnet.claims import figures, ledger, page, results
+from alexnet.claims import figures, ledger, page, phrases, records, tables
 from alexnet.claims.claims import claims
-from alexnet.claims.ledger import Found, Table
-from alexnet.claims.results import PUBLISHED, Result
+from alexnet.claims.ledger import AllResults
+from alexnet.claims.records import PUBLISHED, Result, Trial
 from alexnet.claims.scales import scales
+from alexnet.claims.tables import Table
 from alexnet.errors import InputError
+from alexnet.words import duration
 from tests.claims.making import result
 
 ROOT = Path(__file__).parents[2]
@@ -41,23 +43,23 @@ RELU = {
 }
 
 
-def trial(rate: float, error: float) -> dict[str, object]:
+def trial(rate: float, error: float) -> Trial:
     """A run of a search."""
-    return {"rate": rate, "train_error": error, "values": {"train_error": error}}
+    return Trial(rate, error, "abcd1234", 1000, {"train_error": error}, False, 1.0, "abc1234")
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Three results at two scales."""
     to = tmp_path / "results"
-    search = {name: [trial(0.001, 61.5), trial(0.003, 52.25)] for name in RELU}
+    search = {name: (trial(0.001, 61.5), trial(0.003, 52.25)) for name in RELU}
     result("relu", "small", RELU, target=25.0, search=search).save(to)
     result("lrn", "reduced", LRN).save(to)
     result("views", "small", {"ten crops": {"top1": [18.0], "ten_gain": [-1.5], "ten_gain5": [-0.25]}}).save(to)
     return to
 
 
-def cells(blocks: list[ledger.Block]) -> str:
+def cells(blocks: list[Table | str]) -> str:
     return "\n".join(" | ".join(row) for block in blocks if isinstance(block, Table) for row in block.rows)
 
 
@@ -65,7 +67,7 @@ def cells(blocks: list[ledger.Block]) -> str:
 
 
 def test_every_claim_has_a_row_and_says_what_it_lacks(folder: Path) -> None:
-    rows = {row["id"]: row for row in ledger.rows(ledger.found(folder))}
+    rows = {row.claim.id: row.to_dict() for row in ledger.rows(ledger.find(folder))}
     assert list(rows) == list(claims)
     assert rows["lrn"]["state"] == "measured" and rows["overlap"]["state"] == "no result yet"
     assert rows["five nets"]["state"] == "no result yet" and "reduced" in rows["five nets"]["scales"]
@@ -80,30 +82,30 @@ def test_every_claim_has_a_row_and_says_what_it_lacks(folder: Path) -> None:
 
 
 def test_open_ends_are_null_in_json(folder: Path) -> None:
-    text = json.dumps(ledger.rows(ledger.found(folder)), allow_nan=False)
+    text = json.dumps([row.to_dict() for row in ledger.rows(ledger.find(folder))], allow_nan=False)
     sigmoid = [row for row in json.loads(text) if row["id"] == "relu"][0]["results"][0]["comparisons"][1]
     assert sigmoid["high"] is None and sigmoid["low"] > 1
     views = [row for row in json.loads(text) if row["id"] == "views"][0]["results"][0]["comparisons"][0]
     assert (views["low"], views["high"], views["why"]) == (None, None, "fewer than 3 seeds")
-    json.dumps(ledger.to_dict(ledger.found(folder)["relu"]["small"]), allow_nan=False)
+    json.dumps(ledger.to_dict(ledger.find(folder)["relu"]["small"]), allow_nan=False)
 
 
 def test_scales_come_from_small_to_large(tmp_path: Path) -> None:
     for scale in ("imagenet", "imagenette", "reduced", "smoke"):
         result("lrn", scale, LRN).save(tmp_path)
-    assert list(ledger.found(tmp_path)["lrn"]) == ["smoke", "reduced", "imagenette", "imagenet"]
+    assert list(ledger.find(tmp_path)["lrn"]) == ["smoke", "reduced", "imagenette", "imagenet"]
 
 
 def test_results_of_nothing_that_is_known_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such folder"):
-        ledger.found(tmp_path / "absent")
+        ledger.find(tmp_path / "absent")
     result("no-such-claim", "small", LRN).save(tmp_path)
     with pytest.raises(InputError, match=r"no-such-claim\.json: claim no-such-claim at scale small is not in this"):
-        ledger.found(tmp_path)
+        ledger.find(tmp_path)
 
 
 def test_lines_say_difference_interval_and_verdict(folder: Path) -> None:
-    found = ledger.found(folder)
+    found = ledger.find(folder)
     first, top1, top5 = ledger.lines(found["lrn"]["reduced"])
     assert first.startswith("lrn (§3.3), scale reduced: ")
     # Means 20.23 and 21.58 as they stand; the interval is tested against scipy elsewhere.
@@ -126,7 +128,7 @@ def test_lines_say_difference_interval_and_verdict(folder: Path) -> None:
     ],
 )
 def test_differences_are_signed_and_zero_is_not(value: float, comparison: int, text: str) -> None:
-    assert ledger.difference(value, claims["lrn"].comparisons[comparison]) == text
+    assert phrases.difference(value, claims["lrn"].comparisons[comparison]) == text
 
 
 @pytest.mark.parametrize(
@@ -142,7 +144,7 @@ def test_differences_are_signed_and_zero_is_not(value: float, comparison: int, t
     ],
 )
 def test_durations(seconds: float, text: str) -> None:
-    assert ledger.duration(seconds) == text
+    assert duration(seconds) == text
 
 
 @pytest.mark.parametrize(
@@ -162,7 +164,7 @@ def test_durations(seconds: float, text: str) -> None:
 )
 def test_why(new: list[float], old: list[float], because: str) -> None:
     made = result("lrn", "reduced", {"LRN": {"top1": new}, "none": {"top1": old}})
-    assert ledger.why(ledger.outcomes(made)[0]) == because
+    assert phrases.why(ledger.outcomes(made)[0]) == because
 
 
 def test_seeds_are_counted_on_the_side_that_has_fewer() -> None:
@@ -170,8 +172,8 @@ def test_seeds_are_counted_on_the_side_that_has_fewer() -> None:
         "lrn", "reduced", {"LRN": {"top1": [1.0, 2.0], "top5": [1.0]}, "none": {"top1": [1.0] * 3, "top5": [2.0]}}
     )
     both = ledger.outcomes(made)
-    assert [ledger.seeds_of(one) for one in both] == [2, 1]
-    assert (ledger.seeds(both), ledger.seeds(both[1:])) == ("1 to 2 seeds", "1 seed")
+    assert [phrases.seeds_of(one) for one in both] == [2, 1]
+    assert (phrases.seeds(both), phrases.seeds(both[1:])) == ("1 to 2 seeds", "1 seed")
 
 
 def test_a_bound_is_named() -> None:
@@ -179,32 +181,32 @@ def test_a_bound_is_named() -> None:
         "four-layer", "small", {"four-layer": {"top1": [17.0, 17.1, 17.2]}, "three times as long": {"top1": [16.0]}}
     )
     one = ledger.outcomes(made)[0]
-    assert ledger.what(one.comparison) == "four-layer − 20"
-    assert ledger.measured(one) == "−2.90 (−3.15 to −2.65)"  # 4.302653 × 0.1 / √3 to either side
+    assert phrases.what(one.comparison) == "four-layer − 20"
+    assert phrases.measured(one) == "−2.90 (−3.15 to −2.65)"  # 4.302653 × 0.1 / √3 to either side
     assert one.verdict == "reproduced"
 
 
 def test_why_where_nothing_is_claimed() -> None:
     made = result("2012-mean", "reduced", {"program": {"top1": [1.0, 1.1, 1.2]}, "text": {"top1": [5.0, 5.1, 5.2]}})
     [one] = ledger.outcomes(made)
-    assert (one.verdict, ledger.why(one)) == ("lower", "the interval lies below 0; nothing is claimed")
+    assert (one.verdict, phrases.why(one)) == ("lower", "the interval lies below 0; nothing is claimed")
 
 
 # one claim -----------------------------------------------------------------------------------------------------------
 
 
 def test_show_has_every_seeds_value_mean_and_deviation(folder: Path) -> None:
-    text = cells(ledger.show(ledger.found(folder)["lrn"]["reduced"]))
+    text = cells(tables.of(ledger.find(folder)["lrn"]["reduced"]))
     for values in (each for variant in LRN.values() for each in variant.values()):
         assert all(f"{value:.2f}" in text for value in values)
         assert f"{np.mean(values):.2f} | {np.std(values, ddof=1):.2f} | {values[0]:.2f}" in text
 
 
 def test_show_says_where_it_comes_from_and_what_changed(folder: Path, tmp_path: Path) -> None:
-    made = ledger.found(folder)["relu"]["small"]
+    made = ledger.find(folder)["relu"]["small"]
     changes = {"network.activation": "tanh", "network.convolutions.0.std": 0.02, "network.hidden.1": None, "decay": 0.0}
-    made.variants["tanh"]["changes"] = changes
-    text = cells(ledger.show(made))
+    made.variants["tanh"] = replace(made.variants["tanh"], changes=changes)
+    text = cells(tables.of(made))
     assert "tanh | network.activation tanh, conv1.std 0.02, network.hidden.1 gone, decay 0" in text
     assert "ReLU | nothing" in text
     assert "command | alexnet claims run relu --scale small" in text
@@ -218,27 +220,27 @@ def test_show_says_where_it_comes_from_and_what_changed(folder: Path, tmp_path: 
 
 
 def test_show_marks_runs_that_diverged(folder: Path) -> None:
-    made = ledger.found(folder)["lrn"]["reduced"]
-    made.variants["none"]["runs"][1]["diverged"] = True
-    table = ledger.values(made)
+    made = ledger.find(folder)["lrn"]["reduced"]
+    first, second, third = made.variants["none"].runs
+    made.variants["none"] = replace(made.variants["none"], runs=(first, replace(second, diverged=True), third))
+    table = tables.values(made)
     assert "counted as guessing" in table.title
     assert "21.58 †" in cells([table]) and "21.47 †" not in cells([table])
 
 
 def test_a_result_without_runs_says_so() -> None:
     empty = result("lrn", "reduced", {"LRN": {"top1": [1.0]}, "none": {"top1": [2.0]}})
-    for variant in empty.variants.values():
-        variant["runs"] = []
-    assert ledger.comparisons(empty) == ["No comparison has values yet."]
-    assert ledger.state(claims["lrn"], {"reduced": empty}) == "no result yet"
-    ledger.show(empty)
+    empty = replace(empty, variants={name: replace(variant, runs=()) for name, variant in empty.variants.items()})
+    assert tables.comparisons(empty) == "No comparison has values yet."
+    assert ledger.row(claims["lrn"], {"reduced": empty}).state == "no result yet"
+    tables.of(empty)
 
 
 # the page ------------------------------------------------------------------------------------------------------------
 
 
 def test_the_page_is_written_with_its_pictures(folder: Path, tmp_path: Path) -> None:
-    pictures = page.write(ledger.found(folder), tmp_path / "claims.md")
+    pictures = page.write(ledger.find(folder), tmp_path / "claims.md").pictures
     assert [path.relative_to(tmp_path).as_posix() for path in pictures] == [
         "claims/relu-small.png",
         "claims/overview-small.png",
@@ -260,8 +262,9 @@ def test_the_page_is_written_with_its_pictures(folder: Path, tmp_path: Path) -> 
 
 
 def test_the_page_has_as_many_cells_in_a_row_as_headings(folder: Path) -> None:
-    found = ledger.found(folder)
-    found["lrn"]["reduced"].variants["none"]["changes"] = {"odd": "a|b\nc"}
+    found = ledger.find(folder)
+    variants = found["lrn"]["reduced"].variants
+    variants["none"] = replace(variants["none"], changes={"odd": "a|b\nc"})
     widths: list[int] = []
     for line in [*page.markdown(found, "claims").splitlines(), ""]:
         if line.startswith("|"):
@@ -272,11 +275,11 @@ def test_the_page_has_as_many_cells_in_a_row_as_headings(folder: Path) -> None:
 
 
 def test_the_same_results_give_the_same_page(folder: Path) -> None:
-    assert page.markdown(ledger.found(folder), "claims") == page.markdown(ledger.found(folder), "claims")
+    assert page.markdown(ledger.find(folder), "claims") == page.markdown(ledger.find(folder), "claims")
 
 
 def test_every_scale_states_what_it_cost(folder: Path) -> None:
-    by_name = {scale.name: (have, of, seconds) for scale, have, of, seconds in ledger.costs(ledger.found(folder))}
+    by_name = {scale.name: (have, of, seconds) for scale, have, of, seconds in ledger.costs(ledger.find(folder))}
     assert set(by_name) == set(scales)
     of_table2 = 4  # rows of Table 2 that stand against another, and the weighted average
     assert by_name["reduced"][:2] == (1, len(ledger.ids("reduced")) + of_table2)
@@ -293,19 +296,19 @@ def test_runs_that_claims_share_count_once(tmp_path: Path) -> None:
         "no links": {"top1": [20.5, 20.6, 20.7], "train_loss": [1.0, 1.1, 1.2]},
     }
     result("links", "reduced", shared).save(tmp_path)
-    [(_, have, _, seconds)] = [row for row in ledger.costs(ledger.found(tmp_path)) if row[0].name == "reduced"]
+    [(_, have, _, seconds)] = [row for row in ledger.costs(ledger.find(tmp_path)) if row[0].name == "reduced"]
     assert have == 2 and seconds == 3 * (10 + 11 + 12)
 
 
 @pytest.mark.parametrize("name", ["claims.txt", "absent/claims.md"])
 def test_a_page_that_cannot_be_written_is_refused(folder: Path, tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match="--out"):
-        page.write(ledger.found(folder), tmp_path / name)
+        page.write(ledger.find(folder), tmp_path / name)
 
 
 def test_the_page_of_the_repository_is_what_the_published_results_give() -> None:
     path = ROOT / "docs" / "claims.md"
-    found = ledger.found(PUBLISHED)
+    found = ledger.find(PUBLISHED)
     assert path.read_text() == page.markdown(found, "claims"), "docs/claims.md is old: alexnet claims page"
     for name in page.picture_names(found):
         assert (ROOT / "docs" / "claims" / f"{name}.png").is_file(), (
@@ -317,8 +320,9 @@ def test_the_page_of_the_repository_is_what_the_published_results_give() -> None
 
 
 def test_fig_1_has_a_line_for_each_activation_and_thin_ones_for_each_seed(folder: Path) -> None:
-    made = ledger.found(folder)["relu"]["small"]
-    made.variants["tanh"]["runs"][0]["training"] = [60.0]
+    made = ledger.find(folder)["relu"]["small"]
+    first, *others = made.variants["tanh"].runs
+    made.variants["tanh"] = replace(made.variants["tanh"], runs=(replace(first, training=(60.0,)), *others))
     [axes] = figures.figure_1(made).axes
     legend = axes.get_legend()
     assert legend is not None and [text.get_text() for text in legend.get_texts()] == ["ReLU", "tanh", "sigmoid"]
@@ -331,7 +335,7 @@ def test_fig_1_has_a_line_for_each_activation_and_thin_ones_for_each_seed(folder
 
 
 def test_the_overview_has_every_comparison_in_the_panel_of_its_unit(folder: Path, tmp_path: Path) -> None:
-    found = ledger.found(folder)
+    found = ledger.find(folder)
     of = [found["relu"]["small"], found["lrn"]["reduced"], found["views"]["small"]]
     figure = figures.overview(of)
     texts = [{text.get_text() for text in axes.texts} for axes in figure.axes]
@@ -346,7 +350,7 @@ def test_the_overview_has_every_comparison_in_the_panel_of_its_unit(folder: Path
 
 def test_wide_and_narrow_results_are_drawn(tmp_path: Path) -> None:
     """Differences of 70 points and of none, a ratio below 1, and one comparison only."""
-    found: Found = {id: {} for id in claims}
+    found: AllResults = {id: {} for id in ledger.NAMED}
 
     def add(made: Result) -> None:
         found[made.claim][made.scale] = made
@@ -365,6 +369,6 @@ def test_wide_and_narrow_results_are_drawn(tmp_path: Path) -> None:
 def test_outcomes_are_computed_and_none_is_stored(folder: Path) -> None:
     text = (folder / "reduced" / "lrn.json").read_text()
     assert "verdict" not in text and "reproduced" not in text
-    made = results.load(folder / "reduced" / "lrn.json")
+    made = records.load(folder / "reduced" / "lrn.json")
     moved = replace(made, variants={**made.variants, "LRN": made.variants["none"]})
     assert ledger.outcomes(moved)[0].verdict != ledger.outcomes(made)[0].verdict

@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from alexnet.claims import results, table2
+from alexnet.claims import records, verdicts
 from alexnet.claims.claim import Comparison
-from alexnet.claims.results import Outcome, Result
+from alexnet.claims.ledger import NAMED
+from alexnet.claims.records import Result, Variant
+from alexnet.claims.scales import scales
+from alexnet.claims.verdicts import Outcome
 from alexnet.errors import InputError
 from tests.claims.making import result
 
@@ -22,7 +25,7 @@ def outcome(new: list[float], old: list[float] | None = None, **comparison: obje
     against = None if old is None else "old"
     made = Comparison("new", against, **{"measure": "top1", **comparison})  # type: ignore[arg-type]
     variants = {"new": {made.measure: new}} | ({"old": {made.measure: old}} if old is not None else {})
-    found = results.outcome(result("lrn", "small", variants), made)
+    found = verdicts.outcome(result("lrn", "small", variants), made)
     assert found is not None
     return found
 
@@ -75,12 +78,12 @@ def test_a_paired_difference_is_students_seed_by_seed() -> None:
 
 def test_seeds_of_one_side_only_are_no_pairs() -> None:
     made = result("lrn", "small", {"new": {"top1": [1.0, 2.0, 3.0]}, "old": {"top1": [3.0, 4.5]}})
-    found = results.outcome(made, Comparison("new", "old", paired=True))
+    found = verdicts.outcome(made, Comparison("new", "old", paired=True))
     assert found is not None and found.difference == pytest.approx(-2.25)
     assert found.verdict == "inconclusive at this scale"
-    shifted = [{**run, "seed": run["seed"] + 10} for run in made.variants["old"]["runs"]]
-    apart = replace(made, variants={"new": made.variants["new"], "old": {"changes": {}, "runs": shifted}})
-    assert results.outcome(apart, Comparison("new", "old", paired=True)) is None
+    shifted = tuple(replace(run, seed=10 + number) for number, run in enumerate(made.variants["old"].runs))
+    apart = replace(made, variants={"new": made.variants["new"], "old": Variant(changes={}, runs=shifted)})
+    assert verdicts.outcome(apart, Comparison("new", "old", paired=True)) is None
 
 
 def test_one_seed_or_no_spread_gives_no_interval() -> None:
@@ -101,14 +104,14 @@ def test_one_side_without_spread_still_has_an_interval() -> None:
 def test_runs_that_lack_a_measure_are_left_out_and_no_value_is_no_outcome() -> None:
     made = result("lrn", "small", {"new": {"top1": [1.0, 2.0], "gap": [5.0]}, "old": {"top1": [3.0, 4.0]}})
     assert made.values("new", "gap") == [5.0]
-    assert results.outcome(made, Comparison("new", "old", "gap")) is None
-    assert results.outcome(made, Comparison("absent", "old")) is None
-    assert results.outcome(made, Comparison("new", None, "gap")) is not None
+    assert verdicts.outcome(made, Comparison("new", "old", "gap")) is None
+    assert verdicts.outcome(made, Comparison("absent", "old")) is None
+    assert verdicts.outcome(made, Comparison("new", None, "gap")) is not None
 
 
 def test_a_ratio_with_zero_is_no_outcome() -> None:
     made = result("relu", "small", {"new": {"epochs": [0.0, 1.0]}, "old": {"epochs": [1.0, 2.0]}})
-    assert results.outcome(made, Comparison("new", "old", "epochs", ratio=True)) is None
+    assert verdicts.outcome(made, Comparison("new", "old", "epochs", ratio=True)) is None
 
 
 # verdicts ------------------------------------------------------------------------------------------------------------
@@ -169,7 +172,7 @@ def censored(of: list[float], against: list[float]) -> Outcome:
         "ReLU": {"epochs_to_target": [5.0, 5.1, 5.2], "reached": against},
     }
     compared = Comparison("tanh", "ReLU", "epochs_to_target", "higher", paper=6.0, ratio=True)
-    found = results.outcome(result("relu", "small", variants), compared)
+    found = verdicts.outcome(result("relu", "small", variants), compared)
     assert found is not None
     return found
 
@@ -194,8 +197,8 @@ def test_a_result_comes_back_from_its_file(tmp_path: Path) -> None:
     made = result("lrn", "small", {"LRN": {"top1": [1.5, 2.25]}, "none": {"top1": [3.0]}})
     path = made.save(tmp_path)
     assert path == tmp_path / "small" / "lrn.json"
-    assert results.load(path) == made
-    assert results.load_all(tmp_path) == [made]
+    assert records.load(path) == made
+    assert records.load_all(tmp_path) == [made]
     assert json.loads(path.read_text())["variants"]["LRN"]["runs"][1]["values"]["top1"] == 2.25
 
 
@@ -203,24 +206,34 @@ def test_a_result_comes_back_from_its_file(tmp_path: Path) -> None:
 def test_a_file_that_is_no_result_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "bad.json").write_bytes(content)
     with pytest.raises(InputError, match=r"bad\.json.*not a result"):
-        results.load(tmp_path / "bad.json")
+        records.load(tmp_path / "bad.json")
 
 
 def test_a_result_of_another_format_says_so(tmp_path: Path) -> None:
     path = result("lrn", "small", {"LRN": {"top1": [1.0]}}).save(tmp_path)
     path.write_text(path.read_text().replace('"format": 1', '"format": 99'))
     with pytest.raises(InputError, match="another version"):
-        results.load(path)
+        records.load(path)
 
 
 def test_the_published_results_are_of_claims_and_measures_that_exist() -> None:
-    from alexnet.claims.claims import claims
-    from alexnet.claims.scales import scales
-
-    for published in results.load_all(results.PUBLISHED):
+    for published in records.load_all(records.PUBLISHED):
         assert isinstance(published, Result)
-        # Of one claim, or of the rows of Table 2, which share a file; there variants are called as their rows.
-        rows = [claim for claim in claims.values() if published.claim in (claim.id, claim.result)]
-        assert rows and published.scale in scales and all(published.scale in claim.scales for claim in rows)
-        named = set(table2.ROWS) if rows[0].result else {name for name, _ in rows[0].variants}
-        assert set(published.variants) == named or set(published.variants) == set(table2.FROM_NOTHING)
+        claim = NAMED[published.claim]
+        assert published.scale in scales and published.scale in claim.scales
+        # Without other images Table 2 has its first two rows.
+        assert list(published.variants) == claim.names or list(published.variants) == ["one net", "five nets"]
+
+
+def test_a_result_file_comes_back_as_it_is() -> None:
+    for path in sorted(records.PUBLISHED.glob("*/*.json")):
+        before = json.loads(path.read_text())
+        after = json.loads(json.dumps(records.to_dict(records.load(path))))
+        assert {name: after[name] for name in ("recipe", "machine", "seconds", "target")} == {
+            name: before[name] for name in ("recipe", "machine", "seconds", "target")
+        }
+        for name, variant in before["variants"].items():
+            assert [run["values"] for run in after["variants"][name]["runs"]] == [
+                run["values"] for run in variant["runs"]
+            ]
+            assert after["variants"][name].get("key") == variant.get("key")

@@ -13,13 +13,15 @@ import numpy as np
 import pytest
 import torch
 
-from alexnet.claims import ledger, plan, runner
-from alexnet.claims import results as results_
+from alexnet.claims import expand, keys, ledger, perform, plan, records, runner, workers
 from alexnet.claims.changes import field, same
 from alexnet.claims.claim import Claim, Scale, Search, at
 from alexnet.claims.claims import claims
-from alexnet.claims.results import Result
+from alexnet.claims.keys import Folders, Run
+from alexnet.claims.perform import Stopped
+from alexnet.claims.records import Result
 from alexnet.claims.scales import scales
+from alexnet.claims.workers import Now
 from alexnet.data.prepared import Prepared
 from alexnet.errors import InputError, RunFailed
 from alexnet.run.recipe import Recipe
@@ -42,7 +44,7 @@ def values(results: Sequence[Result]) -> list[Any]:
     """What was measured, without the seconds it took."""
     return [
         {
-            name: [(one["seed"], one["values"], one["training"], one["validation"]) for one in variant["runs"]]
+            name: [(one.seed, one.values, one.training, one.validation) for one in variant.runs]
             for name, variant in result.variants.items()
         }
         for result in results
@@ -77,7 +79,7 @@ def test_fewer_seeds_take_nothing_from_a_result(
     [again] = run([views], scale, tiny_prepared, tmp_path, seeds=2)
     [once_more] = run([views], scale, tiny_prepared, tmp_path)
     assert values([once_more]) == values([again])
-    assert [one["seed"] for one in once_more.variants["ten crops"]["runs"]] == [0, 1]
+    assert [one.seed for one in once_more.variants["ten crops"].runs] == [0, 1]
 
 
 def test_images_too_small_for_a_scale_are_refused(tiny_recipe: Recipe, tiny_prepared: Prepared, tmp_path: Path) -> None:
@@ -87,21 +89,28 @@ def test_images_too_small_for_a_scale_are_refused(tiny_recipe: Recipe, tiny_prep
     assert not any(tmp_path.iterdir())
 
 
-def test_keys_are_those_of_the_first_results(tiny_prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "low_precision", lambda wanted, device: None)  # which were all of float32
+def test_a_key_is_of_what_differs_from_the_defaults(tiny_prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keys, "low_precision", lambda wanted, device: None)
     prepared = copy(tiny_prepared)
     prepared.__dict__.update(classes=("a", "b"), size=128, mean=np.zeros((3, 128, 128), np.float32))
-    reduced = runner.variants(claims["lrn"], scales["reduced"])["LRN"]
-    # By the program that made them, before recipes had the fields of `runner.SINCE`.
-    assert runner.key(reduced, prepared) == "d947b31d"
+    folders = Folders(Path(), prepared)
+    reduced = expand.variants(claims["lrn"], scales["reduced"])["LRN"]
+    # So are the published ones: whatever changes this key has to rewrite them.
+    assert folders.key(reduced) == "9efeb3a6"
+    fields = keys.decisive(reduced.recipe)
+    assert fields["epochs"] == 12 and fields["network.convolutions.1.bias"] == 1.0
+    assert (
+        not {"rate", "rule", "network.pooling", "network.convolutions.0.bias", "augmentation.flip", "name"}
+        & fields.keys()
+    )
     changes: tuple[dict[str, Any], ...] = (
         {"rule": "lars"},
         {"freeze": ("conv1",)},
-        {"base_batch": 128},
         {"network": replace(reduced.recipe.network, bottleneck=8)},
+        {"augmentation": replace(reduced.recipe.augmentation, flip=False)},
     )
-    others = [runner.key(replace(reduced, recipe=replace(reduced.recipe, **change)), prepared) for change in changes]
-    assert len({"d947b31d", *others}) == 5, "what is not the default counts"
+    others = [folders.key(replace(reduced, recipe=replace(reduced.recipe, **change))) for change in changes]
+    assert len({folders.key(reduced), *others}) == 5, "what is not the default counts"
 
 
 # every run once ------------------------------------------------------------------------------------------------------
@@ -110,18 +119,18 @@ def test_keys_are_those_of_the_first_results(tiny_prepared: Prepared, monkeypatc
 def test_a_result_has_every_run_with_what_it_took(unbroken: list[Result], scale: Scale) -> None:
     first, second = unbroken
     assert (first.claim, first.scale, second.claim) == ("tiny-lrn", "smoke", "tiny-views")
-    assert first.variants["LRN"]["changes"] == {}
-    assert first.variants["none"]["changes"] == {"network.normalization": "none"}
-    assert [one["seed"] for one in first.variants["none"]["runs"]] == [0, 1]
-    assert all({"top1", "gap", "train_top1"} <= one["values"].keys() for one in first.variants["LRN"]["runs"])
-    assert all({"top1", "ten_gain"} <= one["values"].keys() for one in second.variants["ten crops"]["runs"])
-    assert first.recipe["network"]["name"] == "tiny" and first.data["images"] == {"train": 96}
+    assert first.variants["LRN"].changes == {}
+    assert first.variants["none"].changes == {"network.normalization": "none"}
+    assert [one.seed for one in first.variants["none"].runs] == [0, 1]
+    assert all({"top1", "gap", "train_top1"} <= one.values.keys() for one in first.variants["LRN"].runs)
+    assert all({"top1", "ten_gain"} <= one.values.keys() for one in second.variants["ten crops"].runs)
+    assert first.recipe.network.name == "tiny" and first.data.images == {"train": 96}
     assert first.machine["torch"] and first.commits and first.seconds > 0
 
 
 def test_seeds_differ_and_variants_too(unbroken: list[Result]) -> None:
     of = unbroken[0].variants
-    losses = [one["values"]["train_loss"] for variant in of.values() for one in variant["runs"]]
+    losses = [one.values["train_loss"] for variant in of.values() for one in variant.runs]
     assert len(set(losses)) == 4
 
 
@@ -132,33 +141,34 @@ def test_shared_runs_are_done_once(scale: Scale, tiny_prepared: Prepared, tmp_pa
     )
     assert len(done) == 2 and [now.done for now in done] == [1, 2]
     assert len(folders(tmp_path)) == 2
-    assert results[0].variants["LRN"]["runs"] == results[1].variants["ten crops"]["runs"]
+    assert results[0].variants["LRN"].runs == results[1].variants["ten crops"].runs
 
 
 def test_a_finished_run_is_not_done_again(
     scale: Scale, tiny_prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = run([views], scale, tiny_prepared, tmp_path)
-    monkeypatch.setattr(runner.trainer, "train", None)
+    monkeypatch.setattr(perform.trainer, "train", None)
     assert values(run([views], scale, tiny_prepared, tmp_path)) == values(first)
     # Another claim's measures of the same run need no training either.
     with_lrn = replace(lrn, variants=lrn.variants[:1])
-    assert "gap" in run([with_lrn], scale, tiny_prepared, tmp_path)[0].variants["LRN"]["runs"][0]["values"]
+    assert "gap" in run([with_lrn], scale, tiny_prepared, tmp_path)[0].variants["LRN"].runs[0].values
 
 
 def test_another_recipe_other_data_another_end_are_other_runs(scale: Scale, tiny_prepared: Prepared) -> None:
-    own = runner.Run(scale.recipe)
-    same_run = replace(own, recipe=replace(own.recipe, name="other", device="cuda", keep=9, seed=5))
-    assert runner.key(own, tiny_prepared) == runner.key(same_run, tiny_prepared)
+    run = Run(scale.recipe)
+    folders = Folders(Path(), tiny_prepared)
+    same_run = replace(run, recipe=replace(run.recipe, name="other", device="cuda", keep=9, seed=5))
+    assert folders.key(run) == folders.key(same_run)
     others = [
-        replace(own, recipe=replace(own.recipe, rate=0.004)),
-        replace(own, recipe=replace(own.recipe, network=replace(own.recipe.network, dropout=0.3))),
-        replace(own, until=25.0),
+        replace(run, recipe=replace(run.recipe, rate=0.004)),
+        replace(run, recipe=replace(run.recipe, network=replace(run.recipe.network, dropout=0.3))),
+        replace(run, until=25.0),
     ]
     darker = copy(tiny_prepared)
     darker.__dict__["mean"] = tiny_prepared.mean - 1
-    keys = [runner.key(each, tiny_prepared) for each in (own, *others)] + [runner.key(own, darker)]
-    assert len(set(keys)) == len(keys)
+    of_all = [folders.key(each) for each in (run, *others)] + [Folders(Path(), darker).key(run)]
+    assert len(set(of_all)) == len(of_all)
 
 
 # whatever stops it ---------------------------------------------------------------------------------------------------
@@ -179,7 +189,7 @@ def test_stopped_in_the_middle_it_goes_on_to_the_same_figures(
 ) -> None:
     stops = 0
     for polls in (3, 9, 14):
-        with pytest.raises(runner.Stopped):
+        with pytest.raises(Stopped):
             run([lrn, views], scale, tiny_prepared, tmp_path, seeds=2, stop=stop_after(polls))
         stops += 1
     assert stops == 3
@@ -190,8 +200,8 @@ def test_stopped_in_the_middle_it_goes_on_to_the_same_figures(
 def test_killed_before_its_first_checkpoint_it_begins_anew(
     scale: Scale, tiny_prepared: Prepared, tmp_path: Path, unbroken: list[Result]
 ) -> None:
-    [task] = runner.tasks(views, scale, {}, [0])["ten crops"]
-    left = runner.folder(task, tiny_prepared, tmp_path / "smoke")
+    [task] = expand.tasks(views, scale, {}, [0])["ten crops"]
+    left = Folders(tmp_path / "smoke", tiny_prepared).path(task.run, task.name)
     left.mkdir(parents=True)
     (left / "recipe.json").write_text(scale.recipe.to_json())
     (left / "metrics.jsonl").write_text('{"kind": "step", "epoch"')
@@ -221,7 +231,7 @@ def test_results_are_there_from_the_first_seed_on(scale: Scale, tiny_prepared: P
     """Every claim's first seed comes before any claim's second."""
     begun = []
 
-    def note(now: runner.Now) -> None:
+    def note(now: Now) -> None:
         if now.record:
             written = sorted(path.stem for path in (tmp_path / "results" / "smoke").glob("*.json"))
             begun.append((now.done, written))
@@ -239,7 +249,7 @@ def test_runs_that_a_result_knows_are_not_done_again(
     before = run([lrn, views], scale, tiny_prepared, tmp_path)
     shutil.rmtree(tmp_path / "smoke")
     with monkeypatch.context() as without_training:
-        without_training.setattr(runner.trainer, "train", None)
+        without_training.setattr(perform.trainer, "train", None)
         assert [result.__dict__ for result in run([lrn, views], scale, tiny_prepared, tmp_path)] == [
             result.__dict__ for result in before
         ]
@@ -256,16 +266,16 @@ def test_a_measure_that_a_result_lacks_trains_the_run_anew(
     before = run([replace(views, measures=())], scale, tiny_prepared, tmp_path)
     shutil.rmtree(tmp_path / "smoke")
     after = run([views], scale, tiny_prepared, tmp_path)
-    own, more = (results[0].variants["ten crops"]["runs"][0] for results in (before, after))
-    assert own["training"] == more["training"]
-    assert "ten_gain" not in own["values"] and "ten_gain" in more["values"]
+    own, more = (results[0].variants["ten crops"].runs[0] for results in (before, after))
+    assert own.training == more.training
+    assert "ten_gain" not in own.values and "ten_gain" in more.values
     # The result with the fuller record counts, whichever name comes first.
     run([replace(views, id="another", measures=())], scale, tiny_prepared, tmp_path / "other")
     name = "smoke/another.json"
     shutil.copy(tmp_path / "other" / "results" / name, tmp_path / "results" / name)
     shutil.rmtree(tmp_path / "smoke")
-    assert runner.restore(tmp_path / "results", scale, tiny_prepared, tmp_path) == 1
-    assert runner.restore(tmp_path / "results", scale, tiny_prepared, tmp_path) == 0
+    assert runner.restore(tmp_path / "results", scale, Folders(tmp_path / "smoke", tiny_prepared)) == 1
+    assert runner.restore(tmp_path / "results", scale, Folders(tmp_path / "smoke", tiny_prepared)) == 0
     [path] = (tmp_path / "smoke").glob("*/measured.json")
     assert "ten_crops" in json.loads(path.read_text())["measures"]
 
@@ -276,14 +286,14 @@ def test_a_run_that_was_begun_anew_goes_on_though_a_result_knows_it(
     """Its checkpoint is of half a run: nothing may be measured of it, whatever the result says of an earlier one."""
     run([replace(views, measures=())], scale, tiny_prepared, tmp_path)
     shutil.rmtree(tmp_path / "smoke")
-    with pytest.raises(runner.Stopped):  # it lacks a measure, so it is trained again
+    with pytest.raises(Stopped):  # it lacks a measure, so it is trained again
         run([views], scale, tiny_prepared, tmp_path, stop=stop_after(4))
     [path] = (tmp_path / "smoke").glob("*/checkpoints")
-    assert runner.restore(tmp_path / "results", scale, tiny_prepared, tmp_path) == 0
+    assert runner.restore(tmp_path / "results", scale, Folders(tmp_path / "smoke", tiny_prepared)) == 0
     [again] = run([views], scale, tiny_prepared, tmp_path)
-    own, whole = (results[0].variants["ten crops"]["runs"][0] for results in ([again], unbroken[1:]))
-    assert own["training"] == whole["training"]
-    assert own["values"]["ten_top1"] == whole["values"]["ten_top1"]
+    own, whole = (results[0].variants["ten crops"].runs[0] for results in ([again], unbroken[1:]))
+    assert own.training == whole.training
+    assert own.values["ten_top1"] == whole.values["ten_top1"]
 
 
 def test_a_run_that_two_results_know_has_the_measures_of_both(
@@ -295,17 +305,17 @@ def test_a_run_that_two_results_know_has_the_measures_of_both(
         name = f"smoke/{claim.id}.json"
         (tmp_path / "results" / "smoke").mkdir(parents=True, exist_ok=True)
         shutil.copy(tmp_path / claim.id / "results" / name, tmp_path / "results" / name)
-    monkeypatch.setattr(runner.trainer, "train", None)
+    monkeypatch.setattr(perform.trainer, "train", None)
     for result in run([gap, views], scale, tiny_prepared, tmp_path):
         [variant] = result.variants.values()
-        assert {"gap", "ten_gain"} <= variant["runs"][0]["values"].keys()
+        assert {"gap", "ten_gain"} <= variant.runs[0].values.keys()
 
 
 def test_a_result_keeps_what_another_call_put_there(scale: Scale, tiny_prepared: Prepared, tmp_path: Path) -> None:
     """Some of the variants, another seed in another folder, a variant with another name: nothing is lost or counted twice."""
 
     def runs(result: Result) -> dict[str, list[int]]:
-        return {name: [one["seed"] for one in variant["runs"]] for name, variant in result.variants.items()}
+        return {name: [one.seed for one in variant.runs] for name, variant in result.variants.items()}
 
     results = tmp_path / "results"
     [both] = runner.run([lrn], scale, tiny_prepared, tmp_path / "a", results, range(1))
@@ -313,13 +323,13 @@ def test_a_result_keeps_what_another_call_put_there(scale: Scale, tiny_prepared:
     # As by two runners at once: what the other has written is not among the run folders here.
     [second] = runner.run([some], scale, tiny_prepared, tmp_path / "b", tmp_path / "other", [1])
     path = second.save(results)
-    assert runs(results_.load(path)) == {"LRN": [1]}
+    assert runs(records.load(path)) == {"LRN": [1]}
     [first] = runner.run([lrn], scale, tiny_prepared, tmp_path / "a", results, range(1))
     assert runs(first) == {"LRN": [0, 1], "none": [0]}
     assert first.seconds == pytest.approx(both.seconds + second.seconds, abs=0.2)
     renamed = replace(some, variants=(("normalized", same),))
     [last] = runner.run([renamed], scale, tiny_prepared, tmp_path / "c", results, range(1))
-    assert runs(last) == runs(results_.load(path)) == {"normalized": [0, 1], "none": [0]}
+    assert runs(last) == runs(records.load(path)) == {"normalized": [0, 1], "none": [0]}
 
 
 def test_results_on_other_data_and_damaged_ones_say_nothing(
@@ -327,15 +337,15 @@ def test_results_on_other_data_and_damaged_ones_say_nothing(
 ) -> None:
     [result] = run([views], scale, tiny_prepared, tmp_path)
     shutil.rmtree(tmp_path / "smoke")
-    fewer = replace(result, data={**result.data, "images": {"train": 3}})
+    fewer = replace(result, data=replace(result.data, images={"train": 3}))
     fewer.save(tmp_path / "fewer")
-    keyless = {name: {k: v for k, v in one.items() if k != "key"} for name, one in result.variants.items()}
+    keyless = {name: replace(variant, key="") for name, variant in result.variants.items()}
     replace(result, variants=keyless).save(tmp_path / "older")
     (tmp_path / "damaged" / "smoke").mkdir(parents=True)
     (tmp_path / "damaged" / "smoke" / "tiny-views.json").write_text("{")
     for folder in ("fewer", "older", "damaged", "nothing"):
-        assert runner.restore(tmp_path / folder, scale, tiny_prepared, tmp_path) == 0, folder
-    assert runner.restore(tmp_path / "results", scale, tiny_prepared, tmp_path) == 1
+        assert runner.restore(tmp_path / folder, scale, Folders(tmp_path / "smoke", tiny_prepared)) == 0, folder
+    assert runner.restore(tmp_path / "results", scale, Folders(tmp_path / "smoke", tiny_prepared)) == 1
 
 
 def test_a_search_is_not_done_again_either(
@@ -344,7 +354,7 @@ def test_a_search_is_not_done_again_either(
     scale = making.scale(tiny_recipe, target=0.0, most_epochs=1)
     before = run([relu], scale, tiny_prepared, tmp_path)
     shutil.rmtree(tmp_path / "smoke")
-    monkeypatch.setattr(runner.trainer, "train", None)
+    monkeypatch.setattr(perform.trainer, "train", None)
     assert [result.__dict__ for result in run([relu], scale, tiny_prepared, tmp_path)] == [
         result.__dict__ for result in before
     ]
@@ -357,13 +367,13 @@ def test_a_run_that_diverges_counts_as_guessing(tiny_recipe: Recipe, tiny_prepar
     wild = replace(lrn, variants=(("LRN", field(rate=1e6)), ("none", same)))
     scale = making.scale(replace(tiny_recipe, epochs=2))
     result = run([wild], scale, tiny_prepared, tmp_path)[0]
-    [diverged] = result.variants["LRN"]["runs"]
-    assert diverged["diverged"] and not result.variants["none"]["runs"][0]["diverged"]
+    [diverged] = result.variants["LRN"].runs
+    assert diverged.diverged and not result.variants["none"].runs[0].diverged
     # Four classes: three of four guesses are wrong, and five guesses are always right.
-    assert (diverged["values"]["top1"], diverged["values"]["top5"]) == (75.0, 0.0)
-    assert not {"gap", "train_top1"} & set(diverged["values"])  # a network that guesses shows no lack of overfitting
-    assert (diverged["values"]["epochs_to_validation"], diverged["values"]["reached_validation"]) == (2.0, 0.0)
-    assert "epochs_to_target" not in diverged["values"]
+    assert (diverged.values["top1"], diverged.values["top5"]) == (75.0, 0.0)
+    assert not {"gap", "train_top1"} & set(diverged.values)  # a network that guesses shows no lack of overfitting
+    assert (diverged.values["epochs_to_validation"], diverged.values["reached_validation"]) == (2.0, 0.0)
+    assert "epochs_to_target" not in diverged.values
     assert values(run([wild], scale, tiny_prepared, tmp_path)) == values([result])
 
 
@@ -374,9 +384,9 @@ def test_the_search_takes_the_rate_with_the_lowest_training_error(
     result = run([relu], scale, tiny_prepared, tmp_path)[0]
     assert list(result.search) == ["ReLU", "tanh"]
     for name, trials in result.search.items():
-        assert [trial["rate"] for trial in trials] == [0.001, 0.005]
-        best = min(trials, key=lambda trial: trial["train_error"])["rate"]
-        assert result.variants[name]["changes"].get("rate", tiny_recipe.rate) == best
+        assert [trial.rate for trial in trials] == [0.001, 0.005]
+        best = min(trials, key=lambda trial: trial.values["train_error"]).rate
+        assert result.variants[name].changes.get("rate", tiny_recipe.rate) == best
     # Two rates of two variants, and a run of each: the search has a seed of its own.
     assert len(folders(tmp_path)) == 6
     assert sum(name.endswith("-seed1000") for name in folders(tmp_path)) == 4
@@ -389,20 +399,20 @@ def test_a_scale_may_search_for_every_claim_by_the_validation_error_and_compare_
     scale = making.scale(replace(tiny_recipe, epochs=1), search=search, searches=True, ten_crops=True)
     result = run([lrn], scale, tiny_prepared, tmp_path)[0]
     for name, trials in result.search.items():
-        assert [trial["values"]["epochs"] for trial in trials] == [2.0, 2.0]
-        best = min(trials, key=lambda trial: trial["values"]["top1"])["rate"]
-        assert result.variants[name]["changes"].get("rate", tiny_recipe.rate) == best
-        assert {"ten_top1", "gap", "train_top1"} <= result.variants[name]["runs"][0]["values"].keys()
+        assert [trial.values["epochs"] for trial in trials] == [2.0, 2.0]
+        best = min(trials, key=lambda trial: trial.values["top1"]).rate
+        assert result.variants[name].changes.get("rate", tiny_recipe.rate) == best
+        assert {"ten_top1", "gap", "train_top1"} <= result.variants[name].runs[0].values.keys()
     as_tested = at(lrn, scale)
     assert [one.measure for one in as_tested.comparisons] == ["ten_top1"] and at(lrn, making.scale(tiny_recipe)) == lrn
 
 
 def test_a_run_by_auto_is_known_by_what_auto_is(tiny_recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
     by_hand = {name: replace(tiny_recipe, precision=name) for name in ("auto", "float32", "bf16")}
-    monkeypatch.setattr(runner, "low_precision", lambda wanted, device: None)
-    assert len({str(runner.decisive(recipe)) for recipe in by_hand.values()}) == 3, "as results of float32 know it"
-    monkeypatch.setattr(runner, "low_precision", lambda wanted, device: torch.bfloat16)
-    assert runner.decisive(by_hand["auto"]) == runner.decisive(by_hand["bf16"]) != runner.decisive(by_hand["float32"])
+    monkeypatch.setattr(keys, "low_precision", lambda wanted, device: None)
+    assert len({str(keys.decisive(recipe)) for recipe in by_hand.values()}) == 3, "as results of float32 know it"
+    monkeypatch.setattr(keys, "low_precision", lambda wanted, device: torch.bfloat16)
+    assert keys.decisive(by_hand["auto"]) == keys.decisive(by_hand["bf16"]) != keys.decisive(by_hand["float32"])
 
 
 def test_a_claims_own_search_takes_the_rate_that_reaches_the_target_soonest(
@@ -411,29 +421,27 @@ def test_a_claims_own_search_takes_the_rate_that_reaches_the_target_soonest(
     own = Search((1e-5, 0.005), 12, by="epochs_to_target", rates_by_variant=(("tanh", (0.002,)),))
     scale = making.scale(tiny_recipe, target=55.0, most_epochs=1)
     result = run([replace(relu, search_at=("smoke", own))], scale, tiny_prepared, tmp_path)[0]
-    assert {name: [trial["rate"] for trial in trials] for name, trials in result.search.items()} == {
+    assert {name: [trial.rate for trial in trials] for name, trials in result.search.items()} == {
         "ReLU": [1e-5, 0.005],
         "tanh": [0.002],
     }
-    slow, fast = (trial["values"] for trial in result.search["ReLU"])
+    slow, fast = (trial.values for trial in result.search["ReLU"])
     assert fast["reached"] == 1 and fast["epochs"] < 12, "a search run ends at the target"
     assert fast["epochs_to_target"] < slow["epochs_to_target"]
-    assert result.variants["ReLU"]["changes"].get("rate", tiny_recipe.rate) == 0.005
-    assert result.variants["ReLU"]["runs"][0]["values"]["epochs"] > 1, (
-        "the search's epochs are the most, not the scale's"
-    )
+    assert result.variants["ReLU"].changes.get("rate", tiny_recipe.rate) == 0.005
+    assert result.variants["ReLU"].runs[0].values["epochs"] > 1, "the search's epochs are the most, not the scale's"
 
 
 def test_a_run_ends_at_its_target_and_says_when(tiny_recipe: Recipe, tiny_prepared: Prepared, tmp_path: Path) -> None:
     scale = making.scale(tiny_recipe, target=70.0, most_epochs=12)
     one = replace(relu, search=False, variants=relu.variants[:1], comparisons=())
-    [got] = run([one], scale, tiny_prepared, tmp_path)[0].variants["ReLU"]["runs"]
-    assert got["training"][-1] <= 70 < min(got["training"][:-1], default=100)
-    assert got["values"]["reached"] == 1 and len(got["training"]) < 12
-    assert len(got["training"]) - 1 < got["values"]["epochs_to_target"] <= len(got["training"])
+    [got] = run([one], scale, tiny_prepared, tmp_path)[0].variants["ReLU"].runs
+    assert got.training[-1] <= 70 < min(got.training[:-1], default=100)
+    assert got.values["reached"] == 1 and len(got.training) < 12
+    assert len(got.training) - 1 < got.values["epochs_to_target"] <= len(got.training)
     never = making.scale(tiny_recipe, target=0.0, most_epochs=1)
-    [got] = run([one], never, tiny_prepared, tmp_path)[0].variants["ReLU"]["runs"]
-    assert (got["values"]["reached"], got["values"]["epochs_to_target"]) == (0.0, 1.0)
+    [got] = run([one], never, tiny_prepared, tmp_path)[0].variants["ReLU"].runs
+    assert (got.values["reached"], got.values["epochs_to_target"]) == (0.0, 1.0)
 
 
 def test_an_epoch_that_a_kill_took_the_weights_of_ends_no_run(
@@ -442,14 +450,14 @@ def test_an_epoch_that_a_kill_took_the_weights_of_ends_no_run(
     """On a GPU the last checkpoint may be older than the last line."""
     scale = making.scale(tiny_recipe, target=0.0, most_epochs=2)
     one = replace(relu, search=False, variants=relu.variants[:1], comparisons=())
-    with pytest.raises(runner.Stopped):
+    with pytest.raises(Stopped):
         run([one], scale, tiny_prepared, tmp_path, stop=stop_after(4))
     [path] = (tmp_path / "smoke").glob("*/metrics.jsonl")
     with path.open("a") as file:
         line = {"epoch": 1, "step": 999, "loss": 0.0, "train_error": 0.0, "rate": 0.0, "seconds": 1.0}
         file.write(json.dumps({"kind": "epoch", **line}) + "\n")
-    [got] = run([one], scale, tiny_prepared, tmp_path)[0].variants["ReLU"]["runs"]
-    assert len(got["training"]) == 2 and got["values"]["reached"] == 0.0
+    [got] = run([one], scale, tiny_prepared, tmp_path)[0].variants["ReLU"].runs
+    assert len(got.training) == 2 and got.values["reached"] == 0.0
 
 
 @pytest.mark.parametrize(
@@ -464,7 +472,7 @@ def test_an_epoch_that_a_kill_took_the_weights_of_ends_no_run(
     ],
 )
 def test_epochs_to_a_target_lie_on_straight_lines(points: list[tuple[int, float]], wanted: float | None) -> None:
-    found = runner.epochs_to(25.0, points)
+    found = perform.epochs_to(25.0, points)
     assert found == (None if wanted is None else pytest.approx(wanted))
 
 
@@ -485,11 +493,11 @@ def test_a_killed_process_is_said_with_the_fix(scale: Scale, tiny_prepared: Prep
 
 def test_a_process_ends_with_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
     parents = iter([7, 7, 1])
-    monkeypatch.setattr(runner.os, "getppid", lambda: next(parents))
-    monkeypatch.setattr(runner.os, "_exit", sys.exit)
-    monkeypatch.setattr(runner.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(workers.os, "getppid", lambda: next(parents))
+    monkeypatch.setattr(workers.os, "_exit", sys.exit)
+    monkeypatch.setattr(workers.time, "sleep", lambda seconds: None)
     with pytest.raises(SystemExit):
-        runner._end_with(7)
+        workers._end_with(7)
     assert next(parents, None) is None
 
 

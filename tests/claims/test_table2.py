@@ -5,17 +5,33 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from alexnet.claims import averages, ledger, results, runner, table2
-from alexnet.claims.claim import Scale
-from alexnet.claims.claims import claims
-from alexnet.claims.results import Result
+from alexnet.claims import (
+    averages,
+    expand,
+    experiment,
+    ledger,
+    perform,
+    phrases,
+    plan,
+    records,
+    runner,
+    sheet,
+    tables,
+    verdicts,
+)
+from alexnet.claims.claim import Scale, Stage
+from alexnet.claims.claims import claims, table2
+from alexnet.claims.keys import MEASURED, Folders, Run, Task
+from alexnet.claims.perform import Stopped
+from alexnet.claims.records import Data, Result
 from alexnet.claims.scales import scales
+from alexnet.claims.workers import Now
 from alexnet.cli import main
-from alexnet.data import prepared as prepared_sets
 from alexnet.data.prepared import Prepared
 from alexnet.errors import InputError
 from alexnet.evaluation import kept
@@ -24,7 +40,36 @@ from alexnet.run.recipe import Recipe
 from tests.claims import making
 from tests.conftest import prepare_pictures
 
-Chain = Callable[..., Result]
+CNN, STAR = dict(table2.groups)["seven nets*"].stages
+FIRST = STAR.start
+assert FIRST
+
+
+SHOWN = {*table2.names, "2012-weights"}
+
+
+def chain(
+    scale: Scale,
+    prepared: Prepared,
+    pretraining: Prepared | None,
+    out: Path,
+    results: Path,
+    repeats: int = 1,
+    progress: Callable[[Now], None] = lambda now: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Result:
+    [result] = runner.run(
+        [table2], scale, prepared, out, results, range(repeats), 1, "", "", progress, stop, pretraining
+    )
+    return result
+
+
+def recipes_of(scale: Scale, classes: int) -> dict[str, Recipe]:
+    return {stage.name: expand.stage_recipe(stage, scale, scale.recipe, classes) for stage in (CNN, FIRST, STAR)}
+
+
+def planned(scale: Scale, prepared: Prepared, pretraining: Prepared | None, out: Path, repeats: int) -> plan.Plan:
+    return plan.plan([table2], scale, prepared, out, range(repeats), pretraining)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +91,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def made(scale: Scale, tiny_prepared: Prepared, other: Prepared, out: Path) -> Result:
     """Two repeats, never stopped."""
-    return table2.run(scale, tiny_prepared, other, out, out / "results", repeats=2)
+    return chain(scale, tiny_prepared, other, out, out / "results", repeats=2)
 
 
 def folders(out: Path) -> list[str]:
@@ -58,28 +103,29 @@ def folders(out: Path) -> list[str]:
 
 @pytest.mark.parametrize("name", ["smoke", "reduced", "imagenette", "imagenet"])
 def test_the_recipes_of_every_scale(name: str) -> None:
-    kinds = table2.chain(scales[name], classes=10)
-    assert kinds.plain == scales[name].recipe
-    assert kinds.pretraining.network.conv6 and kinds.fine_tuning.network.conv6
-    assert kinds.pretraining.network.bottleneck == 0, "ten classes need none"
-    tuned = kinds.fine_tuning
+    plain, first, tuned = recipes_of(scales[name], classes=10).values()
+    assert plain == scales[name].recipe
+    assert first.network.conv6 and tuned.network.conv6
+    assert first.network.bottleneck == 0, "ten classes need none"
     if name == "imagenet":
         assert (tuned.rate, tuned.first_rate, tuned.last_rate, tuned.epochs) == (0.001, 0.1, 10.0, 54)
     else:
-        assert replace(tuned, network=kinds.plain.network) == kinds.plain, "the same but for conv6"
-    for each in (kinds.plain, kinds.pretraining, kinds.fine_tuning):
+        assert replace(tuned, network=plain.network) == plain, "the same but for conv6"
+    for each in (plain, first, tuned):
         each.check()
 
 
 def test_fall_2011_is_pre_trained_on_with_the_bottleneck_of_2012() -> None:
-    kinds = table2.chain(scales["imagenet"], classes=21_843, epochs=30, pretrain_epochs=5)
-    assert (kinds.pretraining.network.bottleneck, kinds.fine_tuning.network.bottleneck) == (2048, 0)
-    assert (kinds.plain.epochs, kinds.pretraining.epochs, kinds.fine_tuning.epochs) == (30, 5, 18)
+    scale = scales["imagenet"].of(epochs=30, pretrain=5)
+    plain, first, tuned = recipes_of(scale, classes=21_843).values()
+    assert (first.network.bottleneck, tuned.network.bottleneck) == (2048, 0)
+    assert (plain.epochs, first.epochs, tuned.epochs) == (30, 5, 18)
 
 
 def test_no_two_networks_of_any_repeat_share_a_seed() -> None:
-    all_seeds = [seed for repeat in range(5) for group in table2.seeds(repeat) for seed in group]
-    assert len(set(all_seeds)) == len(all_seeds) == 5 * 7
+    seeds = [seed for repeat in range(5) for stage in (CNN, STAR) for seed in stage.seeds(repeat)]
+    assert len(set(seeds)) == len(seeds) == 5 * 7
+    assert STAR.seeds(3) == FIRST.seeds(3), "a network begins with the one of its own seed"
 
 
 # end to end ----------------------------------------------------------------------------------------------------------
@@ -91,7 +137,9 @@ def test_the_chain_runs_and_its_figures_are_those_of_its_runs(made: Result, tiny
     for repeat in range(2):
         plain, starred = (
             [next((out / "smoke").glob(f"{kind}-????????-seed{seed}")) for seed in group]
-            for kind, group in zip(("table2-cnn", "table2-cnn-star"), table2.seeds(repeat), strict=True)
+            for kind, group in zip(
+                ("table2-cnn", "table2-cnn-star"), (CNN.seeds(repeat), STAR.seeds(repeat)), strict=True
+            )
         )
         judged = kept.of_split(recipe.read(plain[0]), tiny_prepared)
         assert judged.labels is not None
@@ -106,10 +154,12 @@ def test_the_chain_runs_and_its_figures_are_those_of_its_runs(made: Result, tiny
             "one net*": np.mean([error([run]) for run in starred]),
             "seven nets*": error([*plain, *starred]),
         }
-        found = {name: made.by_seed(name, "ten_top1")[repeat] for name in table2.ROWS}
+        found = {name: made.by_seed(name, "ten_top1")[repeat] for name in table2.names}
         assert found == pytest.approx(wanted)
-    networks = made.variants["one net*"]["runs"][1]["networks"]
-    assert [each["seed"] for each in networks] == [15, 16] == [each["pretraining"]["seed"] for each in networks]
+    networks = made.variants["one net*"].runs[1].networks
+    assert (
+        [each.seed for each in networks] == [15, 16] == [each.pretraining.seed for each in networks if each.pretraining]
+    )
     assert not made.values("one net", "ten_top5"), "four classes have no top-5 error"
 
 
@@ -117,19 +167,22 @@ def test_fine_tuning_begins_with_the_pre_trained_weights(
     made: Result, scale: Scale, tiny_prepared: Prepared, other: Prepared, out: Path
 ) -> None:
     before = next((out / "smoke").glob("table2-pretraining-*-seed5"))
-    kinds = table2.chain(scale, 3)
-    own = runner.Run(replace(kinds.fine_tuning, seed=5), start=before)
-    from_nothing = replace(own, start=None)
-    assert runner.key(own, tiny_prepared) != runner.key(from_nothing, tiny_prepared)
-    renamed = replace(own, start=before.with_name(before.name.replace("pretraining", "renamed")))
-    assert runner.key(own, tiny_prepared) == runner.key(renamed, tiny_prepared)
-    other_seed = replace(own, start=before.with_name(before.name.replace("seed5", "seed6")))
-    assert runner.key(own, tiny_prepared) != runner.key(other_seed, tiny_prepared)
+    folders = Folders(out / "smoke", tiny_prepared, other)
+    _, first, tuned = recipes_of(scale, 3).values()
+    start = Run(replace(first, seed=5), other_images=True)
+    run = Run(replace(tuned, seed=5), start=start)
+    assert folders.path(start, "") == before
+    assert folders.key(run) != folders.key(replace(run, start=None))
+    assert folders.key(run) == folders.key(replace(run, start=replace(start, recipe=replace(start.recipe, name="x"))))
+    assert folders.key(run) != folders.key(replace(run, start=replace(start, recipe=replace(start.recipe, seed=6))))
     # With a rate of next to nothing the weights are still those of the start.
-    still = runner.Task("still", replace(own, recipe=replace(own.recipe, rate=1e-12, epochs=1, decay=0.0)), ())
-    runner.perform(still, tiny_prepared, out / "still")
-    weights, first = (checkpoint.weights(checkpoint.newest(run)) for run in (out / "still", before))
-    assert all(np.allclose(weights[name], first[name], atol=1e-6) for name in weights if not name.startswith("fc6"))
+    still = Task("still", replace(run, recipe=replace(run.recipe, rate=1e-12, epochs=1, decay=0.0)))
+    perform.perform(still, folders)
+    weights, begun = (
+        checkpoint.weights(checkpoint.newest(path)) for path in (folders.path(still.run, "still"), before)
+    )
+    assert all(np.allclose(weights[name], begun[name], atol=1e-6) for name in weights if not name.startswith("fc6"))
+    shutil.rmtree(folders.path(still.run, "still"))
 
 
 def test_a_stopped_chain_goes_on_to_the_same_figures(
@@ -142,14 +195,14 @@ def test_a_stopped_chain_goes_on_to_the_same_figures(
         asked += 1
         return asked > 40
 
-    with pytest.raises(runner.Stopped):
-        table2.run(scale, tiny_prepared, other, tmp_path, tmp_path / "results", repeats=1, stop=stop)
-    planned = table2.plan(scale, tiny_prepared, other, tmp_path, repeats=1)
-    assert 0 < sum(row.done for row in planned.runs) < sum(row.runs for row in planned.runs) == 9
-    again = table2.run(scale, tiny_prepared, other, tmp_path, tmp_path / "results", repeats=1)
-    for name in table2.ROWS:
+    with pytest.raises(Stopped):
+        chain(scale, tiny_prepared, other, tmp_path, tmp_path / "results", repeats=1, stop=stop)
+    rows = planned(scale, tiny_prepared, other, tmp_path, repeats=1).runs
+    assert 0 < sum(row.done for row in rows) < sum(row.runs for row in rows) == 9
+    again = chain(scale, tiny_prepared, other, tmp_path, tmp_path / "results", repeats=1)
+    for name in table2.names:
         assert again.by_seed(name, "ten_top1")[0] == made.by_seed(name, "ten_top1")[0]
-    assert [row.done for row in table2.plan(scale, tiny_prepared, other, tmp_path, repeats=1).runs] == [2, 5, 2]
+    assert [row.done for row in planned(scale, tiny_prepared, other, tmp_path, repeats=1).runs] == [5, 2, 2]
 
 
 def test_fewer_repeats_take_nothing_from_a_result(
@@ -157,7 +210,7 @@ def test_fewer_repeats_take_nothing_from_a_result(
 ) -> None:
     file = out / "results" / "smoke" / "table2.json"
     before = file.read_text()
-    table2.run(scale, tiny_prepared, other, out, out / "results", repeats=1)
+    chain(scale, tiny_prepared, other, out, out / "results", repeats=1)
     assert file.read_text() == before
 
 
@@ -169,39 +222,37 @@ def test_without_other_images_there_are_two_rows_and_a_later_call_adds_the_other
 ) -> None:
     shutil.copytree(out / "smoke", tmp_path / "smoke", ignore=lambda _, names: [n for n in names if "-cnn-star-" in n])
     results_ = tmp_path / "results"
-    first = table2.run(scale, tiny_prepared, None, tmp_path, results_, repeats=2)
-    assert list(first.variants) == ["one net", "five nets"] and "pretraining" not in first.data
+    first = chain(scale, tiny_prepared, None, tmp_path, results_, repeats=2)
+    assert list(first.variants) == ["one net", "five nets"] and first.data.pretraining is None
     for name in first.variants:
-        assert first.variants[name]["runs"] == made.variants[name]["runs"]
-    table, differences = table2.tables(first)
-    assert [row[2] for row in table.rows[3:]] == ["not run", "not run"] and "nothing to pre-train on" in table.title
-    assert [row[0] for row in differences.rows] == ["5 CNNs − 1 CNN, top-1", "5 CNNs weighted − plain, top-1"]
-    found = ledger.found(results_)
-    assert ledger.state(claims["seven nets*"], found["seven nets*"]) == "no result yet"
+        assert first.variants[name].runs == made.variants[name].runs
+    [table] = tables.table_2(first)
+    assert [row[0] for row in table.rows] == ["one net", "five nets"]
+    assert [phrases.what(one.comparison) for one in ledger.outcomes(first)] == ["five nets − one net", "five nets"]
+    found = ledger.find(results_)
+    assert ledger.row(claims["seven nets*"], found["seven nets*"]).state == "no result yet"
     begun: list[str] = []
     ended: list[str] = []
 
-    def note(now: runner.Now) -> None:
+    def note(now: Now) -> None:
         begun.append(now.name)
         ended.extend([now.name] if now.record else [])
 
-    with pytest.raises(runner.Stopped):
-        table2.run(
-            scale, tiny_prepared, other, tmp_path, results_, repeats=2, progress=note, stop=lambda: len(ended) > 1
-        )
-    half = results.load(results_ / "smoke" / "table2.json").variants
-    assert {name: [one["seed"] for one in half[name]["runs"]] for name in ("one net", "seven nets*")} == {
+    with pytest.raises(Stopped):
+        chain(scale, tiny_prepared, other, tmp_path, results_, repeats=2, progress=note, stop=lambda: len(ended) > 1)
+    half = records.load(results_ / "smoke" / "table2.json").variants
+    assert {name: [one.seed for one in half[name].runs] for name in ("one net", "seven nets*")} == {
         "one net": [0, 1],
         "seven nets*": [0],
     }, "what is there stays until it is made anew"
-    table2.run(scale, tiny_prepared, other, tmp_path, results_, repeats=2, progress=note)
+    chain(scale, tiny_prepared, other, tmp_path, results_, repeats=2, progress=note)
     assert set(begun) == {"table2 cnn star"} and len(ended) == 4, "nothing is done twice"
-    both = results.load(results_ / "smoke" / "table2.json")
-    assert {name: both.values(name, "ten_top1") for name in table2.ROWS} == {
-        name: made.values(name, "ten_top1") for name in table2.ROWS
+    both = records.load(results_ / "smoke" / "table2.json")
+    assert {name: both.values(name, "ten_top1") for name in table2.names} == {
+        name: made.values(name, "ten_top1") for name in table2.names
     }
-    table2.run(scale, tiny_prepared, None, tmp_path, results_, repeats=1)
-    again = results.load(results_ / "smoke" / "table2.json")
+    chain(scale, tiny_prepared, None, tmp_path, results_, repeats=1)
+    again = records.load(results_ / "smoke" / "table2.json")
     assert again.variants == both.variants and again.data == both.data, "a later call without them leaves them there"
 
 
@@ -212,15 +263,15 @@ def test_the_result_file_alone_is_enough_to_know_what_is_done(
     shutil.copytree(out / "results", tmp_path / "results")
     begun: list[str] = []
     for images in (other, None):
-        again = table2.run(
+        again = chain(
             scale, tiny_prepared, images, tmp_path, tmp_path / "results", repeats=2,
             progress=lambda now: begun.append(now.name),
         )  # fmt: skip
         assert again.variants == made.variants
     assert not begun and not folders(tmp_path)
     longer = replace(scale, recipe=replace(scale.recipe, epochs=1))
-    planned = table2.run(longer, tiny_prepared, None, tmp_path, tmp_path / "results", repeats=1)
-    assert planned.recipe["epochs"] == 1 and len(folders(tmp_path)) == 5, "another recipe is another table"
+    shorter = chain(longer, tiny_prepared, None, tmp_path, tmp_path / "results", repeats=1)
+    assert shorter.recipe.epochs == 1 and len(folders(tmp_path)) == 5, "another recipe is another table"
 
 
 def test_runs_that_are_known_by_their_figures_alone_are_trained_for_their_predictions(
@@ -229,8 +280,8 @@ def test_runs_that_are_known_by_their_figures_alone_are_trained_for_their_predic
     """A base run that a result of claims brought along has no weights to average."""
     [run] = (out / "smoke").glob("table2-cnn-????????-seed0")
     (tmp_path / "smoke" / run.name).mkdir(parents=True)
-    shutil.copy(run / runner.MEASURED, tmp_path / "smoke" / run.name)
-    again = table2.run(scale, tiny_prepared, None, tmp_path, tmp_path / "results", repeats=1)
+    shutil.copy(run / MEASURED, tmp_path / "smoke" / run.name)
+    again = chain(scale, tiny_prepared, None, tmp_path, tmp_path / "results", repeats=1)
     assert again.by_seed("five nets", "ten_top1")[0] == made.by_seed("five nets", "ten_top1")[0]
 
 
@@ -240,19 +291,19 @@ def test_a_network_of_another_machine_says_so(
     shutil.copytree(out / "smoke", tmp_path / "smoke", ignore=lambda _, names: [n for n in names if "-cnn-star-" in n])
     [record] = (tmp_path / "smoke").glob("table2-cnn-*-seed3/measured.json")
     record.write_text(json.dumps({**json.loads(record.read_text()), "machine": {"gpu": "another"}}))
-    found = table2.run(scale, tiny_prepared, None, tmp_path, tmp_path / "results", repeats=1)
-    networks = found.variants["one net"]["runs"][0]["networks"]
-    assert [each.get("machine") for each in networks] == [None, None, None, {"gpu": "another"}, None]
+    found = chain(scale, tiny_prepared, None, tmp_path, tmp_path / "results", repeats=1)
+    networks = found.variants["one net"].runs[0].networks
+    assert [each.machine for each in networks] == [None, None, None, {"gpu": "another"}, None]
     assert found.machine == made.machine
 
 
 def test_runs_are_shared_with_the_claims(scale: Scale, tiny_prepared: Prepared, tmp_path: Path) -> None:
     """The scale's own recipe with seeds 0, 1, 2 is the base run of most claims, and the first networks of a repeat."""
-    assert set(range(scale.seeds)) <= set(table2.seeds(0)[0])
-    [base] = runner.tasks(making.views, scale, {}, range(1)).values()
-    repeat = table2.tasks(table2.chain(scale, 0), 0, None)
-    assert runner.key(base[0].run, tiny_prepared) == runner.key(repeat.plain[0].run, tiny_prepared)
-    assert repeat.plain[0].run.recipe.seed == base[0].run.recipe.seed and not repeat.fine_tuning
+    assert set(range(scale.seeds)) <= set(CNN.seeds(0))
+    [[base]] = expand.tasks(making.views, scale, {}, range(1)).values()
+    first, *_ = expand.networks(dict(table2.groups)["one net"], scale, scale.recipe, 0, 0)
+    folders = Folders(tmp_path, tiny_prepared)
+    assert folders.ending(base.run) == folders.ending(first.task.run) and not first.before
 
 
 def test_weights_are_measured_on_images_that_they_were_not_searched_on(
@@ -287,13 +338,19 @@ def test_networks_that_diverged_guess_and_mark_all_that_rests_on_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     shutil.copytree(out / "smoke", tmp_path / "smoke")
-    kinds = table2.chain(scale, 3)
-    wild = replace(kinds, **{kind: replace(getattr(kinds, kind), rate=1e6)})
-    monkeypatch.setattr(table2, "chain", lambda *args: wild)
-    found = table2.run(scale, tiny_prepared, other, tmp_path, tmp_path / "results", repeats=1)
-    assert {name for name in table2.ROWS if found.variants[name]["runs"][0]["diverged"]} == marked
-    errors = {name: found.by_seed(name, "ten_top1")[0] for name in table2.ROWS}
-    before = {name: made.by_seed(name, "ten_top1")[0] for name in table2.ROWS}
+    real = expand.stage_recipe
+    wild_stage = {"pretraining": FIRST, "plain": CNN}[kind]
+
+    def wild(stage: Stage, *given: Any) -> Recipe:
+        made = real(stage, *given)
+        return replace(made, rate=1e6) if stage is wild_stage else made
+
+    for module in (expand, sheet):
+        monkeypatch.setattr(module, "stage_recipe", wild)
+    found = chain(scale, tiny_prepared, other, tmp_path, tmp_path / "results", repeats=1)
+    assert {name for name in table2.names if found.variants[name].runs[0].diverged} == marked
+    errors = {name: found.by_seed(name, "ten_top1")[0] for name in table2.names}
+    before = {name: made.by_seed(name, "ten_top1")[0] for name in table2.names}
     if kind == "pretraining":
         # Four classes: three of four guesses are wrong; and the five without the two are what they were.
         assert errors == {**before, "one net*": 75.0, "seven nets*": before["five nets"]}
@@ -311,17 +368,17 @@ def test_networks_that_diverged_guess_and_mark_all_that_rests_on_them(
 
 
 def test_four_rows_of_the_ledger_show_one_result(made: Result, out: Path) -> None:
-    found = ledger.found(out / "results")
-    assert {id for id, by in found.items() if by} == set(table2.SHOWN)
+    found = ledger.find(out / "results")
+    assert {id for id, by in found.items() if by} == SHOWN | {"table2"}
     [five] = ledger.outcomes(found["five nets"]["smoke"])
-    assert five.of == made.values("five nets", "ten_top1") and five.against == made.values("one net", "ten_top1")
+    assert five.values == made.values("five nets", "ten_top1") and five.against == made.values("one net", "ten_top1")
     assert set(found["seven nets*"]["smoke"].variants) == {"seven nets*", "five nets"}
-    said = ledger.state(claims["one net"], found["one net"])
+    said = ledger.row(claims["one net"], found["one net"]).state
     assert f"top-1 {np.mean(made.values('one net', 'ten_top1')):.2f} %" in said and "2 repeats" in said
     [weights] = ledger.outcomes(found["2012-weights"]["smoke"])
-    assert weights.of == made.values("five nets", "weight_gain")
-    for id in table2.SHOWN:
-        assert ledger.show(found[id]["smoke"])
+    assert weights.values == made.values("five nets", "weight_gain")
+    for id in SHOWN:
+        assert tables.of(found[id]["smoke"])
 
 
 def by_hand(five: list[float], star: list[float]) -> Result:
@@ -329,58 +386,59 @@ def by_hand(five: list[float], star: list[float]) -> Result:
     values = {"one net": [40.0, 42.0, 41.0], "five nets": five, "one net*": star, "seven nets*": [36.0, 37.0, 37.5]}
     measured = {name: {"ten_top1": each, "ten_top5": [x / 2 for x in each]} for name, each in values.items()}
     made = making.result("table2", "reduced", measured)
-    facts = {"source": "others", "size": 32, "classes": 5, "images": {"train": 9}}
-    return replace(made, data={**made.data, "pretraining": facts})
+    return replace(
+        made, data=replace(made.data, pretraining=Data(source="others", size=32, classes=5, images={"train": 9}))
+    )
 
 
 def test_the_table_by_hand() -> None:
-    made = by_hand(five=[38.1, 40.0, 39.1], star=[39.0, 43.0, 41.0])
-    table, differences = table2.tables(made)
-    assert [row[0] for row in table.rows] == ["second-best entry", "1 CNN", "5 CNNs", "1 CNN*", "7 CNNs*"]
-    low, high = results.mean_interval([40.0, 42.0, 41.0])[1:]
-    assert table.rows[1] == ("1 CNN", "40.7", f"41.00 ({low:.2f} to {high:.2f})", "18.2", table.rows[1][4])
-    assert table.rows[0][3] == "26.2"
-    first = differences.rows[0]
+    result = by_hand(five=[38.1, 40.0, 39.1], star=[39.0, 43.0, 41.0])
+    [table] = tables.table_2(result)
+    assert [row[0] for row in table.rows] == ["one net", "five nets", "one net*", "seven nets*"]
+    low, high = verdicts.mean_interval([40.0, 42.0, 41.0])[1:]
+    assert table.rows[0][2:4] == ("40.7 / 18.2", f"41.00 ({low:.2f} to {high:.2f})")
+    assert "| five nets | five networks averaged | 38.1 / 16.4, test 16.4 | 39.07 " in table.markdown()
+    differences = tables.comparisons(result)
+    assert isinstance(differences, tables.Table)
     # −1.9, −2, −1.9: −1.933 ± .143 by Student's t with two degrees of freedom (4.303 · .0577 / √3).
-    assert first == ("5 CNNs − 1 CNN, top-1", "−2.6", "−1.93 (−2.08 to −1.79)", "reproduced")
-    assert differences.rows[2][0] == "1 CNN* − 1 CNN, top-1" and differences.rows[2][3] == "inconclusive at this scale"
-    text = table2.markdown(made)
-    assert "| 5 CNNs | 38.1 | 39.07 " in text and text.count("\n| ---") == 2
-    assert json.loads(json.dumps(table2.to_dict(made)))["outcomes"][0]["verdict"] == "reproduced"
+    assert differences.rows[0][:5] == (
+        "five nets − one net, ten-crop top-1",
+        "−1.93",
+        "−2.08 to −1.79",
+        "3",
+        "−2.6, larger",
+    )
+    assert differences.rows[0][5].startswith("reproduced: ")
+    assert differences.rows[2][0] == "one net* − one net, ten-crop top-1"
+    assert differences.rows[2][5].startswith("inconclusive at this scale: ")
+    assert json.loads(json.dumps(ledger.to_dict(result)))["outcomes"][0]["verdict"] == "reproduced"
 
 
 # the command ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_command_says_what_is_missing(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], tiny_prepared: Prepared
-) -> None:
-    data = str(tiny_prepared.path)
-    for options, said in (
-        (["--scale", "reduced"], "--data DIR is missing"),
-        (["--data", data, "--pretrain-epochs", "3"], "--pretrain-epochs 3: there is nothing to pre-train on"),
-        (["--data", data, "--pretrain-data", data], "the same folder as --data"),
-        (["--repeats", "0"], "--repeats 0: must be at least 1"),
-        (["--epochs", "0"], "--epochs 0"),
-    ):
-        assert main(["table2", "--out", str(tmp_path), *options]) == 2
-        assert said in " ".join(capsys.readouterr().err.split())
-
-
 def test_images_too_small_for_the_scale_are_refused(tiny_prepared: Prepared, other: Prepared, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="its images are 32×32; scale reduced takes 128×128"):
-        table2.run(scales["reduced"], tiny_prepared, other, tmp_path, tmp_path)
+    with pytest.raises(InputError, match="its images are 32×32; scale reduced takes Imagenette at 128 pixels"):
+        chain(scales["reduced"], tiny_prepared, other, tmp_path, tmp_path)
 
 
 def test_a_plan_without_data_counts_the_scales_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["table2", "--plan", "--scale", "imagenet", "--out", str(tmp_path), "--json"]) == 0
-    planned = json.loads(capsys.readouterr().out)
-    assert [(row["runs"], row["epochs"]) for row in planned["runs"]] == [(6, 90), (15, 90), (6, 54)]
-    assert planned["images"] == 1_281_167 * (21 * 90 + 6 * 54)
+    words = ["claims", "run", "table2", "--plan", "--scale", "imagenet", "--out", str(tmp_path), "--json"]
+    assert main(words) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert [(row["runs"], row["epochs"]) for row in document["runs"]] == [(15, 90), (6, 90), (6, 54)]
+    assert document["images"] == 1_281_167 * (21 * 90 + 6 * 54)
     assert not list(tmp_path.iterdir()), "a plan starts nothing"
 
 
+def test_a_row_of_table_2_stands_for_its_experiment(tmp_path: Path) -> None:
+    asked = experiment.Experiment(("five nets", "one net*", "lrn"), out=tmp_path)
+    assert [claim.id for claim in asked.claims] == ["table2", "lrn"]
+
+
 def test_the_photographs_of_smoke_are_two_sets_of_other_classes(tmp_path: Path) -> None:
-    first, second = (prepared_sets.open(path) for path in table2.smoke_data(tmp_path))
+    asked = experiment.Experiment(("table2",), out=tmp_path)
+    assert asked.prepared(make=False) == (None, None)
+    first, second = asked.prepared(make=True)
+    assert first and second
     assert (len(first.classes), len(second.classes)) == (7, 6) and not set(first.classes) & set(second.classes)
-    shutil.rmtree(tmp_path)

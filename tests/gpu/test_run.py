@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from alexnet import cli
-from alexnet.claims import ledger, runner
+from alexnet.claims import ledger, perform
 from alexnet.claims.claims import claims
+from alexnet.claims.perform import Stopped
 from alexnet.errors import InputError, RunFailed
 from alexnet.gpu import apart, pieces, run, speed
 from alexnet.gpu.apart import Apart, PieceFailed
@@ -81,7 +82,7 @@ class Fake:
     def close(self) -> None:
         pass
 
-    # what `runner.run` and `table2.run` are asked for
+    # what `runner.run` is asked for
 
     def run(self, of: Any, scale: Any, *given: Any, **how: Any) -> None:
         out, results = given[1], given[2]
@@ -89,17 +90,10 @@ class Fake:
         for claim in of:
             self._does(claim.id)
             if how["stop"]():
-                raise runner.Stopped
-            variants = {name: {"top1": [50.0] * 3, "ten_top1": [49.0] * 3} for name, _ in claim.variants}
+                raise Stopped
+            variants = {name: {"top1": [50.0] * 3, "ten_top1": [49.0] * 3} for name in claim.names}
             making.result(claim.id, scale.name, variants, commits=["abc1234"]).save(results)
         assert out.name == "runs"
-
-    def chain(
-        self, scale: Any, prepared: Any, pretraining: None, out: Path, results: Path, *a: Any, **how: Any
-    ) -> None:
-        self._does("table2")
-        variants = {name: {"top1": [50.0] * 3, "ten_top1": [49.0] * 3} for name in ("one net", "five nets")}
-        making.result("table2", scale.name, variants).save(results)
 
 
 @pytest.fixture
@@ -112,7 +106,6 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Fake:
     monkeypatch.setattr(run.provenance, "commit", lambda: "abc1234")
     monkeypatch.setattr(run, "Apart", made)
     monkeypatch.setattr(run.runner, "run", made.run)
-    monkeypatch.setattr(run.table2, "run", made.chain)
     monkeypatch.setattr(run.time, "monotonic", lambda: made.now)
     monkeypatch.setattr(run, "_opened", lambda option, path, scale, rehearsal: tiny(path))
     return made
@@ -406,7 +399,7 @@ def test_results_without_run_folders_are_not_trained_again(
     before = rehearsed[0]
     for name in ("results", "speed", "builtin"):
         shutil.copytree(before / name, tmp_path / name)
-    monkeypatch.setattr(runner.trainer, "train", None)
+    monkeypatch.setattr(perform.trainer, "train", None)
     done = run.run(REHEARSED, None, None, tmp_path, 10.0, rehearsal=True)
     assert done.done == tuple(REHEARSED) and not done.failed
     # One result is lost on the way: its runs are in others, and are known there.

@@ -1,45 +1,76 @@
-"""Errors of several trained runs averaged (§6), plainly and weighted, from class probabilities kept in their folders."""
+"""Several networks as one figure (§6): the mean of their errors, or the error of their averaged class probabilities.
 
+A network that diverged, or whose pre-training did, guesses: every class is as likely, so it changes no order of classes in a
+mean of probabilities, and is left out of it.
+"""
+
+import statistics
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
-from alexnet.claims import runner
-from alexnet.claims.measures import Measured
+from alexnet.claims.expand import Network
+from alexnet.claims.keys import Folders, Task
+from alexnet.claims.measures import Measured, guess
+from alexnet.claims.records import Record
 from alexnet.data.prepared import Prepared, hold_out
 from alexnet.device import pick
 from alexnet.evaluation import ensemble, kept
 from alexnet.run import recipe
-from alexnet.run.trained import TrainedNetwork
 
 
-def keeps_predictions(network: TrainedNetwork, prepared: Prepared, measured: Measured) -> Measured:
-    """ten_top1, ten_top5: validation error with ten crops in %. Class probabilities of ten crops and of one are kept in the
-    run folder, where `errors_of` finds them."""
-    judged = kept.of_split(network.recipe, prepared)
-    assert judged.labels is not None
-    device, classes = network.preparation.mean.device, prepared.classes
-    found = {views: kept.probabilities(network.path, judged, views, device=device) for views in (1, 10)}
-    ten = ensemble.measure(found[10], judged.labels, classes, 10)
-    return {"ten_top1": ten.top1_error, "ten_top5": ten.top5_error}
+def row(networks: Sequence[Network], averaged: bool, repeat: int, folders: Folders) -> Record:
+    """What a group of networks, all of them performed, gives in a repeat."""
+    records = [_with_errors(network, folders) for network in networks]
+    rests_on = [*records, *(record.pretraining for record in records if record.pretraining)]
+    diverged = any(record.diverged for record in rests_on)
+    if averaged:
+        paths = _paths(networks, records, folders)
+        plain = all(network.before is None for network in networks)
+        values = errors_of(paths, folders.images) | (weighing(paths, folders.images) if plain else {})
+        return Record(seed=repeat, values=values, diverged=diverged, seconds=0.0)
+    names = ("train_error", *(f"{crops}{name}" for crops in ("", "ten_") for name in _errors(folders.images)))
+    values = {name: statistics.fmean(record.values[name] for record in records) for name in names}
+    seconds = sum(record.seconds for record in rests_on)
+    return Record(seed=repeat, values=values, diverged=diverged, seconds=seconds, networks=tuple(records))
+
+
+def _with_errors(network: Network, folders: Folders) -> Record:
+    record = _record(network.task, folders)
+    values = record.values | errors_of(_paths([network], [record], folders), folders.images)
+    before = _record(network.before, folders) if network.before else None
+    return replace(record, values=values, pretraining=before)
+
+
+def _record(task: Task, folders: Folders) -> Record:
+    record = folders.record(task)
+    assert record is not None
+    return replace(record, seed=task.run.recipe.seed, images=None)
+
+
+def _paths(networks: Sequence[Network], records: Sequence[Record], folders: Folders) -> list[Path]:
+    return [
+        folders.path(network.task.run, network.task.name)
+        for network, record in zip(networks, records, strict=True)
+        if not record.diverged
+    ]
 
 
 def errors_of(paths: Sequence[Path], prepared: Prepared) -> Measured:
     """Errors in % of runs averaged, on the images that validate them: top1 and top5 of the centre crop, ten_top1 and ten_top5
     of ten. With five classes or fewer there is no top-5 error: every answer is among the first five. No runs: of guessing."""
     if not paths:
-        guess = runner.guess(len(prepared.classes))
-        return {f"{crops}{name}": guess[name] for crops in ("", "ten_") for name in named(prepared)}
+        errors = guess(len(prepared.classes))
+        return {f"{crops}{name}": errors[name] for crops in ("", "ten_") for name in _errors(prepared)}
     judged = kept.of_split(recipe.read(paths[0]), prepared)
     assert judged.labels is not None
-    made: Measured = {}
+    values: Measured = {}
     for views, prefix in ((1, ""), (10, "ten_")):
-        probabilities: list[np.ndarray] = [kept.probabilities(path, judged, views, device=pick()) for path in paths]
+        probabilities = [kept.probabilities(path, judged, views, device=pick()) for path in paths]
         error = ensemble.measure(ensemble.mean(probabilities), judged.labels, prepared.classes, views)
-        both = {"top1": error.top1_error, "top5": error.top5_error}
-        made |= {f"{prefix}{name}": both[name] for name in named(prepared)}
-    return made
+        errors = {"top1": error.top1_error, "top5": error.top5_error}
+        values |= {f"{prefix}{name}": errors[name] for name in _errors(prepared)}
+    return values
 
 
 def weighing(paths: Sequence[Path], prepared: Prepared) -> Measured:
@@ -49,14 +80,15 @@ def weighing(paths: Sequence[Path], prepared: Prepared) -> Measured:
         return {}
     judged = kept.of_split(recipe.read(paths[0]), prepared)
     assert judged.labels is not None
-    labels, each = judged.labels, [kept.probabilities(path, judged, 10, device=pick()) for path in paths]
+    labels = judged.labels
+    probabilities = [kept.probabilities(path, judged, 10, device=pick()) for path in paths]
     halves = hold_out(labels, 0.5, seed=0)
     if min(len(half) for half in halves) == 0:
         return {}
     gain = 0.0
     for seen, other in (halves, halves[::-1]):
-        weights = ensemble.search([one[seen] for one in each], labels[seen]).tolist()
-        measured = [one[other] for one in each]
+        weights = ensemble.search([each[seen] for each in probabilities], labels[seen]).tolist()
+        measured = [each[other] for each in probabilities]
         weighted, plain = (
             ensemble.measure(ensemble.mean(measured, by), labels[other], prepared.classes, 10).top1_error
             for by in (weights, None)
@@ -65,6 +97,6 @@ def weighing(paths: Sequence[Path], prepared: Prepared) -> Measured:
     return {"weight_gain": gain}
 
 
-def named(prepared: Prepared) -> tuple[str, ...]:
+def _errors(prepared: Prepared) -> tuple[str, ...]:
     """The errors that there are."""
     return ("top1", "top5") if len(prepared.classes) > 5 else ("top1",)

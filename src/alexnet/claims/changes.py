@@ -1,14 +1,18 @@
 """What claims do to a scale's recipe: each change makes one recipe of another."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from alexnet.claims.claim import Change
 from alexnet.network import spec
 from alexnet.network.model import slide
 from alexnet.network.spec import Hidden, Network
 from alexnet.run.recipe import Recipe
+from alexnet.run.recipes import recipes
 from alexnet.run.schedule import Schedule
+
+Change = Callable[[Recipe], Recipe]
+"""What makes a variant from a scale's recipe."""
 
 
 def same(recipe: Recipe) -> Recipe:
@@ -36,15 +40,15 @@ def schedule(**changes: Any) -> Change:
     return lambda recipe: replace(recipe, schedule=replace(recipe.schedule, **changes))
 
 
-def both(*changes: Change) -> Change:
+def in_turn(*changes: Change) -> Change:
     """One change after another."""
 
-    def made(recipe: Recipe) -> Recipe:
+    def changed(recipe: Recipe) -> Recipe:
         for change in changes:
             recipe = change(recipe)
         return recipe
 
-    return made
+    return changed
 
 
 def without(name: str) -> Change:
@@ -68,7 +72,7 @@ def one_gpu(recipe: Recipe) -> Recipe:
 def not_overlapping(recipe: Recipe) -> Recipe:
     """2x2 windows (§3.4), and maps of the same size behind them: the padding of a convolution before pooling is lowered by
     one where that brings it about, which gives run 147's paddings on 224 pixels."""
-    old, rows, size, wanted = recipe.network, list(recipe.network.convolutions), recipe.network.input_size, None
+    old, rows, size = recipe.network, list(recipe.network.convolutions), recipe.network.input_size
     for number, row in enumerate(rows):
         pools = "pool" in row.then
         wanted = _map_size(old, number)
@@ -87,10 +91,10 @@ def _after(row: spec.Convolution, size: int, pool: int, rounding: str) -> int:
     return slide("", size, pool, 2, 0, rounding).output if "pool" in row.then else size
 
 
-def _map_size(of: Network, last: int) -> int:
-    size = of.input_size
-    for row in of.convolutions[: last + 1]:
-        size = _after(row, size, int(of.pooling[0]), of.rounding)
+def _map_size(network: Network, last: int) -> int:
+    size = network.input_size
+    for row in network.convolutions[: last + 1]:
+        size = _after(row, size, int(network.pooling[0]), network.rounding)
     return size
 
 
@@ -117,12 +121,12 @@ def room_to_crop(recipe: Recipe) -> Recipe:
 def layer(number: int, then: tuple[spec.Step, ...]) -> Change:
     """What follows one of the convolutions, counted from 1."""
 
-    def made(recipe: Recipe) -> Recipe:
+    def changed(recipe: Recipe) -> Recipe:
         rows = list(recipe.network.convolutions)
         rows[number - 1] = replace(rows[number - 1], then=then)
         return network(convolutions=tuple(rows))(recipe)
 
-    return made
+    return changed
 
 
 def filled(recipe: Recipe) -> Recipe:
@@ -153,13 +157,33 @@ def larger_middle(recipe: Recipe) -> Recipe:
     return network(convolutions=tuple(replace(row, std=3 * row.std) if row.size == 3 else row for row in rows))(recipe)
 
 
-def shrunk(of: Network, width: float, std: float, **changes: Any) -> Network:
-    """`of` with its kernels and hidden units times `width`, and its initial deviations times `std`."""
+def conv6(recipe: Recipe) -> Recipe:
+    """The network of §6 that is pre-trained: a sixth convolution after the last pooling."""
+    return network(conv6=True)(recipe)
+
+
+def narrowed(recipe: Recipe, classes: int) -> Recipe:
+    """A bottleneck of half the last hidden layer's units before more classes than that (2012: 2048 before 21,843)."""
+    narrow = recipe.network.hidden[-1].units // 2
+    return network(bottleneck=narrow)(recipe) if classes > narrow else recipe
+
+
+def fine_tuned(recipe: Recipe) -> Recipe:
+    """The rates, the schedule and the share of the epochs of the recipe "finetune": 54 epochs to the paper's 90."""
+    tuned = recipes["finetune"]
     return replace(
-        of,
-        convolutions=tuple(
-            replace(row, kernels=round(row.kernels * width), std=row.std * std) for row in of.convolutions
-        ),
-        hidden=tuple(replace(row, units=round(row.units * width), std=row.std * std) for row in of.hidden),
-        **changes,
+        recipe,
+        epochs=max(1, round(recipe.epochs * tuned.epochs / recipes["paper"].epochs)),
+        rate=tuned.rate,
+        first_rate=tuned.first_rate,
+        last_rate=tuned.last_rate,
+        last_rate_after=tuned.last_rate_after,
+        schedule=tuned.schedule,
     )
+
+
+def shrunk(network: Network, width: float, std: float, **changes: Any) -> Network:
+    """A network with its kernels and hidden units times `width`, and its initial deviations times `std`."""
+    convolutions = (replace(row, kernels=round(row.kernels * width), std=row.std * std) for row in network.convolutions)
+    hidden = (replace(row, units=round(row.units * width), std=row.std * std) for row in network.hidden)
+    return replace(network, convolutions=tuple(convolutions), hidden=tuple(hidden), **changes)

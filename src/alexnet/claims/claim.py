@@ -1,18 +1,22 @@
 """What a claim is: recipes that differ in one place, what is measured of each, and the figure that the paper gives."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from alexnet.claims import measures
+from alexnet.claims.changes import Change, same
 from alexnet.claims.measures import Measure
+from alexnet.claims.records import Trial
+from alexnet.device import Precision
+from alexnet.errors import InputError
 from alexnet.run.recipe import Recipe
 
-Change = Callable[[Recipe], Recipe]
-"""What makes a variant from a scale's recipe."""
-
 ScaleName = Literal["smoke", "small", "cifar", "reduced", "longer", "imagenette", "imagenet"]
+WITH_SMALL: tuple[ScaleName, ...] = ("smoke", "small", "reduced", "longer", "imagenette", "imagenet")
+WITH_CIFAR: tuple[ScaleName, ...] = ("smoke", "small", "cifar", "reduced", "longer", "imagenette", "imagenet")
+TO_IMAGENETTE: tuple[ScaleName, ...] = ("smoke", "reduced", "imagenette")
+TABLE_2: tuple[ScaleName, ...] = ("smoke", "reduced", "imagenette", "imagenet")
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,7 @@ class Comparison:
     against: str | None = None
     """None: the measure stands against `bound`, such as ten crops minus one within each run against 0."""
     measure: str = "top1"
-    """A key of what is measured of a run; `results.MEASURES` explains them."""
+    """A key of what is measured of a run; `verdicts.MEASURES` explains them."""
     expected: Literal["lower", "higher", "either"] = "lower"
     """Where the paper puts `of` beside `against`; either: it claims nothing, both directions are news."""
     paper: float | None = None
@@ -34,11 +38,6 @@ class Comparison:
     """What `of` stands against where there is no other variant."""
     paired: bool = False
     """Whether both sides of a seed have networks in common, so that their difference is taken seed by seed."""
-
-
-def error_of(trial: dict[str, Any], measure: str) -> float:
-    """What a search compares of one of its runs; the first results kept the training error alone."""
-    return float(trial.get("values", trial)[measure])
 
 
 @dataclass(frozen=True)
@@ -58,10 +57,41 @@ class Search:
         """The rates that a variant tries."""
         return dict(self.rates_by_variant).get(variant, self.rates)
 
-    def best(self, trials: Sequence[dict[str, Any]]) -> float:
-        """The rate of the best of these runs, each with its "rate" and "values"; of equal ones the first."""
+    def best(self, trials: Sequence[Trial]) -> float:
+        """The rate of the best of these runs; of equal ones the first."""
         # Runs that do not reach a target are told apart by how far they got.
-        return float(min(trials, key=lambda trial: (error_of(trial, self.by), error_of(trial, "train_error")))["rate"])
+        return min(trials, key=lambda trial: (trial.values[self.by], trial.values["train_error"])).rate
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Networks of one recipe, several to a repeat, that are averaged or that others begin with: a link of Table 2's chain."""
+
+    name: str
+    """What their run folders are called."""
+    networks: range
+    """The seeds of the first repeat; those of every other are 10 larger than those before."""
+    change: Change = same
+    other_images: bool = False
+    """Whether they are trained on other images than those that the claim is measured on: pre-training (§6)."""
+    start: "Stage | None" = None
+    """The stage whose networks of the same seeds these begin with; the scale's `fine_tuning` changes their recipe too."""
+
+    def seeds(self, repeat: int) -> range:
+        """The seeds of the networks of a repeat, counted from 0."""
+        return range(self.networks.start + 10 * repeat, self.networks.stop + 10 * repeat)
+
+
+@dataclass(frozen=True)
+class Group:
+    """A variant of several networks: the mean of their errors, or the error of their averaged probabilities."""
+
+    stages: tuple[Stage, ...]
+    averaged: bool = False
+
+    def takes_other_images(self) -> bool:
+        """Whether it rests on networks that are pre-trained."""
+        return any(stage.start is not None for stage in self.stages)
 
 
 @dataclass(frozen=True)
@@ -77,7 +107,9 @@ class Claim:
     logged: str = ""
     """What the 2012 run's own log says, and which run."""
     variants: tuple[tuple[str, Change], ...] = ()
-    """(name, change); none: the row has no experiment here yet."""
+    """(name, change); none: the row has no experiment of its own."""
+    groups: tuple[tuple[str, Group], ...] = ()
+    """(name, networks): variants that are several networks a seed, which is then called a repeat."""
     comparisons: tuple[Comparison, ...] = ()
     scales: tuple[ScaleName, ...] = ("smoke", "reduced", "longer", "imagenette", "imagenet")
     four_layer: bool = False
@@ -93,7 +125,12 @@ class Claim:
     note: str = ""
     """What a reader of the result has to know."""
     result: str = ""
-    """Whose result file has the figures, where another command than `alexnet claims run` makes it: "table2"."""
+    """Whose result file has the figures, where another claim's experiment gives them: "table2"."""
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all variants."""
+        return [name for name, _ in (*self.variants, *self.groups)]
 
 
 @dataclass(frozen=True)
@@ -120,6 +157,30 @@ class Scale:
     """Whether claims compare errors with ten crops where elsewhere they compare those of the centre crop."""
     validation_target: float = 35.0
     """Validation error in %: `epochs_to_validation` counts the epochs until it is reached."""
+    fine_tuning: Change = same
+    """What is done to the recipe of networks that begin with pre-trained weights, besides their claim's change."""
+    pretrain_epochs: int | None = None
+    """Epochs of pre-training; None: as many as of training from nothing."""
+
+    def of(self, precision: Precision | None = None, epochs: int | None = None, pretrain: int | None = None) -> "Scale":
+        """This scale with another precision, or other epochs, of all recipes; None leaves what it has."""
+        changes = {"precision": precision, "epochs": epochs}
+        changes = {name: value for name, value in changes.items() if value is not None}
+        four_layer = self.four_layer and replace(self.four_layer, **changes)  # type: ignore[arg-type]
+        recipe = replace(self.recipe, **changes)  # type: ignore[arg-type]
+        return replace(self, recipe=recipe, four_layer=four_layer, pretrain_epochs=pretrain or self.pretrain_epochs)
+
+    def base(self, claim: Claim) -> Recipe:
+        """The recipe that a claim changes. Raises InputError if this scale has none for it."""
+        if self.name not in claim.scales or not claim.names:
+            known = ", ".join(claim.scales) if claim.names else "none: it has no experiment yet"
+            raise InputError(f"--scale {self.name}: the scales of claim {claim.id} are {known}")
+        return self.four_layer if claim.four_layer and self.four_layer else self.recipe
+
+    def search_of(self, claim: Claim) -> Search:
+        """How the variants of a claim find their rates, if they do."""
+        special = claim.search_at
+        return special[1] if special and special[0] == self.name else self.search
 
 
 def at(claim: Claim, scale: Scale) -> Claim:
@@ -128,26 +189,7 @@ def at(claim: Claim, scale: Scale) -> Claim:
         claim = replace(claim, search=True)
     if scale.ten_crops:
         ten = {"top1": "ten_top1", "top5": "ten_top5"}
-        compared = tuple(
-            dict.fromkeys(replace(each, measure=ten.get(each.measure, each.measure)) for each in claim.comparisons)
-        )
-        measured = tuple(dict.fromkeys((*claim.measures, measures.ten_crops)))
-        claim = replace(claim, comparisons=compared, measures=measured)
+        compared = (replace(each, measure=ten.get(each.measure, each.measure)) for each in claim.comparisons)
+        measured = dict.fromkeys((*claim.measures, measures.ten_crops))
+        claim = replace(claim, comparisons=tuple(dict.fromkeys(compared)), measures=tuple(measured))
     return claim
-
-
-def search_of(claim: Claim, scale: Scale) -> Search:
-    """How the variants of a claim find their rates at a scale, if they do."""
-    special = claim.search_at
-    return special[1] if special and special[0] == scale.name else scale.search
-
-
-@dataclass(frozen=True)
-class Run:
-    """One training run of an experiment. Equal ones are done once, whatever claims they serve."""
-
-    recipe: Recipe
-    until: float | None = None
-    """Training error in % at which it ends early."""
-    start: Path | None = None
-    """The run folder whose weights it begins with, all but the last layer's; None: from nothing."""

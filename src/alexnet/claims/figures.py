@@ -1,17 +1,16 @@
 """The ledger's pictures: fig. 1 drawn like the paper's, and every comparison of a scale with its interval."""
 
-import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from alexnet.claims import ledger
-from alexnet.claims.results import MEASURES, Outcome, Result, Verdict
+from alexnet.claims import ledger, phrases
+from alexnet.claims.records import Result
+from alexnet.claims.verdicts import MEASURES, Outcome, Verdict
 from alexnet.insight import picture
 
 _LINES = {"ReLU": "-", "tanh": (0, (5, 2)), "sigmoid": (0, (1, 1.6))}
@@ -37,15 +36,15 @@ def figure_1(result: Result) -> Figure:
         panel = page.subplots()
         page.subplots_adjust(left=0.1, right=0.97, top=0.93, bottom=0.12)
         for name, variant in result.variants.items():
-            curves = [run["training"] for run in variant["runs"] if run["training"]]
+            curves = [run.training for run in variant.runs if run.training]
             if not curves:
                 continue
-            how: dict[str, Any] = {"color": picture.INK, "linestyle": _LINES.get(name, "-.")}
+            line: dict[str, Any] = {"color": picture.INK, "linestyle": _LINES.get(name, "-.")}
             for curve in curves:
-                panel.plot(range(1, len(curve) + 1), curve, **how, linewidth=0.6, alpha=0.35)
+                panel.plot(range(1, len(curve) + 1), curve, **line, linewidth=0.6, alpha=0.35)
             mean = [sum(errors) / len(errors) for errors in zip(*curves, strict=False)]
             marker = "o" if len(mean) == 1 else ""  # one epoch is no line
-            panel.plot(range(1, len(mean) + 1), mean, **how, marker=marker, linewidth=2, label=name)
+            panel.plot(range(1, len(mean) + 1), mean, **line, marker=marker, linewidth=2, label=name)
         if result.target is not None:
             panel.axhline(result.target, color=picture.FAINT, linewidth=0.8)
             panel.annotate(
@@ -66,96 +65,76 @@ def figure_1(result: Result) -> Figure:
 # --- every comparison -------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Line:
-    """One comparison in the picture."""
+_Row = tuple[str, str, Outcome]
+"""Claim, what is compared, and the comparison."""
 
-    claim: str
-    name: str
-    outcome: Outcome
+_PANELS = ("points of error or agreement", "times as many epochs", "separation of the columns' kernels, −1 to 1")
 
 
-def overview(of: Sequence[Result]) -> Figure:
+def overview(results: Sequence[Result]) -> Figure:
     """Every comparison of a scale's results as a point with its interval, the paper's value as a diamond; a panel for each
     unit: points of error, times, and shares between 0 and 1."""
-    lines = [
-        _Line(result.claim, f"{ledger.what(one.comparison)}, {ledger.SHORT[one.comparison.measure]}", one)
-        for result in of
-        for one in ledger.outcomes(result)
-    ]
-    panels = [
-        (title, chosen)
-        for title, belongs in (
-            ("points of error or agreement", _is_points),
-            ("times as many epochs", _is_ratio),
-            ("separation of the columns' kernels, −1 to 1", _is_share),
-        )
-        if (chosen := [line for line in lines if belongs(line.outcome)])
-    ]
+    panels: dict[str, list[_Row]] = {title: [] for title in _PANELS}
+    for result in results:
+        for outcome in ledger.outcomes(result):
+            name = f"{phrases.what(outcome.comparison)}, {phrases.SHORT[outcome.comparison.measure]}"
+            panels[_panel(outcome)].append((result.claim, name, outcome))
+    panels = {title: rows for title, rows in panels.items() if rows}
     row, heading, foot = 19, 46, 42
-    # A claim's name has a row of its own where it has several comparisons.
-    heights = [row * (len(_rows(chosen)) + 1) for _, chosen in panels]
+    heights = [row * (len(rows) + 1) for rows in panels.values()]
     height = sum(heights) + len(panels) * (heading + foot) + 34
     with picture.style():
         page = picture.new_figure(960, height)
         y = 0.0
-        for (title, chosen), tall in zip(panels, heights, strict=True):
+        for (title, rows), tall in zip(panels.items(), heights, strict=True):
             y += heading
             panel = page.add_axes((0.345, 1 - (y + tall) / height, 0.64, tall / height))
             y += tall + foot
-            _draw(panel, title, _rows(chosen))
+            _draw(panel, title, rows)
         _legend(page, height)
     return page
 
 
-def _is_ratio(one: Outcome) -> bool:
-    return one.comparison.ratio
+def _panel(outcome: Outcome) -> str:
+    """The title of the panel of a comparison, by its unit."""
+    if outcome.comparison.ratio:
+        return _PANELS[1]
+    return _PANELS[0] if MEASURES[outcome.comparison.measure].endswith((" %", " points")) else _PANELS[2]
 
 
-def _is_share(one: Outcome) -> bool:
-    return not one.comparison.ratio and not MEASURES[one.comparison.measure].endswith((" %", " points"))
-
-
-def _is_points(one: Outcome) -> bool:
-    return not _is_ratio(one) and not _is_share(one)
-
-
-def _rows(chosen: Sequence[_Line]) -> list[tuple[str, str, Outcome]]:
-    """(claim, what, outcome), the claim named in its first row."""
-    return [
-        (claim if at == 0 else "", line.name, line.outcome)
-        for claim, group in itertools.groupby(chosen, key=lambda line: line.claim)
-        for at, line in enumerate(group)
-    ]
-
-
-def _draw(panel: Axes, title: str, rows: Sequence[tuple[str, str, Outcome]]) -> None:
+def _draw(panel: Axes, title: str, rows: Sequence[_Row]) -> None:
     ratio = rows[0][2].comparison.ratio
     none = 1.0 if ratio else 0.0
     scaled = _scale(panel, rows, ratio)
     panel.set_title(title, loc="left", fontsize=10, weight="bold", pad=8)
     panel.set_ylim(len(rows), -1)
     panel.axvline(none, color=picture.FAINT, linewidth=0.9, zorder=1)
-    for y, (claim, name, one) in enumerate(rows):
-        if claim and y:
+    for y, (claim, name, outcome) in enumerate(rows):
+        first = y == 0 or rows[y - 1][0] != claim  # a claim's name stands in its first row
+        if first and y:
             panel.axhline(y - 0.5, color=picture.TRACK, linewidth=1, zorder=0)
-        colour = _COLOURS[one.verdict]
+        colour = _COLOURS[outcome.verdict]
         left, right = panel.get_xlim()
-        low, high = max(one.low, left), min(one.high, right)
-        if ledger.interval(one) != ("", ""):
+        low, high = max(outcome.low, left), min(outcome.high, right)
+        hollow = phrases.interval(outcome) == ("", "")
+        if not hollow:
             panel.plot([low, high], [y, y], color=colour, linewidth=2.2, solid_capstyle="butt")
-            for end, at, mark in ((one.low, left, "<"), (one.high, right, ">")):
-                if (end < left and mark == "<") or (end > right and mark == ">"):
+            for beyond, at, mark in ((outcome.low < left, left, "<"), (outcome.high > right, right, ">")):
+                if beyond:
                     panel.plot([at], [y], mark, color=colour, markersize=4, clip_on=False)
-        hollow = ledger.interval(one) == ("", "")
-        if left <= one.difference <= right:
+        if left <= outcome.difference <= right:
             panel.plot(
-                [one.difference], [y], "o", color=colour, markersize=5.5, markerfacecolor="white" if hollow else colour
+                [outcome.difference],
+                [y],
+                "o",
+                color=colour,
+                markersize=5.5,
+                markerfacecolor="white" if hollow else colour,
             )
-        if one.comparison.paper is not None:
-            panel.plot([one.comparison.paper], [y], "D", color=picture.INK, markersize=4.5, markerfacecolor="none")
+        if outcome.comparison.paper is not None:
+            panel.plot([outcome.comparison.paper], [y], "D", color=picture.INK, markersize=4.5, markerfacecolor="none")
         along: Any = panel.get_yaxis_transform()
-        panel.text(-0.53, y, claim, transform=along, fontsize=8.5, weight="bold", va="center_baseline")
+        panel.text(-0.53, y, claim if first else "", transform=along, fontsize=8.5, weight="bold", va="center_baseline")
         panel.text(-0.015, y, picture.shorten(name, 40), transform=along, fontsize=8, ha="right", va="center_baseline")
     panel.set_yticks([])
     panel.spines["left"].set_visible(False)
@@ -166,10 +145,14 @@ def _draw(panel: Axes, title: str, rows: Sequence[tuple[str, str, Outcome]]) -> 
         panel.set_xlabel("linear between −2 and 2, logarithmic beyond", fontsize=7.5, color=picture.FAINT)
 
 
-def _scale(panel: Axes, rows: Sequence[tuple[str, str, Outcome]], ratio: bool) -> bool:
+def _scale(panel: Axes, rows: Sequence[_Row], ratio: bool) -> bool:
     """Set the panel's axis so that all points are on it; whether it is partly logarithmic."""
+    outcomes = [outcome for *_, outcome in rows]
     ends = [
-        end for *_, one in rows for end in (one.low, one.high, one.difference, one.comparison.paper) if end is not None
+        end
+        for outcome in outcomes
+        for end in (outcome.low, outcome.high, outcome.difference, outcome.comparison.paper)
+        if end is not None
     ]
     finite = [end for end in ends if math.isfinite(end) and not (ratio and end <= 0)]
     if ratio:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from alexnet.data.batches import centre, to_channels
 from alexnet.data.prepared import Images, Prepared, Split
+from alexnet.evaluation import ensemble, kept
 from alexnet.evaluation.errors import Evaluation, evaluate
 from alexnet.insight import kernels, neighbours
 from alexnet.run.images import training_of, validation_of
@@ -46,6 +47,22 @@ def ten_crops(trained: TrainedNetwork, prepared: Prepared, measured: Measured) -
     }
 
 
+def keeps_predictions(trained: TrainedNetwork, prepared: Prepared, measured: Measured) -> Measured:
+    """ten_top1, ten_top5: validation error with ten crops in %. Class probabilities of ten crops and of one are kept in the
+    run folder, where averages of several runs take them from."""
+    judged = kept.of_split(trained.recipe, prepared)
+    assert judged.labels is not None
+    device, classes = trained.preparation.mean.device, prepared.classes
+    _, ten = (kept.probabilities(trained.path, judged, views, device=device) for views in (1, 10))
+    error = ensemble.measure(ten, judged.labels, classes, 10)
+    return {"ten_top1": error.top1_error, "ten_top5": error.top5_error}
+
+
+def guess(classes: int) -> Measured:
+    """top1 and top5: errors in % of a network that guesses."""
+    return {"top1": 100 * (1 - 1 / classes), "top5": max(0.0, 100 * (1 - 5 / classes))}
+
+
 def columns_colour(trained: TrainedNetwork, prepared: Prepared, measured: Measured) -> Measured:
     """How much colour conv1's kernels hold, and how well the two columns are told apart by it (§6.1, fig. 3).
 
@@ -60,14 +77,14 @@ def columns_colour(trained: TrainedNetwork, prepared: Prepared, measured: Measur
     by_chance = [
         kernels.separation(*share[torch.randperm(len(share), generator=generator)].chunk(2)) for _ in range(1000)
     ]
-    own, chance = kernels.separation(first, second), sum(by_chance) / len(by_chance)
+    apart, chance = kernels.separation(first, second), sum(by_chance) / len(by_chance)
     low, high = sorted((float(first.mean()), float(second.mean())))
     return {
         "colour_1": low,
         "colour_2": high,
-        "separation": own,
+        "separation": apart,
         "separation_by_chance": chance,
-        "split": own - chance,
+        "split": apart - chance,
     }
 
 
@@ -82,13 +99,13 @@ def features(trained: TrainedNetwork, prepared: Prepared, measured: Measured) ->
     queries = _sample(indices, QUERIES)
     base, base_indices = training_of(trained.recipe, prepared)
 
-    def agreement(of: Callable[[TrainedNetwork, Images, np.ndarray], Iterator[Tensor]]) -> float:
-        asked = torch.cat(list(of(trained, split.images, queries))).to(
-            trained.preparation.mean.device
-        )  # which multiplies
-        blocks = of(trained, base.images, base_indices)
-        found = neighbours.nearest(asked, blocks, NEIGHBOURS)[1].numpy()
-        same = base.labels[base_indices[found]] == split.labels[queries][:, None]
+    device = trained.preparation.mean.device  # which multiplies
+
+    def agreement(vectors: Callable[[TrainedNetwork, Images, np.ndarray], Iterator[Tensor]]) -> float:
+        asked = torch.cat(list(vectors(trained, split.images, queries))).to(device)
+        blocks = vectors(trained, base.images, base_indices)
+        nearest = neighbours.nearest(asked, blocks, NEIGHBOURS)[1].numpy()
+        same = base.labels[base_indices[nearest]] == split.labels[queries][:, None]
         return 100.0 * float(same.mean())
 
     in_features, in_pixels = agreement(neighbours.features_of), agreement(_pixels)

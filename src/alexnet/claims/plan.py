@@ -1,18 +1,19 @@
 """What experiments would cost: every run once, what is there already, images seen, and time at speeds that are known."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from alexnet.claims import runner
-from alexnet.claims.claim import Claim, Scale, at, search_of
-from alexnet.claims.ledger import duration
-from alexnet.claims.runner import Task
+from alexnet.claims.claim import Claim, Scale, at
+from alexnet.claims.expand import networks, search_tasks, tasks
+from alexnet.claims.keys import Folders, Run, Task, decisive
+from alexnet.claims.sheet import trials_of
 from alexnet.data.prepared import Prepared
 from alexnet.network import spec
 from alexnet.network.summary import summarize
 from alexnet.run.images import training_of, validation_of
+from alexnet.words import duration
 
 WHOLE = {
     "smoke": (520, 260, 13),
@@ -86,19 +87,19 @@ class Plan:
 
     def lines(self) -> list[str]:
         """As text."""
-        claims = dict.fromkeys(name for row in self.runs for name in row.claims)
+        claims = {name for row in self.runs for name in row.claims}
         number, done = sum(row.runs for row in self.runs), sum(row.done for row in self.runs)
         searches = sum(row.runs for row in self.runs if row.search)
         first = f"scale {self.scale}, {len(claims)} claim{'s' * (len(claims) != 1)}, {self.seeds} seeds: {number} runs"
         first += f", {searches} of them short ones that find a learning rate" if searches else ""
-        made = [first, f"data: {self.data}", f"{'runs':>5} {'there':>5} {'epochs':>8} {'images a run':>13}  what"]
+        lines = [first, f"data: {self.data}", f"{'runs':>5} {'there':>5} {'epochs':>8} {'images a run':>13}  what"]
         for row in self.runs:
             shared = f" (serves {len(row.claims)} claims)" if len(row.claims) > 1 else ""
-            there = str(row.done) if self.known else "?"
+            known = str(row.done) if self.known else "?"
             epochs = f"up to {row.epochs}" if row.at_most else str(row.epochs)
-            made.append(f"{row.runs:>5} {there:>5} {epochs:>8} {row.images:>13,}  {row.name}{shared}")
+            lines.append(f"{row.runs:>5} {known:>5} {epochs:>8} {row.images:>13,}  {row.name}{shared}")
         validated = sum(row.measured * (row.runs - row.done) for row in self.runs)
-        made += [
+        lines += [
             f"images seen in training: {self.total():,}, of which {self.total(left=True):,} are left",
             f"in validation, forward only: {validated:,}",
             f"on two CPU cores: {duration(self.seconds())} at least, by the multiply-adds a second of the paper's network"
@@ -107,83 +108,98 @@ class Plan:
         ]
         if self.scale == "imagenet":
             fast, slow = (self.total(left=True) / a_day for a_day in GTX_580)
-            made.append(
+            lines.append(
                 f"at the pace of the two GTX 580 of 2012, 90 epochs in 5 to 6 days: {fast:,.0f} to {slow:,.0f} days"
             )
         if not self.known and self.scale != "smoke":
-            made.append("name the data with --data DIR to see what is there already")
+            lines.append("name the data with --data DIR to see what is there already")
         if done:
-            made.append(f"there already: {done} of {number} runs")
-        return made
+            lines.append(f"there already: {done} of {number} runs")
+        return lines
 
 
-def plan(claims: Sequence[Claim], scale: Scale, prepared: Prepared | None, out: Path, seeds: Sequence[int]) -> Plan:
-    """The runs that `runner.run` would do with these arguments, shared ones once; nothing is started.
-
-    prepared: None counts with the numbers of images that the scale's data has. Raises InputError for a claim that has no
-    experiment at this scale.
-    """
-    rows: dict[str, Planned] = {}
-    for claim in (at(claim, scale) for claim in claims):
-        searches = runner.search_tasks(claim, scale)
-        rates = {
-            name: best for name, trials in searches.items() if (best := _found(claim, trials, prepared, out, scale))
-        }
-        for trials in searches.values():
-            _add(rows, claim, scale, trials, prepared, out, search=True)
-        for name, of_seeds in runner.tasks(claim, scale, rates, seeds).items():
-            waits = bool(searches) and name not in rates  # for its rate: then nothing of it can be there
-            _add(rows, claim, scale, of_seeds, prepared, out, waits=waits)
-    data = prepared.manifest["source"]["description"] if prepared else scale.data
-    return Plan(scale.name, data, prepared is not None, len(seeds), tuple(rows.values()))
-
-
-def _found(claim: Claim, trials: Sequence[Task], prepared: Prepared | None, out: Path, scale: Scale) -> float | None:
-    records = [(task.run.recipe.rate, _record(task, prepared, out, scale)) for task in trials]
-    done = [{"rate": rate, "values": record["values"]} for rate, record in records if record]
-    return search_of(claim, scale).best(done) if len(done) == len(trials) else None
-
-
-def _record(task: Task, prepared: Prepared | None, out: Path, scale: Scale) -> dict[str, Any] | None:
-    return runner.measured(runner.folder(task, prepared, out / scale.name), prepared) if prepared else None
-
-
-def _add(
-    rows: dict[str, Planned],
-    claim: Claim,
+def plan(
+    claims: Sequence[Claim],
     scale: Scale,
-    of_seeds: Sequence[Task],
     prepared: Prepared | None,
     out: Path,
-    search: bool = False,
-    waits: bool = False,
-) -> None:
-    run = of_seeds[0].run
-    recipe = run.recipe
-    name = of_seeds[0].name + (" (its own best rate)" if waits else "")
-    if search:
-        rates = " ".join(f"{task.run.recipe.rate:g}" for task in of_seeds)
-        name = f"{name.removesuffix(f' rate {recipe.rate:g}')} rates {rates}"
-    # Runs that wait for their rate are told apart by their claim and variant: two searches may find two rates.
-    key = name if waits else str((runner.decisive(recipe), run.until))
-    if key in rows:
-        there = rows[key]
-        rows[key] = replace(there, claims=tuple(dict.fromkeys((*there.claims, claim.id))))
-        return
-    if prepared:
-        training, validation = len(training_of(recipe, prepared)[1]), len(validation_of(recipe, prepared)[1])
-        classes = len(prepared.classes)
-    else:
-        training, validation, classes = WHOLE[scale.name]
-    rows[key] = Planned(
-        name=name,
-        claims=(claim.id,),
-        search=search,
-        epochs=recipe.epochs,
+    seeds: Sequence[int],
+    pretraining: Prepared | None = None,
+) -> Plan:
+    """The runs that `runner.run` would do with these arguments, shared ones once; nothing is started.
+
+    prepared: None counts with the numbers of images that the scale's data has, for pre-training too. Raises InputError for a
+    claim that has no experiment at this scale.
+    """
+    folders = Folders(out / scale.name, prepared, pretraining) if prepared else None
+    rows: dict[str, _Runs] = {}
+    for claim in (at(claim, scale) for claim in claims):
+        for each in _runs(claim, scale, folders, seeds):
+            # Runs that wait for their rate are told apart by their claim and variant: two searches may find two rates.
+            run = each.tasks[0].run
+            key = each.name if each.waits else str((decisive(run.recipe), run.until, run.other_images, bool(run.start)))
+            row = rows.setdefault(key, each)
+            row.claims = list(dict.fromkeys((*row.claims, claim.id)))
+            known = {(task.run.recipe.seed, task.run.recipe.rate) for task in row.tasks}
+            row.tasks += [task for task in each.tasks if (task.run.recipe.seed, task.run.recipe.rate) not in known]
+    data = prepared.manifest["source"]["description"] if prepared else scale.data
+    if any(claim.groups for claim in claims):
+        without = (
+            "none, so that no network is pre-trained" if prepared else "other images, counted as if they were as many"
+        )
+        data += f"; pre-training: {pretraining.manifest['source']['description'] if pretraining else without}"
+    planned = tuple(_planned(row, scale, folders) for row in rows.values())
+    return Plan(scale.name, data, prepared is not None, len(seeds), planned)
+
+
+@dataclass
+class _Runs:
+    """Tasks that are one row of the plan, each once."""
+
+    name: str
+    claims: list[str]
+    tasks: list[Task]
+    search: bool = False
+    waits: bool = False
+    """Whether the search has yet to find their rate: then nothing of them can be there."""
+
+
+def _runs(claim: Claim, scale: Scale, folders: Folders | None, seeds: Sequence[int]) -> Iterator[_Runs]:
+    """The runs of a claim by what they are: searches, variants, the stages of groups."""
+    base, searches = scale.base(claim), search_tasks(claim, scale)
+    trials = trials_of(searches, folders) if folders else {}
+    rates = {name: scale.search_of(claim).best(each) for name, each in trials.items()}
+    for name, group in searches.items():
+        tried = " ".join(f"{task.run.recipe.rate:g}" for task in group)
+        yield _Runs(f"{claim.id} {name} rates {tried}", [claim.id], group, search=True)
+    for name, group in tasks(claim, scale, rates, seeds).items():
+        waits = name in searches and name not in rates
+        yield _Runs(group[0].name + " (its own best rate)" * waits, [claim.id], group, waits=waits)
+    other = folders.other if folders else None
+    classes = len(other.classes) if other else WHOLE[scale.name][2]
+    for _, several in claim.groups:
+        if not folders or other or not several.takes_other_images():
+            trained = [each for repeat in seeds for each in networks(several, scale, base, classes, repeat)]
+            yield from (_Runs(task.name, [claim.id], [task]) for network in trained for task in network.tasks())
+
+
+def _planned(row: _Runs, scale: Scale, folders: Folders | None) -> Planned:
+    run: Run = row.tasks[0].run
+    training, validation, classes = WHOLE[scale.name]
+    if folders:
+        images = folders.prepared(run)
+        training, validation = (len(part(run.recipe, images)[1]) for part in (training_of, validation_of))
+        classes = len(images.classes)
+    ended = 0 if row.waits or not folders else sum(folders.record(task) is not None for task in row.tasks)
+    return Planned(
+        name=row.name,
+        claims=tuple(row.claims),
+        search=row.search,
+        epochs=run.recipe.epochs,
         at_most=run.until is not None,
-        runs=len(of_seeds),
-        done=0 if waits else sum(_record(task, prepared, out, scale) is not None for task in of_seeds),
-        images=recipe.epochs * training,
-        measured=-(-recipe.epochs // recipe.validate_every) * validation,
-        multiply_adds=summarize(replace(recipe.network, classes=classes)).multiply_adds,
+        runs=len(row.tasks),
+        done=ended,
+        images=run.recipe.epochs * training,
+        measured=-(-run.recipe.epochs // run.recipe.validate_every) * validation,
+        multiply_adds=summarize(replace(run.recipe.network, classes=classes)).multiply_adds,
     )

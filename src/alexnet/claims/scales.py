@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from alexnet.claims.changes import shrunk
+from alexnet.claims.changes import fine_tuned, shrunk
 from alexnet.claims.claim import Scale, Search
 from alexnet.network import spec
 from alexnet.run import recipes
@@ -122,6 +122,7 @@ scales: dict[str, Scale] = {
             "115 million images a run; one machine a claim, each with its own --out",
             replace(recipes.paper, stuck_steps=0),
             validation_target=60.0,
+            fine_tuning=fine_tuned,
         ),
     )
 }

@@ -12,7 +12,7 @@ from alexnet.training.trainer import Status
 from alexnet.words import visible
 
 if TYPE_CHECKING:  # it brings much along
-    from alexnet.claims.runner import Now
+    from alexnet.claims.workers import Now
 
 
 QUIET_SECONDS = 30.0
@@ -95,8 +95,8 @@ class Bar:
             status = now.status
             text += f"  {now.name}: epoch {status.epoch}/{status.epochs}, error {status.error:.1f} %"
             text += f", {status.images_per_second:,.0f} images/s, {duration(status.seconds_left)} left"
-        elif now.record and "top1" in now.record["values"]:
-            text += f"  {now.name}: {now.record['values']['top1']:.2f} %"
+        elif now.record and "top1" in now.record.values:
+            text += f"  {now.name}: {now.record.values['top1']:.2f} %"
         self._show("claims", now.done, now.runs, text, now.status is None)
 
     def _show(self, name: str, done: int, total: int | None, text: str, ended: bool) -> None:

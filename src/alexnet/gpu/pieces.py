@@ -11,11 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from alexnet.claims import ledger, table2
-from alexnet.claims import results as results_
+from alexnet.claims import ledger, records
 from alexnet.claims.claim import Claim
-from alexnet.claims.claims import claims
-from alexnet.claims.results import Result
+from alexnet.claims.claims import claims, table2
+from alexnet.claims.records import Result
 from alexnet.claims.scales import scales
 from alexnet.errors import InputError
 
@@ -74,7 +73,7 @@ class Experiment:
 
     def claim(self) -> Claim:
         """What the runner is given."""
-        whole = claims[self.id]
+        whole = ledger.NAMED[self.id]
         return replace(whole, variants=tuple(each for each in whole.variants if not self.only or each[0] in self.only))
 
 
@@ -86,7 +85,7 @@ def experiments(piece: Piece, rehearsal: bool = False) -> list[list[Experiment]]
         "networks": [
             [Experiment(scale, id, both) if id in OF_NETWORKS[:2] else Experiment(scale, id) for id in OF_NETWORKS]
         ],
-        "averaged": [[Experiment(scale, table2.ID)]],
+        "averaged": [[Experiment(scale, table2.id)]],
         "longer": [[Experiment(scale, id) for id in OF_NETWORKS[:2]]],
         "cifar": [
             [Experiment("smoke" if rehearsal else "cifar", "lrn-cifar")],
@@ -129,7 +128,7 @@ def figures(name: str, out: Path) -> dict[str, Any] | None:
 def result(out: Path, experiment: Experiment) -> Result | None:
     """The result of an experiment; None where there is none, or one that cannot be read."""
     try:
-        return results_.load(out / "results" / experiment.scale / f"{experiment.id}.json")
+        return records.load(out / "results" / experiment.scale / f"{experiment.id}.json")
     except InputError:
         return None
 
@@ -138,8 +137,8 @@ def counts(out: Path, experiment: Experiment, rehearsal: bool = False) -> tuple[
     """(runs there, runs wanted) of an experiment; of the chain, repeats. More seeds than wanted do not count."""
     wanted = seeds(experiment.scale, rehearsal)
     found = result(out, experiment)
-    of = {} if found is None else {name: len(variant["runs"]) for name, variant in found.variants.items()}
-    if experiment.id == table2.ID:
+    of = {} if found is None else {name: len(variant.runs) for name, variant in found.variants.items()}
+    if experiment.id == table2.id:
         return min(wanted, of.get("five nets", 0)), wanted
     names = [name for name, _ in experiment.claim().variants]
     return sum(min(wanted, of.get(name, 0)) for name in names), wanted * len(names)

@@ -21,9 +21,10 @@ from typing import Any
 import torch
 
 from alexnet import provenance
-from alexnet.claims import ledger, runner, table2
-from alexnet.claims.runner import Now
+from alexnet.claims import experiment, runner
+from alexnet.claims.perform import Stopped
 from alexnet.claims.scales import scales
+from alexnet.claims.workers import Now
 from alexnet.data import prepared as prepared_sets
 from alexnet.data.prepared import Prepared
 from alexnet.errors import InputError
@@ -104,7 +105,7 @@ def run(
             kind = "a rehearsal" if before["rehearsal"] else "figures of a GPU"
             raise InputError(f"--out {out}: it holds {kind}; use another")
         if rehearsal:
-            made = prepared_sets.open(ledger.smoke_data(out / "builtin"))
+            made = prepared_sets.open(experiment.photographs(out / "builtin"))
             opened = {option: opened.get(option, made) for option in ("data", "cifar")}
         notes = {"data": data.note if data else "", "cifar": cifar.note if cifar else ""}
         jobs = jobs or (1 if rehearsal else max(1, min(JOBS, (os.cpu_count() or 1) // 4)))
@@ -309,7 +310,7 @@ class Call:
                 continue
             try:
                 self._run(piece, group)
-            except runner.Stopped:
+            except Stopped:
                 if failure:
                     break
                 return False
@@ -337,9 +338,9 @@ class Call:
 
         def progress(now: Now) -> None:
             if now.record:
-                top1 = now.record["values"].get("top1")
+                top1 = now.record.values.get("top1")
                 figure = "" if top1 is None else f" {top1:.2f} %"
-                self.say(f"  {now.done}/{now.runs} {now.name}{figure}, {now.record['seconds']:.0f} s")
+                self.say(f"  {now.done}/{now.runs} {now.name}{figure}, {now.record.seconds:.0f} s")
 
         given: dict[str, Any] = {
             "options": f"--scale {scale.name} --data {prepared.path.name}",
@@ -348,12 +349,8 @@ class Call:
             "stop": self.over,
         }
         runs, results = self.out / "runs", self.out / "results"
-        if group[0].id == table2.ID:
-            table2.run(scale, prepared, None, runs, results, seeds, self.jobs, **given)
-        else:
-            runner.run(
-                [each.claim() for each in group], scale, prepared, runs, results, range(seeds), self.jobs, **given
-            )
+        claims = [each.claim() for each in group]
+        runner.run(claims, scale, prepared, runs, results, range(seeds), self.jobs, **given)
 
 
 def machine_id() -> str:

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from alexnet.claims import ledger
-from alexnet.claims import results as results_
+from alexnet.claims import ledger, phrases, verdicts
 from alexnet.claims.claims import claims
-from alexnet.claims.results import Result
+from alexnet.claims.records import Result
 from alexnet.errors import InputError
 from alexnet.gpu import pieces as pieces_
 from alexnet.gpu.pieces import PIECES, Experiment
@@ -154,10 +153,10 @@ def _errors(out: Path, rehearsal: bool) -> list[str]:
         found = pieces_.result(out, experiment)
         made += _of_variants(found, "top1", "ten_top1") if found else []
         for comparison in claims["five nets"].comparisons if name == "averaged" else ():
-            one = results_.outcome(found, comparison) if found else None
+            one = verdicts.outcome(found, comparison) if found else None
             if one:
                 made.append(
-                    f"five nets - one net, {ledger.SHORT[comparison.measure]}: {ledger.measured(one)}"
+                    f"five nets - one net, {phrases.SHORT[comparison.measure]}: {phrases.measured(one)}"
                     f" {SHORT.get(one.verdict, one.verdict)}"
                 )
     heading = ["error in %, mean (95% interval)".ljust(40) + "one crop".ljust(26) + "ten crops".ljust(26) + "runs"]
@@ -167,9 +166,9 @@ def _errors(out: Path, rehearsal: bool) -> list[str]:
 def _of_variants(result: Result, *measures: str) -> list[str]:
     made = []
     for variant, of in result.variants.items():
-        if of["runs"]:
-            cells = [(results_.spread(result.values(variant, measure)) or "-").ljust(26) for measure in measures]
-            made.append(variant[:38].ljust(40) + "".join(cells) + str(len(of["runs"])))
+        if of.runs:
+            cells = [(verdicts.spread(result.values(variant, measure)) or "-").ljust(26) for measure in measures]
+            made.append(variant[:38].ljust(40) + "".join(cells) + str(len(of.runs)))
     return made
 
 
@@ -203,7 +202,7 @@ def _of_claim(result: Result, of: Experiment, there: int, wanted: int) -> str:
     claim = claims[of.id]
     line = f"{claim.id:<18}{f'{there}/{wanted}':<8}"
     said = [
-        f"{ledger.label(one.comparison, claim)} {ledger.measured(one)} {SHORT.get(one.verdict, one.verdict)}"
+        f"{phrases.label(one.comparison, claim)} {phrases.measured(one)} {SHORT.get(one.verdict, one.verdict)}"
         for one in ledger.outcomes(result)
     ]
     for number, text in enumerate(said):

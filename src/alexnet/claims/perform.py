@@ -1,0 +1,171 @@
+"""One run of an experiment: trained, if it is not yet, and measured, what is not yet; resumable at any moment."""
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from alexnet import provenance
+from alexnet.claims.keys import MEASURED, Folders, Task, read_record
+from alexnet.claims.measures import Measured, guess
+from alexnet.claims.records import Record, images_of, to_dict
+from alexnet.data.prepared import Prepared
+from alexnet.device import pick
+from alexnet.errors import RunFailed
+from alexnet.files import only_writer, write_text
+from alexnet.run import checkpoint, trained
+from alexnet.run.metrics import read_metrics
+from alexnet.training import trainer
+from alexnet.training.trainer import Status
+
+
+class Stopped(Exception):
+    """The runner was asked to stop; the same call goes on where it was."""
+
+
+def perform(
+    task: Task,
+    folders: Folders,
+    progress: Callable[[Status], None] = lambda status: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Record:
+    """Train and measure what is left of a task: the run's record, also in measured.json of its folder.
+
+    A run whose loss becomes NaN counts as one that guesses, and says so ("diverged"). Raises Stopped, with a checkpoint
+    written, once `stop` says so.
+    """
+    path, prepared = folders.path(task.run, task.name), folders.prepared(task.run)
+    record = read_record(path, prepared)
+    if record is not None:
+        bare = checkpoint.latest(path) is None  # a result brought the record, and no weights to measure or to take
+        if bare and (task.missing(record) or folders.lacks_weights(task, record)):
+            forget(path)
+            record = None
+    if record is None:
+        record = _train(task, folders, path, progress, stop)
+        save(record, path)
+    missing = task.missing(record)
+    if missing:
+        begun = time.monotonic()
+        network = trained.load(path, pick(task.run.recipe.device))
+        for measure in missing:
+            values = record.values | measure(network, prepared, record.values)
+            record = replace(record, values=values, measures=(*record.measures, measure.__name__))
+        record = replace(record, seconds=record.seconds + time.monotonic() - begun)
+        save(record, path)
+    return record
+
+
+def save(record: Record, path: Path) -> None:
+    """Write measured.json of a run folder."""
+    path.mkdir(parents=True, exist_ok=True)
+    write_text(path / MEASURED, json.dumps(to_dict(record), indent=1) + "\n")
+
+
+def forget(path: Path) -> None:
+    """Remove a run folder. Raises InputError if another runner is at work in it."""
+    with only_writer(path, "alexnet claims run"):
+        shutil.rmtree(path)
+
+
+def _train(
+    task: Task, folders: Folders, path: Path, progress: Callable[[Status], None], stop: Callable[[], bool]
+) -> Record:
+    run, prepared, code = task.run, folders.prepared(task.run), provenance.commit()
+    start = folders.path(run.start, "") if run.start else None
+    first = read_record(start, folders.prepared(run.start)) if start and run.start else None
+    if first and first.diverged:  # nothing to begin with
+        return _guesser(task, prepared, path, code)
+    last = checkpoint.latest(path) if (path / "recipe.json").is_file() else None
+    if path.exists() and last is None:
+        forget(path)  # killed before its first checkpoint
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Lines of after the last checkpoint are of epochs that a kill took the weights of: they are done again.
+    lines = [line for line in _epochs(path) if last and checkpoint.name_of(int(line["step"])) <= last.name]
+    reached = run.until is not None and any(line["train_error"] <= run.until for line in lines)
+    asked = False
+
+    def watch(status: Status) -> None:
+        nonlocal reached
+        reached = reached or (run.until is not None and status.ended and status.error <= run.until)
+        progress(status)
+
+    def stopping() -> bool:
+        nonlocal asked
+        asked = asked or stop()
+        return asked or reached
+
+    recipe, finished = replace(run.recipe, name=task.name, keep=1), reached
+    weights = checkpoint.weights(checkpoint.newest(start)) if start and last is None else None
+    try:
+        if not finished:
+            finished = trainer.train(
+                recipe, prepared, path, resume=last is not None, start_from=weights, progress=watch, stop=stopping
+            ).finished
+    except RunFailed as failure:
+        if "NaN" not in str(failure) and "the loss became" not in str(failure):
+            raise
+        return _guesser(task, prepared, path, code)
+    if not finished and not reached:
+        raise Stopped
+    return _record(path, prepared, _values(_epochs(path), run.until), code)
+
+
+def _values(lines: Sequence[dict[str, float]], until: float | None) -> Measured:
+    """What the lines of a finished run's epochs say."""
+    last, epochs = lines[-1], float(len(lines))
+    values = {"train_error": last["train_error"], "train_loss": last["loss"], "epochs": epochs}
+    if "validation_top1" in last:
+        values |= {"top1": last["validation_top1"], "top5": last["validation_top5"]}
+    if until is not None:
+        reached_at = epochs_to(until, [(int(line["epoch"]), line["train_error"]) for line in lines])
+        values |= {
+            "epochs_to_target": epochs if reached_at is None else reached_at,
+            "reached": float(reached_at is not None),
+        }
+    return values
+
+
+def _guesser(task: Task, prepared: Prepared, path: Path, code: str) -> Record:
+    """The record of a run whose loss became NaN: it would have guessed to the end.
+
+    How far it overfits is not said: it has learned nothing to overfit with.
+    """
+    values = guess(len(prepared.classes))
+    values |= {"train_error": values["top1"], "epochs": float(task.run.recipe.epochs)}
+    if task.run.until is not None:
+        values |= {"epochs_to_target": values["epochs"], "reached": 0.0}
+    return _record(path, prepared, values, code, diverged=True)
+
+
+def _record(path: Path, prepared: Prepared, values: Measured, code: str, diverged: bool = False) -> Record:
+    lines = _epochs(path)
+    validated = (line for line in lines if "validation_top1" in line)
+    return Record(
+        images=images_of(prepared),
+        values=values,
+        diverged=diverged,
+        training=tuple(round(line["train_error"], 2) for line in lines),
+        validation=tuple((int(line["epoch"]), round(line["validation_top1"], 2)) for line in validated),
+        seconds=sum(line["seconds"] for line in lines),
+        commit=code,
+        machine=provenance.machine(),
+    )
+
+
+def _epochs(path: Path) -> list[dict[str, float]]:
+    return [line for line in read_metrics(path) if line["kind"] == "epoch"]
+
+
+def epochs_to(target: float, points: Sequence[tuple[int, float]]) -> float | None:
+    """Epochs until an error reaches `target`, from points (epoch, error in %) joined by straight lines that start from
+    100% at 0; None if it does not."""
+    before = (0, 100.0)
+    for point in points:
+        if point[1] <= target:
+            share = (before[1] - target) / (before[1] - point[1]) if before[1] > point[1] else 0.0
+            return before[0] + share * (point[0] - before[0])
+        before = point
+    return None
