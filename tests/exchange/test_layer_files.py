@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from alexnet import exchange
 from alexnet.cli import main
 from alexnet.exchange import layer_files
 from alexnet.network.model import AlexNet
@@ -59,7 +60,11 @@ def test_the_command_writes_a_network_that_summary_takes(tmp_path: Path, capsys:
     said = capsys.readouterr().out
     assert "nearest named network" in said and "ignored, as it is no part of a network: gpu, partialsum" in said
     assert "layers-x: 28×28 RGB" in said
-    assert network_of(str(out)) == layer_files.read(layers, input_size=28).network
+    made = exchange.import_layers([layers], tmp_path / "y.json", 28)
+    assert made.to_dict()["nearest"] == made.nearest and made.differences
+    assert (
+        network_of(str(tmp_path / "y.json")) == network_of(str(out)) == layer_files.read(layers, input_size=28).network
+    )
     assert main(["summary", str(out), "--json"]) == 0
     names = [layer["name"] for layer in json.loads(capsys.readouterr().out)["layers"]]
     assert names == ["conv1", "pool1", "conv2", "pool2", "conv3", "fc4", "fc5", "fc6"]

@@ -58,81 +58,74 @@ class Loaded(nn.Module):
         return caffe_read.forward(self._net, pixels.flip(1) - centre(self._mean, pixels.shape[-1]))
 
 
-class _Net:
-    """A NetParameter so far: the blob that its last layer gives, and the factor that goes into the next weights."""
-
-    def __init__(self, name: str, side: int) -> None:
-        self.message = CLASSES["NetParameter"](name=name, input=["data"], input_dim=[1, 3, side, side])
-        self.top, self.factor = "data", 1.0
-
-    def add(self, name: str, kind: str) -> Any:
-        layer = self.message.layer.add(name=name, type=kind, bottom=[self.top], top=[name])
-        self.top = name
-        return layer
-
-    def add_weighted(self, name: str, kind: str, weight: Tensor, bias: Tensor) -> Any:
-        weight = weight.detach() * self.factor
-        weight, self.factor = weight.flip(1) if self.top == "data" else weight, 1.0
-        layer = self.add(name, kind)
-        for tensor in (weight, bias.detach()):
-            _fill(layer.blobs.add(), tensor)
-        return layer
-
-    def check_no_factor(self, name: str) -> None:
-        if self.factor != 1:
+def message_of(network: AlexNet) -> Any:
+    """The network as a NetParameter with its weights; InputError, naming the layer, for what Caffe cannot compute."""
+    side = network.spec.input_size
+    net = CLASSES["NetParameter"](name=network.spec.name, input=["data"], input_dim=[1, 3, side, side])
+    factor = 1.0  # what the next weights are multiplied by
+    for name, module in network.named_children():
+        if isinstance(module, Scale):
+            factor *= module.factor
+        elif isinstance(module, Dropout | nn.Dropout):
+            factor *= 1 - module.p if isinstance(module, Dropout) else 1.0
+            _add(net, name, "Dropout").dropout_param.dropout_ratio = module.p
+        elif isinstance(module, Convolution | nn.Linear | ColumnLinear):
+            _add_weights(net, name, module, factor)
+            factor = 1.0
+        elif factor != 1 and not isinstance(module, nn.ReLU | nn.MaxPool2d | nn.Flatten):
             raise InputError(
                 f"{name}: dropout stands before it, and its factor at test cannot go into weights behind it"
             )
-
-
-def message_of(network: AlexNet) -> Any:
-    """The network as a NetParameter with its weights; InputError, naming the layer, for what Caffe cannot compute."""
-    net = _Net(network.spec.name, network.spec.input_size)
-    for name, module in network.named_children():
-        if isinstance(module, Scale):
-            net.factor *= module.factor
-        elif isinstance(module, Convolution):
-            assert module.bias is not None
-            # Zeros before the kernel, and as many more around the map: the windows stand where they stood.
-            over = module.overhang
-            weight = F.pad(module.weight, (over, 0, over, 0))
-            how = net.add_weighted(name, "Convolution", weight, module.bias).convolution_param
-            how.num_output, how.group = len(weight), module.groups
-            how.kernel_size.append(weight.shape[-1])
-            how.stride.append(int(module.stride[0]))
-            how.pad.append(int(module.padding[0]) + over)
-        elif isinstance(module, nn.Linear | ColumnLinear):
-            # A layer whose columns read their own part is one with zeros for the other.
-            weight = torch.block_diag(*module.weight) if isinstance(module, ColumnLinear) else module.weight
-            layer = net.add_weighted(name, "InnerProduct", weight, module.bias)
-            layer.inner_product_param.num_output = len(weight)
         elif isinstance(module, nn.MaxPool2d):
             window = network.windows[name]
             if window.overhang < 0:
                 raise InputError(
                     f"{name}: it leaves {-window.overhang} of {window.size} pixels unread; Caffe's pooling rounds up"
                 )
-            how = net.add(name, "Pooling").pooling_param
-            how.pool, how.kernel_size, how.stride = 0, window.window, window.stride
+            pool = _add(net, name, "Pooling").pooling_param
+            pool.pool, pool.kernel_size, pool.stride = 0, window.window, window.stride
         elif isinstance(module, LocalResponseNormalization):
             if module.columns != 1:
                 raise InputError(
                     f"{name}: its sum stays inside a column, and Caffe's LRN crosses from one into the other"
                 )
-            net.check_no_factor(name)
-            how = net.add(name, "LRN").lrn_param
-            how.local_size, how.alpha, how.beta, how.k = module.size, module.alpha * module.size, module.beta, module.k
+            lrn = _add(net, name, "LRN").lrn_param
+            lrn.local_size, lrn.alpha, lrn.beta, lrn.k = module.size, module.alpha * module.size, module.beta, module.k
         elif type(module) in ACTIVATIONS:
-            if type(module) is not nn.ReLU:
-                net.check_no_factor(name)
-            net.add(name, ACTIVATIONS[type(module)])
-        elif isinstance(module, Dropout | nn.Dropout):
-            net.factor *= 1 - module.p if isinstance(module, Dropout) else 1.0
-            net.add(name, "Dropout").dropout_param.dropout_ratio = module.p
+            _add(net, name, ACTIVATIONS[type(module)])
         elif not isinstance(module, nn.Flatten):  # InnerProduct flattens by itself, in the same order
             raise InputError(f"{name}: Caffe has no layer that computes {type(module).__name__} as this network does")
-    net.add("prob", "Softmax")
-    return net.message
+    _add(net, "prob", "Softmax")
+    return net
+
+
+def _add(net: Any, name: str, kind: str) -> Any:
+    """A layer that reads what the last one gives."""
+    below = net.layer[-1].top[0] if net.layer else "data"
+    return net.layer.add(name=name, type=kind, bottom=[below], top=[name])
+
+
+def _add_weights(net: Any, name: str, module: Convolution | nn.Linear | ColumnLinear, factor: float) -> None:
+    assert module.bias is not None
+    if isinstance(module, Convolution):
+        # Zeros before the kernel, and as many more around the map: the windows stand where they stood.
+        over = module.overhang
+        weight = F.pad(module.weight.detach(), (over, 0, over, 0))
+        weight = weight if net.layer else weight.flip(1)
+        layer = _add(net, name, "Convolution")
+        parameters = layer.convolution_param
+        parameters.group = module.groups
+        parameters.kernel_size.append(weight.shape[-1])
+        parameters.stride.append(int(module.stride[0]))
+        parameters.pad.append(int(module.padding[0]) + over)
+    else:
+        # A layer whose columns read their own part is one with zeros for the other.
+        weight = torch.block_diag(*module.weight) if isinstance(module, ColumnLinear) else module.weight
+        layer = _add(net, name, "InnerProduct")
+        parameters = layer.inner_product_param
+    parameters.num_output = len(weight)
+    for tensor in (weight * factor, module.bias):
+        _fill(layer.blobs.add(), tensor.detach())
 
 
 def _fill(blob: Any, tensor: Tensor) -> None:

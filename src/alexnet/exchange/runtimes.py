@@ -61,8 +61,8 @@ def onnx_session(model: str | bytes) -> Any:
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = torch.get_num_threads(), 4
-    how: dict[str, Any] = {"providers": ["CPUExecutionProvider"], "enable_fallback": 0}  # which would print
-    return onnxruntime.InferenceSession(model, options, **how)
+    quiet: dict[str, Any] = {"providers": ["CPUExecutionProvider"], "enable_fallback": 0}  # which would print
+    return onnxruntime.InferenceSession(model, options, **quiet)
 
 
 def save(model: Any, file: Path, format: Format, metadata: dict[str, str]) -> None:

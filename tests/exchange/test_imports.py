@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from alexnet import exchange
 from alexnet.cli import main
 from alexnet.data.prepared import Prepared
 from alexnet.errors import InputError
@@ -79,6 +80,32 @@ def test_every_command_takes_it(
     found = json.loads((out / "evaluation-held-out-of-train-1views.json").read_text())
     assert found["top1_error"] < 50  # what it learned has come over
     assert checkpoint.newest(out).name == "step-00000000"
+
+
+def test_python_imports_and_exports_as_the_commands_do(tiny_run: Path, tiny_prepared: Prepared, tmp_path: Path) -> None:
+    exported = exchange.export(tiny_run, "caffe", tmp_path / "n.caffemodel")
+    assert [file.name for file in exported.files] == ["n.prototxt", "n-mean.binaryproto", "n.caffemodel"]
+    document = json.loads(json.dumps(exported.to_dict()))
+    assert document["format"] == "caffe" and "B" in document["takes"]
+    assert document["probability_difference"] == exported.difference.probability < 1e-6
+    out = tmp_path / "run"
+    files = [tmp_path / "n.caffemodel", tmp_path / "n.prototxt"]
+    mean = str(tmp_path / "n-mean.binaryproto")
+    imported = exchange.import_weights(files, out, mean=mean, data=tiny_prepared.path, name="again")
+    assert (imported.run, imported.kind, imported.network, imported.classes) == (out, "caffe", "again", 4)
+    assert list(imported.to_dict()) == [
+        *("run", "kind", "network", "classes", "notes", "by"),
+        *("probability_difference", "logit_difference"),
+    ]
+    assert trained.load(out).classes == trained.load(tiny_run).classes
+    with pytest.raises(InputError, match="there is something already"):
+        exchange.import_weights(files, out, mean=mean)
+    with pytest.raises(InputError, match="needs a FILE"):
+        exchange.import_weights([], tmp_path / "other")
+    with pytest.raises(InputError, match="import_layers makes a network of it"):
+        exchange.import_weights(files[:1], tmp_path / "other", kind="cuda-convnet")
+    with pytest.raises(InputError, match="float32 weights"):
+        exchange.export(tiny_run, "torchvision", int8=True)
 
 
 def test_without_data_it_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
