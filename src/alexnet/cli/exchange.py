@@ -60,7 +60,7 @@ def export(
 
 def import_(
     files: Positional[tuple[Path, ...]],
-    out_path: Annotated[Path, tyro.conf.arg(name="out")],
+    out: Path,
     kind: Literal["caffe", "torchvision", "onnx", "cuda-convnet"] | None = None,
     takes: Annotated[Literal["pixels", "unit", "torchvision", "caffe"] | None, tyro.conf.arg(name="input")] = None,
     mean: str | None = None,
@@ -79,7 +79,7 @@ def import_(
 
     Args:
         files: the file, and what belongs to it.
-        out_path: the run folder to make; for a layer file, the .json file.
+        out: the run folder to make; for a layer file, the .json file.
         kind: what the files are; by default told by their names, else by how they begin.
         takes: what the file's network is given. pixels: RGB 0-255 minus the mean; unit: RGB 0-1; torchvision: RGB 0-1 minus
             its mean, divided by its deviations; caffe: BGR 0-255 minus the mean. By default what its kind takes.
@@ -95,7 +95,7 @@ def import_(
     from alexnet.exchange.imports import COMPARED
 
     if exchange.kind_of(files, kind) == "cuda-convnet":
-        network = exchange.import_layers(files, out_path, input_size)
+        network = exchange.import_layers(files, out, input_size)
         if json:
             print_json(network.to_dict())
             return 0
@@ -108,7 +108,7 @@ def import_(
         else:
             out_line(f"equals the named network {network.nearest}, initial values too")
         return summary([str(network.file)])
-    imported = exchange.import_weights(files, out_path, kind, takes, mean, classes, data, input_size, image_size, name)
+    imported = exchange.import_weights(files, out, kind, takes, mean, classes, data, input_size, image_size, name)
     if json:
         print_json(imported.to_dict())
         return 0

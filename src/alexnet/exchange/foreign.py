@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from alexnet.errors import InputError
@@ -140,12 +139,14 @@ def _caffe(files: Sequence[Path], options: Options) -> Foreign:
     takes = options.takes or "caffe"
     input = input_of(takes, mean_of(options.mean, takes, net.mean), 1.0 if net.scale is None else net.scale)
     network, weights, mean = as_run(network, built.weights, input, options.image_size)
-
-    def logits(pixels: Tensor) -> Tensor:
-        unread = size - network.input_size  # pixels that conv1 leaves out
-        return caffe_read.forward(net, F.pad(input.of(pixels, len(mean)), (0, unread, 0, unread)))
-
-    return Foreign(network, weights, mean, notes, logits, "Caffe's definitions, layer by layer")
+    return Foreign(
+        network,
+        weights,
+        mean,
+        notes,
+        logits=lambda pixels: caffe_read.forward(net, input.of(pixels, len(mean), size)),
+        by="Caffe's definitions, layer by layer",
+    )
 
 
 def _torchvision(file: Path, options: Options) -> Foreign:
@@ -158,12 +159,14 @@ def _torchvision(file: Path, options: Options) -> Foreign:
     input = input_of(takes, mean_of(options.mean, takes))
     network, weights, mean = as_run(network, weights, input, options.image_size)
     reference = torchvision.reference(state)
-
-    def logits(pixels: Tensor) -> Tensor:
-        given: Tensor = reference(input.of(pixels, len(mean)))
-        return given
-
-    return Foreign(network, weights, mean, (), logits, "torchvision's layers in torch.nn")
+    return Foreign(
+        network,
+        weights,
+        mean,
+        notes=(),
+        logits=lambda pixels: reference(input.of(pixels, len(mean), size)),
+        by="torchvision's layers in torch.nn",
+    )
 
 
 def _onnx(file: Path, options: Options) -> Foreign:
@@ -188,15 +191,15 @@ def _onnx(file: Path, options: Options) -> Foreign:
         shifted = np.asarray(shifted[:, 0, 0] if shifted.shape[1] == 1 else shifted, np.float32)
         input = Input(outer.order, shifted, (float(red), float(green), float(blue)))
     network, weights, mean = as_run(network, built.weights, input, options.image_size)
-    session = onnx_file.Session(opened, graph.logits, size)
+    session = onnx_file.Session(opened, graph.logits)
     return Foreign(
         network,
         weights,
         mean,
         notes,
-        lambda pixels: session(outer.of(pixels, len(mean))),
-        "onnxruntime",
-        opened.classes,
+        logits=lambda pixels: session(outer.of(pixels, len(mean), size)),
+        by="onnxruntime",
+        classes=opened.classes,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from alexnet.data.batches import centre
@@ -33,11 +34,15 @@ class Input:
     """float32, in that order: [3], or an image [3, S, S]."""
     scale: tuple[float, float, float]
 
-    def of(self, pixels: Tensor, side: int) -> Tensor:
-        """What it is of the centre crop of images of `side` pixels: float32 [N, 3, S, S], R, G, B, 0-255 -> the same shape."""
+    def of(self, pixels: Tensor, side: int, size: int) -> Tensor:
+        """What it is of the centre crop of images of `side` pixels: float32 [N, 3, S, S], R, G, B, 0-255, to [N, 3, size, size].
+
+        Where S is smaller, zeros stand for the last rows and columns, which the network does not read.
+        """
         mean = centre(torch.from_numpy(mean_image(self.mean, side)).permute(2, 0, 1), pixels.shape[-1])
         images = (pixels.flip(1) if self.order == "bgr" else pixels) - mean
-        return images * torch.tensor(self.scale).float()[:, None, None]
+        unread = size - pixels.shape[-1]
+        return F.pad(images * torch.tensor(self.scale).float()[:, None, None], (0, unread, 0, unread))
 
 
 def input_of(takes: Takes, mean: np.ndarray, scale: float = 1.0) -> Input:

@@ -128,10 +128,10 @@ def _classes(model: Any) -> list[str] | None:
 class Session:
     """The file in onnxruntime: what its network takes, float32 [N, 3, S, S] -> the tensor `output`, [N, classes]."""
 
-    def __init__(self, file: Opened, output: str, size: int) -> None:
+    def __init__(self, file: Opened, output: str) -> None:
         from onnx import TensorProto, helper
 
-        self._file, self._output, self._size = file, output, size
+        self._file, self._output = file, output
         model = type(file.model)()
         model.CopyFrom(file.model)
         if output not in [value.name for value in model.graph.output]:
@@ -142,10 +142,8 @@ class Session:
             raise InputError(f"{file.path}: onnxruntime does not take it ({str(error).splitlines()[0]})") from None
 
     def __call__(self, images: Tensor) -> Tensor:
-        # Pixels that the network never reads may have been left out of its input here.
-        unread = self._size - images.shape[-1]
         batch = self._file.batch or len(images)
-        parts = F.pad(images, (0, unread, 0, unread, 0, 0, 0, -len(images) % batch)).split(batch)
+        parts = F.pad(images, (0, 0, 0, 0, 0, 0, 0, -len(images) % batch)).split(batch)
         try:
             outputs = [self._session.run([self._output], {self._file.input: part.numpy()})[0] for part in parts]
         except Exception as error:
