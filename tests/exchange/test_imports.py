@@ -172,7 +172,7 @@ def test_a_mean_of_any_size_is_subtracted_under_the_crop(shape: tuple[int, ...],
     theirs = foreign.Foreign(spec, weights, image, (), logits, "the tests")
     assert imports.compare(theirs.module(), theirs).logit < 1e-5
     pixels = torch.randint(256, (2, 3, 28, 28), generator=torch.Generator().manual_seed(1)).float()
-    torch.testing.assert_close(network(takes.of(pixels, 40, 28)), logits(pixels))
+    torch.testing.assert_close(network(takes.from_pixels(pixels, 40, 28)), logits(pixels))
 
 
 def _own_columns(folder: Path) -> None:

@@ -158,7 +158,7 @@ def _normalization(step: Lrn) -> str:
 
 
 def _windows(steps: Sequence[Step], size: int) -> tuple[int, Literal["up", "down"], tuple[str, ...]]:
-    """Input size and `rounding` that give the file's windows, and what has to be said about them.
+    """Input size and `rounding` that give the file's windows, and notes on them.
 
     InputError, naming the layer, for one that does not read what is before it.
     """

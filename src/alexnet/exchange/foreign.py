@@ -144,7 +144,7 @@ def _caffe(files: Sequence[Path], options: Options) -> Foreign:
         weights,
         mean,
         notes,
-        logits=lambda pixels: caffe_read.forward(net, input.of(pixels, len(mean), size)),
+        logits=lambda pixels: caffe_read.forward(net, input.from_pixels(pixels, len(mean), size)),
         by="Caffe's definitions, layer by layer",
     )
 
@@ -164,7 +164,7 @@ def _torchvision(file: Path, options: Options) -> Foreign:
         weights,
         mean,
         notes=(),
-        logits=lambda pixels: reference(input.of(pixels, len(mean), size)),
+        logits=lambda pixels: reference(input.from_pixels(pixels, len(mean), size)),
         by="torchvision's layers in torch.nn",
     )
 
@@ -197,7 +197,7 @@ def _onnx(file: Path, options: Options) -> Foreign:
         weights,
         mean,
         notes,
-        logits=lambda pixels: session(outer.of(pixels, len(mean), size)),
+        logits=lambda pixels: session(outer.from_pixels(pixels, len(mean), size)),
         by="onnxruntime",
         classes=opened.classes,
     )

@@ -47,7 +47,7 @@ class Imported:
     """The name of its network."""
     classes: int
     notes: tuple[str, ...]
-    """What has to be said of what became of the file."""
+    """Sentences on what the file leaves open and how it was read."""
     by: str
     """What computed the file's outputs."""
     difference: Difference
@@ -145,7 +145,7 @@ def compare(network: AlexNet, theirs: Foreign) -> Difference:
 def _class_names(
     theirs: Foreign, file: Path | None, data: Prepared | None, source: Path
 ) -> tuple[list[str], tuple[str, ...]]:
-    """The names of the classes, by a file, else the data, else the weights' file; and what is to be said of them."""
+    """The names of the classes: of `file`, else of the data, else of the weights' file; and notes on them."""
     number = theirs.network.classes
     if not (file or data or theirs.classes):
         names = [f"class {at}" for at in range(number)]

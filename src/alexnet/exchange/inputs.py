@@ -34,10 +34,11 @@ class Input:
     """float32, in that order: [3], or an image [3, S, S]."""
     scale: tuple[float, float, float]
 
-    def of(self, pixels: Tensor, side: int, size: int) -> Tensor:
-        """What it is of the centre crop of images of `side` pixels: float32 [N, 3, S, S], R, G, B, 0-255, to [N, 3, size, size].
+    def from_pixels(self, pixels: Tensor, side: int, size: int) -> Tensor:
+        """The input [N, 3, size, size] for `pixels`, the centre crop of images of `side` pixels.
 
-        Where S is smaller, zeros stand for the last rows and columns, which the network does not read.
+        pixels: float32 [N, 3, S, S], R, G, B, 0-255. Where S is smaller than `size`, the last rows and columns, which the
+        network does not read, are zeros.
         """
         mean = centre(torch.from_numpy(mean_image(self.mean, side)).permute(2, 0, 1), pixels.shape[-1])
         images = (pixels.flip(1) if self.order == "bgr" else pixels) - mean

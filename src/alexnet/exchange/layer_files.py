@@ -34,7 +34,7 @@ WIDEST = 1 << 20
 
 
 def read(file: Path, parameters: Path | None = None, input_size: int | None = None) -> Built:
-    """The network of a layer file, and what the files say that no network has a field for.
+    """The network of a layer file, and notes on what the files say besides.
 
     InputError, naming the layer, for what is no such file or does not fit a network here.
     """

@@ -110,13 +110,13 @@ class _Walk:
         if len(nodes) == 2 and len(self.parts) == 1:
             self.parts = [self._normalization(nodes)]
             return
-        channels = attributes.get("axis") == 1
-        if node.op_type == "Concat" and channels and len(self.parts) == 2 and list(node.input) == self.parts:
+        along_channels = attributes.get("axis") == 1
+        if node.op_type == "Concat" and along_channels and len(self.parts) == 2 and list(node.input) == self.parts:
             self.parts = [node.output[0]]
             return
         if len(nodes) != len(self.parts):
             raise self._unfit(node, "it reads one column of two")
-        if node.op_type == "Split" and channels and len(self.parts) == 1 and len(node.output) == 2:
+        if node.op_type == "Split" and along_channels and len(self.parts) == 1 and len(node.output) == 2:
             self.parts = list(node.output)
             return
         if any(_attributes(other) != attributes for other in nodes[1:]):

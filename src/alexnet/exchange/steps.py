@@ -61,7 +61,7 @@ class Pool(Sliding):
 
 @dataclass(frozen=True)
 class Activation:
-    """ReLU, or what stands in its place."""
+    """An activation function."""
 
     name: str
     kind: Literal["relu", "tanh", "sigmoid"]
