@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from measure import Peer, Row, arguments, finish, have_peers, in_turn, ratios, row
 
-from alexnet.export import runtimes
-from alexnet.export.graph import onnx_model
+from alexnet.exchange import runtimes
+from alexnet.exchange.onnx_write import onnx_model
 from alexnet.network.model import AlexNet
 from alexnet.network.spec import paper
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from measure import arguments, finish, row
 
 from alexnet.data import prepared
-from alexnet.export import runtimes, write
+from alexnet.exchange import exports, runtimes
 from alexnet.run import trained
 
 
@@ -27,7 +27,9 @@ def main() -> int:
     data = prepared.open(given.data or json.loads((Path(given.run) / "data.json").read_text())["path"])
     format: runtimes.Format = given.format
     with tempfile.TemporaryDirectory() as folder:
-        made = write.export(network, format, Path(folder) / f"network{runtimes.SUFFIX[format]}", data, int8=True)
+        made = exports.export_network(
+            network, format, Path(folder) / f"network{runtimes.SUFFIX[format]}", data, int8=True
+        )
     rows = [
         row(f"{format}, {name}, {which}", [getattr(errors, which)], "% error")
         for name, errors in (("float32", made.before), ("int8", made.after))

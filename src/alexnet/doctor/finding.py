@@ -1,4 +1,4 @@
-"""What an examination finds."""
+"""A finding: one thing that was looked at, and what to do about it."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -31,8 +31,8 @@ def error(what: str, fix: str) -> Finding:
 def parts(problem: object, fix: str) -> tuple[str, str]:
     """(what, fix) of an error message whose fix follows its last colon; `fix` where it names none."""
     text = str(problem)
-    what, colon, own = text.rpartition(": ")
-    return (what, own) if colon else (text, fix)
+    what, colon, told = text.rpartition(": ")
+    return (what, told) if colon else (text, fix)
 
 
 def gigabytes(number: float) -> str:

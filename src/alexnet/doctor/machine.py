@@ -4,6 +4,7 @@ import os
 import platform
 import re
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import torch
 
 from alexnet import device as devices
-from alexnet.doctor.finding import Finding, gigabytes, ok, warning
+from alexnet.doctor.finding import Finding, error, gigabytes, ok, warning
 from alexnet.errors import InputError
 from alexnet.memory import memory_free
 from alexnet.parallel import bf16_unit, compiled
@@ -21,23 +22,23 @@ from alexnet.run.recipe import Recipe
 OLDEST_TORCH = (2, 11)
 
 
-def examine() -> list[Finding]:
+def examine() -> Iterator[Finding]:
     """Versions, device and threads of the machine this runs on."""
-    return [*_versions(), *_device(), *_threads(), *_compiled()]
+    yield from _versions()
+    yield _device()
+    yield _threads()
+    yield _compiled()
 
 
-def _versions() -> list[Finding]:
+def _versions() -> Iterator[Finding]:
     # Bugs that nobody else can see again begin with a version nobody else has.
-    found = [f"{name} {installed(name)}" for name in ("alexnet", "torch", "numpy", "pillow", "simplejpeg")]
-    findings = [ok(f"versions: Python {platform.python_version()}, {', '.join(found)}")]
-    if _numbers(torch.__version__) < OLDEST_TORCH:
-        findings.append(
-            warning(
-                f"torch {torch.__version__} is older than any that this was tested with",
-                "pip install -c constraints.txt torch, from the repository",
-            )
+    versions = [f"{name} {installed(name)}" for name in ("alexnet", "torch", "numpy", "pillow", "simplejpeg")]
+    yield ok(f"versions: Python {platform.python_version()}, {', '.join(versions)}")
+    if tuple(int(number) for number in re.findall(r"\d+", torch.__version__)[:2]) < OLDEST_TORCH:
+        yield warning(
+            f"torch {torch.__version__} is older than any that this was tested with",
+            "pip install -c constraints.txt torch, from the repository",
         )
-    return findings
 
 
 def installed(package: str) -> str:
@@ -48,73 +49,62 @@ def installed(package: str) -> str:
         return "missing"
 
 
-def _numbers(text: str) -> tuple[int, ...]:
-    return tuple(int(number) for number in re.findall(r"\d+", text)[:2])
-
-
-def _device() -> list[Finding]:
+def _device() -> Finding:
     # An accelerator that torch does not see: the run works, thirty times slower, and says nothing.
     picked = devices.pick()
     if picked.type == "cuda":
         free, total = torch.cuda.mem_get_info()
         half = "bf16" if torch.cuda.is_bf16_supported() else "float32, as it has no bf16"
-        return [ok(f"device: {torch.cuda.get_device_name()}, {gigabytes(free)} of {gigabytes(total)} free, {half}")]
+        return ok(f"device: {torch.cuda.get_device_name()}, {gigabytes(free)} of {gigabytes(total)} free, {half}")
     if shutil.which("nvidia-smi") or Path("/dev/nvidia0").exists():
+        what, fix = (
+            f"torch (CUDA {torch.version.cuda}) cannot use it",
+            "update the NVIDIA driver, or install a torch built for an older CUDA; look at CUDA_VISIBLE_DEVICES too",
+        )
         if torch.version.cuda is None:
-            what, fix = (
-                "this torch is built for the CPU only",
-                "install a torch with CUDA: make setup TORCH=torch==VERSION",
-            )
-        else:
-            what = f"torch (CUDA {torch.version.cuda}) cannot use it"
-            fix = (
-                "update the NVIDIA driver, or install a torch built for an older CUDA; look at CUDA_VISIBLE_DEVICES too"
-            )
-        return [warning(f"device: {picked.type}, though this machine has an NVIDIA GPU: {what}", fix)]
+            what = "this torch is built for the CPU only"
+            fix = "install a torch with CUDA: make setup TORCH=torch==VERSION"
+        return warning(f"device: {picked.type}, though this machine has an NVIDIA GPU: {what}", fix)
     if picked.type != "cpu":
-        return [ok(f"device: {picked.type}")]
+        return ok(f"device: {picked.type}")
     unit = bf16_unit()
     why = "its bf16 needs the compiled loops" if unit else "it multiplies no bf16 in hardware"
-    return [ok(f"device: cpu, {f'bf16 by {unit}' if unit and compiled() else f'float32, as {why}'}")]
+    return ok(f"device: cpu, {f'bf16 by {unit}' if unit and compiled() else f'float32, as {why}'}")
 
 
-def _threads() -> list[Finding]:
+def _threads() -> Finding:
     # Slow loading and slow steps: fewer threads than cores, or in a container more than it may use.
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threads = torch.get_num_threads()
-    if threads < cores and "OMP_NUM_THREADS" in os.environ:
-        return [
-            warning(
-                f"threads: torch computes with {threads} of {cores} cores, as OMP_NUM_THREADS={os.environ['OMP_NUM_THREADS']} says",
-                "unset OMP_NUM_THREADS before training",
-            )
-        ]
+    threads, told = torch.get_num_threads(), os.environ.get("OMP_NUM_THREADS")
+    if threads < cores and told is not None:
+        return warning(
+            f"threads: torch computes with {threads} of {cores} cores, as OMP_NUM_THREADS={told} says",
+            "unset OMP_NUM_THREADS before training",
+        )
     if threads > cores:
-        return [
-            warning(
-                f"threads: torch computes with {threads} threads on {cores} cores, which is slower than with {cores}",
-                f"set OMP_NUM_THREADS={cores} before training",
-            )
-        ]
-    return [ok(f"threads: torch computes with {threads}, on {cores} cores")]
+        return warning(
+            f"threads: torch computes with {threads} threads on {cores} cores, which is slower than with {cores}",
+            f"set OMP_NUM_THREADS={cores} before training",
+        )
+    return ok(f"threads: torch computes with {threads}, on {cores} cores")
 
 
-def _compiled() -> list[Finding]:
+def _compiled() -> Finding:
     # Without numba everything works, and takes its time.
     if compiled():
-        return [ok(f"compiled loops: numba {installed('numba')}")]
+        return ok(f"compiled loops: numba {installed('numba')}")
     off = os.environ.get("ALEXNET_COMPILED") == "0"
     fix = "unset ALEXNET_COMPILED" if off else 'pip install "alexnet[fast]"'
-    return [warning("compiled loops: none, so preparing and training on the CPU are slower", fix)]
+    return warning("compiled loops: none, so preparing and training on the CPU are slower", fix)
 
 
-def memory(recipe: Recipe) -> list[Finding]:
+def memory(recipe: Recipe) -> Finding:
     """Whether a batch of `recipe` fits. Out of memory is met only after the data has been read."""
     try:
         needed = batch_memory(recipe)
         device = devices.pick(recipe.device)
     except InputError as problem:
-        return [Finding("error", f"recipe {recipe.name} cannot run here: {problem}", "change that field of the recipe")]
+        return error(f"recipe {recipe.name} cannot run here: {problem}", "change that field of the recipe")
     free = torch.cuda.mem_get_info()[0] if device.type == "cuda" else memory_free()
     images = recipe.micro_batch or recipe.batch
     what = (
@@ -122,28 +112,23 @@ def memory(recipe: Recipe) -> list[Finding]:
         " (estimated: 3 × its activations + 3 × its weights)"
     )
     if free is None:
-        return [ok(f"{what}; how much is free on {device.type} is not known")]
+        return ok(f"{what}; how much is free on {device.type} is not known")
     what += f"; {gigabytes(free)} are free on {device.type}"
     if needed <= 0.9 * free:
-        return [ok(what)]
-    smaller = images
-    while smaller > 1 and needed > 0.9 * free:
-        smaller //= 2
-        needed = batch_memory(_with_micro_batch(recipe, smaller))
-    return [warning(what, f"--micro-batch {smaller}: the same result, in less memory")]
+        return ok(what)
+    while images > 1 and needed > 0.9 * free:
+        images //= 2
+        needed = batch_memory(replace(recipe, micro_batch=images))
+    return warning(what, f"--micro-batch {images}: the same result, in less memory")
 
 
-def _with_micro_batch(recipe: Recipe, size: int) -> Recipe:
-    return replace(recipe, micro_batch=size)
-
-
-def disk(images: int | None, size: int, where: Path) -> list[Finding]:
+def disk(images: int | None, size: int, where: Path) -> Finding:
     """Room for `images` prepared images of size × size on the disk that holds `where`."""
     free = shutil.disk_usage(where).free
     if images is None:
-        return [ok(f"disk: a prepared image takes {size * size * 3:,} bytes; {gigabytes(free)} are free at {where}")]
+        return ok(f"disk: a prepared image takes {size * size * 3:,} bytes; {gigabytes(free)} are free at {where}")
     needed = images * size * size * 3
     what = f"disk: {images:,} prepared images of {size}×{size} take {gigabytes(needed)}; {gigabytes(free)} are free at {where}"
     if needed > free:
-        return [warning(what, f"prepare to another disk, or smaller: alexnet prepare --size {max(64, size // 2)}")]
-    return [ok(what)]
+        return warning(what, f"prepare to another disk, or smaller: alexnet prepare --size {max(64, size // 2)}")
+    return ok(what)

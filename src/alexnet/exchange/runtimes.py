@@ -4,6 +4,7 @@ Both runtimes are optional (extra `export`), so each is imported where it is use
 """
 
 import contextlib
+import importlib.util
 import io
 import logging
 import os
@@ -15,6 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from alexnet.errors import InputError
+
 Format = Literal["onnx", "openvino"]
 
 SUFFIX: dict[Format, str] = {"onnx": ".onnx", "openvino": ".xml"}
@@ -23,35 +26,43 @@ NORMALIZATION = r"norm.*"
 """Nodes that stay float in an int8 network: squares have too wide a range, and are few."""
 
 
+def check_packages(what: str, *packages: str) -> None:
+    """InputError, with the command that mends it, if a package is not installed that files of this kind need."""
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    if missing:
+        raise InputError(f'{what} files need more packages ({", ".join(missing)}): pip install "alexnet[export]"')
+
+
 class Loaded(nn.Module):
     """An exported network on the CPU, as evaluation takes one: float32 pixels [N, 3, S, S], 0-255, to logits [N, classes]."""
 
     def __init__(self, file: Path, format: Format, exact: bool = True) -> None:
         """`exact`: float32 where the file says float32, even where OpenVINO would choose bf16 by itself."""
         super().__init__()
-        self._run = _onnxruntime(file) if format == "onnx" else _openvino(file, exact)
+        if format == "onnx":
+            session = onnx_session(str(file))
+            self._run = lambda pixels: session.run(["logits"], {"pixels": pixels})[0]
+        else:
+            import openvino
+
+            wanted = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "PERFORMANCE_HINT": "LATENCY"}
+            if exact:
+                wanted["INFERENCE_PRECISION_HINT"] = "f32"
+            compiled = openvino.Core().compile_model(str(file), "CPU", wanted)
+            self._run = lambda pixels: np.array(compiled({"pixels": pixels})["logits"])
 
     def forward(self, pixels: Tensor) -> Tensor:
         return torch.from_numpy(self._run(pixels.contiguous().numpy()))
 
 
-def _onnxruntime(file: Path) -> Any:
+def onnx_session(model: str | bytes) -> Any:
+    """A file's name or content in onnxruntime, on the CPU, without a word on the terminal."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-    return lambda pixels: session.run(["logits"], {"pixels": pixels})[0]
-
-
-def _openvino(file: Path, exact: bool) -> Any:
-    import openvino
-
-    wanted = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "PERFORMANCE_HINT": "LATENCY"}
-    if exact:
-        wanted["INFERENCE_PRECISION_HINT"] = "f32"
-    compiled = openvino.Core().compile_model(str(file), "CPU", wanted)
-    return lambda pixels: np.array(compiled({"pixels": pixels})["logits"])
+    options.intra_op_num_threads, options.log_severity_level = torch.get_num_threads(), 4
+    quiet: dict[str, Any] = {"providers": ["CPUExecutionProvider"], "enable_fallback": 0}  # which would print
+    return onnxruntime.InferenceSession(model, options, **quiet)
 
 
 def save(model: Any, file: Path, format: Format, metadata: dict[str, str]) -> None:
@@ -60,11 +71,10 @@ def save(model: Any, file: Path, format: Format, metadata: dict[str, str]) -> No
         import onnx
 
         onnx.save(model, str(file))
-        return
-    import openvino
+    else:
+        import openvino
 
-    converted = openvino.Core().read_model(model.SerializeToString())
-    _save_openvino(converted, file, metadata)
+        _save_openvino(openvino.Core().read_model(model.SerializeToString()), file, metadata)
 
 
 def _save_openvino(model: Any, file: Path, metadata: dict[str, str]) -> None:
@@ -82,29 +92,7 @@ def quantize(file: Path, images: Sequence[np.ndarray], target: Path, format: For
     """
     with _quiet():
         if format == "onnx":
-            from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-
-            class Reader(CalibrationDataReader):
-                def __init__(self) -> None:
-                    self.images = iter(images)
-
-                def get_next(self) -> dict[str, np.ndarray] | None:
-                    return next(({"pixels": image} for image in self.images), None)
-
-            import onnx
-
-            nodes = onnx.load(str(file), load_external_data=False).graph.node
-            quantize_static(
-                str(file),
-                str(target),
-                Reader(),
-                quant_format=QuantFormat.QDQ,
-                op_types_to_quantize=["Conv", "Gemm"],
-                nodes_to_exclude=[node.name for node in nodes if node.name.startswith("norm")],
-                per_channel=True,
-                activation_type=QuantType.QUInt8,
-                weight_type=QuantType.QInt8,
-            )
+            _quantize_onnx(file, images, target)
             return
         # nncf reports its use to its makers unless it believes itself to be tested.
         os.environ.setdefault("NNCF_CI", "1")
@@ -120,6 +108,31 @@ def quantize(file: Path, images: Sequence[np.ndarray], target: Path, format: For
             ignored_scope=nncf.IgnoredScope(patterns=[NORMALIZATION]),
         )
         _save_openvino(quantized, target, metadata)
+
+
+def _quantize_onnx(file: Path, images: Sequence[np.ndarray], target: Path) -> None:
+    import onnx
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+    class Reader(CalibrationDataReader):
+        def __init__(self) -> None:
+            self.images = iter(images)
+
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            return next(({"pixels": image} for image in self.images), None)
+
+    nodes = onnx.load(str(file), load_external_data=False).graph.node
+    quantize_static(
+        str(file),
+        str(target),
+        Reader(),
+        quant_format=QuantFormat.QDQ,
+        op_types_to_quantize=["Conv", "Gemm"],
+        nodes_to_exclude=[node.name for node in nodes if node.name.startswith("norm")],
+        per_channel=True,
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+    )
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """ONNX graphs in: ours, Caffe's network as the model zoo has it, arithmetic before conv1; and what is refused."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,24 @@ def test_the_zoos_network_comes_in_as_caffes(tmp_path: Path, capsys: pytest.Capt
     assert (spec.columns, spec.normalization, spec.hidden[0].then) == (2, "caffe", ("relu", "dropout"))
 
 
+def test_a_mean_image_is_subtracted_under_the_crop(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = write(tmp_path / "m.onnx", graph(caffe_layers(size=67), size=67))
+    image = draw(2).uniform(90, 130, (80, 80, 3)).astype(np.float32)
+    np.save(tmp_path / "mean.npy", image)
+    said = imported(capsys, file, "--mean", tmp_path / "mean.npy", "--out", tmp_path / "run")
+    assert said["logit_difference"] < 1e-5
+    np.testing.assert_array_equal(np.load(tmp_path / "run" / "preparation" / "mean.npy"), image)
+
+
+@pytest.mark.parametrize("shape", [(3,), (1, 3, 2, 1), (2, 3, 1, 1), (2, 1, 1), (1, 1, 1 << 20), (1, 1, 1, 1, 1 << 20)])
+def test_arithmetic_of_no_image_is_named(
+    shape: tuple[int, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for kind in ("Sub", "Mul"):
+        file = write(tmp_path / "m.onnx", graph(caffe_layers(size=67), [(kind, np.ones(shape, np.float32))], size=67))
+        assert f"before0 ({kind}): its constant is" in refused(capsys, tmp_path / "run", file)
+
+
 @pytest.mark.parametrize("unit", [True, False])
 def test_arithmetic_before_conv1_becomes_mean_and_scale(
     unit: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -157,6 +176,21 @@ def test_our_own_export_comes_back(
     torch.testing.assert_close(after.probabilities(images, 10), before.probabilities(images, 10), rtol=1e-4, atol=1e-5)
     for name, tensor in before.network.state_dict().items():
         assert torch.equal(after.network.state_dict()[name], tensor), name
+
+
+def test_the_second_normalization_comes_back(
+    tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, file = tmp_path / "norm-map", tmp_path / "n.onnx"
+    shutil.copytree(tiny_run, run)
+    recipe = json.loads((run / "recipe.json").read_text())
+    recipe["network"]["convolutions"][1]["then"] = ["relu", "norm", "norm-map", "pool"]
+    recipe["network"]["normalization_window"] = "column"
+    (run / "recipe.json").write_text(json.dumps(recipe))
+    assert main(["export", str(run), "onnx", "--out", str(file)]) == 0
+    assert imported(capsys, file, "--out", tmp_path / "run")["logit_difference"] < 1e-5
+    spec = trained.load(tmp_path / "run").network.spec
+    assert "norm-map" in spec.convolutions[1].then and spec.normalization_window == "column"
 
 
 def _replace(name: str, **how: object) -> Callable[[list[Any]], None]:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 from alexnet.cli import main
-from alexnet.imports import read, run
+from alexnet.exchange import foreign, imports
 from alexnet.run import trained
 
 from . import making
@@ -75,7 +76,7 @@ def test_the_published_networks_are_told_apart_by_their_layers(tmp_path: Path) -
             if layer.name == "fc6":
                 layer.how, layer.blobs = {"num_output": 4096}, (np.zeros((4096, 9216), np.float32), np.zeros(4096))
         model = write(tmp_path / "m.caffemodel", caffemodel(layers, 227, mean=(104, 117, 123)))
-        made = read.read([model], "caffe", read.Options()).imported
+        made = foreign.read([model], "caffe", foreign.Options())
         assert expected in made.notes[0], made.notes
         assert made.mean.shape == (256, 256, 3) and made.mean[0, 0].tolist() == [123, 117, 104]
         if order == "caffenet":
@@ -123,7 +124,7 @@ def test_mean_and_scale_come_each_from_the_file_that_says_it(where: str, tmp_pat
         data = 'layer { name: "data" type: "Data" top: "data" transform_param { scale: 0.015625 crop_size: 67 } }\n'
         head = deploy.index("layer {")
         files.append(write(tmp_path / "train_val.prototxt", 'name: "Small"\n' + data + deploy[head:]))
-    made = read.read(files, "caffe", read.Options()).imported
+    made = foreign.read(files, "caffe", foreign.Options())
     assert made.network.input_scale == pytest.approx(1 / 64)
     assert made.mean[0, 0].tolist() == [123, 117, 104]
 
@@ -132,10 +133,10 @@ def test_the_mean_image_of_a_run_is_turned_to_b_g_r(tmp_path: Path) -> None:
     model = write(tmp_path / "m.caffemodel", caffemodel(caffe_layers()))
     image = np.random.default_rng(0).uniform(90, 130, (80, 80, 3)).astype(np.float32)  # R, G, B
     np.save(tmp_path / "mean.npy", image)
-    made = read.read([model], "caffe", read.Options(mean=str(tmp_path / "mean.npy"))).imported
+    made = foreign.read([model], "caffe", foreign.Options(mean=str(tmp_path / "mean.npy")))
     np.testing.assert_array_equal(made.mean, image)
     np.save(tmp_path / "mean.npy", image[:, :, ::-1].transpose(2, 0, 1))  # as Caffe's, B, G, R
-    made = read.read([model], "caffe", read.Options(mean=str(tmp_path / "mean.npy"))).imported
+    made = foreign.read([model], "caffe", foreign.Options(mean=str(tmp_path / "mean.npy")))
     np.testing.assert_array_equal(made.mean, image)
 
 
@@ -246,7 +247,7 @@ def test_opencv_computes_the_same(tmp_path: Path) -> None:
         layers = caffe_layers(order)
         model = write(tmp_path / "m.caffemodel", caffemodel(layers))
         text = write(tmp_path / "d.prototxt", prototxt(layers))
-        got = read.read([model, text], "caffe", read.Options(mean="104,117,123"))
+        got = foreign.read([model, text], "caffe", foreign.Options(mean="104,117,123"))
         theirs = cv2.dnn.readNetFromCaffe(str(text), str(model))
 
         def logits(pixels: torch.Tensor, theirs: object = theirs) -> torch.Tensor:
@@ -254,5 +255,5 @@ def test_opencv_computes_the_same(tmp_path: Path) -> None:
             theirs.setInput(images.numpy(), "data")  # type: ignore[attr-defined]
             return torch.from_numpy(theirs.forward("fc8").reshape(len(pixels), -1))  # type: ignore[attr-defined]
 
-        compared = run.compare(run.module(got.imported), got.imported, logits, "OpenCV")
-        assert compared.logit_difference < 1e-5
+        compared = imports.compare(got.module(), replace(got, logits=logits, by="OpenCV"))
+        assert compared.logit < 1e-5

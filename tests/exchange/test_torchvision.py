@@ -12,8 +12,7 @@ from torch import Tensor
 
 from alexnet.data.batches import Preparation
 from alexnet.errors import InputError
-from alexnet.export import weights
-from alexnet.imports import read, run, torchvision
+from alexnet.exchange import exports, foreign, imports, torchvision
 from alexnet.network import spec as specs
 from alexnet.network.weights import NAMES
 from alexnet.run import recipes
@@ -41,9 +40,9 @@ def reference() -> Iterator[Reference]:
 def test_weights_in_and_out_compute_the_same(reference: Reference, tmp_path: Path) -> None:
     file = tmp_path / "module.safetensors"
     save_file({f"module.{name}": tensor for name, tensor in reference.state_dict().items()}, file)
-    got = read.read([file], "torchvision", read.Options())
+    got = foreign.read([file], "torchvision", foreign.Options())
     file.unlink()
-    network = run.module(got.imported)
+    network = got.module()
     pixels = torch.randint(256, (2, 3, 224, 224), generator=torch.Generator().manual_seed(2)).float()
 
     def theirs(images: Tensor) -> Tensor:
@@ -51,17 +50,17 @@ def test_weights_in_and_out_compute_the_same(reference: Reference, tmp_path: Pat
         mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
         return reference((images / 255 - mean[:, None, None]) / std[:, None, None])
 
-    for one, by in ((theirs, "the tests' own"), (got.theirs, got.by)):
-        assert run.compare(network, got.imported, one, by).logit_difference < 1e-5
-    assert got.imported.network.input_scale == pytest.approx(1 / 57.63, rel=1e-3)  # so that rates mean what they meant
+    for logits in (theirs, got.logits):
+        assert imports.compare(network, replace(got, logits=logits)).logit < 1e-5
+    assert got.network.input_scale == pytest.approx(1 / 57.63, rel=1e-3)  # so that rates mean what they meant
     # Out again, as a run would: its network takes pixels minus the mean, not scaled.
-    mean = torch.from_numpy(got.imported.mean).permute(2, 0, 1).contiguous()
+    mean = torch.from_numpy(got.mean).permute(2, 0, 1).contiguous()
     preparation = Preparation(224, mean, torch.zeros(3), torch.eye(3))
-    of = replace(recipes.paper, network=got.imported.network)
+    of = replace(recipes.paper, network=got.network)
     names = tuple(f"class {at}" for at in range(10))
     trained = TrainedNetwork(tmp_path, of, network, names, preparation, 256, "step-00000000")
-    made = weights.export(trained, "torchvision", tmp_path / "out.safetensors")
-    assert made.logit_difference < 1e-5 and made.takes and "not scaled to 0-1" in made.takes
+    made = exports.export_network(trained, "torchvision", tmp_path / "out.safetensors")
+    assert made.difference.logit < 1e-5 and made.takes and "not scaled to 0-1" in made.takes
     back = torchvision.read(tmp_path / "out.safetensors")
     assert list(back) == sorted(NAMES.values()) or set(back) == set(NAMES.values())
     reference.load_state_dict(back, assign=True)
@@ -103,5 +102,5 @@ def test_another_network_is_refused_with_what_differs(tiny_run: Path, tmp_path: 
     from alexnet.run import trained
 
     with pytest.raises(InputError, match=r"not torchvision's alexnet: input: 28 pixels \(not 224 pixels\)"):
-        weights.export(trained.load(tiny_run), "torchvision", tmp_path / "a.pth")
+        exports.export_network(trained.load(tiny_run), "torchvision", tmp_path / "a.pth")
     assert not list(tmp_path.iterdir()) and specs.torchvision.columns == 1

@@ -3,7 +3,6 @@
 Needs the packages of the extra `export`.
 """
 
-import importlib.util
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from alexnet.errors import InputError
+from alexnet.exchange.runtimes import check_packages, onnx_session
 from alexnet.network.spec import MAX_WEIGHTS
 from alexnet.reading import parse_json
 
@@ -35,16 +35,9 @@ class Opened:
     """Names, from a file that `alexnet export` wrote."""
 
 
-def check_packages() -> None:
-    """InputError, with the command that mends it, if onnx or onnxruntime is not installed."""
-    missing = [name for name in ("onnx", "onnxruntime") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise InputError(f'ONNX files need more packages ({", ".join(missing)}): pip install "alexnet[export]"')
-
-
 def opened(file: Path) -> Opened:
     """Read an .onnx file. InputError for one that is damaged, has weights outside its folder, or another kind of input."""
-    check_packages()
+    check_packages("ONNX", "onnx", "onnxruntime")
     import onnx
     from google.protobuf.message import DecodeError
 
@@ -56,13 +49,12 @@ def opened(file: Path) -> Opened:
         raise InputError(f"{file}: no nodes in it; it is no ONNX network")
     constants = {tensor.name: _array(tensor, file) for tensor in model.graph.initializer}
     for node in model.graph.node:
-        if node.op_type == "Constant":
-            for attribute in node.attribute:
-                if attribute.name == "value":
-                    constants[node.output[0]] = _array(attribute.t, file)
-                elif attribute.name in ("value_float", "value_floats", "value_int", "value_ints"):
-                    constants[node.output[0]] = np.array(onnx.helper.get_attribute_value(attribute))
-    if _external(model):
+        for attribute in node.attribute if node.op_type == "Constant" else ():
+            if attribute.name == "value":
+                constants[node.output[0]] = _array(attribute.t, file)
+            elif attribute.name in ("value_float", "value_floats", "value_int", "value_ints"):
+                constants[node.output[0]] = np.array(onnx.helper.get_attribute_value(attribute))
+    if _names_file(model):
         raise InputError(
             f"{file}: weights outside the file that are neither initializers nor constants of its graph; save it whole"
         )
@@ -75,14 +67,14 @@ def opened(file: Path) -> Opened:
     return Opened(file, model, constants, inputs[0].name, shape[2], shape[0], _classes(model))
 
 
-def _external(message: Any) -> bool:
+def _names_file(message: Any) -> bool:
     """Whether a tensor anywhere in it, in subgraphs and functions too, names a file, which onnxruntime would open."""
     from onnx import TensorProto
 
     if isinstance(message, TensorProto):
         return bool(message.data_location == TensorProto.EXTERNAL)
     parts = (value for field, value in message.ListFields() if field.message_type)
-    return any(_external(one) for part in parts for one in (part if hasattr(part, "__len__") else [part]))
+    return any(_names_file(inner) for part in parts for inner in (part if hasattr(part, "__len__") else [part]))
 
 
 def _array(tensor: Any, file: Path) -> np.ndarray:
@@ -92,24 +84,25 @@ def _array(tensor: Any, file: Path) -> np.ndarray:
     if any(dim < 0 for dim in tensor.dims) or math.prod(tensor.dims) > MAX_WEIGHTS:
         raise InputError(f"{where} is {list(tensor.dims)}; the file is damaged")
     if tensor.data_location == TensorProto.EXTERNAL:
-        _take_in(tensor, file, where)
+        _take_in(tensor, file.parent, where)
     try:
         return numpy_helper.to_array(tensor)
     except (ValueError, TypeError, KeyError, RuntimeError, OSError) as error:
         raise InputError(f"{where} has not the numbers of its shape {list(tensor.dims)} ({error})") from None
 
 
-def _take_in(tensor: Any, file: Path, where: str) -> None:
+def _take_in(tensor: Any, folder: Path, where: str) -> None:
     """Bring weights that lie in another file of the same folder into the tensor; InputError for one anywhere else."""
     about = {entry.key: entry.value for entry in tensor.external_data}
-    folder, name = file.parent.resolve(), about.get("location", "")
+    name = about.get("location", "")
     try:
         place = (folder / name).resolve()
-        inside = bool(name) and not Path(name).is_absolute() and place.is_relative_to(folder) and place.is_file()
+        inside = bool(name) and not Path(name).is_absolute() and place.is_relative_to(folder.resolve())
+        inside = inside and place.is_file()
     except (OSError, ValueError, RuntimeError):  # too long, with a NUL, a link to itself
         inside = False
     if not inside:
-        raise InputError(f"{where}: its weights are in {name[:200]!r}, which is no file of the folder {file.parent}")
+        raise InputError(f"{where}: its weights are in {name[:200]!r}, which is no file of the folder {folder}")
     try:
         offset, length = int(about.get("offset", 0)), int(about.get("length", -1))
         most = min(place.stat().st_size, 8 * math.prod(tensor.dims))  # no number of a shape takes more
@@ -124,60 +117,35 @@ def _take_in(tensor: Any, file: Path, where: str) -> None:
 
 
 def _classes(model: Any) -> list[str] | None:
-    for entry in model.metadata_props:
-        if entry.key == "classes":
-            try:
-                names = parse_json(entry.value, "classes")
-            except InputError:
-                return None
-            return names if isinstance(names, list) and all(isinstance(name, str) for name in names) else None
-    return None
+    told = next((entry.value for entry in model.metadata_props if entry.key == "classes"), "null")
+    try:
+        names = parse_json(told, "classes")
+    except InputError:
+        return None
+    return names if isinstance(names, list) and all(isinstance(name, str) for name in names) else None
 
 
 class Session:
     """The file in onnxruntime: what its network takes, float32 [N, 3, S, S] -> the tensor `output`, [N, classes]."""
 
-    def __init__(self, of: Opened, output: str, size: int) -> None:
-        import onnxruntime
+    def __init__(self, file: Opened, output: str) -> None:
         from onnx import TensorProto, helper
 
-        self._of, self._output, self._size = of, output, size
-        model = type(of.model)()
-        model.CopyFrom(of.model)
+        self._file, self._output = file, output
+        model = type(file.model)()
+        model.CopyFrom(file.model)
         if output not in [value.name for value in model.graph.output]:
             model.graph.output.append(helper.make_tensor_value_info(output, TensorProto.FLOAT, None))
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.log_severity_level = torch.get_num_threads(), 4
         try:
-            content = model.SerializeToString()
-            how: dict[str, Any] = {"providers": ["CPUExecutionProvider"], "enable_fallback": 0}  # which would print
-            self._session = onnxruntime.InferenceSession(content, options, **how)
+            self._session = onnx_session(model.SerializeToString())
         except Exception as error:  # onnxruntime's own kinds, one for each way a graph can be wrong
-            raise InputError(f"{of.path}: onnxruntime does not take it ({str(error).splitlines()[0]})") from None
+            raise InputError(f"{file.path}: onnxruntime does not take it ({str(error).splitlines()[0]})") from None
 
     def __call__(self, images: Tensor) -> Tensor:
-        # Pixels that the network never reads may have been left out of its input here.
-        left = self._size - images.shape[-1]
-        batch = self._of.batch or len(images)
-        parts = F.pad(images, (0, left, 0, left, 0, 0, 0, -len(images) % batch)).split(batch)
+        batch = self._file.batch or len(images)
+        parts = F.pad(images, (0, 0, 0, 0, 0, 0, 0, -len(images) % batch)).split(batch)
         try:
-            found = [self._session.run([self._output], {self._of.input: part.numpy()})[0] for part in parts]
+            outputs = [self._session.run([self._output], {self._file.input: part.numpy()})[0] for part in parts]
         except Exception as error:
-            raise InputError(f"{self._of.path}: onnxruntime cannot run it ({str(error).splitlines()[0]})") from None
-        return torch.from_numpy(np.concatenate(found)[: len(images)]).flatten(1)
-
-
-def called(node: Any) -> str:
-    """What messages call a node."""
-    return f"{node.name or node.output[0]} ({node.op_type})"
-
-
-def attributes(node: Any) -> dict[str, Any]:
-    """The attributes of a node by name, as Python has them."""
-    from onnx import helper
-
-    made: dict[str, Any] = {}
-    for one in node.attribute:
-        value = helper.get_attribute_value(one)
-        made[one.name] = value.decode() if isinstance(value, bytes) else value
-    return made
+            raise InputError(f"{self._file.path}: onnxruntime cannot run it ({str(error).splitlines()[0]})") from None
+        return torch.from_numpy(np.concatenate(outputs)[: len(images)]).flatten(1)

@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from google.protobuf import text_format
 from torch import Tensor, nn
 
 from alexnet.data.batches import centre
 from alexnet.errors import InputError
+from alexnet.exchange import caffe_read
+from alexnet.exchange.caffe_messages import CLASSES
 from alexnet.files import write_bytes
-from alexnet.imports import caffe, caffe_forward
-from alexnet.imports import caffe_messages as messages
 from alexnet.network.model import AlexNet, ColumnLinear, Convolution, Dropout, Scale
 from alexnet.network.normalization import LocalResponseNormalization
 from alexnet.run.trained import TrainedNetwork
@@ -33,17 +34,15 @@ def files_of(file: Path) -> tuple[Path, Path, Path]:
 
 def write(network: TrainedNetwork, file: Path) -> None:
     """Write the three files; InputError, naming the layer, if Caffe's layers cannot express the network."""
-    model = messages_of(network.network)
-    trained = messages.CLASSES["NetParameter"]()
-    trained.CopyFrom(model)
+    model = message_of(network.network)
+    text, image, weights = files_of(file)
+    write_bytes(weights, model.SerializeToString())
     for layer in model.layer:
         layer.ClearField("blobs")
-    mean = messages.CLASSES["BlobProto"]()
+    write_bytes(text, text_format.MessageToString(model).encode())
+    mean = CLASSES["BlobProto"]()
     _fill(mean, network.preparation.mean.flip(0)[None])
-    text, image, weights = files_of(file)
-    write_bytes(text, messages.print_text(model).encode())
     write_bytes(image, mean.SerializeToString())
-    write_bytes(weights, trained.SerializeToString())
 
 
 class Loaded(nn.Module):
@@ -52,84 +51,80 @@ class Loaded(nn.Module):
     def __init__(self, file: Path) -> None:
         super().__init__()
         text, image, weights = files_of(file)
-        self._net = caffe.read(weights, text)
-        self._mean = torch.from_numpy(caffe.mean_of(image))
+        self._net = caffe_read.read(weights, text)
+        self._mean = torch.from_numpy(caffe_read.mean_of(image))
 
     def forward(self, pixels: Tensor) -> Tensor:
-        return caffe_forward.forward(self._net, pixels.flip(1) - centre(self._mean, pixels.shape[-1]))
+        return caffe_read.forward(self._net, pixels.flip(1) - centre(self._mean, pixels.shape[-1]))
 
 
-def messages_of(network: AlexNet) -> Any:
+def message_of(network: AlexNet) -> Any:
     """The network as a NetParameter with its weights; InputError, naming the layer, for what Caffe cannot compute."""
     side = network.spec.input_size
-    made = messages.CLASSES["NetParameter"](name=network.spec.name, input=["data"], input_dim=[1, 3, side, side])
-    top, factor = "data", 1.0
-
-    def add(name: str, kind: str) -> Any:
-        nonlocal top
-        layer = made.layer.add(name=name, type=kind, bottom=[top], top=[name])
-        top = name
-        return layer
-
+    net = CLASSES["NetParameter"](name=network.spec.name, input=["data"], input_dim=[1, 3, side, side])
+    factor = 1.0  # what the next weights are multiplied by
     for name, module in network.named_children():
         if isinstance(module, Scale):
             factor *= module.factor
-        elif isinstance(module, Convolution):
-            assert module.bias is not None
-            # Zeros before the kernel, and as many more around the map: the windows stand where they stood.
-            over = module.overhang
-            weight = F.pad(module.weight.detach() * factor, (over, 0, over, 0))
-            weight, factor = weight.flip(1) if top == "data" else weight, 1.0
-            layer = add(name, "Convolution")
-            how = layer.convolution_param
-            how.num_output, how.group = len(weight), module.groups
-            how.kernel_size.append(weight.shape[-1])
-            how.stride.append(int(module.stride[0]))
-            how.pad.append(int(module.padding[0]) + over)
-            _blobs(layer, weight, module.bias)
-        elif isinstance(module, nn.Linear | ColumnLinear):
-            # A layer whose columns read their own part is one with zeros for the other.
-            weight = torch.block_diag(*module.weight) if isinstance(module, ColumnLinear) else module.weight
-            layer = add(name, "InnerProduct")
-            layer.inner_product_param.num_output = len(weight)
-            _blobs(layer, weight.detach() * factor, module.bias)
+        elif isinstance(module, Dropout | nn.Dropout):
+            factor *= 1 - module.p if isinstance(module, Dropout) else 1.0
+            _add(net, name, "Dropout").dropout_param.dropout_ratio = module.p
+        elif isinstance(module, Convolution | nn.Linear | ColumnLinear):
+            _add_weights(net, name, module, factor)
             factor = 1.0
+        elif factor != 1 and not isinstance(module, nn.ReLU | nn.MaxPool2d | nn.Flatten):
+            raise InputError(
+                f"{name}: dropout stands before it, and its factor at test cannot go into weights behind it"
+            )
         elif isinstance(module, nn.MaxPool2d):
             window = network.windows[name]
             if window.overhang < 0:
                 raise InputError(
                     f"{name}: it leaves {-window.overhang} of {window.size} pixels unread; Caffe's pooling rounds up"
                 )
-            how = add(name, "Pooling").pooling_param
-            how.pool, how.kernel_size, how.stride = 0, window.window, window.stride
+            pool = _add(net, name, "Pooling").pooling_param
+            pool.pool, pool.kernel_size, pool.stride = 0, window.window, window.stride
         elif isinstance(module, LocalResponseNormalization):
             if module.columns != 1:
                 raise InputError(
                     f"{name}: its sum stays inside a column, and Caffe's LRN crosses from one into the other"
                 )
-            _no_factor(name, factor)
-            how = add(name, "LRN").lrn_param
-            how.local_size, how.alpha, how.beta, how.k = module.size, module.alpha * module.size, module.beta, module.k
+            lrn = _add(net, name, "LRN").lrn_param
+            lrn.local_size, lrn.alpha, lrn.beta, lrn.k = module.size, module.alpha * module.size, module.beta, module.k
         elif type(module) in ACTIVATIONS:
-            if type(module) is not nn.ReLU:
-                _no_factor(name, factor)
-            add(name, ACTIVATIONS[type(module)])
-        elif isinstance(module, Dropout | nn.Dropout):
-            factor *= 1 - module.p if isinstance(module, Dropout) else 1.0
-            add(name, "Dropout").dropout_param.dropout_ratio = module.p
+            _add(net, name, ACTIVATIONS[type(module)])
         elif not isinstance(module, nn.Flatten):  # InnerProduct flattens by itself, in the same order
             raise InputError(f"{name}: Caffe has no layer that computes {type(module).__name__} as this network does")
-    add("prob", "Softmax")
-    return made
+    _add(net, "prob", "Softmax")
+    return net
 
 
-def _no_factor(name: str, factor: float) -> None:
-    if factor != 1:
-        raise InputError(f"{name}: dropout stands before it, and its factor at test cannot go into weights behind it")
+def _add(net: Any, name: str, kind: str) -> Any:
+    """A layer that reads what the last one gives."""
+    below = net.layer[-1].top[0] if net.layer else "data"
+    return net.layer.add(name=name, type=kind, bottom=[below], top=[name])
 
 
-def _blobs(layer: Any, *tensors: Tensor) -> None:
-    for tensor in tensors:
+def _add_weights(net: Any, name: str, module: Convolution | nn.Linear | ColumnLinear, factor: float) -> None:
+    assert module.bias is not None
+    if isinstance(module, Convolution):
+        # Zeros before the kernel, and as many more around the map: the windows stand where they stood.
+        over = module.overhang
+        weight = F.pad(module.weight.detach(), (over, 0, over, 0))
+        weight = weight if net.layer else weight.flip(1)
+        layer = _add(net, name, "Convolution")
+        parameters = layer.convolution_param
+        parameters.group = module.groups
+        parameters.kernel_size.append(weight.shape[-1])
+        parameters.stride.append(int(module.stride[0]))
+        parameters.pad.append(int(module.padding[0]) + over)
+    else:
+        # A layer whose columns read their own part is one with zeros for the other.
+        weight = torch.block_diag(*module.weight) if isinstance(module, ColumnLinear) else module.weight
+        layer = _add(net, name, "InnerProduct")
+        parameters = layer.inner_product_param
+    parameters.num_output = len(weight)
+    for tensor in (weight * factor, module.bias):
         _fill(layer.blobs.add(), tensor.detach())
 
 

@@ -14,8 +14,8 @@ from tests.network.tiny import images, seeded, tiny
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
-from alexnet.export import runtimes  # noqa: E402
-from alexnet.export.graph import onnx_model  # noqa: E402
+from alexnet.exchange import runtimes  # noqa: E402
+from alexnet.exchange.onnx_write import onnx_model  # noqa: E402
 
 
 def narrow(spec: Network) -> Network:

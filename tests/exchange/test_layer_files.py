@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from alexnet import exchange
 from alexnet.cli import main
-from alexnet.imports import cuda_convnet
+from alexnet.exchange import layer_files
 from alexnet.network.model import AlexNet
 from alexnet.network.named import network_of
 from alexnet.network.spec import Convolution, Hidden
@@ -16,7 +17,7 @@ from .making import section, two_columns, write
 
 def test_two_columns_come_as_one_network(tmp_path: Path) -> None:
     file = write(tmp_path / "layers-x.cfg", two_columns())
-    made = cuda_convnet.read(file, input_size=28).network
+    made = layer_files.read(file, input_size=28).network
     assert made.convolutions == (
         Convolution(16, 5, stride=2, std=0.01, then=("norm", "pool", "relu")),
         Convolution(16, 3, padding=1, std=0.03, bias=1.0, then=("relu", "pool")),
@@ -36,7 +37,7 @@ def test_a_layer_that_reads_its_own_column_is_no_link(tmp_path: Path) -> None:
         rest = rest.replace("inputs=pool2a,pool2b", f"inputs={inputs}", 1).replace("filters=6,6", "filters=6", 1)
         rest = rest.replace("padding=1,1", "padding=1", 1).replace("filterSize=3,3", "filterSize=3", 1)
         text = f"{before}[{name}]{rest.replace('channels=8,8', 'channels=8', 1).replace('.03,.03', '.03', 1)}"
-    made = cuda_convnet.read(write(tmp_path / "layers-x.cfg", text), input_size=28).network
+    made = layer_files.read(write(tmp_path / "layers-x.cfg", text), input_size=28).network
     assert made.links == ("fc4", "fc5")
     assert AlexNet(made).get_parameter("conv3.weight").shape == (12, 8, 3, 3)
 
@@ -45,11 +46,11 @@ def test_the_parameter_file_decides_the_normalization(tmp_path: Path) -> None:
     layers = write(tmp_path / "layers-x.cfg", two_columns())
     both = "".join(section(f"rnorm1{c}", scale=0.0005, pow=0.75, minDiv=2) for c in "ab")
     params = write(tmp_path / "layer-params-x.cfg", section("conv1a", epsW=0.01, momW=0.9, wc=0.0005) + both)
-    made = cuda_convnet.read(layers, params, 28)
+    made = layer_files.read(layers, params, 28)
     assert made.network.normalization == "paper"  # whose coefficient is not divided by five
     assert any("epsw, momw, wc belong to a recipe" in note for note in made.notes)
     off = "".join(section(f"hs1{c}", enable="false") + section(f"hs2{c}", enable="false") for c in "ab")
-    made = cuda_convnet.read(layers, write(params, off), 28)
+    made = layer_files.read(layers, write(params, off), 28)
     assert made.network.hidden[0].then == ("relu",) and made.network.dropout == 0
 
 
@@ -59,7 +60,11 @@ def test_the_command_writes_a_network_that_summary_takes(tmp_path: Path, capsys:
     said = capsys.readouterr().out
     assert "nearest named network" in said and "ignored, as it is no part of a network: gpu, partialsum" in said
     assert "layers-x: 28×28 RGB" in said
-    assert network_of(str(out)) == cuda_convnet.read(layers, input_size=28).network
+    made = exchange.import_layers([layers], tmp_path / "y.json", 28)
+    assert made.to_dict()["nearest"] == made.nearest and made.differences
+    assert (
+        network_of(str(tmp_path / "y.json")) == network_of(str(out)) == layer_files.read(layers, input_size=28).network
+    )
     assert main(["summary", str(out), "--json"]) == 0
     names = [layer["name"] for layer in json.loads(capsys.readouterr().out)["layers"]]
     assert names == ["conv1", "pool1", "conv2", "pool2", "conv3", "fc4", "fc5", "fc6"]
@@ -86,7 +91,7 @@ def test_the_sixth_convolution_and_the_bottleneck_have_their_switches(tmp_path: 
             text += section(name + column, type="fc", inputs=",".join(below), outputs=size, **fields)
         below = [f"{name}a", f"{name}b"]
     text += section("all", type="concat", inputs=",".join(below)) + section("probs", type="softmax", inputs="all")
-    made = cuda_convnet.read(write(tmp_path / "layers-x.cfg", text), input_size=8).network
+    made = layer_files.read(write(tmp_path / "layers-x.cfg", text), input_size=8).network
     assert made.conv6 and len(made.convolutions) == 5 and made.bottleneck == 16 and made.classes == 21
     assert [name for name, _ in made.rows()][-3:] == ["conv6", "fc6", "bottleneck"]
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,8 @@ import torch
 
 from alexnet.cli import main
 from alexnet.data.prepared import Prepared
-from alexnet.export import runtimes, write
+from alexnet.exchange import exports, runtimes
 from alexnet.run import trained
-from alexnet.run.trained import TrainedNetwork
 from tests.conftest import CLASSES, prepare_pictures
 
 pytest.importorskip("onnx")
@@ -124,14 +124,11 @@ def test_calibration_never_sees_an_image_that_validates(tiny_run: Path, tiny_pre
 
     _, held_out = validation_of(network.recipe, tiny_prepared)
     train = tiny_prepared.split("train")
-    seen = write._calibration(network, _raw(network), tiny_prepared)
+    pixels = replace(network.preparation, mean=torch.zeros_like(network.preparation.mean))
+    seen = exports._calibration(network, pixels, tiny_prepared)
     assert len(seen) == len(train.labels) - len(held_out)
     crops = train.images[:][held_out][:, 2:30, 2:30].transpose(0, 3, 1, 2).astype(np.float32)
     assert not {crop.tobytes() for crop in crops} & {image[0].tobytes() for image in seen}
-
-
-def _raw(network: TrainedNetwork) -> write.Preparation:
-    return write.replace(network.preparation, mean=torch.zeros_like(network.preparation.mean))
 
 
 def test_a_run_without_its_data_is_compared_on_noise(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -170,5 +167,5 @@ def test_bad_input_is_refused_with_the_fix(
     assert "its classes are not the run's" in refused(capsys, run, "onnx", "--data", other.path)
     (run / "data.json").write_text(json.dumps({"path": str(tmp_path / "gone")}))
     assert "say --data DIR" in refused(capsys, run, "onnx", "--int8")
-    monkeypatch.setattr(write.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(runtimes.importlib.util, "find_spec", lambda name: None)
     assert 'pip install "alexnet[export]"' in refused(capsys, run, "onnx")

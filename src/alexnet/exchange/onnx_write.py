@@ -7,7 +7,6 @@ links say, as on the two GPUs of 2012: a grouped convolution would be computed i
 """
 
 import inspect
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -49,12 +48,12 @@ class _Graph:
         return names
 
 
-def onnx_model(network: AlexNet, mean: Tensor, metadata: Mapping[str, Any]) -> onnx.ModelProto:
+def onnx_model(network: AlexNet, mean: Tensor, metadata: Mapping[str, str]) -> onnx.ModelProto:
     """The graph of `network` in eval mode.
 
     Input `pixels`, float32 [N, 3, S, S], RGB on 0-255, for any N; the graph subtracts `mean`, float32 [3, S, S]. Outputs
-    `probabilities` and `logits`, float32 [N, classes]. `metadata` goes into the file's properties, as JSON where it is
-    no text.
+    `probabilities` and `logits`, float32 [N, classes]. `metadata` goes into the file's
+    properties.
     """
     graph, side, classes = _Graph(), network.spec.input_size, network.spec.classes
     # What the layers so far have given: one map of all channels, or one a column.
@@ -70,7 +69,7 @@ def onnx_model(network: AlexNet, mean: Tensor, metadata: Mapping[str, Any]) -> o
     def value(name: str, *shape: int | str) -> onnx.ValueInfoProto:
         return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
 
-    made = helper.make_model(
+    model = helper.make_model(
         helper.make_graph(
             graph.nodes,
             network.spec.name,
@@ -82,8 +81,8 @@ def onnx_model(network: AlexNet, mean: Tensor, metadata: Mapping[str, Any]) -> o
         ir_version=IR_VERSION,
         producer_name="alexnet",
     )
-    helper.set_model_props(made, {key: v if isinstance(v, str) else json.dumps(v) for key, v in metadata.items()})
-    return made
+    helper.set_model_props(model, dict(metadata))
+    return model
 
 
 def _layer(
@@ -119,13 +118,15 @@ def _layer(
     if isinstance(layer, LocalResponseNormalization) and layer.beta == 0.75:
         sums_of = graph.constant(f"{name}.band", layer.alpha * band(channels, layer.size, layer.columns))
         k = graph.constant(f"{name}.k", torch.full((channels,), layer.k))
-        return [_divided(graph, name, x, graph.add("Conv", f"{name}.sums", [_squares(graph, name, x), sums_of, k]))]
+        squares = graph.add("Mul", f"{name}.squares", [x, x])
+        return _divided(graph, name, x, graph.add("Conv", f"{name}.sums", [squares, sums_of, k]))
     if isinstance(layer, MapNormalization):
-        size, k, alpha, _ = inspect.getfullargspec(map_normalization).defaults or ()
+        size, least, alpha, _ = inspect.getfullargspec(map_normalization).defaults or ()
         sizes = {"kernel_shape": [size] * 2, "pads": [size // 2] * 4}
-        means = graph.add("AveragePool", f"{name}.means", [_squares(graph, name, x)], count_include_pad=1, **sizes)
+        squares = graph.add("Mul", f"{name}.squares", [x, x])
+        means = graph.add("AveragePool", f"{name}.means", [squares], count_include_pad=1, **sizes)
         scaled = graph.add("Mul", f"{name}.scaled", [means, graph.constant(f"{name}.alpha", alpha * size**2)])
-        return [_divided(graph, name, x, graph.add("Add", f"{name}.sums", [scaled, graph.constant(f"{name}.k", k)]))]
+        return _divided(graph, name, x, graph.add("Add", f"{name}.sums", [scaled, graph.constant(f"{name}.k", least)]))
     if isinstance(layer, nn.BatchNorm2d):
         assert layer.running_mean is not None and layer.running_var is not None
         numbers = {"scale": layer.weight, "shift": layer.bias, "mean": layer.running_mean, "var": layer.running_var}
@@ -142,18 +143,17 @@ def _weighted(
         parts = [_whole(graph, name, parts)]
     elif len(parts) == 1:
         parts = graph.split(f"{name}.input", parts[0], columns)
-    made = []
-    for own, x, w, b in zip(_names(name, parts), parts, weight.chunk(columns), bias.chunk(columns), strict=True):
-        constants = [graph.constant(f"{own}.weight", w), graph.constant(f"{own}.bias", b)]
-        made.append(graph.add(kind, own, [x, *constants], **attributes))
-    return made
+    outputs = []
+    for node, x, w, b in zip(_names(name, parts), parts, weight.chunk(columns), bias.chunk(columns), strict=True):
+        constants = [graph.constant(f"{node}.weight", w), graph.constant(f"{node}.bias", b)]
+        outputs.append(graph.add(kind, node, [x, *constants], **attributes))
+    return outputs
 
 
 def _each(graph: _Graph, kind: str, name: str, parts: list[str], *constants: str, **attributes: Any) -> list[str]:
     """A layer that treats every number, or every map, by itself."""
-    return [
-        graph.add(kind, own, [x, *constants], **attributes) for own, x in zip(_names(name, parts), parts, strict=True)
-    ]
+    named = zip(_names(name, parts), parts, strict=True)
+    return [graph.add(kind, node, [x, *constants], **attributes) for node, x in named]
 
 
 def _names(name: str, parts: list[str]) -> list[str]:
@@ -164,12 +164,8 @@ def _whole(graph: _Graph, name: str, parts: list[str]) -> str:
     return parts[0] if len(parts) == 1 else graph.add("Concat", f"{name}.joined", parts, axis=1)
 
 
-def _squares(graph: _Graph, name: str, x: str) -> str:
-    return graph.add("Mul", f"{name}.squares", [x, x])
-
-
-def _divided(graph: _Graph, name: str, x: str, sums: str) -> str:
+def _divided(graph: _Graph, name: str, x: str, sums: str) -> list[str]:
     """x · sums^-0.75: two square roots take less time than a power."""
     root = graph.add("Sqrt", f"{name}.root", [sums])
     power = graph.add("Mul", f"{name}.power", [root, graph.add("Sqrt", f"{name}.fourth-root", [root])])
-    return graph.add("Div", name, [x, power])
+    return [graph.add("Div", name, [x, power])]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from alexnet.cli import main
 from alexnet.errors import InputError
-from alexnet.imports import caffe, classes, cuda_convnet, torchvision
+from alexnet.exchange import caffe_read, imports, layer_files, torchvision
 from tests.damage import below, damaged
 
 from .making import caffe_layers, caffemodel, prototxt, two_columns, write
@@ -28,7 +28,7 @@ def test_a_damaged_caffemodel(data: st.DataObject, old: bool, tmp_path: Path) ->
     model = data.draw(damaged(caffemodel(CAFFE, old=old)))
     with below(50):
         try:
-            caffe.read(write(tmp_path / "m.caffemodel", model))
+            caffe_read.read(write(tmp_path / "m.caffemodel", model))
         except (InputError, UnicodeDecodeError) as error:  # the latter is made the former in `read`
             assert isinstance(error, UnicodeDecodeError) or ("m.caffemodel" in str(error) and "\n" not in str(error))
 
@@ -43,11 +43,11 @@ def test_damaged_texts(data: st.DataObject, tmp_path: Path) -> None:
     with below(50):
         try:
             if file.suffix == ".prototxt":
-                caffe.read(model, file)
+                caffe_read.read(model, file)
             elif file.suffix == ".cfg":
-                cuda_convnet.read(file)
+                layer_files.read(file)
             else:
-                classes.read(file, 2)
+                imports.read_classes(file)
         except InputError as error:
             assert "\n" not in str(error)
 
@@ -73,7 +73,7 @@ def test_a_damaged_state_dict(data: st.DataObject, zipped: bool, tmp_path: Path)
 @given(data=st.data())
 def test_a_damaged_onnx_file(data: st.DataObject, tmp_path: Path) -> None:
     pytest.importorskip("onnx")
-    from alexnet.imports import onnx_file
+    from alexnet.exchange import onnx_file
 
     from .test_onnx import graph
 

@@ -11,13 +11,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from alexnet import exchange
 from alexnet.cli import main
 from alexnet.data.prepared import Prepared
 from alexnet.errors import InputError
-from alexnet.export import caffe
-from alexnet.imports import read, run, torchvision
-from alexnet.imports.run import Imported, Input
+from alexnet.exchange import caffe_write, foreign, imports, inputs, torchvision
+from alexnet.exchange.inputs import Input
 from alexnet.network.model import AlexNet
+from alexnet.network.spec import Network
 from alexnet.run import checkpoint, trained
 from tests.conftest import TINY_NETWORK
 
@@ -81,6 +82,32 @@ def test_every_command_takes_it(
     assert checkpoint.newest(out).name == "step-00000000"
 
 
+def test_python_imports_and_exports_as_the_commands_do(tiny_run: Path, tiny_prepared: Prepared, tmp_path: Path) -> None:
+    exported = exchange.export(tiny_run, "caffe", tmp_path / "n.caffemodel")
+    assert [file.name for file in exported.files] == ["n.prototxt", "n-mean.binaryproto", "n.caffemodel"]
+    document = json.loads(json.dumps(exported.to_dict()))
+    assert document["format"] == "caffe" and "B" in document["takes"]
+    assert document["probability_difference"] == exported.difference.probability < 1e-6
+    out = tmp_path / "run"
+    files = [tmp_path / "n.caffemodel", tmp_path / "n.prototxt"]
+    mean = str(tmp_path / "n-mean.binaryproto")
+    imported = exchange.import_weights(files, out, mean=mean, data=tiny_prepared.path, name="again")
+    assert (imported.run, imported.kind, imported.network, imported.classes) == (out, "caffe", "again", 4)
+    assert list(imported.to_dict()) == [
+        *("run", "kind", "network", "classes", "notes", "by"),
+        *("probability_difference", "logit_difference"),
+    ]
+    assert trained.load(out).classes == trained.load(tiny_run).classes
+    with pytest.raises(InputError, match="there is something already"):
+        exchange.import_weights(files, out, mean=mean)
+    with pytest.raises(InputError, match="needs a FILE"):
+        exchange.import_weights([], tmp_path / "other")
+    with pytest.raises(InputError, match="import_layers makes a network of it"):
+        exchange.import_weights(files[:1], tmp_path / "other", kind="cuda-convnet")
+    with pytest.raises(InputError, match="float32 weights"):
+        exchange.export(tiny_run, "torchvision", int8=True)
+
+
 def test_without_data_it_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = write(tmp_path / "m.caffemodel", caffemodel(caffe_layers()))
     imported(capsys, model, "--mean", "104,117,123", "--out", tmp_path / "run")
@@ -102,29 +129,29 @@ def test_a_network_that_computes_something_else_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = write(tmp_path / "m.caffemodel", caffemodel(caffe_layers()))
-    real = run.imported
+    real = foreign.as_run
 
-    def swapped(kind: str, network: object, weights: dict, takes: Input, *rest: object) -> Imported:
-        return real(kind, network, weights, Input("rgb", takes.mean[::-1], takes.scale), *rest)  # type: ignore[arg-type]
+    def swapped(network: Network, weights: dict, takes: Input, image_size: int | None) -> tuple:
+        return real(network, weights, Input("rgb", takes.mean[::-1], takes.scale), image_size)
 
-    monkeypatch.setattr(read, "imported", swapped)  # as if RGB had been taken for BGR
+    monkeypatch.setattr(foreign, "as_run", swapped)  # as if RGB had been taken for BGR
     assert "not imported: the probabilities differ" in refused(capsys, tmp_path / "run", model, "--mean", "104,117,123")
 
 
 def test_safetensors_are_known_by_their_bytes_under_any_name(tmp_path: Path) -> None:
     for name in ("weights", "weights.pth", "weights.safetensors"):
         save_file({"features.0.bias": torch.ones(3)}, tmp_path / name)
-        assert read.kind_of(tmp_path / name) == "torchvision"
+        assert foreign.kind_of([tmp_path / name]) == "torchvision"
         assert torch.equal(torchvision.read(tmp_path / name)["features.0.bias"], torch.ones(3))
 
 
 def test_files_are_told_by_how_they_begin(tmp_path: Path) -> None:
     layers = caffe_layers()
     for content, kind in ((caffemodel(layers), "caffe"), (b"PK\x03\x04", "torchvision"), (b"\x08\x07", "onnx")):
-        assert read.kind_of(write(tmp_path / "weights", content)) == kind
-    assert read.kind_of(write(tmp_path / "d.prototxt", prototxt(layers))) == "caffe"
+        assert foreign.kind_of([write(tmp_path / "weights", content)]) == kind
+    assert foreign.kind_of([write(tmp_path / "d.prototxt", prototxt(layers))]) == "caffe"
     with pytest.raises(InputError, match="say --kind"):
-        read.kind_of(write(tmp_path / "weights", b"\x00\x01"))
+        foreign.kind_of([write(tmp_path / "weights", b"\x00\x01")])
 
 
 @pytest.mark.parametrize("shape", [(3,), (3, 28, 28), (3, 40, 40), (3, 64, 64)])
@@ -133,18 +160,19 @@ def test_a_mean_of_any_size_is_subtracted_under_the_crop(shape: tuple[int, ...],
     mean = np.random.default_rng(0).uniform(80, 120, shape).astype(np.float32)
     takes = Input("bgr", mean, (0.5, 0.25, 0.125))
     weights = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    made = run.imported("x", network.spec, weights, takes, 40)
-    assert made.mean.shape == (40, 40, 3) and made.network.input_scale == pytest.approx(0.875 / 3)
+    spec, weights, image = inputs.as_run(network.spec, weights, takes, 40)
+    assert image.shape == (40, 40, 3) and spec.input_scale == pytest.approx(0.875 / 3)
 
-    def theirs(pixels: torch.Tensor) -> torch.Tensor:
+    def logits(pixels: torch.Tensor) -> torch.Tensor:
         start = (shape[-1] - 28) // 2 if len(shape) == 3 else 0
         own = mean[:, start : start + 28, start : start + 28] if len(shape) == 3 else mean[:, None, None]
-        images = (pixels.flip(1) - torch.from_numpy(np.ascontiguousarray(own))) * torch.tensor([0.5, 0.25, 0.125])[
-            :, None, None
-        ]
-        return network(images)
+        images = pixels.flip(1) - torch.from_numpy(np.ascontiguousarray(own))
+        return network(images * torch.tensor([0.5, 0.25, 0.125])[:, None, None])
 
-    assert run.compare(run.module(made), made, theirs, "the tests").logit_difference < 1e-5
+    theirs = foreign.Foreign(spec, weights, image, (), logits, "the tests")
+    assert imports.compare(theirs.module(), theirs).logit < 1e-5
+    pixels = torch.randint(256, (2, 3, 28, 28), generator=torch.Generator().manual_seed(1)).float()
+    torch.testing.assert_close(network(takes.from_pixels(pixels, 40, 28)), logits(pixels))
 
 
 def _own_columns(folder: Path) -> None:
@@ -182,4 +210,4 @@ def test_what_caffe_cannot_compute_is_named(
 def test_pooling_that_leaves_pixels_unread_is_named() -> None:
     down = replace(TINY_NETWORK, rounding="down", input_size=39)
     with pytest.raises(InputError, match="pool1: it leaves 1 of 18 pixels unread"):
-        caffe.messages_of(AlexNet(down))
+        caffe_write.message_of(AlexNet(down))

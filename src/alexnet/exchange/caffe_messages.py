@@ -1,0 +1,67 @@
+"""Caffe's files as protobuf messages, declared in caffe.proto beside this module."""
+
+import re
+from importlib import resources
+from typing import Any
+
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
+from google.protobuf.message import DecodeError
+
+from alexnet.errors import InputError
+
+_FIELD = re.compile(r"(optional|repeated) (\w+) (\w+) = (\d+)(?: \[(default|packed) = (\S+)\])?;")
+
+
+def _declare() -> dict[str, Any]:
+    """The message classes of caffe.proto by name: protobuf itself parses such files only when code is generated."""
+    text = resources.files("alexnet.exchange").joinpath("caffe.proto").read_text("utf-8")
+    file = descriptor_pb2.FileDescriptorProto(name="alexnet/caffe.proto", package="alexnet_caffe", syntax="proto2")
+    kinds = descriptor_pb2.FieldDescriptorProto
+    for what, name, body in re.findall(r"(message|enum) (\w+) \{(.*?)\n\}", text, re.DOTALL):
+        if what == "enum":
+            enum = file.enum_type.add(name=name)
+            for value, number in re.findall(r"(\w+) = (\d+);", body):
+                enum.value.add(name=value, number=int(number))
+            continue
+        message = file.message_type.add(name=name)
+        for label, kind, field, number, option, value in _FIELD.findall(body):
+            declared = message.field.add(name=field, number=int(number))
+            declared.label = kinds.Label.Value(f"LABEL_{label.upper()}")
+            if scalar := kinds.Type.DESCRIPTOR.values_by_name.get(f"TYPE_{kind.upper()}"):
+                declared.type = scalar.number
+            else:  # a message or an enum, which the pool tells apart
+                declared.type_name = f".alexnet_caffe.{kind}"
+            if option == "default":
+                declared.default_value = value
+            if option == "packed":
+                declared.options.packed = True
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return {
+        message.name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"alexnet_caffe.{message.name}"))
+        for message in file.message_type
+    }
+
+
+CLASSES = _declare()
+"""Message classes by name."""
+
+
+def parse(kind: str, content: bytes, where: object) -> Any:
+    """The message `kind` of a binary file; InputError, naming `where`, if it is none."""
+    message = CLASSES[kind]()
+    try:
+        message.ParseFromString(content)
+    except (DecodeError, RuntimeError, MemoryError) as error:
+        raise InputError(f"{where}: cut short, damaged, or no binary file of Caffe ({error})") from None
+    return message
+
+
+def parse_text(kind: str, text: str, where: object) -> Any:
+    """The message `kind` of a .prototxt; fields that are not declared here are skipped."""
+    message = CLASSES[kind]()
+    try:
+        text_format.Parse(text, message, allow_unknown_field=True)
+    except (text_format.ParseError, RecursionError, ValueError) as error:
+        raise InputError(f"{where}: not a .prototxt of Caffe: {error}") from None
+    return message

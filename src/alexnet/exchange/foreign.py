@@ -1,0 +1,236 @@
+"""A network of others from its files, for each kind of them: as a run would have it, and its own definition to compare with."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from alexnet.errors import InputError
+from alexnet.exchange import torchvision
+from alexnet.exchange.build import Built, network_of_steps
+from alexnet.exchange.inputs import Input, Takes, as_run, input_of, mean_of
+from alexnet.network import spec as specs
+from alexnet.network.model import AlexNet
+from alexnet.network.named import differences, nearest, without_dropout
+from alexnet.network.spec import Network
+
+if TYPE_CHECKING:  # needs the packages of the extra `export`
+    from alexnet.exchange import onnx_read
+
+Kind = Literal["caffe", "torchvision", "onnx", "cuda-convnet"]
+
+SUFFIXES: dict[str, Kind] = {
+    ".caffemodel": "caffe",
+    ".prototxt": "caffe",
+    ".pth": "torchvision",
+    ".pt": "torchvision",
+    ".safetensors": "torchvision",
+    ".onnx": "onnx",
+    ".cfg": "cuda-convnet",
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the files do not say; None: what they say, or what their kind takes."""
+
+    mean: str | None = None
+    """A file (.binaryproto, .npy) or three values, in the order of the file's colours."""
+    takes: Takes | None = None
+    input_size: int | None = None
+    """Side of the network's input, in pixels."""
+    image_size: int | None = None
+    """Side of the images that crops are taken from, in pixels."""
+    name: str | None = None
+    """Of the network."""
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """A network of others as a run would have it, and what it is compared with."""
+
+    network: Network
+    weights: dict[str, Tensor]
+    mean: np.ndarray
+    """float32 [S, S, 3], R, G, B, 0-255."""
+    notes: tuple[str, ...]
+    logits: Callable[[Tensor], Tensor]
+    """The file's own, of pixels, float32 [N, 3, S, S], R, G, B, 0-255, that no mean was taken from."""
+    by: str
+    """Who computes them."""
+    classes: list[str] | None = None
+    """Names that the file has."""
+
+    def module(self) -> AlexNet:
+        """The network with its weights, in eval mode; InputError, naming the layer, for weights that do not fit it."""
+        with torch.device("meta"):
+            network = AlexNet(self.network)
+        for name, tensor in network.state_dict().items():
+            if name not in self.weights or self.weights[name].shape != tensor.shape:
+                shape = list(self.weights[name].shape) if name in self.weights else "missing"
+                raise InputError(f"{name} is {shape} in the file; the network has {list(tensor.shape)}")
+        network.load_state_dict(self.weights, assign=True)
+        for parameter in network.parameters():
+            parameter.requires_grad_(True)
+        return network.eval()
+
+
+def kind_of(files: Sequence[Path], kind: Kind | None = None) -> Kind:
+    """What the files are: `kind`, if it is said, else by the first one's name, else by how that begins.
+
+    InputError if there is no file, or its kind is not known.
+    """
+    if not files:
+        raise InputError("import needs a FILE: .caffemodel, .pth, .safetensors, .onnx or layers-*.cfg")
+    if kind:
+        return kind
+    file = files[0]
+    if not file.is_file():
+        raise InputError(f"{file}: no such file")
+    if file.suffix.lower() in SUFFIXES:
+        return SUFFIXES[file.suffix.lower()]
+    with file.open("rb") as opened:
+        start = opened.read(1024)
+    if start.startswith(b"PK") or torchvision.is_safetensors(start):
+        return "torchvision"
+    if start.startswith(b"\x08"):
+        return "onnx"  # ir_version, its first field
+    if start.startswith(b"\x0a"):
+        return "caffe"  # the name of the network
+    raise InputError(f"{file}: not known by its name or its first bytes; say --kind {', '.join(get_args(Kind))}")
+
+
+def read(files: Sequence[Path], kind: Kind, options: Options) -> Foreign:
+    """The network of these files. InputError, naming file and layer, for what is damaged or does not fit."""
+    for file in files:
+        if not file.is_file():
+            raise InputError(f"{file}: no such file")
+    if kind != "caffe" and len(files) != 1:
+        raise InputError(f"{files[1]}: {kind} networks are one file")
+    if kind == "cuda-convnet":
+        raise InputError(f"{files[0]}: a layer file has no weights; import_layers makes a network of it")
+    try:
+        if kind == "caffe":
+            return _caffe(files, options)
+        return _torchvision(files[0], options) if kind == "torchvision" else _onnx(files[0], options)
+    except UnicodeDecodeError as error:
+        raise InputError(f"{files[0]}: damaged; a name in it is no text ({error})") from None
+
+
+def _caffe(files: Sequence[Path], options: Options) -> Foreign:
+    from alexnet.exchange import caffe_read
+
+    texts = [file for file in files if file.suffix == ".prototxt"]
+    models = [file for file in files if file not in texts]
+    if len(models) != 1 or len(texts) > 1:
+        raise InputError("Caffe: give one .caffemodel, and beside it at most one .prototxt")
+    net = caffe_read.read(models[0], texts[0] if texts else None)
+    size = options.input_size or net.size
+    if size is None:
+        raise InputError(
+            f"{models[0]}: the size of its input is not in it; give the .prototxt too, or --input-size 227"
+        )
+    built = network_of_steps(options.name or net.name, caffe_read.steps_of(net), size)
+    network, notes = _named(built, options)
+    takes = options.takes or "caffe"
+    input = input_of(takes, mean_of(options.mean, takes, net.mean), 1.0 if net.scale is None else net.scale)
+    network, weights, mean = as_run(network, built.weights, input, options.image_size)
+    return Foreign(
+        network,
+        weights,
+        mean,
+        notes,
+        logits=lambda pixels: caffe_read.forward(net, input.from_pixels(pixels, len(mean), size)),
+        by="Caffe's definitions, layer by layer",
+    )
+
+
+def _torchvision(file: Path, options: Options) -> Foreign:
+    state = torchvision.read(file)
+    weights = torchvision.weights(state, file)
+    size = options.input_size or specs.torchvision.input_size
+    network = replace(specs.torchvision, classes=len(weights["fc8.bias"]), input_size=size)
+    network = replace(network, name=options.name or network.name)
+    takes = options.takes or "torchvision"
+    input = input_of(takes, mean_of(options.mean, takes))
+    network, weights, mean = as_run(network, weights, input, options.image_size)
+    reference = torchvision.reference(state)
+    return Foreign(
+        network,
+        weights,
+        mean,
+        notes=(),
+        logits=lambda pixels: reference(input.from_pixels(pixels, len(mean), size)),
+        by="torchvision's layers in torch.nn",
+    )
+
+
+def _onnx(file: Path, options: Options) -> Foreign:
+    from alexnet.exchange import onnx_file, onnx_read
+
+    opened = onnx_file.opened(file)
+    size = options.input_size or opened.size
+    if size is None:
+        raise InputError(f"{file}: the size of its input is open; say it with --input-size 224")
+    graph = onnx_read.graph_of(opened)
+    built = network_of_steps(options.name or opened.model.graph.name or file.stem, graph.steps, size)
+    network, notes = _named(built, options)
+    takes = options.takes or _guess(file, network, graph)
+    outer = input_of(takes, mean_of(options.mean, takes, (0.0, 0.0, 0.0) if graph.prepares else ()))
+    if outer.mean.ndim == 3 and graph.prepares:
+        raise InputError("--mean: an image does not fit a graph that has arithmetic before conv1; give three values")
+    input = outer
+    if graph.prepares:
+        # factor · (pixels - mean) · scale + shift, brought to (pixels - mean') · scale'.
+        red, green, blue = scale = np.array(outer.scale, np.float64) * graph.factor[:, 0, 0]
+        shifted = outer.mean[:, None, None] - graph.shift / scale[:, None, None]
+        shifted = np.asarray(shifted[:, 0, 0] if shifted.shape[1] == 1 else shifted, np.float32)
+        input = Input(outer.order, shifted, (float(red), float(green), float(blue)))
+    network, weights, mean = as_run(network, built.weights, input, options.image_size)
+    session = onnx_file.Session(opened, graph.logits)
+    return Foreign(
+        network,
+        weights,
+        mean,
+        notes,
+        logits=lambda pixels: session(outer.from_pixels(pixels, len(mean), size)),
+        by="onnxruntime",
+        classes=opened.classes,
+    )
+
+
+def _guess(file: Path, network: Network, graph: "onnx_read.Graph") -> Takes:
+    if graph.prepares:
+        # Whoever wrote arithmetic before conv1 brings what comes to about 0 and 1: from 0-255, or from 0-1.
+        mean, largest = float(np.abs(graph.shift / graph.factor).max()), float(np.abs(graph.factor).max())
+        if mean > 1.5 or largest < 0.05:
+            return "pixels"
+        if mean > 0 or largest > 1.5:
+            return "unit"
+    elif not differences(without_dropout(replace(network, input_scale=1.0)), without_dropout(specs.torchvision)):
+        return "torchvision"
+    elif network.normalization == "caffe":
+        return "caffe"
+    raise InputError(f"{file}: what it takes is not in it; say --input {', '.join(get_args(Takes))}")
+
+
+def _named(built: Built, options: Options) -> tuple[Network, tuple[str, ...]]:
+    """The network by the name of the named one that computes the same, with its rows; else as it is."""
+    network, notes = built.network, built.notes
+    named, differ = nearest(network)
+    if differ and not network.dropout:
+        # A file made for use alone has no dropout; where all else is a named network's, that one's comes back.
+        for candidate in specs.networks.values():
+            if not differences(network, without_dropout(candidate)):
+                note = f"no dropout is in the file; that of {candidate.name} is taken for training"
+                named, differ, notes = candidate, [], (*notes, note)
+                break
+    if differ:
+        said = "; ".join(differ) if len(differ) <= 4 else f"{len(differ)} parts differ"
+        return network, (*notes, f"no named network computes this; nearest is {named.name}: {said}")
+    network = replace(named, classes=network.classes, name=options.name or named.name)
+    return network, (*notes, f"equals the named network {named.name}")

@@ -1,0 +1,217 @@
+"""Weights of others as a run folder, compared with their own definition first; and the layer files of 2012 as networks."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from alexnet.data import prepared
+from alexnet.data.batches import centre
+from alexnet.data.prepared import Prepared
+from alexnet.errors import InputError, RunFailed
+from alexnet.exchange import foreign, layer_files
+from alexnet.exchange.comparison import TOLERANCE, Difference, difference
+from alexnet.exchange.foreign import Foreign, Kind, Options
+from alexnet.exchange.inputs import Takes
+from alexnet.files import refused, write_bytes, write_text
+from alexnet.network import named
+from alexnet.network.model import AlexNet
+from alexnet.network.spec import Network
+from alexnet.network.summary import summarize
+from alexnet.reading import parse_json, read_bytes
+from alexnet.run import checkpoint, recipes
+from alexnet.run.checkpoint import Progress
+from alexnet.training import rule
+
+COMPARED = 8
+"""Images of noise that file and network are compared on."""
+
+MOST_NAMES = 1 << 26
+"""Bytes of a file with the names of classes."""
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A run folder made of a file's weights, and how near its network is to the file's."""
+
+    run: Path
+    kind: Kind
+    network: str
+    """The name of its network."""
+    classes: int
+    notes: tuple[str, ...]
+    """Sentences on what the file leaves open and how it was read."""
+    by: str
+    """What computed the file's outputs."""
+    difference: Difference
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        document = vars(self) | {"run": str(self.run), "notes": list(self.notes)}
+        apart: Difference = document.pop("difference")
+        return document | {"probability_difference": apart.probability, "logit_difference": apart.logit}
+
+
+@dataclass(frozen=True)
+class ImportedNetwork:
+    """A network file made of a layer file, and the named network that is nearest to it."""
+
+    file: Path
+    network: Network
+    nearest: str
+    differences: tuple[str, ...]
+    """In what it differs from `nearest`; empty if in nothing."""
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        said = {"nearest": self.nearest, "differences": list(self.differences), "notes": list(self.notes)}
+        return {"network": str(self.file), **said}
+
+
+def import_weights(
+    files: Sequence[Path],
+    out: Path,
+    kind: Kind | None = None,
+    takes: Takes | None = None,
+    mean: str | None = None,
+    classes: Path | None = None,
+    data: Path | None = None,
+    input_size: int | None = None,
+    image_size: int | None = None,
+    name: str | None = None,
+) -> Imported:
+    """Make the run folder `out` from weights of Caffe, torchvision or an ONNX graph, in `files`.
+
+    The network is compared with the file's own definition on COMPARED images of noise: InputError, and nothing is written,
+    beyond `comparison.TOLERANCE`. The arguments are those of `alexnet import`: kind, what the network takes, its mean (a
+    file, or three values as text), a file of its classes' names, a prepared dataset of these classes, sizes in pixels and
+    the network's name. None: what the files say. InputError too, naming file or layer, for files that are damaged, do not
+    fit a network here, or do not say enough; RunFailed if there is no room for the folder.
+    """
+    kind = foreign.kind_of(files, kind)
+    _check_out(out)
+    opened = prepared.open(data) if data else None
+    theirs = foreign.read(files, kind, Options(mean, takes, input_size, image_size, name))
+    names, notes = _class_names(theirs, classes, opened, files[0])
+    network = theirs.module()
+    apart = compare(network, theirs)
+    _write(network, theirs, out, names, str(files[0]), opened)
+    return Imported(out, kind, theirs.network.name, len(names), (*theirs.notes, *notes), theirs.by, apart)
+
+
+def import_layers(files: Sequence[Path], out: Path, input_size: int | None = None) -> ImportedNetwork:
+    """Write the network of a layer file of the 2012 program, and at most its parameter file, to `out` (.json).
+
+    input_size: side of the images in pixels, which no layer file says. InputError, naming the layer, for what does not fit.
+    """
+    if len(files) > 2:
+        raise InputError(f"{files[2]}: give a layer file, and at most its parameter file")
+    if out.suffix != ".json":
+        raise InputError(f"--out {out}: a layer file has no weights and becomes a network, whose name ends in .json")
+    built = layer_files.read(files[0], files[1] if len(files) == 2 else None, input_size)
+    nearest, differ = named.nearest(built.network, initial=True)
+    summarize(built.network)  # whether it can be built
+    write_text(out, named.to_json(built.network))
+    return ImportedNetwork(out, built.network, nearest.name, tuple(differ), built.notes)
+
+
+@torch.no_grad()
+def compare(network: AlexNet, theirs: Foreign) -> Difference:
+    """The network beside the file's own definition, on images of noise. InputError beyond `comparison.TOLERANCE`."""
+    size = network.spec.input_size
+    pixels = torch.randint(256, (COMPARED, 3, size, size), generator=torch.Generator().manual_seed(0)).float()
+    logits = network(pixels - centre(torch.from_numpy(theirs.mean).permute(2, 0, 1), size))
+    wanted = theirs.logits(pixels)
+    if logits.shape != wanted.shape:
+        raise InputError(f"{theirs.by} gives {list(wanted.shape)}, the network {list(logits.shape)}")
+    apart = difference(logits, wanted)
+    if not apart.allowed:
+        raise InputError(
+            f"not imported: the probabilities differ by {apart.probability:.1e} from those of {theirs.by}, the logits by"
+            f" {apart.logit:.1e} of the largest; {TOLERANCE:.0e} is allowed. Say what the network takes with --input and"
+            " --mean"
+        )
+    return apart
+
+
+def _class_names(
+    theirs: Foreign, file: Path | None, data: Prepared | None, source: Path
+) -> tuple[list[str], tuple[str, ...]]:
+    """The names of the classes: of `file`, else of the data, else of the weights' file; and notes on them."""
+    number = theirs.network.classes
+    if not (file or data or theirs.classes):
+        names = [f"class {at}" for at in range(number)]
+        return names, ("the classes have no names; --classes FILE gives them",)
+    if file:
+        names, where = read_classes(file), f"--classes {file}"
+    elif data:
+        names, where = list(data.classes), f"--data {data.path}"
+    else:
+        names, where = theirs.classes or [], str(source)
+    if len(names) != number:
+        raise InputError(f"{where}: {len(names)} classes, the network has {number}")
+    if len(set(names)) != number:
+        raise InputError(f"{where}: a name is there twice")
+    if data and data.classes != tuple(names):
+        raise InputError(f"--data {data.path}: its classes are not those of --classes {file}, or in another order")
+    return names, ()
+
+
+def read_classes(file: Path) -> list[str]:
+    """The names in a text file with one a line, such as Caffe's synset_words.txt, or in a JSON list; InputError for others."""
+    try:
+        text = read_bytes(file, MOST_NAMES).decode("utf-8")
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        names = parse_json(text, str(file)) if file.suffix == ".json" else lines
+    except (OSError, ValueError) as error:
+        raise InputError(f"--classes {file}: cannot be read ({error})") from None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise InputError(f"--classes {file}: no list of names")
+    return names
+
+
+def _check_out(out: Path) -> None:
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"--out {out}: there is something already; use another folder")
+
+
+def _write(
+    network: AlexNet, theirs: Foreign, out: Path, classes: Sequence[str], source: str, data: Prepared | None
+) -> None:
+    """Make the run folder: recipe, step 0 of a checkpoint, classes, mean, colours. A kill leaves none under its name."""
+    _check_out(out)
+    recipe = replace(recipes.paper, name=theirs.network.name, network=theirs.network, image_size=len(theirs.mean))
+    recipe.check()
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    except OSError as error:
+        raise InputError(f"--out {refused(error, out)}") from None
+    try:
+        (beside / "preparation").mkdir()
+        np.save(beside / "preparation" / "mean.npy", theirs.mean)
+        # No file of others says anything of the colours' principal components; fine-tuning takes its own data's.
+        none = {"covariance": np.zeros((3, 3)).tolist(), "eigenvalues": [0.0] * 3, "eigenvectors": np.eye(3).tolist()}
+        write_text(beside / "preparation" / "colour.json", json.dumps(none))
+        write_text(beside / "classes.json", json.dumps(list(classes), indent=2) + "\n")
+        # The path may be of a file: then commands ask for --data, and say why.
+        about = {"description": "unknown: the weights are imported"} if data is None else data.manifest["source"]
+        where = {"path": str(data.path.resolve()) if data else source, "source": about, "imported": source}
+        write_text(beside / "data.json", json.dumps(where) + "\n")
+        sgd = rule.optimizer_of(recipe, network)
+        checkpoint.save(beside, network.state_dict(), sgd.state_dict(), Progress(), recipe.keep)
+        write_bytes(beside / "recipe.json", recipe.to_json().encode())
+        beside.chmod(0o755)
+        os.replace(beside, out)
+    except OSError as error:
+        raise RunFailed(refused(error, out)) from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
