@@ -8,7 +8,8 @@ import pytest
 
 from alexnet.errors import InputError
 from alexnet.evaluation import ensemble
-from alexnet.evaluation.kept import Judged
+from alexnet.evaluation.ensemble import Search
+from alexnet.evaluation.judged import Judged
 
 CLASSES = ("a", "b", "c")
 LABELS = np.array([0, 1, 2, 0])
@@ -79,17 +80,23 @@ def test_a_search_on_a_share_reports_on_the_rest() -> None:
     labels = np.repeat([0, 1, 2], 10)
     right = np.eye(3)[labels].astype(np.float32)
     wrong = np.roll(right, 1, axis=1)
-    made = ensemble.average(["w", "r"], [wrong, right], labels, CLASSES, 1, searched=True, search_on=0.3, seed=1)
+    made = ensemble.average(["w", "r"], [wrong, right], labels, CLASSES, 1, Search(0.3, seed=1))
     assert made.searched_on == 9 and made.mean.images == 21 and not made.same_labels
     assert [row["images"] for row in made.mean.per_class] == [7, 7, 7], "of each class its share"
     assert made.weighted is not None and made.weighted.top1_error == 0.0 and made.each[0].top1_error == 100.0
-    again = ensemble.average(["w", "r"], [wrong, right], labels, CLASSES, 1, searched=True)
+    again = ensemble.average(["w", "r"], [wrong, right], labels, CLASSES, 1, Search())
     assert again.same_labels and again.searched_on == again.mean.images == 30
 
 
 def test_a_share_of_one_image_a_class_is_nothing_to_search_on() -> None:
     with pytest.raises(InputError, match=r"--search-on 0.5: no labels"):
-        ensemble.average(["a", "b"], [FIRST[:3], SECOND[:3]], LABELS[:3], CLASSES, 1, searched=True, search_on=0.5)
+        ensemble.average(["a", "b"], [FIRST[:3], SECOND[:3]], LABELS[:3], CLASSES, 1, Search(0.5))
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0, -0.5])
+def test_a_share_that_is_none_is_refused(share: float) -> None:
+    with pytest.raises(InputError, match=f"--search-on {share}: a share between 0 and 1"):
+        Search(share)
 
 
 def judged(**changes: object) -> Judged:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from alexnet import cli
 from alexnet.data.prepared import Prepared
-from alexnet.insight import figures, predictions
+from alexnet.insight import neighbours, predictions
 from alexnet.run import trained
 from alexnet.run.images import validation_of
 from tests.conftest import CLASSES, picture, prepare_pictures
@@ -36,10 +36,10 @@ def answer(capsys: pytest.CaptureFixture[str], *words: object) -> Any:
 
 def test_the_images_shown_are_drawn_by_the_seed_of_different_classes(tiny_run: Path, tiny_prepared: Prepared) -> None:
     recipe = trained.load(tiny_run).recipe
-    split, chosen = figures.drawn(recipe, tiny_prepared, 9)
+    split, chosen = neighbours.drawn(recipe, tiny_prepared, 9)
     assert sorted(split.labels[chosen[:4]]) == [0, 1, 2, 3] and len(set(chosen)) == 9
     assert set(chosen) <= set(validation_of(recipe, tiny_prepared)[1])
-    assert chosen.tolist() == figures.drawn(recipe, tiny_prepared, 9)[1].tolist()
+    assert chosen.tolist() == neighbours.drawn(recipe, tiny_prepared, 9)[1].tolist()
 
 
 def test_half_of_the_eight_are_mistakes_as_in_the_paper() -> None:

@@ -8,19 +8,21 @@ import numpy as np
 from alexnet.claims import runner
 from alexnet.claims.measures import Measured
 from alexnet.data.prepared import Prepared, hold_out
-from alexnet.device import pick
-from alexnet.evaluation import ensemble, kept
+from alexnet.evaluation import ensemble
+from alexnet.evaluation import probabilities as kept
+from alexnet.evaluation.judged import of_split
 from alexnet.run import recipe
 from alexnet.run.trained import TrainedNetwork
+
+BATCH = 128
 
 
 def keeps_predictions(network: TrainedNetwork, prepared: Prepared, measured: Measured) -> Measured:
     """ten_top1, ten_top5: validation error with ten crops in %. Class probabilities of ten crops and of one are kept in the
     run folder, where `errors_of` finds them."""
-    judged = kept.of_split(network.recipe, prepared)
-    assert judged.labels is not None
+    judged = of_split(network.recipe, prepared)
     device, classes = network.preparation.mean.device, prepared.classes
-    found = {views: kept.probabilities(network.path, judged, views, device=device) for views in (1, 10)}
+    found = {views: kept.compute(network.path, judged, kept.Options(views, BATCH, device)) for views in (1, 10)}
     ten = ensemble.measure(found[10], judged.labels, classes, 10)
     return {"ten_top1": ten.top1_error, "ten_top5": ten.top5_error}
 
@@ -31,11 +33,10 @@ def errors_of(paths: Sequence[Path], prepared: Prepared) -> Measured:
     if not paths:
         guess = runner.guess(len(prepared.classes))
         return {f"{crops}{name}": guess[name] for crops in ("", "ten_") for name in named(prepared)}
-    judged = kept.of_split(recipe.read(paths[0]), prepared)
-    assert judged.labels is not None
+    judged = of_split(recipe.read(paths[0]), prepared)
     made: Measured = {}
     for views, prefix in ((1, ""), (10, "ten_")):
-        probabilities: list[np.ndarray] = [kept.probabilities(path, judged, views, device=pick()) for path in paths]
+        probabilities: list[np.ndarray] = [kept.compute(path, judged, kept.Options(views, BATCH)) for path in paths]
         error = ensemble.measure(ensemble.mean(probabilities), judged.labels, prepared.classes, views)
         both = {"top1": error.top1_error, "top5": error.top5_error}
         made |= {f"{prefix}{name}": both[name] for name in named(prepared)}
@@ -47,9 +48,8 @@ def weighing(paths: Sequence[Path], prepared: Prepared) -> Measured:
     of the images and measured on the other, both ways round, minus that of the plain average. {}: no two runs, or one image."""
     if len(paths) < 2:
         return {}
-    judged = kept.of_split(recipe.read(paths[0]), prepared)
-    assert judged.labels is not None
-    labels, each = judged.labels, [kept.probabilities(path, judged, 10, device=pick()) for path in paths]
+    judged = of_split(recipe.read(paths[0]), prepared)
+    labels, each = judged.labels, [kept.compute(path, judged, kept.Options(10, BATCH)) for path in paths]
     halves = hold_out(labels, 0.5, seed=0)
     if min(len(half) for half in halves) == 0:
         return {}

@@ -11,8 +11,10 @@ from torch import Tensor
 
 from alexnet.data.batches import centre, to_channels
 from alexnet.data.prepared import Images, Prepared, Split
-from alexnet.evaluation.errors import Evaluation, evaluate
-from alexnet.insight import kernels, neighbours
+from alexnet.evaluation.measure import Evaluation, evaluate
+from alexnet.insight import kernels
+from alexnet.insight.features import features_of
+from alexnet.insight.search import nearest
 from alexnet.run.images import training_of, validation_of
 from alexnet.run.trained import TrainedNetwork
 
@@ -87,11 +89,11 @@ def features(trained: TrainedNetwork, prepared: Prepared, measured: Measured) ->
             trained.preparation.mean.device
         )  # which multiplies
         blocks = of(trained, base.images, base_indices)
-        found = neighbours.nearest(asked, blocks, NEIGHBOURS)[1].numpy()
+        found = nearest(asked, blocks, NEIGHBOURS)[1].numpy()
         same = base.labels[base_indices[found]] == split.labels[queries][:, None]
         return 100.0 * float(same.mean())
 
-    in_features, in_pixels = agreement(neighbours.features_of), agreement(_pixels)
+    in_features, in_pixels = agreement(features_of), agreement(_pixels)
     return {
         "fc7_agreement": in_features,
         "pixel_agreement": in_pixels,

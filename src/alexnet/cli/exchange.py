@@ -10,7 +10,6 @@ from tyro.conf import Positional
 from alexnet.cli.console import err, out, out_line, print_json, print_wide
 from alexnet.cli.machine import summary
 from alexnet.cli.progress import Bar
-from alexnet.cli.runs import data_of
 from alexnet.errors import InputError
 
 
@@ -43,6 +42,7 @@ def export(
     from alexnet.data.batches import check_views
     from alexnet.export import write
     from alexnet.run import trained
+    from alexnet.run.dataset import data_of
 
     check_views(views)
     if format == "onnx" or format == "openvino":

@@ -18,7 +18,7 @@ from torch import nn
 from alexnet.data.batches import Preparation, centre, test_views
 from alexnet.data.prepared import Prepared
 from alexnet.errors import InputError, RunFailed
-from alexnet.evaluation.errors import evaluate
+from alexnet.evaluation.measure import evaluate
 from alexnet.export import runtimes
 from alexnet.export.runtimes import Format
 from alexnet.files import named, no_room, refused

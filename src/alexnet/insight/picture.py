@@ -6,6 +6,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, SupportsFloat
@@ -180,6 +181,19 @@ def kind_of(path: Path) -> str:
 def save(figure: Figure, path: Path) -> None:
     """Write a figure, whole or not at all. Raises InputError for a suffix other than .png, .svg and .pdf."""
     write_bytes(path, encode(figure, kind_of(path)))
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A picture that was drawn of a run, or of several."""
+
+    runs: tuple[Path, ...]
+    picture: Path
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        names = [str(run) for run in self.runs]
+        return {**({"run": names[0]} if len(names) == 1 else {"runs": names}), "picture": str(self.picture)}
 
 
 def data_url(figure: Figure, kind: str) -> str:

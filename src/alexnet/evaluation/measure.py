@@ -95,8 +95,8 @@ class Count:
         counts, right, five = self.hits
         images = int(counts.sum())
 
-        def error(hits: np.integer, of: np.integer | int) -> float:
-            return 100.0 * int(of - hits) / int(of)
+        def error(hits: np.integer, number: np.integer | int) -> float:
+            return 100.0 * int(number - hits) / int(number)
 
         return Evaluation(
             top1_error=error(right.sum(), images),
@@ -164,9 +164,9 @@ def evaluate(
     if len(indices) == 0:
         raise InputError("there are no images to evaluate in this split")
     count, done = Count(classes, confusion), 0
-    own = indices[processes.rows(len(indices))]
-    for block in probabilities_of(network, preparation, images, own, views, batch, progress):
-        count.add(block, labels[own[done : done + len(block)]])
+    share = indices[processes.rows(len(indices))]
+    for block in probabilities_of(network, preparation, images, share, views, batch, progress):
+        count.add(block, labels[share[done : done + len(block)]])
         done += len(block)
     count.summed(processes)
     return count.evaluation(views)
