@@ -149,16 +149,14 @@ def test_kernels_of_several_runs_are_side_by_side_with_the_colour_of_each_column
     with torch.no_grad():
         network.conv1.weight[:16] = -1.0
         network.conv1.weight[16:] = torch.tensor([1.0, -1.0, 0.0]).reshape(1, 3, 1, 1)
-    weight = network.conv1.weight.detach()
-    four = kernels.several([(weight, 2, f"seed {seed}") for seed in range(4)])
+    four = kernels.several([(network, f"seed {seed}") for seed in range(4)])
     shown = words(four)
     assert {f"seed {seed}" for seed in range(4)} <= set(shown)
     assert shown.count("column 1, colour 0.00") == shown.count("column 2, colour 1.00") == 4
-    three = kernels.several([(weight, 2, f"seed {seed}") for seed in range(3)])
+    three = kernels.several([(network, f"seed {seed}") for seed in range(3)])
     assert four.get_figheight() > three.get_figheight() and four.get_figwidth() == three.get_figwidth()
     tower = AlexNet(networks["four-layer"])
-    both = kernels.several([(weight, 2, "two columns"), (tower.conv1.weight.detach(), 1, "one")])
-    picture.save(both, tmp_path / "both.png")
+    picture.save(kernels.several([(network, "two columns"), (tower, "one")]), tmp_path / "both.png")
     assert (pixels(tmp_path / "both.png") == 0).all(axis=-1).any()
 
 

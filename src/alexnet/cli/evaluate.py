@@ -96,8 +96,8 @@ def _evaluate(
     if images and search:
         raise InputError("--weights search: needs two runs or more, and images with labels")
     result: Submitted | Averaged | Evaluated
-    with joined(str(options.device)) as here:
-        options = replace(options, processes=here)
+    with joined(str(options.device)) as processes:
+        options = replace(options, processes=processes)
         with Bar("images", err) as bar:
             if images and submission:
                 result = submit(runs, images, submission, devkit, options, bar.update)
@@ -108,7 +108,7 @@ def _evaluate(
     if isinstance(result, Submitted):
         for name, reason in result.bad.items():  # each process has read others
             err.print(f"{name}: {reason}; judged as a grey image", soft_wrap=True)
-    if here.first:  # one speaks for all
+    if processes.first:  # one speaks for all
         match result:
             case Submitted():
                 show(result, json, *_written(result.submission))
@@ -162,13 +162,13 @@ def _show_several(result: "Averaged", json: bool) -> None:
     classes, weights = len(result.mean.per_class), result.weights
     table = error_table("network", *(["weight"] if weights else []), classes=classes)
     shares = [[f"{share:.3f}"] for share in weights] if weights else [[]] * len(result.runs)
-    for name, share, one in zip(result.runs, shares, result.each, strict=True):
-        table.add_row(name, *share, *error_texts(one.top1_error, one.top5_error, classes))
+    for name, share, measured in zip(result.runs, shares, result.each, strict=True):
+        table.add_row(name, *share, *error_texts(measured.top1_error, measured.top5_error, classes))
     table.add_section()
     means = [("mean of their probabilities", result.mean, ["equal"] if weights else [])]
     means += [("mean with these weights", result.weighted, [""])] if result.weighted else []
-    for name, one, share in means:
-        table.add_row(name, *share, *error_texts(one.top1_error, one.top5_error, classes), style="bold")
+    for name, measured, share in means:
+        table.add_row(name, *share, *error_texts(measured.top1_error, measured.top5_error, classes), style="bold")
     out.print(f"{len(result.runs)} networks on {result.split}, {_images(result.mean)}")
     out.table(table)
     for name, text in (("average", "their average"), ("best", f"the best one, {result.best}")):

@@ -91,8 +91,8 @@ def similar(
 
     with Bar("images", err) as bar:
         result = search(run, images, picture, data, split, sample, count, keep, device, bar.update)
-    for one in result.unread:
-        err.print(f"alexnet similar: {one.image}: {one.error}", soft_wrap=True)
+    for unread in result.unread:
+        err.print(f"alexnet similar: {unread.image}: {unread.error}", soft_wrap=True)
     if json:
         print_json(result.to_dict())
     elif result.queries:

@@ -29,8 +29,8 @@ def mean(probabilities: Sequence[np.ndarray], weights: Sequence[float] | None = 
     """Mean float32 [N, classes] of class probabilities float32 [N, classes] of each network; `weights` sum to one."""
     shares = [1 / len(probabilities)] * len(probabilities) if weights is None else weights
     total = np.zeros_like(probabilities[0])
-    for one, share in zip(probabilities, shares, strict=True):
-        total += np.float32(share) * one
+    for answers, share in zip(probabilities, shares, strict=True):
+        total += np.float32(share) * answers
     return total
 
 
@@ -52,7 +52,7 @@ def search(probabilities: Sequence[np.ndarray], labels: np.ndarray) -> np.ndarra
     """
     from scipy.optimize import minimize
 
-    true = np.stack([one[np.arange(len(labels)), labels] for one in probabilities]).astype(np.float64)
+    true = np.stack([answers[np.arange(len(labels)), labels] for answers in probabilities]).astype(np.float64)
     number = len(true)
 
     def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
@@ -119,7 +119,7 @@ class Averaged:
 
     def against(self) -> dict[str, tuple[float, float]]:
         """The plain mean's top-1 and top-5 error minus those of the networks' average, and of the best network."""
-        errors = np.array([(one.top1_error, one.top5_error) for one in self.each])
+        errors = np.array([(evaluation.top1_error, evaluation.top5_error) for evaluation in self.each])
         mean = np.array([self.mean.top1_error, self.mean.top5_error])
         rows = {"average": errors.mean(axis=0), "best": errors[self._best]}
         return {name: tuple((mean - row).tolist()) for name, row in rows.items()}
@@ -135,8 +135,8 @@ class Averaged:
             "images": self.mean.images,
             "views": self.mean.views,
             "runs": [
-                {"run": run, **{name: getattr(one, name) for name in errors}, "weight": share}
-                for run, one, share in zip(self.runs, self.each, shares, strict=True)
+                {"run": run, **{name: getattr(evaluation, name) for name in errors}, "weight": share}
+                for run, evaluation, share in zip(self.runs, self.each, shares, strict=True)
             ],
             "mean": self.mean.to_dict(),
             "mean_minus_average": list(self.against()["average"]),
@@ -169,11 +169,11 @@ def average(
                 f"--search-on {search_on.share}: no labels to search on; there is one image a class, and errors are reported"
                 " on it"
             )
-        each, truth = [one[measured] for one in probabilities], labels[measured]
-    weights = tuple(search([one[seen] for one in probabilities], labels[seen]).tolist()) if search_on else None
+        each, truth = [answers[measured] for answers in probabilities], labels[measured]
+    weights = tuple(search([answers[seen] for answers in probabilities], labels[seen]).tolist()) if search_on else None
     return Averaged(
         runs=tuple(runs),
-        each=tuple(measure(one, truth, classes, views) for one in each),
+        each=tuple(measure(answers, truth, classes, views) for answers in each),
         mean=measure(mean(each), truth, classes, views),
         weights=weights,
         weighted=measure(mean(each, weights), truth, classes, views) if weights else None,
@@ -215,7 +215,9 @@ def evaluate_several(
     newest = [checkpoint.newest(run).name for run in runs]
     return replace(
         averaged,
-        each=tuple(replace(one, checkpoint=name) for one, name in zip(averaged.each, newest, strict=True)),
+        each=tuple(
+            replace(evaluation, checkpoint=name) for evaluation, name in zip(averaged.each, newest, strict=True)
+        ),
         data=tuple(each.path for each, _ in opened),
         split=judged.where,
         submission=file,
@@ -258,7 +260,9 @@ def submit(
     by_size = {size: unlabelled(images, size) for size in sizes}
     judged = [by_size[size] for size in sizes]
     check_alike(runs, classes, judged)
-    each = [probabilities.compute(run, own, options, progress) for run, own in zip(runs, judged, strict=True)]
+    each = [
+        probabilities.compute(run, images_of, options, progress) for run, images_of in zip(runs, judged, strict=True)
+    ]
     if options.processes.first:
         file = file.write(mean(each), judged[0].files)
     return Submitted(tuple(runs), images, file, bad(by_size.values()))

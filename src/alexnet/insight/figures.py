@@ -68,8 +68,7 @@ def all_figures(
     Neighbours come from all training images, units' patches from all validation images. keep: see
     `features.features_of_split`.
     """
-    spec = trained.network.spec
-    yield "fig3-kernels", kernels.figure(trained.network.get_parameter("conv1.weight"), spec.columns)
+    yield "fig3-kernels", kernels.of_network(trained.network)
     yield "fig4-labels", five_labels(trained, prepared)
     queries, train = _queries(trained, prepared), prepared.split("train")
     near = neighbours.search(trained, queries.images, prepared, keep=keep, progress=progress)
@@ -78,7 +77,7 @@ def all_figures(
     layer, judged = units.last_convolution(trained.network), of_split(trained.recipe, prepared)
     best = units.strongest_of(trained, judged, layer, 9, progress)
     text = f"{len(judged.indices):,} images ({judged.where})"
-    chosen = units.choose(best, spec.columns)
+    chosen = units.choose(best, trained.network.spec.columns)
     yield "units", units.figure(trained, judged.images, judged.indices, layer, best, chosen, text)
 
 

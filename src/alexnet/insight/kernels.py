@@ -11,6 +11,7 @@ from torch import Tensor
 
 from alexnet.errors import InputError
 from alexnet.insight import picture as pictures
+from alexnet.network.model import AlexNet
 from alexnet.run import trained
 
 
@@ -76,7 +77,7 @@ def _across(number: int, in_column: int) -> int:
 
 def _sheets(weight: Tensor, columns: int, scale: int) -> list[tuple[Tensor, np.ndarray]]:
     """For each column of the network its kernels and their grid; an 11×11 kernel is 33 · `scale` units wide, others close to it."""
-    halves = weight.chunk(columns)
+    halves = weight.detach().chunk(columns)
     across = _across(len(weight), len(halves[0]))
     zoom = max(1, round(66 / max(weight.shape[2:])))
     return [(half, grid(half, across, enlarge=scale * zoom, gap=6 * scale)) for half in halves]
@@ -107,26 +108,23 @@ def figure(weight: Tensor, columns: int = 1, title: str = "") -> Figure:
     return page.figure
 
 
-def several(networks: Sequence[tuple[Tensor, int, str]]) -> Figure:
-    """Fig. 3 over several runs, each small: (kernels [K, 3, h, w], columns of the network, title), three side by side.
-
-    Each column with its mean share of `colour`.
-    """
+def several(networks: Sequence[tuple[AlexNet, str]]) -> Figure:
+    """Fig. 3 of several networks with their titles, each small, three side by side; of each column the mean share of `colour`."""
     margin, heading, between, across = 24, 20, 28, 3
-    panels = [_sheets(weight, columns, 1) for weight, columns, _ in networks]
+    panels = [_sheets(network.get_parameter("conv1.weight"), network.spec.columns, 1) for network, _ in networks]
     width = max(160, *(sheet.shape[1] / 2 for sheets in panels for _, sheet in sheets))
     heights = [heading + sum(heading + sheet.shape[0] / 2 for _, sheet in sheets) for sheets in panels]
     rows = [max(heights[start : start + across]) + between for start in range(0, len(panels), across)]
     with pictures.style():
         wide = min(across, len(panels)) * (width + between) - between + 2 * margin
         page = pictures.Page(wide, sum(rows) - between + 22 + 2 * margin)
-        for number, (sheets, (_, columns, title)) in enumerate(zip(panels, networks, strict=True)):
+        for number, (sheets, (_, title)) in enumerate(zip(panels, networks, strict=True)):
             x = margin + number % across * (width + between)
             y = margin + sum(rows[: number // across])
             page.text(x, y + 6, pictures.shorten(title, int(width / 6.5)), 8, weight="bold")
             y += heading
             for column, (half, sheet) in enumerate(sheets, 1):
-                text = f"column {column}, " * (columns > 1) + f"colour {float(colour(half).mean()):.2f}"
+                text = f"column {column}, " * (len(sheets) > 1) + f"colour {float(colour(half).mean()):.2f}"
                 page.text(x, y + 8, text, 8, color=pictures.FAINT)
                 page.image(sheet, x, y + heading, sheet.shape[1] / 2, sheet.shape[0] / 2)
                 y += heading + sheet.shape[0] / 2
@@ -135,16 +133,20 @@ def several(networks: Sequence[tuple[Tensor, int, str]]) -> Figure:
     return page.figure
 
 
+def of_network(network: AlexNet, title: str = "") -> Figure:
+    """`figure` of the first layer of a network."""
+    return figure(network.get_parameter("conv1.weight"), network.spec.columns, title)
+
+
 def draw(runs: Sequence[Path], picture: Path) -> pictures.Drawn:
     """Draw fig. 3 for a run (`figure`), or for `several`; InputError for a suffix other than .png, .svg and .pdf."""
     if not runs:
         raise InputError("RUN is missing: name a run folder, or several; alexnet train writes them")
     pictures.kind_of(picture)
     networks = [trained.load(run).network for run in runs]
-    first_layers = [(network.get_parameter("conv1.weight").detach(), network.spec.columns) for network in networks]
     if len(runs) == 1:
-        page = figure(*first_layers[0], str(runs[0]))
+        page = of_network(networks[0], str(runs[0]))
     else:
-        page = several([(*layer, run.name) for layer, run in zip(first_layers, runs, strict=True)])
+        page = several([(network, run.name) for network, run in zip(networks, runs, strict=True)])
     pictures.save(page, picture)
     return pictures.Drawn(tuple(runs), picture)

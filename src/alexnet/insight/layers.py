@@ -7,8 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from alexnet.data.batches import centre, read_ahead, test_views
+from alexnet.data.batches import centre, test_views
 from alexnet.data.prepared import Images
+from alexnet.evaluation.measure import batches_of
 from alexnet.network.model import ACTIVATIONS, AlexNet
 from alexnet.run.trained import TrainedNetwork
 
@@ -63,16 +64,10 @@ def in_batches(
 
     `progress` is called with (done, total) after each batch.
     """
-    parts = [indices[start : start + BATCH] for start in range(0, len(indices), BATCH)]
-    labels = np.zeros(len(images), np.int64)  # not asked for
-    done = 0
-    for pixels, _ in read_ahead(images, labels, parts, trained.preparation.mean.device):
+    for pixels in batches_of(images, indices, BATCH, trained.preparation.mean.device, progress):
         with torch.inference_mode():
             batch = outputs(trained.network, next(test_views(pixels, trained.preparation, 1)), wanted)
-        done += len(pixels)
         yield batch
-        if progress:
-            progress(done, len(indices))
 
 
 def seen(trained: TrainedNetwork, images: np.ndarray) -> np.ndarray:

@@ -74,7 +74,7 @@ class Similar:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
-        unread = [one.to_dict() for one in self.unread]
+        unread = [answer.to_dict() for answer in self.unread]
         places = {"run": str(self.run), "data": str(self.data)}
         if self.queries is None:
             return {**places, "picture": None, "images": unread}
@@ -109,13 +109,13 @@ def similar(
         pictures.kind_of(picture)
     network, prepared = open_run(run, data, device)
     answers = list(predictions(network, find(images), views=1)) if images else []
-    read = [one for one in answers if one.pixels is not None]
-    unread = tuple(one for one in answers if one.pixels is None)
+    read = [answer for answer in answers if answer.pixels is not None]
+    unread = tuple(answer for answer in answers if answer.pixels is None)
     if images and not read:
         return Similar(run, prepared.path, split, 0, None, None, [], unread)
     if images:
-        pixels = np.stack([one.pixels for one in read if one.pixels is not None])
-        queries = Queries(pixels, [one.image for one in read], [None] * len(read))
+        pixels = np.stack([answer.pixels for answer in read if answer.pixels is not None])
+        queries = Queries(pixels, [answer.image for answer in read], [None] * len(read))
     elif sample < 1:
         raise InputError(f"--sample {sample}: there must be at least 1")
     else:

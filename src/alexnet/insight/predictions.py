@@ -23,7 +23,6 @@ Labels = Sequence[tuple[str, float]]
 # Side of a photograph, space between two, margin of the page, height of a bar with its space: in units of the page.
 _SIDE, _GAP, _MARGIN, BAR = 190, 26, 22, 19
 
-
 MOST = 16
 """Images that a picture of predictions shows."""
 
@@ -40,11 +39,11 @@ class Predictions:
     @property
     def read(self) -> int:
         """Images that could be read."""
-        return sum(one.error is None for one in self.predictions)
+        return sum(answer.error is None for answer in self.predictions)
 
     def to_dict(self) -> list[dict[str, Any]]:
         """Plain values, ready for JSON: a list."""
-        return [one.to_dict() for one in self.predictions]
+        return [answer.to_dict() for answer in self.predictions]
 
 
 def predict(
@@ -67,20 +66,22 @@ def predict(
             "predict needs at least one IMAGE: a file, a folder, a glob, or - for a list of files on stdin"
         )
     check_views(views)
+    if picture:
+        pictures.kind_of(picture)
     network = trained.load(run, pick(device), precision)
     answers: list[Prediction] = []
     shown: list[tuple[Prediction, np.ndarray]] = []
-    for one in predictions(network, find(images, listed), views):
-        if picture and one.pixels is not None and len(shown) < MOST:
-            shown.append((one, one.pixels))
-        answers.append(replace(one, pixels=None))
+    for answer in predictions(network, find(images, listed), views):
+        if picture and answer.pixels is not None and len(shown) < MOST:
+            shown.append((answer, answer.pixels))
+        answers.append(replace(answer, pixels=None))
         if progress:
             progress(answers[-1])
     if not answers:
         raise InputError("-: no image is listed on stdin; give one path a line")
     if picture and shown:
-        pixels, five = np.stack([image for _, image in shown]), [one.top for one, _ in shown]
-        names = [Path(one.image).name for one, _ in shown]
+        pixels, five = np.stack([image for _, image in shown]), [answer.top for answer, _ in shown]
+        names = [Path(answer.image).name for answer, _ in shown]
         pictures.save(figure(pixels, five, [None] * len(shown), names), picture)
     return Predictions(tuple(answers), picture if shown else None)
 

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
-from matplotlib.figure import Figure
 
 from alexnet.data import prepared as prepared_sets
 from alexnet.data.prepared import Prepared
@@ -24,7 +23,8 @@ from alexnet.run import checkpoint
 from alexnet.run.dataset import data_of
 from alexnet.run.metrics import read_metrics
 from alexnet.run.recipe import read as read_recipe
-from alexnet.run.trained import TrainedNetwork, load
+from alexnet.run.trained import load
+from alexnet.words import duration
 
 
 @dataclass(frozen=True)
@@ -61,11 +61,7 @@ def write(run: Path, prepared: Prepared | None = None) -> Path:
     `prepared` has other classes.
     """
     run = Path(run)
-    classes = tuple(_json(run / "classes.json", []))
-    if prepared is not None and prepared.classes != classes:
-        raise InputError(
-            f"{prepared.path}: its classes are not those of {run}; use the dataset that the run was trained on"
-        )
+    page = _page(run, prepared)
     templates = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -76,26 +72,32 @@ def write(run: Path, prepared: Prepared | None = None) -> Path:
     )
     templates.filters["word"] = picture.with_word
     path = run / "report.html"
-    write_text(path, templates.get_template("report.html").render(_page(run, classes, prepared)))
+    write_text(path, templates.get_template("report.html").render(page))
     return path
 
 
-def _page(run: Path, classes: tuple[str, ...], prepared: Prepared | None) -> dict[str, Any]:
+def _page(run: Path, prepared: Prepared | None) -> dict[str, Any]:
     """What report.html shows."""
     recipe, metrics, data = read_recipe(run), read_metrics(run), _json(run / "data.json", {})
+    classes = tuple(_json(run / "classes.json", []))
+    if prepared is not None and prepared.classes != classes:
+        raise InputError(
+            f"{prepared.path}: its classes are not those of {run}; use the dataset that the run was trained on"
+        )
     saved = checkpoint.latest(run)
     trained = load(run) if saved else None
     epochs = [line for line in metrics if line["kind"] == "epoch"]
     evaluations = _evaluations(run, classes, saved.name if saved else None)
     source = (prepared.manifest if prepared else data).get("source", {}).get("description", "unknown")
     photographs = figures.sampled(trained, prepared) if trained and prepared else {}
+    confused = evaluations[0]["confusion"] if evaluations else None
     return {
         "run": "/".join(run.resolve().parts[-2:]),  # the folder's own name may be no more than "run"
         "recipe": recipe,
         "parameters": summarize(recipe.network).parameters,
         "source": source,
         "classes": classes,
-        "split": prepared and _splits(prepared),
+        "split": prepared and [{"name": name, **part} for name, part in prepared.manifest["splits"].items()],
         "size": recipe.image_size,
         "last": epochs[-1] if epochs else None,
         "validated": next((line for line in reversed(epochs) if "validation_top1" in line), None),
@@ -104,13 +106,16 @@ def _page(run: Path, classes: tuple[str, ...], prepared: Prepared | None) -> dic
         "task": task(source, classes),
         "five": len(classes) > 5,
         "curves": picture.data_url(curves.figure(metrics, len(classes) or None), "svg"),
-        "kernels": trained and picture.data_url(_kernels(trained), "png"),
+        "kernels": trained
+        and picture.data_url(
+            kernels.figure(trained.network.get_parameter("conv1.weight"), recipe.network.columns), "png"
+        ),
         "columns": recipe.network.columns,
         "saved_step": saved and int(saved.name.removeprefix("step-")),
         "pictures": {name: picture.data_url(figure, "jpg") for name, figure in photographs.items()},
         "sample": len(figures.sample_of(recipe, prepared)) if photographs and prepared else 0,
         "per_class": _per_class(evaluations[0]) if evaluations else [],
-        "confusion": _confusion(evaluations, classes),
+        "confusion": confused and picture.data_url(confusion.figure(confused, classes), "png"),
         "settings": settings(recipe),
         "json": escape(recipe.to_json()),
         "machine": _machine(metrics, epochs),
@@ -149,7 +154,10 @@ def _evaluations(run: Path, classes: tuple[str, ...], newest: str | None) -> lis
             # Epochs that were trained since are not in it. (Evaluations before there was a checkpoint in them say nothing.)
             older = newest is not None and (measured.get("checkpoint") or newest) != newest
             evaluations.append({"split": name[1], "older": older, **measured})
-    return sorted(evaluations, key=lambda one: (one["split"] == "train", one["split"], one["older"], -one["views"]))
+    return sorted(
+        evaluations,
+        key=lambda measured: (measured["split"] == "train", measured["split"], measured["older"], -measured["views"]),
+    )
 
 
 def _per_class(evaluation: dict[str, Any]) -> list[dict[str, Any]]:
@@ -167,21 +175,6 @@ def _per_class(evaluation: dict[str, Any]) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: -1.0 if row["top1_error"] is None else row["top1_error"], reverse=True)
 
 
-def _confusion(evaluations: list[dict[str, Any]], classes: tuple[str, ...]) -> str | None:
-    if not evaluations or not evaluations[0]["confusion"]:
-        return None
-    return picture.data_url(confusion.figure(evaluations[0]["confusion"], classes), "png")
-
-
-def _splits(prepared: Prepared) -> list[dict[str, Any]]:
-    counts = prepared.manifest["splits"]
-    return [{"name": name, "images": one["images"], "skipped": one["skipped"]} for name, one in counts.items()]
-
-
-def _kernels(trained: TrainedNetwork) -> Figure:
-    return kernels.figure(trained.network.get_parameter("conv1.weight"), trained.network.spec.columns)
-
-
 def _machine(metrics: list[dict[str, Any]], epochs: list[dict[str, Any]]) -> list[tuple[str, str]]:
     """What the run was computed on and how long it took, as (name, value)."""
     starts = [line for line in metrics if line["kind"] == "start"]
@@ -197,15 +190,8 @@ def _machine(metrics: list[dict[str, Any]], epochs: list[dict[str, Any]]) -> lis
     if epochs:
         speeds = [line["images_per_second"] for line in epochs]
         rows.append(("images/s", f"{median(speeds):,.1f} (median of epochs, {min(speeds):,.1f} to {max(speeds):,.1f})"))
-        rows.append(("time in training", f"{_duration(sum(line['seconds'] for line in epochs))} (without validation)"))
+        rows.append(("time in training", f"{duration(sum(line['seconds'] for line in epochs))} (without validation)"))
     return rows
-
-
-def _duration(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    if minutes < 2:
-        return f"{seconds:.0f} s"
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def _moment(seconds: float) -> str:

@@ -24,15 +24,10 @@ class Setting:
 
 
 _PRACTICAL = (
-    "seed",
-    "device",
-    "micro_batch",
-    "validate_every",
-    "checkpoint_minutes",
-    "keep",
-    "stuck_steps",
-    "hold_out_seed",
+    *("seed", "device", "micro_batch", "validate_every"),
+    *("checkpoint_minutes", "keep", "stuck_steps", "hold_out_seed"),
 )
+"""Fields that change how a run is computed and kept, not what is learned."""
 
 
 def settings(recipe: Recipe) -> list[Setting]:
@@ -42,11 +37,10 @@ def settings(recipe: Recipe) -> list[Setting]:
     lines = [Setting(name, these.get(name, "none"), base.get(name, "none")) for name in names]
     lines.append(Setting("seed", str(recipe.seed), str(recipes.paper.seed), mark=False))
     # The rows have the switches applied, and not every switch shows there; whatever else differs comes as it is.
-    shown = ("name", "network.name", "network.classes", *_PRACTICAL)
-    mine, theirs = flatten(recipe), flatten(recipes.paper)
-    said = {name for name, _ in _FIELDS}
-    for name, value in mine.items():
-        if value != theirs.get(name) and name not in said and name not in shown and not name.startswith(_SENTENCES):
+    shown = {"name", "network.name", "network.classes", *_PRACTICAL, *(name for name, _ in _FIELDS)}
+    theirs = flatten(recipes.paper)
+    for name, value in flatten(recipe).items():
+        if value != theirs.get(name) and name not in shown and not name.startswith(_SENTENCES):
             lines.append(Setting(name, str(value), str(theirs.get(name))))
     return lines
 
@@ -85,11 +79,15 @@ def _lines(recipe: Recipe) -> dict[str, str]:
         value = flat[field]
         lines[name] = {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
     lines["schedule"] = _schedule(recipe)
-    how = recipe.augmentation
-    crop = {"image": "for every image", "group": "for 32 images at once", "centre": "always the centre"}[how.crop]
-    lines["crops"] = crop + (", mirrored half of the time" if how.flip else ", never mirrored")
-    lines["colour noise"] = how.colour
-    lines["mean that a crop subtracts"] = {"position": "of its own position", "centre": "of the centre"}[how.mean]
+    augmentation = recipe.augmentation
+    crop = {"image": "for every image", "group": "for 32 images at once", "centre": "always the centre"}[
+        augmentation.crop
+    ]
+    lines["crops"] = crop + (", mirrored half of the time" if augmentation.flip else ", never mirrored")
+    lines["colour noise"] = augmentation.colour
+    lines["mean that a crop subtracts"] = {"position": "of its own position", "centre": "of the centre"}[
+        augmentation.mean
+    ]
     return lines
 
 
@@ -110,11 +108,11 @@ def _layer(network: specs.Network, name: str, row: specs.Convolution | specs.Hid
 
 
 def _schedule(recipe: Recipe) -> str:
-    how = recipe.schedule
-    shares = ", ".join(f"{100 * share:g}" for share in how.drops)
+    schedule = recipe.schedule
+    shares = ", ".join(f"{100 * share:g}" for share in schedule.drops)
     text = {
-        "plateau": f"÷{how.factor:g} after {how.patience} validations without a lower error, {how.times} times",
-        "steps": f"÷{how.factor:g} at {shares} % of the epochs",
+        "plateau": f"÷{schedule.factor:g} after {schedule.patience} validations without a lower error, {schedule.times} times",
+        "steps": f"÷{schedule.factor:g} at {shares} % of the epochs",
         "recorded-2012": "as recorded in 2012: ÷10 at 25, 51 and 79 of 91 epochs, biases once; conv1 ÷10 and colour noise"
         " off at 67, conv1 frozen at 72",
         "run-170": "four equal stages from the first rate to 1/250 of it (2012, run 170)",
@@ -122,7 +120,7 @@ def _schedule(recipe: Recipe) -> str:
         " too; conv1 ÷10 at 5/54, frozen at 7/54; colour noise off at 38/54",
         "linear": "a straight line from the first rate towards 0",
         "constant": "constant",
-    }[how.kind]
+    }[schedule.kind]
     biases = {
         "by-kind": "",
         "with-weights": "; the biases' rate falls with the weights'",
@@ -133,4 +131,4 @@ def _schedule(recipe: Recipe) -> str:
         "plain": "; conv1 and the colour noise as before to the end",
         "authors-2012": "; conv1 ÷10 and colour noise off at 67/91 of the epochs, conv1 frozen at 72/91",
     }
-    return text + biases[how.biases] + last_third[how.last_third]
+    return text + biases[schedule.biases] + last_third[schedule.last_third]
