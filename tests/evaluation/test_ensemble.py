@@ -1,15 +1,19 @@
 """Networks averaged: means, weights and their errors by hand, and runs that do not go together."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from alexnet.data.prepared import Prepared
 from alexnet.errors import InputError
-from alexnet.evaluation import ensemble
+from alexnet.evaluation import ensemble, submission
 from alexnet.evaluation.ensemble import Search
 from alexnet.evaluation.judged import Judged
+from alexnet.evaluation.probabilities import Options
+from alexnet.run import checkpoint
 
 CLASSES = ("a", "b", "c")
 LABELS = np.array([0, 1, 2, 0])
@@ -124,3 +128,19 @@ def test_runs_that_do_not_go_together_are_named(classes: tuple[str, ...], other:
 def test_the_same_images_at_another_size_go_together() -> None:
     larger = judged(images=np.zeros((2, 8, 8, 3), np.uint8), fingerprint="g")
     ensemble.check_alike([Path("one"), Path("two")], [CLASSES, CLASSES], [judged(), larger])
+
+
+def test_runs_are_evaluated_averaged_and_submitted_in_one_call(
+    tiny_run: Path, tiny_prepared: Prepared, tmp_path: Path
+) -> None:
+    runs = [Path(shutil.copytree(tiny_run, tmp_path / name)) for name in ("first", "second")]
+    options = Options(device="cpu", keep=False)
+    result = ensemble.evaluate_several(runs, None, "train", options, submission=tmp_path / "s.txt")
+    assert result.mean.top1_error == result.each[0].top1_error == result.each[1].top1_error
+    assert result.data == (tiny_prepared.path,) * 2 and result.split == "train" and result.mean.images == 96
+    assert result.each[0].checkpoint == checkpoint.newest(runs[0]).name
+    score = submission.score_file(tmp_path / "s.txt", tiny_prepared.path, "train")
+    assert (score.top1_error, score.images) == (pytest.approx(result.mean.top1_error), 96)
+    assert result.to_dict()["lines"] == 96
+    with pytest.raises(InputError, match="--weights search: needs two runs"):
+        ensemble.evaluate_several(runs[:1], search_on=Search(), options=options)

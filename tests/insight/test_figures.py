@@ -14,6 +14,7 @@ from alexnet.data.prepared import Prepared
 from alexnet.insight import neighbours, predictions
 from alexnet.run import trained
 from alexnet.run.images import validation_of
+from alexnet.run.predict import Prediction
 from tests.conftest import CLASSES, picture, prepare_pictures
 
 
@@ -67,6 +68,28 @@ def test_one_kind_fills_the_places_of_the_other(right: list[bool], expected: int
 
 
 # the commands --------------------------------------------------------------------------------------------------------
+
+
+def test_predictions_of_files_are_told_as_they_are_made_and_drawn(run: Path, tmp_path: Path) -> None:
+    Image.fromarray(picture("bars", np.random.default_rng(0), 50)).save(tmp_path / "bars.png")
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    told: list[str] = []
+    names = [str(tmp_path / name) for name in ("bad.png", "bars.png")]
+    result = predictions.predict(
+        run, ["-"], 1, tmp_path / "p.svg", "cpu", listed=names, progress=lambda answer: told.append(answer.image)
+    )
+    assert (
+        told == names
+        and result.read == 1
+        and [set(row) for row in result.to_dict()]
+        == [
+            {"image", "error"},
+            {"image", "labels"},
+        ]
+    )
+    expected = trained.load(run).predict(names[1])
+    assert isinstance(expected, Prediction) and result.predictions[1].top == expected.top
+    assert result.picture == tmp_path / "p.svg" and "<svg" in result.picture.read_text()
 
 
 def test_all_figures_at_once(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
