@@ -33,7 +33,7 @@ def test_errors_of_each_and_of_the_mean() -> None:
     made = ensemble.average(["one", "two"], [FIRST, SECOND], LABELS, CLASSES, views=1)
     assert [one.top1_error for one in made.each] == [50.0, 50.0]
     assert made.mean.top1_error == 0.0 and made.mean.images == 4
-    assert made.against()["average"] == (-50.0, 0.0) == made.against()["best"]
+    assert made.against()["average"] == [-50.0, 0.0] == made.against()["best"]
     assert made.weights is None and made.weighted is None and not made.same_labels
 
 
@@ -104,7 +104,8 @@ def test_a_share_that_is_none_is_refused(share: float) -> None:
 
 
 def judged(**changes: object) -> Judged:
-    made = Judged("val", np.zeros((2, 4, 4, 3), np.uint8), np.arange(2), np.array([0, 1]), ("x.png", "y.png"), "f")
+    images = np.zeros((2, 4, 4, 3), np.uint8)
+    made = Judged("val", images, np.arange(2), np.array([0, 1]), ("x.png", "y.png"), CLASSES, "f")
     return replace(made, **changes)  # type: ignore[arg-type]
 
 
@@ -122,12 +123,12 @@ def judged(**changes: object) -> Judged:
 def test_runs_that_do_not_go_together_are_named(classes: tuple[str, ...], other: Judged, said: str) -> None:
     runs = [Path("one"), Path("two")]
     with pytest.raises(InputError, match=said):
-        ensemble.check_alike(runs, [CLASSES, classes], [judged(), other])
+        ensemble.check_alike(runs, [judged(), replace(other, classes=classes)])
 
 
 def test_the_same_images_at_another_size_go_together() -> None:
     larger = judged(images=np.zeros((2, 8, 8, 3), np.uint8), fingerprint="g")
-    ensemble.check_alike([Path("one"), Path("two")], [CLASSES, CLASSES], [judged(), larger])
+    ensemble.check_alike([Path("one"), Path("two")], [judged(), larger])
 
 
 def test_runs_are_evaluated_averaged_and_submitted_in_one_call(

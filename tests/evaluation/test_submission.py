@@ -126,7 +126,7 @@ def test_a_folder_a_glob_and_a_tar_give_the_same_images_by_name(tmp_path: Path) 
     with tarfile.open(tmp_path / "test.tar", "w") as tar:
         tar.add(folder, "test")
     for where in (str(folder), f"{folder}/*.png", str(tmp_path / "test.tar")):
-        judged = unlabelled(where, 8)
+        judged = unlabelled(where, 8, CLASSES)
         assert [Path(name).name for name in judged.files] == [
             "t_1.png",
             "t_2.png",
@@ -141,7 +141,7 @@ def test_a_folder_a_glob_and_a_tar_give_the_same_images_by_name(tmp_path: Path) 
 def test_what_is_no_image_is_grey_and_told(tmp_path: Path) -> None:
     folder = pictures(tmp_path / "test")
     (folder / "t_2.png").write_bytes(b"nothing")
-    judged = unlabelled(str(folder), 8)
+    judged = unlabelled(str(folder), 8, CLASSES)
     assert judged.images[np.arange(3)][1].tolist() == np.full((8, 8, 3), 128).tolist()
     [(name, reason)] = judged_images.bad([judged]).items()
     assert name.endswith("t_2.png") and reason
@@ -149,26 +149,26 @@ def test_what_is_no_image_is_grey_and_told(tmp_path: Path) -> None:
 
 def test_other_files_are_another_fingerprint(tmp_path: Path) -> None:
     folder = pictures(tmp_path / "test")
-    before = unlabelled(str(folder), 8).fingerprint
-    assert before != unlabelled(str(folder), 16).fingerprint
-    assert before == unlabelled(f"{folder}/*.png", 8).fingerprint
+    before = unlabelled(str(folder), 8, CLASSES).fingerprint
+    assert before != unlabelled(str(folder), 16, CLASSES).fingerprint
+    assert before == unlabelled(f"{folder}/*.png", 8, CLASSES).fingerprint
     os.utime(folder / "t_2.png", (1, 1))  # rewritten, as long as before
-    assert before != unlabelled(str(folder), 8).fingerprint
+    assert before != unlabelled(str(folder), 8, CLASSES).fingerprint
     elsewhere = shutil.copytree(folder, tmp_path / "elsewhere" / "test")
-    assert unlabelled(str(folder), 8).fingerprint != unlabelled(str(elsewhere), 8).fingerprint
+    assert unlabelled(str(folder), 8, CLASSES).fingerprint != unlabelled(str(elsewhere), 8, CLASSES).fingerprint
     tars = [tmp_path / "one" / "test.tar", tmp_path / "two" / "test.tar"]
     for path in tars:
         path.parent.mkdir()
         with tarfile.open(path, "w") as tar:
             tar.add(folder, "test")
-    first, second = (unlabelled(str(path), 8).fingerprint for path in tars)
+    first, second = (unlabelled(str(path), 8, CLASSES).fingerprint for path in tars)
     assert first != second
     os.utime(tars[0], (1, 1))
-    assert first != unlabelled(str(tars[0]), 8).fingerprint
+    assert first != unlabelled(str(tars[0]), 8, CLASSES).fingerprint
 
 
 @pytest.mark.parametrize("where", ["absent", "{tmp}", "{tmp}/empty.tar", "{tmp}/absent/*.png"])
 def test_no_images_are_said(where: str, tmp_path: Path) -> None:
     (tmp_path / "empty.tar").write_bytes(b"not a tar")
     with pytest.raises(InputError, match=r"--images|empty\.tar is damaged"):
-        unlabelled(where.format(tmp=tmp_path), 8)
+        unlabelled(where.format(tmp=tmp_path), 8, CLASSES)

@@ -117,12 +117,12 @@ class Averaged:
         """The network with the lowest error by itself."""
         return self.runs[self._best]
 
-    def against(self) -> dict[str, tuple[float, float]]:
+    def against(self) -> dict[str, list[float]]:
         """The plain mean's top-1 and top-5 error minus those of the networks' average, and of the best network."""
         errors = np.array([(evaluation.top1_error, evaluation.top5_error) for evaluation in self.each])
         mean = np.array([self.mean.top1_error, self.mean.top5_error])
         rows = {"average": errors.mean(axis=0), "best": errors[self._best]}
-        return {name: tuple((mean - row).tolist()) for name, row in rows.items()}
+        return {name: (mean - row).tolist() for name, row in rows.items()}
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
@@ -139,8 +139,8 @@ class Averaged:
                 for run, evaluation, share in zip(self.runs, self.each, shares, strict=True)
             ],
             "mean": self.mean.to_dict(),
-            "mean_minus_average": list(self.against()["average"]),
-            "mean_minus_best": list(self.against()["best"]),
+            "mean_minus_average": self.against()["average"],
+            "mean_minus_best": self.against()["best"],
             "best": self.best,
             "weighted": self.weighted and self.weighted.to_dict(),
             "searched_on": self.searched_on,
@@ -202,24 +202,23 @@ def evaluate_several(
     if search_on and len(runs) < 2:
         raise InputError("--weights search: needs two runs or more, and images with labels")
     opened = [of_run(run, data, split) for run in runs]
-    classes, judged = opened[0][0].classes, opened[0][1]
-    check_alike(runs, [each.classes for each, _ in opened], [images for _, images in opened])
-    file = planned(submission, classes, devkit) if submission else None
-    each = [
-        probabilities.compute(run, images, options, progress) for run, (_, images) in zip(runs, opened, strict=True)
-    ]
+    judged = [images for _, images in opened]
+    check_alike(runs, judged)
+    first = judged[0]
+    file = planned(submission, first.classes, devkit) if submission else None
+    each = [probabilities.compute(*pair, options, progress) for pair in zip(runs, judged, strict=True)]
     names = [str(run) for run in runs]
-    averaged = average(names, each, judged.labels, classes, options.views, search_on)
+    averaged = average(names, each, first.labels, first.classes, options.views, search_on)
     if file and options.processes.first:
-        file = file.write(mean(each, averaged.weights), judged.files)
+        file = file.write(mean(each, averaged.weights), first.files)
     newest = [checkpoint.newest(run).name for run in runs]
     return replace(
         averaged,
         each=tuple(
             replace(evaluation, checkpoint=name) for evaluation, name in zip(averaged.each, newest, strict=True)
         ),
-        data=tuple(each.path for each, _ in opened),
-        split=judged.where,
+        data=tuple(prepared.path for prepared, _ in opened),
+        split=first.where,
         submission=file,
     )
 
@@ -254,30 +253,25 @@ def submit(
     """
     for run in runs:
         recipe.read(run)  # which says it of what is no run folder
-    classes = [trained.classes_of(run) for run in runs]
-    file = planned(submission, classes[0], devkit)
-    sizes = [len(trained.statistics_of(run)[0]) for run in runs]
-    by_size = {size: unlabelled(images, size) for size in sizes}
-    judged = [by_size[size] for size in sizes]
-    check_alike(runs, classes, judged)
-    each = [
-        probabilities.compute(run, images_of, options, progress) for run, images_of in zip(runs, judged, strict=True)
-    ]
+    file = planned(submission, trained.classes_of(runs[0]), devkit)
+    judged = [unlabelled(images, len(trained.statistics_of(run)[0]), trained.classes_of(run)) for run in runs]
+    check_alike(runs, judged)
+    each = [probabilities.compute(*pair, options, progress) for pair in zip(runs, judged, strict=True)]
     if options.processes.first:
         file = file.write(mean(each), judged[0].files)
-    return Submitted(tuple(runs), images, file, bad(by_size.values()))
+    return Submitted(tuple(runs), images, file, bad(judged))
 
 
-def check_alike(runs: Sequence[Path], classes: Sequence[tuple[str, ...]], judged: Sequence[Judged]) -> None:
+def check_alike(runs: Sequence[Path], judged: Sequence[Judged]) -> None:
     """Raise InputError, naming the runs, unless all have the same classes in the same order and judge the same images.
 
     Images are the same if their names and labels are, one by one: they may be prepared at different sizes.
     """
     first, where = judged[0], judged[0].where
-    for run, its, images in zip(runs[1:], classes[1:], judged[1:], strict=True):
-        if its != classes[0]:
-            same = sorted(its) == sorted(classes[0])
-            differ = "in another order" if same else f"{len(its)} against {len(classes[0])}"
+    for run, images in zip(runs[1:], judged[1:], strict=True):
+        if images.classes != first.classes:
+            same = sorted(images.classes) == sorted(first.classes)
+            differ = "in another order" if same else f"{len(images.classes)} against {len(first.classes)}"
             raise InputError(
                 f"{run}: its classes are not those of {runs[0]} ({differ}); networks can be averaged if they have the same"
                 " classes in the same order"

@@ -42,6 +42,8 @@ class Judged:
     """int64 [N]; UNKNOWN where there are none"""
     files: Sequence[str]
     """N names"""
+    classes: tuple[str, ...]
+    """What the networks answer with, in the order of their labels"""
     fingerprint: str
     """Hex; changes with images or labels"""
 
@@ -59,7 +61,7 @@ def of_split(recipe: Recipe, prepared: Prepared, split: str = "val") -> Judged:
     facts = [prepared.size, prepared.store, prepared.classes, prepared.manifest["splits"][part.name]["checksums"]]
     fingerprint = hashlib.sha256(json.dumps(facts).encode() + indices.tobytes()).hexdigest()
     files = [part.files[index] for index in indices.tolist()]
-    return Judged(where, part.images, indices, part.labels[indices], files, fingerprint)
+    return Judged(where, part.images, indices, part.labels[indices], files, prepared.classes, fingerprint)
 
 
 def of_run(run: Path, data: Path | None = None, split: str = "val") -> tuple[Prepared, Judged]:
@@ -111,8 +113,8 @@ class Files:
             return np.full((self.size, self.size, 3), 128, np.uint8)
 
 
-def unlabelled(where: str, size: int) -> Judged:
-    """The images that `where` names, in the order of their names, to be brought to size x size.
+def unlabelled(where: str, size: int, classes: tuple[str, ...]) -> Judged:
+    """The images that `where` names, in the order of their names, to be brought to size x size and judged by `classes`.
 
     A folder (with the folders in it), a glob, one image, or a .tar of images, which is not unpacked. Raises InputError if
     there is none. A file that turns out to be no image is judged as a grey one, and told in `Files.bad`.
@@ -129,8 +131,9 @@ def unlabelled(where: str, size: int) -> Judged:
     names = [name for name, _, _ in files]
     fingerprint = hashlib.sha256(repr((size, [(os.path.basename(name), facts) for name, facts, _ in files])).encode())
     images = Files(names, [read for _, _, read in files], size)
-    number = np.arange(len(names))
-    return Judged(path.stem or "images", images, number, np.full_like(number, UNKNOWN), names, fingerprint.hexdigest())
+    indices = np.arange(len(names))
+    labels = np.full_like(indices, UNKNOWN)
+    return Judged(path.stem or "images", images, indices, labels, names, classes, fingerprint.hexdigest())
 
 
 def order_of(files: Sequence[str]) -> list[int]:

@@ -61,9 +61,9 @@ class Options:
         return "bf16" if low else "float32"
 
 
-def bytes_of(run: Path, judged: Judged) -> int:
+def bytes_of(judged: Judged) -> int:
     """Bytes of a run's class probabilities of these images, in memory and on disk."""
-    return 4 * len(judged.indices) * len(trained.classes_of(run))
+    return 4 * len(judged.indices) * len(judged.classes)
 
 
 def compute(run: Path, judged: Judged, options: Options = Options(), progress: Progress | None = None) -> np.ndarray:
@@ -104,7 +104,9 @@ def compute(run: Path, judged: Judged, options: Options = Options(), progress: P
     return computed
 
 
-def measure(run: Path, judged: Judged, options: Options = Options(), progress: Progress | None = None) -> Evaluation:
+def count_errors(
+    run: Path, judged: Judged, options: Options = Options(), progress: Progress | None = None
+) -> Evaluation:
     """The errors of the newest checkpoint of a run on images with labels, counted block by block; nothing is held or kept.
 
     They are those of the probabilities of `compute`.
@@ -144,7 +146,7 @@ def read(run: Path, judged: Judged, options: Options) -> np.ndarray | None:
             kept: np.ndarray = file.get_tensor("probabilities")
     except (OSError, SafetensorError):  # not there, or damaged
         return None
-    return kept if kept.shape == (len(judged.indices), len(trained.classes_of(run))) else None
+    return kept if kept.shape == (len(judged.indices), len(judged.classes)) else None
 
 
 def _write(path: Path, computed: np.ndarray, identity: dict[str, str]) -> None:

@@ -50,21 +50,21 @@ def evaluate(
     come, unless a submission needs them. All processes get the result; the first one writes. Raises InputError for bad input.
     """
     prepared, judged = of_run(run, data, split)
-    file = planned(submission, prepared.classes, devkit) if submission else None
-    size = probabilities.bytes_of(run, judged)
+    file = planned(submission, judged.classes, devkit) if submission else None
+    size = probabilities.bytes_of(judged)
     not_held = size if file is None and size > probabilities.MOST else 0
     if not_held:
-        measured = probabilities.measure(run, judged, options, progress)
+        measured = probabilities.count_errors(run, judged, options, progress)
     else:
         answers = probabilities.compute(run, judged, options, progress)
-        measured = ensemble.measure(answers, judged.labels, prepared.classes, options.views, confusion=True)
+        measured = ensemble.measure(answers, judged.labels, judged.classes, options.views, confusion=True)
     measured = replace(measured, checkpoint=checkpoint.newest(run).name, precision=options.precision_of(run))
     name = f"{judged.where.replace(' ', '-')}-{options.views}views"
     errors, matrix, page = run / f"evaluation-{name}.json", run / f"confusion-{name}.png", run / "report.html"
     if options.processes.first:
         measured.save(errors)
         if measured.confusion is not None:
-            picture.save(confusion.figure(measured.confusion, prepared.classes), matrix)
+            picture.save(confusion.figure(measured.confusion, judged.classes), matrix)
         report.write(run, prepared)
         file = file and file.write(answers, judged.files)
     files = (errors, page) if measured.confusion is None else (errors, matrix, page)

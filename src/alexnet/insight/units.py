@@ -109,7 +109,7 @@ def strongest_of(
 ) -> Strongest:
     """`strongest` of the activations of a layer for all of some images, centre view."""
     name = layers.activated(trained.network, layer)
-    shown = (lambda done, total: progress(judged.where, done, total)) if progress else None
+    shown = (lambda done, total: progress(f"activations of {layer}", done, total)) if progress else None
     batches = layers.in_batches(trained, judged.images, judged.indices, {name}, shown)
     return strongest((batch[name] for batch in batches), count)
 
@@ -195,7 +195,7 @@ def patches(
     if picture:
         text = f"{len(judged.indices):,} images ({judged.where})"
         pictures.save(figure(trained, judged.images, judged.indices, layer, answers, chosen, text), picture)
-    rows = [{"unit": unit, "patches": _listed(answers, unit, judged, trained.classes)} for unit in chosen]
+    rows = [{"unit": unit, "patches": _listed(answers, unit, judged)} for unit in chosen]
     field = receptive_field(network, layer)
     return Patches(run, prepared.path, judged.where, len(judged.indices), layer, field, picture, rows)
 
@@ -205,13 +205,13 @@ def columns_of(network: AlexNet, layer: str) -> int:
     return 1 if layer == network.spec.last_name else network.spec.columns
 
 
-def _listed(answers: Strongest, unit: int, judged: Judged, classes: Sequence[str]) -> list[dict[str, Any]]:
+def _listed(answers: Strongest, unit: int, judged: Judged) -> list[dict[str, Any]]:
     values, places = answers.values[unit].tolist(), answers.places[unit].tolist()
     return [
         {
             "index": int(judged.indices[k]),
             "file": judged.files[k],
-            "class": classes[judged.labels[k]],
+            "class": judged.classes[judged.labels[k]],
             "activation": value,
             "place": place,
         }
