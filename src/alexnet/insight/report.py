@@ -101,7 +101,7 @@ def _page(run: Path, prepared: Prepared | None) -> dict[str, Any]:
         "size": recipe.image_size,
         "last": epochs[-1] if epochs else None,
         "validated": next((line for line in reversed(epochs) if "validation_top1" in line), None),
-        "as_of": _moment(metrics[-1]["time"]) if metrics else None,
+        "as_of": datetime.fromtimestamp(metrics[-1]["time"], UTC).strftime("%Y-%m-%d %H:%M UTC") if metrics else None,
         "evaluations": evaluations,
         "task": task(source, classes),
         "five": len(classes) > 5,
@@ -154,10 +154,7 @@ def _evaluations(run: Path, classes: tuple[str, ...], newest: str | None) -> lis
             # Epochs that were trained since are not in it. (Evaluations before there was a checkpoint in them say nothing.)
             older = newest is not None and (measured.get("checkpoint") or newest) != newest
             evaluations.append({"split": name[1], "older": older, **measured})
-    return sorted(
-        evaluations,
-        key=lambda measured: (measured["split"] == "train", measured["split"], measured["older"], -measured["views"]),
-    )
+    return sorted(evaluations, key=lambda row: (row["split"] == "train", row["split"], row["older"], -row["views"]))
 
 
 def _per_class(evaluation: dict[str, Any]) -> list[dict[str, Any]]:
@@ -179,8 +176,8 @@ def _machine(metrics: list[dict[str, Any]], epochs: list[dict[str, Any]]) -> lis
     """What the run was computed on and how long it took, as (name, value)."""
     starts = [line for line in metrics if line["kind"] == "start"]
     rows = []
-    for name, key in (("device", "device"), ("torch", "torch"), ("threads", "threads")):
-        values = dict.fromkeys(str(line[key]) for line in starts if key in line)
+    for name in ("device", "torch", "threads"):
+        values = dict.fromkeys(str(line[name]) for line in starts if name in line)
         if values:
             rows.append((name, ", then ".join(values)))
     if starts:
@@ -192,10 +189,6 @@ def _machine(metrics: list[dict[str, Any]], epochs: list[dict[str, Any]]) -> lis
         rows.append(("images/s", f"{median(speeds):,.1f} (median of epochs, {min(speeds):,.1f} to {max(speeds):,.1f})"))
         rows.append(("time in training", f"{duration(sum(line['seconds'] for line in epochs))} (without validation)"))
     return rows
-
-
-def _moment(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 # What the run can be measured by -------------------------------------------------------------------------------------
