@@ -43,7 +43,8 @@ def test_one_call_measures_and_writes_errors_picture_and_report(run: Path, tiny_
     assert f"{result.evaluation.top1_error:.2f} %" in result.files[2].read_text()
     places = {"run": str(run), "data": str(tiny_prepared.path), "split": "held out of train"}
     assert result.to_dict() == {**places, **result.evaluation.to_dict()}
-    assert result.evaluation.checkpoint == checkpoint.newest(run).name and result.evaluation.precision == "float32"
+    assert result.evaluation.checkpoint == checkpoint.newest(run).name
+    assert result.evaluation.precision == CPU.precision_of(run)
 
 
 class Second(Processes):
