@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from measure import Peer, arguments, finish, have_peers, in_turn, ratios, row
 
-from alexnet.insight.neighbours import _read, nearest
+from alexnet.insight.features import _read
+from alexnet.insight.search import nearest
 
 FEATURES = 4096
 IMAGENET = 1_281_167

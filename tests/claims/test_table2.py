@@ -34,7 +34,8 @@ from alexnet.claims.workers import Now
 from alexnet.cli import main
 from alexnet.data.prepared import Prepared
 from alexnet.errors import InputError
-from alexnet.evaluation import kept
+from alexnet.evaluation import probabilities as kept
+from alexnet.evaluation.judged import Judged, of_split
 from alexnet.run import checkpoint, recipe
 from alexnet.run.recipe import Recipe
 from tests.claims import making
@@ -141,11 +142,13 @@ def test_the_chain_runs_and_its_figures_are_those_of_its_runs(made: Result, tiny
                 ("table2-cnn", "table2-cnn-star"), (CNN.seeds(repeat), STAR.seeds(repeat)), strict=True
             )
         )
-        judged = kept.of_split(recipe.read(plain[0]), tiny_prepared)
+        judged = of_split(recipe.read(plain[0]), tiny_prepared)
         assert judged.labels is not None
 
-        def error(of: list[Path], judged: kept.Judged = judged) -> float:
-            probabilities = np.mean([kept.probabilities(run, judged, 10, keep=False) for run in of], axis=0)
+        def error(of: list[Path], judged: Judged = judged) -> float:
+            probabilities = np.mean(
+                [kept.compute(run, judged, kept.Options(10, 128, keep=False)) for run in of], axis=0
+            )
             return 100 * float((probabilities.argmax(1) != judged.labels).mean())
 
         wanted = {
@@ -311,13 +314,13 @@ def test_weights_are_measured_on_images_that_they_were_not_searched_on(
 ) -> None:
     """Of three networks two know nothing: weights on the one that does lower the error on the other half too."""
     paths = sorted((out / "smoke").glob("table2-cnn-????????-seed[012]"))
-    judged = kept.of_split(recipe.read(paths[0]), tiny_prepared)
+    judged = of_split(recipe.read(paths[0]), tiny_prepared)
     assert judged.labels is not None
     number, classes = len(judged.labels), len(tiny_prepared.classes)
     right = np.eye(classes, dtype=np.float32)[judged.labels] * 0.4 + 0.15
     wrong = np.eye(classes, dtype=np.float32)[(judged.labels + 1) % classes]
     given = dict(zip(paths, (right, wrong, wrong), strict=True))
-    monkeypatch.setattr(kept, "probabilities", lambda path, *_, **how: given[path])
+    monkeypatch.setattr(kept, "compute", lambda path, *_, **how: given[path])
     assert averages.weighing(paths, tiny_prepared)["weight_gain"] == pytest.approx(-100.0), number
     assert averages.weighing(paths[:1], tiny_prepared) == {}
 

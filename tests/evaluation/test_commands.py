@@ -14,7 +14,9 @@ from torch import Tensor
 from alexnet import processes
 from alexnet.cli import main
 from alexnet.data.prepared import Prepared
-from alexnet.evaluation import errors, kept
+from alexnet.evaluation import measure, probabilities
+from alexnet.evaluation.judged import of_split
+from alexnet.evaluation.probabilities import Options, compute
 from alexnet.processes import Processes
 from alexnet.run import recipe
 from alexnet.run.recipe import Recipe
@@ -48,9 +50,9 @@ def test_runs_of_different_networks_are_averaged(
     found, _ = evaluate(capsys, *runs, "--views", "10")
     alone = [evaluate(capsys, run, "--views", "10")[0] for run in runs]
     assert [one["top1_error"] for one in found["runs"]] == [one["top1_error"] for one in alone]
-    judged = kept.of_split(recipe.read(runs[0]), tiny_prepared)
-    together = sum(kept.probabilities(run, judged, 10, keep=False) for run in runs)
-    assert isinstance(together, np.ndarray) and judged.labels is not None
+    judged = of_split(recipe.read(runs[0]), tiny_prepared)
+    together = sum(compute(run, judged, Options(10, keep=False)) for run in runs)
+    assert isinstance(together, np.ndarray)
     wanted = 100 * float((together.argmax(1) != judged.labels).mean())
     assert found["mean"]["top1_error"] == pytest.approx(wanted)
     assert found["weighted"] is None and found["images"] == 24
@@ -152,7 +154,7 @@ def test_what_a_submission_needs_is_asked_for_before_networks_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     folder = write_class_folders(tmp_path / "classes", 1, seed=4)
-    monkeypatch.setattr(kept, "probabilities", None)  # cannot be called
+    monkeypatch.setattr(probabilities, "compute", None)  # cannot be called
     args = ["evaluate", *map(str, runs[:number]), kind[0], kind[1].format(data=folder)]
     for options, said in (
         (("--submission", str(tmp_path / "absent" / "s.txt")), "s.txt: no file can be written there"),
@@ -168,10 +170,10 @@ def test_probabilities_too_large_to_hold_are_counted_as_they_come(
 ) -> None:
     run = shutil.copytree(runs[0], tmp_path / "run")
     shutil.rmtree(run / "predictions", ignore_errors=True)
-    monkeypatch.setattr(kept, "MOST", 24 * 4 * 4 - 1)
+    monkeypatch.setattr(probabilities, "MOST", 24 * 4 * 4 - 1)
     large, said = evaluate(capsys, run, "--views", "10")
     assert "class probabilities are not kept" in said and not (run / "predictions").exists()
-    monkeypatch.setattr(kept, "MOST", 24 * 4 * 4)
+    monkeypatch.setattr(probabilities, "MOST", 24 * 4 * 4)
     small, quiet = evaluate(capsys, run, "--views", "10")
     assert large == small and "not kept" not in quiet and (run / "predictions").exists()
 
@@ -185,7 +187,7 @@ def test_without_a_confusion_matrix_all_else_is_there(
     with_matrix, quiet = evaluate(capsys, run)
     assert "no confusion matrix" not in quiet
     (run / "confusion-held-out-of-train-1views.png").unlink()
-    monkeypatch.setattr(errors, "CONFUSED", 3)
+    monkeypatch.setattr(measure, "CONFUSED", 3)
     without, said = evaluate(capsys, run)
     assert without == {**with_matrix, "confusion": None}
     assert "no confusion matrix: 4 classes; up to 3 have one" in said and not list(run.glob("confusion-*"))

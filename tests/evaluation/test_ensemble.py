@@ -1,14 +1,19 @@
 """Networks averaged: means, weights and their errors by hand, and runs that do not go together."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from alexnet.data.prepared import Prepared
 from alexnet.errors import InputError
-from alexnet.evaluation import ensemble
-from alexnet.evaluation.kept import Judged
+from alexnet.evaluation import ensemble, submission
+from alexnet.evaluation.ensemble import Search
+from alexnet.evaluation.judged import Judged
+from alexnet.evaluation.probabilities import Options
+from alexnet.run import checkpoint
 
 CLASSES = ("a", "b", "c")
 LABELS = np.array([0, 1, 2, 0])
@@ -28,7 +33,7 @@ def test_errors_of_each_and_of_the_mean() -> None:
     made = ensemble.average(["one", "two"], [FIRST, SECOND], LABELS, CLASSES, views=1)
     assert [one.top1_error for one in made.each] == [50.0, 50.0]
     assert made.mean.top1_error == 0.0 and made.mean.images == 4
-    assert made.against()["average"] == (-50.0, 0.0) == made.against()["best"]
+    assert made.against()["average"] == [-50.0, 0.0] == made.against()["best"]
     assert made.weights is None and made.weighted is None and not made.same_labels
 
 
@@ -79,21 +84,28 @@ def test_a_search_on_a_share_reports_on_the_rest() -> None:
     labels = np.repeat([0, 1, 2], 10)
     right = np.eye(3)[labels].astype(np.float32)
     wrong = np.roll(right, 1, axis=1)
-    made = ensemble.average(["w", "r"], [wrong, right], labels, CLASSES, 1, searched=True, search_on=0.3, seed=1)
+    made = ensemble.average(["w", "r"], [wrong, right], labels, CLASSES, 1, Search(0.3, seed=1))
     assert made.searched_on == 9 and made.mean.images == 21 and not made.same_labels
     assert [row["images"] for row in made.mean.per_class] == [7, 7, 7], "of each class its share"
     assert made.weighted is not None and made.weighted.top1_error == 0.0 and made.each[0].top1_error == 100.0
-    again = ensemble.average(["w", "r"], [wrong, right], labels, CLASSES, 1, searched=True)
+    again = ensemble.average(["w", "r"], [wrong, right], labels, CLASSES, 1, Search())
     assert again.same_labels and again.searched_on == again.mean.images == 30
 
 
 def test_a_share_of_one_image_a_class_is_nothing_to_search_on() -> None:
     with pytest.raises(InputError, match=r"--search-on 0.5: no labels"):
-        ensemble.average(["a", "b"], [FIRST[:3], SECOND[:3]], LABELS[:3], CLASSES, 1, searched=True, search_on=0.5)
+        ensemble.average(["a", "b"], [FIRST[:3], SECOND[:3]], LABELS[:3], CLASSES, 1, Search(0.5))
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0, -0.5])
+def test_a_share_that_is_none_is_refused(share: float) -> None:
+    with pytest.raises(InputError, match=f"--search-on {share}: a share between 0 and 1"):
+        Search(share)
 
 
 def judged(**changes: object) -> Judged:
-    made = Judged("val", np.zeros((2, 4, 4, 3), np.uint8), np.arange(2), np.array([0, 1]), ("x.png", "y.png"), "f")
+    images = np.zeros((2, 4, 4, 3), np.uint8)
+    made = Judged("val", images, np.arange(2), np.array([0, 1]), ("x.png", "y.png"), CLASSES, "f")
     return replace(made, **changes)  # type: ignore[arg-type]
 
 
@@ -111,9 +123,25 @@ def judged(**changes: object) -> Judged:
 def test_runs_that_do_not_go_together_are_named(classes: tuple[str, ...], other: Judged, said: str) -> None:
     runs = [Path("one"), Path("two")]
     with pytest.raises(InputError, match=said):
-        ensemble.check_alike(runs, [CLASSES, classes], [judged(), other])
+        ensemble.check_alike(runs, [judged(), replace(other, classes=classes)])
 
 
 def test_the_same_images_at_another_size_go_together() -> None:
     larger = judged(images=np.zeros((2, 8, 8, 3), np.uint8), fingerprint="g")
-    ensemble.check_alike([Path("one"), Path("two")], [CLASSES, CLASSES], [judged(), larger])
+    ensemble.check_alike([Path("one"), Path("two")], [judged(), larger])
+
+
+def test_runs_are_evaluated_averaged_and_submitted_in_one_call(
+    tiny_run: Path, tiny_prepared: Prepared, tmp_path: Path
+) -> None:
+    runs = [Path(shutil.copytree(tiny_run, tmp_path / name)) for name in ("first", "second")]
+    options = Options(device="cpu", keep=False)
+    result = ensemble.evaluate_several(runs, None, "train", options, submission=tmp_path / "s.txt")
+    assert result.mean.top1_error == result.each[0].top1_error == result.each[1].top1_error
+    assert result.data == (tiny_prepared.path,) * 2 and result.split == "train" and result.mean.images == 96
+    assert result.each[0].checkpoint == checkpoint.newest(runs[0]).name
+    score = submission.score_file(tmp_path / "s.txt", tiny_prepared.path, "train")
+    assert (score.top1_error, score.images) == (pytest.approx(result.mean.top1_error), 96)
+    assert result.to_dict()["lines"] == 96
+    with pytest.raises(InputError, match="--weights search: needs two runs"):
+        ensemble.evaluate_several(runs[:1], search_on=Search(), options=options)

@@ -11,32 +11,47 @@ from PIL import Image
 
 from alexnet.data.sources.devkit import read_devkit
 from alexnet.errors import InputError
-from alexnet.evaluation import submission, unlabelled
+from alexnet.evaluation import judged as judged_images
+from alexnet.evaluation import submission
+from alexnet.evaluation.judged import order_of, unlabelled
+from alexnet.evaluation.submission import Submission
 from tests.data.making import make_mini_ilsvrc
 
+CLASSES = tuple("abcdefg")
 IDS = np.array([3, 1, 2, 7, 5, 6, 4])
 """Numbers of seven classes."""
 
 
 def test_a_file_has_five_ids_a_line_in_the_order_of_the_names(tmp_path: Path) -> None:
     probabilities = np.array([[0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6], [0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0]], np.float32)
-    order = submission.write(tmp_path / "s.txt", probabilities, ["b_2.png", "a_1.png"], IDS)
-    assert order.tolist() == [1, 0]
+    written = Submission(tmp_path / "s.txt", CLASSES, IDS).write(probabilities, ["b_2.png", "a_1.png"])
     assert (tmp_path / "s.txt").read_text() == "3 1 2 7 5\n4 6 5 7 2\n"
     assert submission.read(tmp_path / "s.txt", 2, IDS).tolist() == [[3, 1, 2, 7, 5], [4, 6, 5, 7, 2]]
+    listed = tmp_path / "s.txt.classes.txt"
+    assert listed.read_text().splitlines() == ["1 b", "2 c", "3 a", "4 g", "5 e", "6 f", "7 d"]
+    paths = {"submission": str(tmp_path / "s.txt"), "submission_classes": str(listed)}
+    assert written.to_dict() == {**paths, "lines": 2}
 
 
 def test_folders_do_not_matter_to_the_order(tmp_path: Path) -> None:
     files = ["a/t_2.png", "z/t_1.png", "b/t_3.png", "c/t_1.png"]
-    assert submission.order_of(files) == [3, 1, 0, 2]
-    made = submission.write(tmp_path / "s.txt", np.eye(4, 7, dtype=np.float32), files, IDS)
-    assert made.tolist() == [3, 1, 0, 2]
+    assert order_of(files) == [3, 1, 0, 2]
+    Submission(tmp_path / "s.txt", CLASSES, IDS).write(np.eye(4, 7, dtype=np.float32), files)
     assert [line[0] for line in (tmp_path / "s.txt").read_text().splitlines()] == ["7", "1", "3", "2"]
 
 
 def test_fewer_than_five_classes_give_fewer_labels(tmp_path: Path) -> None:
-    submission.write(tmp_path / "s.txt", np.array([[0.2, 0.5, 0.3]], np.float32), ["a"], np.array([1, 2, 3]))
+    three = Submission(tmp_path / "s.txt", CLASSES[:3], np.array([1, 2, 3]))
+    three.write(np.array([[0.2, 0.5, 0.3]], np.float32), ["a"])
     assert (tmp_path / "s.txt").read_text() == "2 3 1\n"
+
+
+def test_where_no_file_can_be_written_is_said_before(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "absent" / "s.txt"):
+        with pytest.raises(InputError, match="no file can be written there"):
+            submission.planned(path, CLASSES)
+    assert submission.planned(tmp_path / "s.txt", CLASSES).ids.tolist() == [1, 2, 3, 4, 5, 6, 7]
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_score_of_a_file_by_hand() -> None:
@@ -94,12 +109,6 @@ def test_the_thousand_classes_need_the_devkit(tmp_path: Path) -> None:
     assert submission.ids_of([f"thing {number}" for number in range(1000)])[-1] == 1000
 
 
-def test_classes_are_listed_by_their_number(tmp_path: Path) -> None:
-    listed = submission.write_classes(tmp_path / "s.txt", list("abcdefg"), IDS)
-    assert listed.name == "s.txt.classes.txt"
-    assert listed.read_text().splitlines() == ["1 b", "2 c", "3 a", "4 g", "5 e", "6 f", "7 d"]
-
-
 # images without labels -----------------------------------------------------------------------------------------------
 
 
@@ -117,45 +126,49 @@ def test_a_folder_a_glob_and_a_tar_give_the_same_images_by_name(tmp_path: Path) 
     with tarfile.open(tmp_path / "test.tar", "w") as tar:
         tar.add(folder, "test")
     for where in (str(folder), f"{folder}/*.png", str(tmp_path / "test.tar")):
-        judged = unlabelled.unlabelled(where, 8)
-        assert [Path(name).name for name in judged.files] == ["t_1.png", "t_2.png", "t_3.png"] and judged.labels is None
+        judged = unlabelled(where, 8, CLASSES)
+        assert [Path(name).name for name in judged.files] == [
+            "t_1.png",
+            "t_2.png",
+            "t_3.png",
+        ] and judged.labels.tolist() == [-1, -1, -1]
         assert judged.images.shape == (3, 8, 8, 3)
         pixels = judged.images[np.array([2, 0])]
         assert pixels.shape == (2, 8, 8, 3) and pixels[:, 4, 4, 0].tolist() == [30, 10]
-        assert not unlabelled.bad([judged])
+        assert not judged_images.bad([judged])
 
 
 def test_what_is_no_image_is_grey_and_told(tmp_path: Path) -> None:
     folder = pictures(tmp_path / "test")
     (folder / "t_2.png").write_bytes(b"nothing")
-    judged = unlabelled.unlabelled(str(folder), 8)
+    judged = unlabelled(str(folder), 8, CLASSES)
     assert judged.images[np.arange(3)][1].tolist() == np.full((8, 8, 3), 128).tolist()
-    [(name, reason)] = unlabelled.bad([judged]).items()
+    [(name, reason)] = judged_images.bad([judged]).items()
     assert name.endswith("t_2.png") and reason
 
 
 def test_other_files_are_another_fingerprint(tmp_path: Path) -> None:
     folder = pictures(tmp_path / "test")
-    before = unlabelled.unlabelled(str(folder), 8).fingerprint
-    assert before != unlabelled.unlabelled(str(folder), 16).fingerprint
-    assert before == unlabelled.unlabelled(f"{folder}/*.png", 8).fingerprint
+    before = unlabelled(str(folder), 8, CLASSES).fingerprint
+    assert before != unlabelled(str(folder), 16, CLASSES).fingerprint
+    assert before == unlabelled(f"{folder}/*.png", 8, CLASSES).fingerprint
     os.utime(folder / "t_2.png", (1, 1))  # rewritten, as long as before
-    assert before != unlabelled.unlabelled(str(folder), 8).fingerprint
+    assert before != unlabelled(str(folder), 8, CLASSES).fingerprint
     elsewhere = shutil.copytree(folder, tmp_path / "elsewhere" / "test")
-    assert unlabelled.unlabelled(str(folder), 8).fingerprint != unlabelled.unlabelled(str(elsewhere), 8).fingerprint
+    assert unlabelled(str(folder), 8, CLASSES).fingerprint != unlabelled(str(elsewhere), 8, CLASSES).fingerprint
     tars = [tmp_path / "one" / "test.tar", tmp_path / "two" / "test.tar"]
     for path in tars:
         path.parent.mkdir()
         with tarfile.open(path, "w") as tar:
             tar.add(folder, "test")
-    first, second = (unlabelled.unlabelled(str(path), 8).fingerprint for path in tars)
+    first, second = (unlabelled(str(path), 8, CLASSES).fingerprint for path in tars)
     assert first != second
     os.utime(tars[0], (1, 1))
-    assert first != unlabelled.unlabelled(str(tars[0]), 8).fingerprint
+    assert first != unlabelled(str(tars[0]), 8, CLASSES).fingerprint
 
 
 @pytest.mark.parametrize("where", ["absent", "{tmp}", "{tmp}/empty.tar", "{tmp}/absent/*.png"])
 def test_no_images_are_said(where: str, tmp_path: Path) -> None:
     (tmp_path / "empty.tar").write_bytes(b"not a tar")
     with pytest.raises(InputError, match=r"--images|empty\.tar is damaged"):
-        unlabelled.unlabelled(where.format(tmp=tmp_path), 8)
+        unlabelled(where.format(tmp=tmp_path), 8, CLASSES)

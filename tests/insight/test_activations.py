@@ -10,7 +10,7 @@ import torch
 from matplotlib.figure import Figure
 
 from alexnet.data.prepared import Prepared
-from alexnet.insight import activations, picture
+from alexnet.insight import activations, layers, picture
 from alexnet.network.model import AlexNet
 from alexnet.network.spec import networks
 from alexnet.run import recipes
@@ -37,18 +37,18 @@ def photograph(size: int) -> np.ndarray:
 
 
 def test_steps_and_activations_have_their_names() -> None:
-    small = activations.steps(AlexNet(networks["small"]))
+    small = layers.steps(AlexNet(networks["small"]))
     assert small["conv1"] == ["conv1", "relu1", "norm1", "pool1"] and small["conv3"] == ["conv3", "relu3"]
     assert small["fc7"] == ["fc7", "relu7"] and small["fc8"] == ["fc8"]
     four = AlexNet(replace(networks["four-layer"], order="pool-relu-norm"))
-    assert activations.steps(four)["conv1"] == ["conv1", "pool1", "relu1", "norm1"]
-    assert activations.activated(four, "conv1") == "relu1" and activations.activated(four, "fc4") == "fc4"
-    assert activations.feature_name(four) == "flatten"
+    assert layers.steps(four)["conv1"] == ["conv1", "pool1", "relu1", "norm1"]
+    assert layers.activated(four, "conv1") == "relu1" and layers.activated(four, "fc4") == "fc4"
+    assert four.feature_name == "flatten"
     tanh = AlexNet(replace(networks["small"], activation="tanh", conv6=True, bottleneck=32))
-    assert activations.steps(tanh)["bottleneck"] == ["bottleneck"]
-    assert activations.activated(tanh, "bottleneck") == "bottleneck"
-    assert activations.activated(tanh, "conv2") == "tanh2" and activations.activated(tanh, "conv6") == "tanh-conv6"
-    assert activations.feature_name(tanh) == "tanh7"
+    assert layers.steps(tanh)["bottleneck"] == ["bottleneck"]
+    assert layers.activated(tanh, "bottleneck") == "bottleneck"
+    assert layers.activated(tanh, "conv2") == "tanh2" and layers.activated(tanh, "conv6") == "tanh-conv6"
+    assert tanh.feature_name == "tanh7"
 
 
 def test_outputs_are_the_layers_and_leave_no_hooks() -> None:
@@ -56,7 +56,7 @@ def test_outputs_are_the_layers_and_leave_no_hooks() -> None:
     images = 50 * torch.randn(3, 3, 28, 28, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         every = network.activations(images)
-        found = activations.outputs(network, images, {"relu2", "relu5", "fc6"})
+        found = layers.outputs(network, images, {"relu2", "relu5", "fc6"})
     assert set(found) == {"relu2", "relu5", "fc6"}
     for name, output in found.items():
         torch.testing.assert_close(output, every[name], rtol=1e-4, atol=1e-4)
@@ -66,7 +66,7 @@ def test_outputs_are_the_layers_and_leave_no_hooks() -> None:
 def test_what_the_network_sees_is_the_centre_crop() -> None:
     trained = untrained()
     image = photograph(trained.size)
-    assert (activations.seen(trained, image[None])[0] == image[2:-2, 2:-2]).all()
+    assert (layers.seen(trained, image[None])[0] == image[2:-2, 2:-2]).all()
 
 
 def test_every_layer_is_shown_with_its_strongest_kernels(tiny_run: Path, tiny_prepared: Prepared) -> None:

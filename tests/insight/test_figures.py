@@ -11,9 +11,10 @@ from PIL import Image
 
 from alexnet import cli
 from alexnet.data.prepared import Prepared
-from alexnet.insight import figures, predictions
+from alexnet.insight import neighbours, predictions
 from alexnet.run import trained
 from alexnet.run.images import validation_of
+from alexnet.run.predict import Prediction
 from tests.conftest import CLASSES, picture, prepare_pictures
 
 
@@ -36,10 +37,10 @@ def answer(capsys: pytest.CaptureFixture[str], *words: object) -> Any:
 
 def test_the_images_shown_are_drawn_by_the_seed_of_different_classes(tiny_run: Path, tiny_prepared: Prepared) -> None:
     recipe = trained.load(tiny_run).recipe
-    split, chosen = figures.drawn(recipe, tiny_prepared, 9)
+    split, chosen = neighbours.drawn(recipe, tiny_prepared, 9)
     assert sorted(split.labels[chosen[:4]]) == [0, 1, 2, 3] and len(set(chosen)) == 9
     assert set(chosen) <= set(validation_of(recipe, tiny_prepared)[1])
-    assert chosen.tolist() == figures.drawn(recipe, tiny_prepared, 9)[1].tolist()
+    assert chosen.tolist() == neighbours.drawn(recipe, tiny_prepared, 9)[1].tolist()
 
 
 def test_half_of_the_eight_are_mistakes_as_in_the_paper() -> None:
@@ -67,6 +68,28 @@ def test_one_kind_fills_the_places_of_the_other(right: list[bool], expected: int
 
 
 # the commands --------------------------------------------------------------------------------------------------------
+
+
+def test_predictions_of_files_are_told_as_they_are_made_and_drawn(run: Path, tmp_path: Path) -> None:
+    Image.fromarray(picture("bars", np.random.default_rng(0), 50)).save(tmp_path / "bars.png")
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    told: list[str] = []
+    names = [str(tmp_path / name) for name in ("bad.png", "bars.png")]
+    result = predictions.predict(
+        run, ["-"], 1, tmp_path / "p.svg", "cpu", listed=names, progress=lambda answer: told.append(answer.image)
+    )
+    assert (
+        told == names
+        and result.read == 1
+        and [set(row) for row in result.to_dict()]
+        == [
+            {"image", "error"},
+            {"image", "labels"},
+        ]
+    )
+    expected = trained.load(run).predict(names[1])
+    assert isinstance(expected, Prediction) and result.predictions[1].top == expected.top
+    assert result.picture == tmp_path / "p.svg" and "<svg" in result.picture.read_text()
 
 
 def test_all_figures_at_once(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

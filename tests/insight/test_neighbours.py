@@ -8,10 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from alexnet.data.prepared import Prepared
+from alexnet.data.prepared import Prepared, Split
 from alexnet.errors import InputError
-from alexnet.insight import activations, neighbours
-from alexnet.insight.neighbours import nearest
+from alexnet.insight import features as kept_features
+from alexnet.insight import layers, neighbours, search
+from alexnet.insight.neighbours import Neighbours, Queries
+from alexnet.insight.search import nearest
 from alexnet.run import trained as trained_networks
 from alexnet.run.images import validation_of
 from alexnet.run.trained import TrainedNetwork
@@ -43,8 +45,8 @@ def test_the_nearest_rows_are_those_of_a_direct_sum_in_float64(block: int, featu
 
 
 def test_features_in_pieces_are_as_exact(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(neighbours, "PIECE", 16)
-    monkeypatch.setattr(neighbours, "_PAIRS", 100)  # candidates one at a time
+    monkeypatch.setattr(search, "PIECE", 16)
+    monkeypatch.setattr(search, "_PAIRS", 100)  # candidates one at a time
     rows, queries = rows_of(200, 70), rows_of(5, 70, seed=1)
     assert nearest(queries, rows.split(33), 4)[1].tolist() == by_force(queries, rows, 4)[1].tolist()
 
@@ -109,11 +111,11 @@ def network(tiny_run: Path, tmp_path: Path) -> TrainedNetwork:
 
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(activations, "BATCH", 20)
+    monkeypatch.setattr(layers, "BATCH", 20)
 
 
 def features(network: TrainedNetwork, data: Prepared, **how: object) -> Tensor:
-    blocks = neighbours.features_of_split(network, data, "train", **how)  # type: ignore[arg-type]
+    blocks = kept_features.features_of_split(network, data, "train", **how)  # type: ignore[arg-type]
     return torch.cat(list(blocks))
 
 
@@ -132,11 +134,11 @@ def test_features_are_the_networks_and_are_computed_once(network: TrainedNetwork
 
 
 def test_kept_features_are_read_in_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(neighbours, "_BLOCK", 1 << 24)
+    monkeypatch.setattr(kept_features, "_BLOCK", 1 << 24)
     for features in (3, 4096):
         rows = rows_of(2500, features)
         rows.numpy().tofile(tmp_path / "rows.bin")
-        blocks = list(neighbours._read(tmp_path / "rows.bin", features))
+        blocks = list(kept_features._read(tmp_path / "rows.bin", features))
         assert torch.equal(torch.cat(blocks), rows), "blocks that were read before are there still"
     assert [len(block) for block in blocks] == [1024, 1024, 452]
 
@@ -190,7 +192,7 @@ def test_features_of_other_weights_or_images_are_computed_anew(
 def test_a_full_disk_is_named_before_it_is_full(
     network: TrainedNetwork, tiny_prepared: Prepared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(neighbours.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(9, 8, 1))
+    monkeypatch.setattr(kept_features.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(9, 8, 1))
     with pytest.raises(InputError, match="--no-keep"):
         features(network, tiny_prepared)
     assert len(features(network, tiny_prepared, keep=False)) == 96
@@ -206,34 +208,53 @@ def test_held_out_images_are_no_training_images(network: TrainedNetwork, tiny_pr
     assert len(searched) + len(held_out) == 96 and not set(searched) & set(held_out)
     known = int(searched[30])
     queries = split.images[[known, int(held_out[0])]]
-    found = neighbours.similar(network, queries, tiny_prepared, count=5, keep=keep)
+    found = neighbours.search(network, queries, tiny_prepared, count=5, keep=keep)
     assert found.indices[0, 0] == known and found.distances[0, 0] < 1e-3
     assert not set(found.indices.flatten().tolist()) & set(held_out.tolist())
     assert found.searched == 72
     every = features(network, tiny_prepared, keep=False)
-    expected = by_force(torch.cat(list(neighbours.features_of(network, queries))), every[searched], 5)[1]
+    expected = by_force(torch.cat(list(kept_features.features_of(network, queries))), every[searched], 5)[1]
     assert found.indices.tolist() == searched[expected.numpy()].tolist()
 
 
 def test_other_splits_and_no_neighbours_are_refused(network: TrainedNetwork, tiny_prepared: Prepared) -> None:
     images = tiny_prepared.split("train").images[:1]
     with pytest.raises(InputError, match="has no split 'test'; it has train"):
-        neighbours.similar(network, images, tiny_prepared, "test")
+        neighbours.search(network, images, tiny_prepared, "test")
     with pytest.raises(InputError, match="--count 0"):
-        neighbours.similar(network, images, tiny_prepared, count=0)
+        neighbours.search(network, images, tiny_prepared, count=0)
 
 
 # the picture ---------------------------------------------------------------------------------------------------------
 
 
-def test_neighbours_of_the_right_class_are_marked() -> None:
-    images = np.random.default_rng(0).integers(0, 256, (2, 3, 16, 16, 3), dtype=np.uint8)
-    theirs = [["cat", "dog", "cat"], ["dog", "cat", "dog"]]
-    distances = torch.tensor([[1.0, 2.5, 123.4]] * 2)
+def test_neighbours_of_the_right_class_are_marked(network: TrainedNetwork) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (6, 16, 16, 3), dtype=np.uint8)
+    split = Split("train", images, np.array([0, 1, 0, 1, 0, 1]), ("cat", "dog"), [f"{k}.png" for k in range(6)])
+    near = Neighbours(torch.tensor([[1.0, 2.5, 123.4]] * 2), torch.tensor([[0, 1, 2], [3, 4, 5]]), 6)
     for classes, marked in ((["cat", "cat"], 3), (["cat", None], 2), ([None, None], 0)):
-        page = neighbours.figure(images[:, 0], ["one", "two"], classes, images, theirs, distances, "fc7").axes[0]
+        queries = Queries(images[:2], ["one.png", "x/two.png"], classes)
+        page = neighbours.figure(network, queries, near, split, "6 images").axes[0]
         lines = [box for box in page.patches if box.get_width() == neighbours._SIDE]
         words = [text.get_text() for text in page.texts]
         assert len(lines) == marked
-        assert words.count("cat") == words.count("dog") == 3 and {"one", "two", "1.00", "2.50", "123"} <= set(words)
-        assert ("of the image's own class" in words) == bool(marked)
+        named = [label or name for label, name in zip(classes, ("one.png", "two.png"), strict=True)]
+        assert words.count("cat") == 3 + named.count("cat") and words.count("dog") == 3
+        assert {*named, "1.00", "2.50", "123", "nearest of 6 images"} <= set(words)
+        assert ("of the image's own class" in words) == any(classes)
+
+
+# of a run ------------------------------------------------------------------------------------------------------------
+
+
+def test_similar_images_of_a_run_are_the_search_s_with_their_files(
+    network: TrainedNetwork, tiny_prepared: Prepared, tmp_path: Path
+) -> None:
+    split, chosen = neighbours.drawn(network.recipe, tiny_prepared, 2)
+    result = neighbours.similar(network.path, sample=2, count=3, keep=False, device="cpu")
+    near = neighbours.search(network, split.images[chosen], tiny_prepared, count=3, keep=False)
+    assert result.neighbours == near.listed(tiny_prepared.split("train")) and result.searched == near.searched == 72
+    assert result.queries is not None and list(result.queries.names) == [split.files[k] for k in chosen]
+    assert result.picture is None and result.to_dict()["picture"] is None and not result.unread
+    nothing = neighbours.similar(network.path, [str(tmp_path / "absent.png")], tmp_path / "s.png", device="cpu")
+    assert nothing.queries is None and len(nothing.unread) == 1 and not (tmp_path / "s.png").exists()

@@ -10,10 +10,12 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
+from alexnet.data.prepared import Split
 from alexnet.errors import InputError
 from alexnet.insight import confusion, contact_sheet, curves, kernels, neighbours, picture, predictions
 from alexnet.network.model import AlexNet
 from alexnet.network.spec import networks
+from alexnet.run import trained
 
 ODD_NAMES = ["<script>alert(1)</script>", "$x^2$ & $", "a\nb", "강아지", "\udce9t\udce9", "W" * 80, ""]
 STEERING = ["\x1b[31mred\x1b[0m", "\x00\x07\x9b2J\x85", "\u202egnp.exe", "\uffff\ufffe\u2028", r"$\frac{", "]]>&#27;"]
@@ -43,7 +45,7 @@ def pixels(path: Path) -> np.ndarray:
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf", ".PNG"])
 def test_a_picture_is_of_the_kind_its_suffix_says(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"kernels{suffix}"
-    kernels.draw(AlexNet(networks["small"]), path)
+    picture.save(kernels.figure(AlexNet(networks["small"]).conv1.weight), path)
     content = path.read_bytes()
     if suffix == ".svg":
         assert ElementTree.fromstring(content).tag.endswith("svg")
@@ -54,7 +56,7 @@ def test_a_picture_is_of_the_kind_its_suffix_says(tmp_path: Path, suffix: str) -
 
 def test_another_suffix_is_refused_with_the_ones_there_are(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"curves\.gif.*\.png, \.svg"):
-        curves.draw([], tmp_path / "curves.gif")
+        picture.save(curves.figure([]), tmp_path / "curves.gif")
     assert not list(tmp_path.iterdir())
 
 
@@ -122,7 +124,7 @@ def test_column_1_is_above_column_2(tmp_path: Path) -> None:
         network.conv1.weight[:16] = -1.0
         network.conv1.weight[16:] = 1.0
     path = tmp_path / "kernels.png"
-    kernels.draw(network, path, title="two columns")
+    picture.save(kernels.figure(network.conv1.weight, 2, "two columns"), path)
     rows = np.flatnonzero((pixels(path) == 0).all(axis=-1).mean(axis=1) > 0.5)
     assert len(rows) and rows.max() < pixels(path).shape[0] / 2, (
         "black kernels, those of column 1, are in the upper half"
@@ -147,15 +149,14 @@ def test_kernels_of_several_runs_are_side_by_side_with_the_colour_of_each_column
     with torch.no_grad():
         network.conv1.weight[:16] = -1.0
         network.conv1.weight[16:] = torch.tensor([1.0, -1.0, 0.0]).reshape(1, 3, 1, 1)
-    weight = network.conv1.weight.detach()
-    four = kernels.several([(weight, 2, f"seed {seed}") for seed in range(4)])
+    four = kernels.several([(network, f"seed {seed}") for seed in range(4)])
     shown = words(four)
     assert {f"seed {seed}" for seed in range(4)} <= set(shown)
     assert shown.count("column 1, colour 0.00") == shown.count("column 2, colour 1.00") == 4
-    three = kernels.several([(weight, 2, f"seed {seed}") for seed in range(3)])
+    three = kernels.several([(network, f"seed {seed}") for seed in range(3)])
     assert four.get_figheight() > three.get_figheight() and four.get_figwidth() == three.get_figwidth()
     tower = AlexNet(networks["four-layer"])
-    kernels.draw_several([(network, "two columns"), (tower, "one")], tmp_path / "both.png")
+    picture.save(kernels.several([(network, "two columns"), (tower, "one")]), tmp_path / "both.png")
     assert (pixels(tmp_path / "both.png") == 0).all(axis=-1).any()
 
 
@@ -193,37 +194,37 @@ def test_the_right_bar_has_another_colour() -> None:
 def test_the_photograph_is_in_the_picture(tmp_path: Path) -> None:
     image = np.zeros((1, 64, 64, 3), np.uint8)
     image[..., 0] = 200
-    predictions.draw(image, [[("red", 1.0)]], [None], tmp_path / "red.png", names=["holiday/red.jpeg"])
+    page = predictions.figure(image, [[("red", 1.0)]], [None], names=["holiday/red.jpeg"])
+    picture.save(page, tmp_path / "red.png")
     share = (pixels(tmp_path / "red.png") == (200, 0, 0)).all(axis=-1).sum()
     assert share == (2 * predictions._SIDE) ** 2
 
 
 def test_odd_names_are_drawn_as_they_are(tmp_path: Path) -> None:
     five = [(name, 0.1) for name in ODD_NAMES]
-    predictions.draw(
-        photographs(2), [five, five], [ODD_NAMES[1], ODD_NAMES[3]], tmp_path / "odd.png", names=ODD_NAMES[:2]
-    )
+    page = predictions.figure(photographs(2), [five, five], [ODD_NAMES[1], ODD_NAMES[3]], names=ODD_NAMES[:2])
+    picture.save(page, tmp_path / "odd.png")
     contact_sheet.draw(photographs(len(ODD_NAMES)), ODD_NAMES, tmp_path / "sheet.svg")
-    confusion.draw(np.eye(len(ODD_NAMES), dtype=int), ODD_NAMES, tmp_path / "confusion.svg")
+    picture.save(confusion.figure(np.eye(len(ODD_NAMES), dtype=int), ODD_NAMES), tmp_path / "confusion.svg")
     assert "$x^2$ & $" in words(predictions.figure(photographs(1), [five], [None]))
     ElementTree.fromstring((tmp_path / "sheet.svg").read_bytes())
     ElementTree.fromstring((tmp_path / "confusion.svg").read_bytes())
 
 
 @pytest.mark.parametrize("kind", ["svg", "png", "pdf"])
-def test_names_that_steer_a_terminal_leave_pictures_whole(kind: str) -> None:
+def test_names_that_steer_a_terminal_leave_pictures_whole(kind: str, tiny_run: Path) -> None:
     five = [(name, 0.1) for name in STEERING]
     number = len(STEERING)
+    queries = neighbours.Queries(photographs(number), STEERING, STEERING)
+    split = Split("train", photographs(number), np.arange(number), tuple(STEERING), STEERING)
+    near = neighbours.Neighbours(torch.ones(number, 1), torch.arange(number)[:, None], number)
     figures = [
         predictions.figure(photographs(number), [five] * number, STEERING, STEERING),
         contact_sheet.figure(photographs(number), STEERING),
         confusion.figure(np.eye(number, dtype=int), STEERING),
         kernels.figure(torch.randn(4, 3, 5, 5), title=STEERING[0]),
-        neighbours.figure(
-            photographs(number), STEERING, STEERING, photographs(number)[:, None], [[name] for name in STEERING],
-            torch.ones(number, 1), layer=STEERING[0], of=STEERING[1],
-        ),
-    ]  # fmt: skip
+        neighbours.figure(trained.load(tiny_run), queries, near, split, STEERING[1]),
+    ]
     for figure in figures:
         content = picture.encode(figure, kind)
         if kind == "svg":
@@ -320,7 +321,7 @@ def test_a_run_in_its_first_epoch_is_drawn_by_steps() -> None:
 
 def test_a_run_without_numbers_says_so(tmp_path: Path) -> None:
     assert "nothing measured yet" in words(curves.figure([{"kind": "start"}]))
-    curves.draw([], tmp_path / "curves.svg", classes=10)
+    picture.save(curves.figure([], classes=10), tmp_path / "curves.svg")
     ElementTree.fromstring((tmp_path / "curves.svg").read_bytes())
 
 
@@ -345,7 +346,7 @@ def test_classes_are_named_while_there_is_room(tmp_path: Path, number: int, name
     classes = [f"class-{k}" for k in range(number)]
     figure = confusion.figure(np.eye(number, dtype=int), classes)
     assert ("class-1" in {label.get_text() for label in figure.axes[0].get_yticklabels()}) == named
-    confusion.draw(np.eye(number, dtype=int), classes, tmp_path / "confusion.png")
+    picture.save(figure, tmp_path / "confusion.png")
     assert min(pixels(tmp_path / "confusion.png").shape[:2]) >= 2 * number
 
 

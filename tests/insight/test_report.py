@@ -15,8 +15,8 @@ from PIL import Image
 
 from alexnet.data import prepare, prepared, sources
 from alexnet.errors import InputError
-from alexnet.evaluation.errors import evaluate
-from alexnet.insight import figures, report
+from alexnet.evaluation.measure import evaluate
+from alexnet.insight import figures, report, settings
 from alexnet.network import spec
 from alexnet.network.spec import Convolution, Hidden, Network
 from alexnet.run import checkpoint, trained
@@ -161,13 +161,13 @@ def test_the_report_looks_at_a_sample_of_the_training_images(
     recipe, looked = trained.load(run).recipe, []
     sample = figures.sample_of(recipe, data)
     assert len(set(sample)) == 9 and sample.tolist() == sorted(sample)
-    before = figures.activations.in_batches
+    before = figures.layers.in_batches
 
     def watched(network: object, images: object, indices: np.ndarray, *more: object) -> object:
         looked.append(len(indices))
         return before(network, images, indices, *more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(figures.activations, "in_batches", watched)
+    monkeypatch.setattr(figures.layers, "in_batches", watched)
     report.write(run, data)
     assert sorted(looked) == [5, 9, 14], (
         "queries, training images, and the validation images that eight are chosen from"
@@ -239,7 +239,7 @@ def test_a_damaged_evaluation_is_named(run: Path, content: str) -> None:
 
 def test_the_same_run_has_the_same_page(evaluated: Path, data: prepared.Prepared) -> None:
     first = report.write(evaluated, data).read_bytes()
-    assert report.write(evaluated, data, trained.load(evaluated)).read_bytes() == first
+    assert report.rewrite(evaluated, data.path).path.read_bytes() == first
 
 
 def test_machine_and_resumes(run: Path) -> None:
@@ -308,18 +308,20 @@ def test_the_papers_figures_are_called_another_task_unless_they_are_not(
 
 
 def test_the_paper_differs_in_nothing() -> None:
-    assert not [line for line in report.settings(paper) if line.differs]
+    assert not [line for line in settings.settings(paper) if line.differs]
 
 
 @pytest.mark.parametrize("name", sorted(recipes))
 def test_every_recipe_has_a_table(name: str) -> None:
-    lines = report.settings(recipes[name])
+    lines = settings.settings(recipes[name])
     assert len({line.name for line in lines}) == len(lines)
     assert any(line.differs for line in lines) == (name != "paper")
 
 
 def test_differences_are_marked_beside_the_papers_value() -> None:
-    marked = {line.name: (line.value, line.paper) for line in report.settings(recipes["authors-2012"]) if line.differs}
+    marked = {
+        line.name: (line.value, line.paper) for line in settings.settings(recipes["authors-2012"]) if line.differs
+    }
     assert marked["normalization"] == ("authors-2012", "paper")
     assert marked["epochs, at most"] == ("91", "90")
     assert "norm, pool, relu" in marked["conv1"][0] and "relu, norm, pool" in marked["conv1"][1]
@@ -353,7 +355,7 @@ FIELDS = [
 ]
 
 
-@pytest.mark.parametrize(("part", "field"), [pair for pair in FIELDS if pair[1] not in report._PRACTICAL])
+@pytest.mark.parametrize(("part", "field"), [pair for pair in FIELDS if pair[1] not in settings._PRACTICAL])
 def test_no_difference_goes_unmarked(part: str, field: str) -> None:
     owner = getattr(paper, part) if part else paper
     value = changed(getattr(owner, field))
@@ -363,4 +365,4 @@ def test_no_difference_goes_unmarked(part: str, field: str) -> None:
         value = "once"
     altered = replace(owner, **{field: value})
     recipe = replace(paper, **{part: altered}) if part else altered
-    assert [line for line in report.settings(recipe) if line.differs]
+    assert [line for line in settings.settings(recipe) if line.differs]

@@ -1,6 +1,7 @@
 """What excites a unit: its field is what autograd says it reads, and its patches are the best of all images."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import torch
 from torch import nn
 
 from alexnet.errors import InputError
-from alexnet.insight import activations, units
+from alexnet.insight import layers, units
 from alexnet.insight.units import Field
 from alexnet.network.model import AlexNet
 from alexnet.network.normalization import MapNormalization
@@ -24,7 +25,7 @@ def convolutions(spec: Network) -> AlexNet:
 def reading(network: AlexNet, layer: str) -> nn.Sequential:
     """The layers up to the activations of `layer`, each in a form that is linear and leaves out nothing that it reads."""
     parts: list[nn.Module] = []
-    last = activations.activated(network, layer)
+    last = layers.activated(network, layer)
     for name, module in network.named_children():
         if isinstance(module, nn.Conv2d):
             nn.init.ones_(module.weight)
@@ -78,14 +79,16 @@ def test_the_papers_fields() -> None:
     assert units.receptive_field(network, "fc6") == units.receptive_field(network, "fc7") == Field(224, 0, 0)
 
 
-def test_layers_and_units_that_are_not_there_are_refused() -> None:
+def test_layers_that_are_not_there_are_refused() -> None:
     network = AlexNet(TINY_NETWORK)
     with pytest.raises(InputError, match="conv9.*conv1, conv2, conv3, fc4, fc5, fc6"):
         units.receptive_field(network, "conv9")
-    units.check(network, "conv1", [0, 15])
+
+
+def test_units_that_are_not_there_are_refused(tiny_run: Path) -> None:
     for wrong in (-1, 16):
         with pytest.raises(InputError, match=rf"--units {wrong}: conv1 has the units 0 to 15"):
-            units.check(network, "conv1", [3, wrong])
+            units.patches(tiny_run, layer="conv1", units=[3, wrong], device="cpu")
 
 
 @pytest.mark.parametrize("batch", [1, 4, 50])
@@ -119,7 +122,6 @@ def test_the_units_shown_are_the_strongest_equally_many_of_a_column() -> None:
     found = units.Strongest(values, torch.zeros(6, 1, dtype=torch.int64), torch.zeros(6, 1, 2, dtype=torch.int64))
     assert units.choose(found, 2, number=4) == [1, 2, 5, 4]
     assert units.choose(found, 1, number=4) == [1, 2, 0, 5]
-    assert units.choose(found, 2, [5, 0]) == [5, 0]
 
 
 def test_classes_belong_to_no_column() -> None:

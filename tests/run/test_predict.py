@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from alexnet.errors import InputError
-from alexnet.insight import neighbours
+from alexnet.insight.features import features_of
 from alexnet.run import predict, trained
 from alexnet.run.trained import TrainedNetwork
 from tests.conftest import CLASSES, picture
@@ -232,7 +232,7 @@ def test_features_are_those_that_similar_compares(network: TrainedNetwork, folde
     found = network.features(names)
     assert found.shape == (4, 32) and found.dtype == torch.float32 and not found.is_inference()
     pixels = np.stack([np.asarray(Image.open(name)) for name in names])
-    torch.testing.assert_close(found, torch.cat(list(neighbours.features_of(network, pixels))))
+    torch.testing.assert_close(found, torch.cat(list(features_of(network, pixels))))
     torch.testing.assert_close(network.features(names[0]), found[:1])
     torch.testing.assert_close(network.features(pixels), found)
     assert network.features([]).shape == (0, 32)

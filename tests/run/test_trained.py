@@ -14,7 +14,7 @@ from alexnet.data.batches import test_views
 from alexnet.data.prepared import Prepared
 from alexnet.device import Precision
 from alexnet.errors import InputError
-from alexnet.evaluation.errors import evaluate
+from alexnet.evaluation.measure import evaluate
 from alexnet.run import checkpoint, trained
 from alexnet.run.images import validation_of
 from alexnet.run.metrics import read_metrics

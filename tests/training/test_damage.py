@@ -18,7 +18,8 @@ from safetensors.torch import load_file, save_file
 
 from alexnet.data.prepared import Prepared
 from alexnet.errors import InputError, RunFailed
-from alexnet.evaluation import kept
+from alexnet.evaluation import probabilities as kept
+from alexnet.evaluation.judged import of_split
 from alexnet.network.model import AlexNet
 from alexnet.network.spec import Hidden
 from alexnet.run import checkpoint, recipe, trained
@@ -350,9 +351,9 @@ def test_any_damage_of_a_state_is_one_line_or_a_resumed_run(
 def test_any_damage_of_kept_probabilities_is_passed_over(
     data: st.DataObject, run: Path, tiny_prepared: Prepared
 ) -> None:
-    judged = kept.of_split(recipe.read(run), tiny_prepared)
-    there = kept.probabilities(run, judged)
+    judged = of_split(recipe.read(run), tiny_prepared)
+    there = kept.compute(run, judged)
     file = kept.file_of(run, judged, 1)
     with set_bytes(file, data.draw(damaged(file.read_bytes()))), below(50):
-        again = kept.read(run, judged, 1)
+        again = kept.read(run, judged, kept.Options())
     assert again is None or again.shape == there.shape

@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from alexnet import cli, errors, processes
 from alexnet.data import prepared as prepared_sets
 from alexnet.data.prepared import Prepared
-from alexnet.evaluation.errors import Evaluation, evaluate
+from alexnet.evaluation.measure import Evaluation, evaluate
 from alexnet.network.model import AlexNet
 from alexnet.network.spec import one_gpu
 from alexnet.processes import Mode, Processes

@@ -11,11 +11,12 @@ from pathlib import Path
 
 from alexnet.claims.expand import Network
 from alexnet.claims.keys import Folders, Task
-from alexnet.claims.measures import Measured, guess
+from alexnet.claims.measures import BATCH, Measured, guess
 from alexnet.claims.records import Record
 from alexnet.data.prepared import Prepared, hold_out
-from alexnet.device import pick
-from alexnet.evaluation import ensemble, kept
+from alexnet.evaluation import ensemble
+from alexnet.evaluation import probabilities as kept
+from alexnet.evaluation.judged import of_split
 from alexnet.run import recipe
 
 
@@ -62,11 +63,10 @@ def errors_of(paths: Sequence[Path], prepared: Prepared) -> Measured:
     if not paths:
         errors = guess(len(prepared.classes))
         return {f"{crops}{name}": errors[name] for crops in ("", "ten_") for name in _errors(prepared)}
-    judged = kept.of_split(recipe.read(paths[0]), prepared)
-    assert judged.labels is not None
+    judged = of_split(recipe.read(paths[0]), prepared)
     values: Measured = {}
     for views, prefix in ((1, ""), (10, "ten_")):
-        probabilities = [kept.probabilities(path, judged, views, device=pick()) for path in paths]
+        probabilities = [kept.compute(path, judged, kept.Options(views, BATCH)) for path in paths]
         error = ensemble.measure(ensemble.mean(probabilities), judged.labels, prepared.classes, views)
         errors = {"top1": error.top1_error, "top5": error.top5_error}
         values |= {f"{prefix}{name}": errors[name] for name in _errors(prepared)}
@@ -78,10 +78,9 @@ def weighing(paths: Sequence[Path], prepared: Prepared) -> Measured:
     of the images and measured on the other, both ways round, minus that of the plain average. {}: no two runs, or one image."""
     if len(paths) < 2:
         return {}
-    judged = kept.of_split(recipe.read(paths[0]), prepared)
-    assert judged.labels is not None
+    judged = of_split(recipe.read(paths[0]), prepared)
     labels = judged.labels
-    probabilities = [kept.probabilities(path, judged, 10, device=pick()) for path in paths]
+    probabilities = [kept.compute(path, judged, kept.Options(10, BATCH)) for path in paths]
     halves = hold_out(labels, 0.5, seed=0)
     if min(len(half) for half in halves) == 0:
         return {}

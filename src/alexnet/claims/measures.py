@@ -11,9 +11,13 @@ from torch import Tensor
 
 from alexnet.data.batches import centre, to_channels
 from alexnet.data.prepared import Images, Prepared, Split
-from alexnet.evaluation import ensemble, kept
-from alexnet.evaluation.errors import Evaluation, evaluate
-from alexnet.insight import kernels, neighbours
+from alexnet.evaluation import ensemble
+from alexnet.evaluation import probabilities as kept
+from alexnet.evaluation.judged import of_split
+from alexnet.evaluation.measure import Evaluation, evaluate
+from alexnet.insight import kernels
+from alexnet.insight.features import features_of
+from alexnet.insight.search import nearest
 from alexnet.run.images import training_of, validation_of
 from alexnet.run.trained import TrainedNetwork
 
@@ -25,6 +29,9 @@ TRAINING_SAMPLE = 5000
 
 QUERIES, NEIGHBOURS = 1000, 10
 """`features`: validation images that are asked about, and neighbours of each among the training images."""
+
+BATCH = 128
+"""Images at a time of kept probabilities, whose bits depend on it."""
 
 
 def overfitting(trained: TrainedNetwork, prepared: Prepared, measured: Measured) -> Measured:
@@ -50,10 +57,9 @@ def ten_crops(trained: TrainedNetwork, prepared: Prepared, measured: Measured) -
 def keeps_predictions(trained: TrainedNetwork, prepared: Prepared, measured: Measured) -> Measured:
     """ten_top1, ten_top5: validation error with ten crops in %. Class probabilities of ten crops and of one are kept in the
     run folder, where averages of several runs take them from."""
-    judged = kept.of_split(trained.recipe, prepared)
-    assert judged.labels is not None
+    judged = of_split(trained.recipe, prepared)
     device, classes = trained.preparation.mean.device, prepared.classes
-    _, ten = (kept.probabilities(trained.path, judged, views, device=device) for views in (1, 10))
+    _, ten = (kept.compute(trained.path, judged, kept.Options(views, BATCH, device)) for views in (1, 10))
     error = ensemble.measure(ten, judged.labels, classes, 10)
     return {"ten_top1": error.top1_error, "ten_top5": error.top5_error}
 
@@ -104,11 +110,11 @@ def features(trained: TrainedNetwork, prepared: Prepared, measured: Measured) ->
     def agreement(vectors: Callable[[TrainedNetwork, Images, np.ndarray], Iterator[Tensor]]) -> float:
         asked = torch.cat(list(vectors(trained, split.images, queries))).to(device)
         blocks = vectors(trained, base.images, base_indices)
-        nearest = neighbours.nearest(asked, blocks, NEIGHBOURS)[1].numpy()
-        same = base.labels[base_indices[nearest]] == split.labels[queries][:, None]
+        rows = nearest(asked, blocks, NEIGHBOURS)[1].numpy()
+        same = base.labels[base_indices[rows]] == split.labels[queries][:, None]
         return 100.0 * float(same.mean())
 
-    in_features, in_pixels = agreement(neighbours.features_of), agreement(_pixels)
+    in_features, in_pixels = agreement(features_of), agreement(_pixels)
     return {
         "fc7_agreement": in_features,
         "pixel_agreement": in_pixels,

@@ -4,8 +4,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterable
-from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from rich.table import Table
 
@@ -31,12 +30,37 @@ def percent_text(value: float | None) -> str:
     return "–" if value is None else f"{value:.2f}"
 
 
-def say_drawn(run: Path, picture: Path, json: bool) -> int:
+class Result(Protocol):
+    """What a room's call returns."""
+
+    def to_dict(self) -> Any:
+        """Plain values: the JSON document of the command."""
+
+
+def show(result: Result, json: bool, *lines: str) -> None:
+    """Print the JSON document of a result, or else `lines`."""
     if json:
-        print_json({"run": str(run), "picture": str(picture)})
-    else:
-        out_line(str(picture))
-    return 0
+        print_json(result.to_dict())
+        return
+    for line in lines:
+        out_line(line)
+
+
+def error_table(*columns: str, classes: int) -> Table:
+    """A table with columns of figures, of which the last are top-1 and top-5 error; no top-5 up to five classes."""
+    table = Table(*columns, *_errors("top-1 error %", "top-5 error %", classes))
+    for column in table.columns[1:]:
+        column.justify = "right"
+    return table
+
+
+def error_texts(top1: float | None, top5: float | None, classes: int) -> list[str]:
+    """The errors of a row of an `error_table`."""
+    return _errors(percent_text(top1), percent_text(top5), classes)
+
+
+def _errors(top1: str, top5: str, classes: int) -> list[str]:
+    return [top1, top5] if classes > 5 else [top1]  # with fewer classes every answer is among the first five
 
 
 def in_100_columns(table: Table) -> None:

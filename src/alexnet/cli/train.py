@@ -14,7 +14,6 @@ import tyro
 
 from alexnet.cli.console import argument_parser, choose_named, err, first_name, out, out_line, print_json
 from alexnet.cli.progress import Bar
-from alexnet.cli.runs import data_of, write_report
 from alexnet.errors import InputError
 
 
@@ -26,6 +25,7 @@ def train(args: list[str]) -> int:
     from alexnet.network.spec import networks
     from alexnet.run import checkpoint, recipe
     from alexnet.run import recipes as named
+    from alexnet.run.dataset import data_of
     from alexnet.run.images import check_fit
     from alexnet.training import trainer
 
@@ -130,7 +130,9 @@ def train(args: list[str]) -> int:
         )
     if not here.first:
         return 0 if outcome.finished else 128 + (caught or [signal.SIGTERM])[0]
-    page = write_report(folder, opened)
+    from alexnet.insight import report  # slow to load
+
+    page = report.write(folder, opened)
     document = {
         "run": str(folder),
         "finished": outcome.finished,

@@ -5,7 +5,7 @@ that is on the labels that its error was then reported on. `search` finds such w
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,12 @@ import torch
 
 from alexnet.data.prepared import hold_out
 from alexnet.errors import InputError
-from alexnet.evaluation.errors import Count, Evaluation
-from alexnet.evaluation.kept import Judged
+from alexnet.evaluation import probabilities
+from alexnet.evaluation.judged import Judged, Progress, bad, of_run, unlabelled
+from alexnet.evaluation.measure import Count, Evaluation
+from alexnet.evaluation.probabilities import Options
+from alexnet.evaluation.submission import Submission, planned
+from alexnet.run import checkpoint, recipe, trained
 
 LEAST = 1e-12
 """Probabilities are taken for at least this where their logarithm is."""
@@ -25,8 +29,8 @@ def mean(probabilities: Sequence[np.ndarray], weights: Sequence[float] | None = 
     """Mean float32 [N, classes] of class probabilities float32 [N, classes] of each network; `weights` sum to one."""
     shares = [1 / len(probabilities)] * len(probabilities) if weights is None else weights
     total = np.zeros_like(probabilities[0])
-    for one, share in zip(probabilities, shares, strict=True):
-        total += np.float32(share) * one
+    for answers, share in zip(probabilities, shares, strict=True):
+        total += np.float32(share) * answers
     return total
 
 
@@ -48,14 +52,14 @@ def search(probabilities: Sequence[np.ndarray], labels: np.ndarray) -> np.ndarra
     """
     from scipy.optimize import minimize
 
-    of_label = np.stack([one[np.arange(len(labels)), labels] for one in probabilities]).astype(np.float64)
-    number = len(of_label)
+    true = np.stack([answers[np.arange(len(labels)), labels] for answers in probabilities]).astype(np.float64)
+    number = len(true)
 
     def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
-        likely = np.maximum(weights @ of_label, LEAST)
-        return float(-np.log(likely).mean()), -(of_label / likely).mean(axis=1)
+        likely = np.maximum(weights @ true, LEAST)
+        return float(-np.log(likely).mean()), -(true / likely).mean(axis=1)
 
-    found = minimize(
+    result = minimize(
         loss,
         np.full(number, 1 / number),
         jac=True,
@@ -64,8 +68,22 @@ def search(probabilities: Sequence[np.ndarray], labels: np.ndarray) -> np.ndarra
         constraints={"type": "eq", "fun": lambda w: w.sum() - 1.0, "jac": lambda w: np.ones(number)},
         options={"ftol": 1e-10, "maxiter": 1000},
     )
-    weights = np.clip(found.x, 0.0, 1.0)
+    weights = np.clip(result.x, 0.0, 1.0)
     return np.asarray(weights / weights.sum())
+
+
+@dataclass(frozen=True)
+class Search:
+    """On which labels weights are searched. Raises InputError for a share that is none."""
+
+    share: float | None = None
+    """Of the images of each class: their labels are seen, and errors are reported on the others. None: on the same images"""
+    seed: int = 0
+    """Of the draw of that share"""
+
+    def __post_init__(self) -> None:
+        if self.share is not None and not 0 < self.share < 1:
+            raise InputError(f"--search-on {self.share}: a share between 0 and 1, beside --weights search")
 
 
 @dataclass(frozen=True)
@@ -85,38 +103,44 @@ class Averaged:
     same_labels: bool = False
     """Whether the search saw the labels that the errors here are reported on."""
 
-    def against(self) -> dict[str, tuple[float, float]]:
-        """The plain mean's top-1 and top-5 error minus those of the networks' average, and of the best network."""
-        average = [float(np.mean([getattr(one, name) for one in self.each])) for name in ("top1_error", "top5_error")]
-        best = self.each[self._best]
-        return {
-            "average": (self.mean.top1_error - average[0], self.mean.top5_error - average[1]),
-            "best": (self.mean.top1_error - best.top1_error, self.mean.top5_error - best.top5_error),
-        }
+    data: tuple[Path, ...] = ()
+    """The dataset of each, where they are runs"""
+    split: str = ""
+    submission: Submission | None = None
+
+    @property
+    def _best(self) -> int:
+        return min(range(len(self.each)), key=lambda k: (self.each[k].top1_error, self.each[k].top5_error))
 
     @property
     def best(self) -> str:
         """The network with the lowest error by itself."""
         return self.runs[self._best]
 
-    @property
-    def _best(self) -> int:
-        return min(range(len(self.each)), key=lambda k: (self.each[k].top1_error, self.each[k].top5_error))
+    def against(self) -> dict[str, list[float]]:
+        """The plain mean's top-1 and top-5 error minus those of the networks' average, and of the best network."""
+        errors = np.array([(evaluation.top1_error, evaluation.top5_error) for evaluation in self.each])
+        mean = np.array([self.mean.top1_error, self.mean.top5_error])
+        rows = {"average": errors.mean(axis=0), "best": errors[self._best]}
+        return {name: (mean - row).tolist() for name, row in rows.items()}
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
         shares = self.weights or (None,) * len(self.runs)
         errors = ("top1_error", "top5_error", "checkpoint")
         return {
+            "data": [str(path) for path in self.data],
+            "split": self.split,
+            **(self.submission.to_dict() if self.submission else {}),
             "images": self.mean.images,
             "views": self.mean.views,
             "runs": [
-                {"run": run, **{name: getattr(one, name) for name in errors}, "weight": share}
-                for run, one, share in zip(self.runs, self.each, shares, strict=True)
+                {"run": run, **{name: getattr(evaluation, name) for name in errors}, "weight": share}
+                for run, evaluation, share in zip(self.runs, self.each, shares, strict=True)
             ],
             "mean": self.mean.to_dict(),
-            "mean_minus_average": list(self.against()["average"]),
-            "mean_minus_best": list(self.against()["best"]),
+            "mean_minus_average": self.against()["average"],
+            "mean_minus_best": self.against()["best"],
             "best": self.best,
             "weighted": self.weighted and self.weighted.to_dict(),
             "searched_on": self.searched_on,
@@ -130,62 +154,135 @@ def average(
     labels: np.ndarray,
     classes: tuple[str, ...],
     views: int,
-    searched: bool = False,
-    search_on: float | None = None,
-    seed: int = 0,
+    search_on: Search | None = None,
 ) -> Averaged:
-    """Measure networks with class probabilities float32 [N, classes] each, their plain mean, and a weighted one if `searched`.
+    """Measure networks with class probabilities float32 [N, classes] each, their plain mean, and a weighted one if searched.
 
-    search_on: share of the images of each class whose labels the search sees, drawn by `seed`; everything is then measured
-    on the others. None: it sees those that the errors are reported on. Raises InputError if that share is no image.
+    With a share in `search_on` everything is measured on the other images. Raises InputError if that share is no image.
     """
-    every = np.arange(len(labels))
-    measured, seen = every, every
-    if search_on is not None:
-        measured, seen = hold_out(labels, search_on, seed)
+    each, seen = list(probabilities), np.arange(len(labels))
+    truth = labels
+    if search_on and search_on.share is not None:
+        measured, seen = hold_out(labels, search_on.share, search_on.seed)
         if not len(seen):
             raise InputError(
-                f"--search-on {search_on}: no labels to search on; there is one image a class, and errors are reported on it"
+                f"--search-on {search_on.share}: no labels to search on; there is one image a class, and errors are reported"
+                " on it"
             )
-    own = [one[measured] for one in probabilities] if search_on is not None else list(probabilities)
-    truth = labels[measured]
-    weights = tuple(search([one[seen] for one in probabilities], labels[seen]).tolist()) if searched else None
+        each, truth = [answers[measured] for answers in probabilities], labels[measured]
+    weights = tuple(search([answers[seen] for answers in probabilities], labels[seen]).tolist()) if search_on else None
     return Averaged(
         runs=tuple(runs),
-        each=tuple(measure(one, truth, classes, views) for one in own),
-        mean=measure(mean(own), truth, classes, views),
+        each=tuple(measure(answers, truth, classes, views) for answers in each),
+        mean=measure(mean(each), truth, classes, views),
         weights=weights,
-        weighted=measure(mean(own, weights), truth, classes, views) if weights else None,
-        searched_on=len(seen) if searched else 0,
-        same_labels=searched and search_on is None,
+        weighted=measure(mean(each, weights), truth, classes, views) if weights else None,
+        searched_on=len(seen) if search_on else 0,
+        same_labels=search_on is not None and search_on.share is None,
     )
 
 
-def check_alike(runs: Sequence[Path], classes: Sequence[tuple[str, ...]], judged: Sequence[Judged]) -> None:
+def evaluate_several(
+    runs: Sequence[Path],
+    data: Path | None = None,
+    split: str = "val",
+    options: Options = Options(),
+    search_on: Search | None = None,
+    submission: Path | None = None,
+    devkit: Path | None = None,
+    progress: Progress | None = None,
+) -> Averaged:
+    """The errors of runs on the images of a split, of the mean of their class probabilities, and of a weighted mean (§6).
+
+    data: a prepared dataset; by default the one each run was trained on. Networks and image sizes may differ, classes and
+    images may not. search_on: search weights, too. submission: a file for the labels of the mean, weighted if searched,
+    with the ids of `devkit` (`submission.ids_of`). All processes get the result; the first one writes. Raises InputError
+    for runs that do not go together, and for fewer than two with a search.
+    """
+    if search_on and len(runs) < 2:
+        raise InputError("--weights search: needs two runs or more, and images with labels")
+    opened = [of_run(run, data, split) for run in runs]
+    judged = [images for _, images in opened]
+    check_alike(runs, judged)
+    first = judged[0]
+    file = planned(submission, first.classes, devkit) if submission else None
+    each = [probabilities.compute(*pair, options, progress) for pair in zip(runs, judged, strict=True)]
+    names = [str(run) for run in runs]
+    averaged = average(names, each, first.labels, first.classes, options.views, search_on)
+    if file and options.processes.first:
+        file = file.write(mean(each, averaged.weights), first.files)
+    newest = [checkpoint.newest(run).name for run in runs]
+    return replace(
+        averaged,
+        each=tuple(
+            replace(evaluation, checkpoint=name) for evaluation, name in zip(averaged.each, newest, strict=True)
+        ),
+        data=tuple(prepared.path for prepared, _ in opened),
+        split=first.where,
+        submission=file,
+    )
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """A submission for images without labels."""
+
+    runs: tuple[Path, ...]
+    images: str
+    submission: Submission
+    bad: dict[str, str]
+    """Files that this process could not read and judged as grey images, and why"""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return {"runs": [str(run) for run in self.runs], "images": self.images, **self.submission.to_dict()}
+
+
+def submit(
+    runs: Sequence[Path],
+    images: str,
+    submission: Path,
+    devkit: Path | None = None,
+    options: Options = Options(),
+    progress: Progress | None = None,
+) -> Submitted:
+    """Write the five labels of each image that `images` names, by the mean of the runs' class probabilities.
+
+    images: a folder, a glob or a .tar. devkit: see `submission.ids_of`. All processes get the result; the first one writes.
+    Raises InputError for runs that do not go together.
+    """
+    for run in runs:
+        recipe.read(run)  # which says it of what is no run folder
+    file = planned(submission, trained.classes_of(runs[0]), devkit)
+    judged = [unlabelled(images, len(trained.statistics_of(run)[0]), trained.classes_of(run)) for run in runs]
+    check_alike(runs, judged)
+    each = [probabilities.compute(*pair, options, progress) for pair in zip(runs, judged, strict=True)]
+    if options.processes.first:
+        file = file.write(mean(each), judged[0].files)
+    return Submitted(tuple(runs), images, file, bad(judged))
+
+
+def check_alike(runs: Sequence[Path], judged: Sequence[Judged]) -> None:
     """Raise InputError, naming the runs, unless all have the same classes in the same order and judge the same images.
 
     Images are the same if their names and labels are, one by one: they may be prepared at different sizes.
     """
-    for run, its, images in zip(runs[1:], classes[1:], judged[1:], strict=True):
-        if its != classes[0]:
-            how = "in another order" if sorted(its) == sorted(classes[0]) else f"{len(its)} against {len(classes[0])}"
+    first, where = judged[0], judged[0].where
+    for run, images in zip(runs[1:], judged[1:], strict=True):
+        if images.classes != first.classes:
+            same = sorted(images.classes) == sorted(first.classes)
+            differ = "in another order" if same else f"{len(images.classes)} against {len(first.classes)}"
             raise InputError(
-                f"{run}: its classes are not those of {runs[0]} ({how}); networks can be averaged if they have the same"
+                f"{run}: its classes are not those of {runs[0]} ({differ}); networks can be averaged if they have the same"
                 " classes in the same order"
             )
         fix = "name data that all are to be evaluated on with --data DIR"
-        if len(images.files) != len(judged[0].files):
+        if len(images.files) != len(first.files):
             raise InputError(
                 f"{run}: it would be evaluated on {len(images.files):,} images ({images.where}), {runs[0]} on"
-                f" {len(judged[0].files):,} ({judged[0].where}); {fix}"
+                f" {len(first.files):,} ({where}); {fix}"
             )
-        if list(images.files) != list(judged[0].files) or not np.array_equal(
-            _known(images.labels), _known(judged[0].labels)
-        ):
+        if list(images.files) != list(first.files) or not np.array_equal(images.labels, first.labels):
             held_out = images.where == "held out of train"
             fix = "with another --hold-out-seed they held out other images; evaluate on a split" if held_out else fix
             raise InputError(f"{run}: it would be evaluated on other images than {runs[0]} ({images.where}); {fix}")
-
-
-def _known(labels: np.ndarray | None) -> np.ndarray:
-    return np.zeros(0, np.int64) if labels is None else labels

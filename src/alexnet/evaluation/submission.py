@@ -4,20 +4,67 @@ Labels are the ids 1 to 1000 of the development kit, which are not the order of 
 classes everywhere else here. For other data they are the classes' own numbers, from 1.
 """
 
-import os
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
+from alexnet.data import prepared as prepared_sets
 from alexnet.data.sources.devkit import read_devkit
 from alexnet.data.sources.source import DEVKIT
 from alexnet.errors import InputError
+from alexnet.evaluation.judged import order_of
 from alexnet.files import write_text
 
 LABELS = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Submission:
+    """A submission file, to be written or written."""
+
+    path: Path
+    classes: tuple[str, ...]
+    ids: np.ndarray
+    """int64 [classes], the number of each class in it"""
+    lines: int = 0
+    """0: it is not written yet"""
+
+    @property
+    def listed(self) -> Path:
+        """FILE.classes.txt, a line a class, "number name" by number."""
+        return self.path.with_name(f"{self.path.name}.classes.txt")
+
+    def write(self, probabilities: np.ndarray, files: Sequence[str]) -> "Submission":
+        """Write the five labels of each image, class probabilities float32 [N, classes], in the order of `files`' names.
+
+        With fewer than five classes, so many labels as there are. Writes `listed` beside it. The file is read again and
+        checked before this returns.
+        """
+        best = torch.from_numpy(probabilities).topk(min(LABELS, len(self.ids)), dim=1).indices.numpy()
+        labels = self.ids[best[np.array(order_of(files), np.int64)]]
+        write_text(self.path, "".join(" ".join(map(str, line)) + "\n" for line in labels.tolist()))
+        if not np.array_equal(read(self.path, len(files), self.ids), labels):
+            raise InputError(f"{self.path}: what was written reads otherwise; write it again, to another disk")
+        write_text(self.listed, "".join(f"{self.ids[k]} {self.classes[k]}\n" for k in np.argsort(self.ids).tolist()))
+        return replace(self, lines=len(files))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return {"submission": str(self.path), "lines": self.lines, "submission_classes": str(self.listed)}
+
+
+def planned(path: Path, classes: tuple[str, ...], devkit: Path | None = None) -> Submission:
+    """A submission that will be written to `path`. Asked before networks run: InputError if it cannot be written there."""
+    if not path.absolute().parent.is_dir() or path.is_dir():
+        raise InputError(
+            f"--submission {path}: no file can be written there; make the folder, or name a file in another"
+        )
+    return Submission(path, classes, ids_of(classes, devkit))
 
 
 def ids_of(classes: Sequence[str], devkit: Path | None = None) -> np.ndarray:
@@ -33,10 +80,10 @@ def ids_of(classes: Sequence[str], devkit: Path | None = None) -> np.ndarray:
                 f" {DEVKIT}.tar.gz, not their order"
             )
         return np.arange(1, len(classes) + 1)
-    found = read_devkit(devkit.parent if devkit.name in (DEVKIT, f"{DEVKIT}.tar.gz") else devkit)
-    if found is None:
+    contents = read_devkit(devkit.parent if devkit.name in (DEVKIT, f"{DEVKIT}.tar.gz") else devkit)
+    if contents is None:
         raise InputError(f"--devkit {devkit}: no {DEVKIT}.tar.gz there, packed or unpacked")
-    id_of = {wnid: id for id, wnid in found.wnid_of_id.items()}
+    id_of = {wnid: id for id, wnid in contents.wnid_of_id.items()}
     missing = next((name for name in classes if name.partition(" ")[0] not in id_of), None)
     if missing is not None:
         fix = "" if _like_ilsvrc(classes) else f"; leave out --devkit, and labels are 1 to {len(classes)}"
@@ -46,33 +93,6 @@ def ids_of(classes: Sequence[str], devkit: Path | None = None) -> np.ndarray:
 
 def _like_ilsvrc(classes: Sequence[str]) -> bool:
     return len(classes) == 1000 and all(re.match(r"n\d{8}\b", name) for name in classes)
-
-
-def order_of(files: Sequence[str]) -> list[int]:
-    """The order of the lines of a submission, numbers into `files`: by name, in whatever folders they are, then by folder."""
-    return sorted(range(len(files)), key=lambda k: (os.path.basename(files[k]), files[k]))
-
-
-def write(path: Path, probabilities: np.ndarray, files: Sequence[str], ids: np.ndarray) -> np.ndarray:
-    """Write the five labels of each image, class probabilities float32 [N, classes], in the order of `files`' names.
-
-    With fewer than five classes, so many labels as there are. Returns the order of the lines, int64 [N] into `files`. The
-    file is read again and checked before this returns.
-    """
-    order = np.array(order_of(files), np.int64)
-    best = torch.from_numpy(probabilities).topk(min(LABELS, len(ids)), dim=1).indices.numpy()
-    labels = ids[best[order]]
-    write_text(path, "".join(" ".join(map(str, line)) + "\n" for line in labels.tolist()))
-    if not np.array_equal(read(path, len(files), ids), labels):
-        raise InputError(f"{path}: what was written reads otherwise; write it again, to another disk")
-    return order
-
-
-def write_classes(path: Path, classes: Sequence[str], ids: np.ndarray) -> Path:
-    """Write FILE.classes.txt, a line a class, "number name" by number; returns its path."""
-    to = path.with_name(f"{path.name}.classes.txt")
-    write_text(to, "".join(f"{ids[k]} {classes[k]}\n" for k in np.argsort(ids).tolist()))
-    return to
 
 
 def read(path: Path, images: int | None, ids: np.ndarray) -> np.ndarray:
@@ -107,3 +127,29 @@ def score(labels: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
     """Top-1 and top-5 error in % of the labels int64 [N, 5] of a submission against true ones int64 [N], both as ids."""
     right = labels == truth[:, None]
     return 100.0 * float((~right[:, 0]).mean()), 100.0 * float((~right.any(axis=1)).mean())
+
+
+@dataclass(frozen=True)
+class Score:
+    """The errors of a submission file on a split, in percent."""
+
+    submission: Path
+    data: Path
+    split: str
+    top1_error: float
+    top5_error: float
+    images: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return {**vars(self), "submission": str(self.submission), "data": str(self.data)}
+
+
+def score_file(path: Path, data: Path, split: str = "val", devkit: Path | None = None) -> Score:
+    """Check a submission file and measure it on a split of the prepared dataset `data`; InputError if it is none of that."""
+    prepared = prepared_sets.open(data)
+    part = prepared.split(split)
+    ids = ids_of(prepared.classes, devkit)
+    order = order_of(list(part.files))
+    top1, top5 = score(read(path, len(order), ids), ids[part.labels[order]])
+    return Score(path, data, part.name, top1, top5, len(order))

@@ -19,7 +19,7 @@ from alexnet.data import prepared
 from alexnet.data.batches import Preparation, centre, check_views, test_views
 from alexnet.data.prepared import Prepared
 from alexnet.errors import InputError, RunFailed
-from alexnet.evaluation.errors import evaluate
+from alexnet.evaluation.measure import evaluate
 from alexnet.exchange import runtimes, torchvision
 from alexnet.exchange.comparison import TOLERANCE, Difference, difference
 from alexnet.files import named, no_room, refused

@@ -1,100 +1,24 @@
-"""The activations of every layer for one image, from what the network sees to its five labels."""
+"""The activations of every layer for one image, from what the network sees to its five labels, as a picture."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from matplotlib import colormaps
 from matplotlib.figure import Figure
-from torch import Tensor, nn
+from torch import Tensor
 
-from alexnet.data.batches import centre, read_ahead, test_views
-from alexnet.data.prepared import Images
-from alexnet.insight import picture, predictions
-from alexnet.network.model import ACTIVATIONS, AlexNet
+from alexnet.data.batches import test_views
+from alexnet.device import pick
+from alexnet.errors import InputError
+from alexnet.insight import layers, predictions
+from alexnet.insight import picture as pictures
+from alexnet.insight.layers import activated
+from alexnet.run import trained as trained_networks
+from alexnet.run.predict import predictions as predicted
 from alexnet.run.trained import TrainedNetwork
-
-BATCH = 64
-
-# What a network gives, layer by layer --------------------------------------------------------------------------------
-
-
-def steps(network: AlexNet) -> dict[str, list[str]]:
-    """Names of the modules of every layer, its own first, then the steps that follow it, without dropout.
-
-    conv1: conv1, relu1, norm1, pool1.
-    """
-    layers = [name for name, _ in network.spec.rows()] + [network.spec.last_name]
-    found: dict[str, list[str]] = {}
-    for name, _ in network.named_children():
-        if name in layers:
-            found[name] = []
-        if name != "flatten" and not name.startswith("dropout"):
-            found[list(found)[-1]].append(name)
-    return found
-
-
-def activated(network: AlexNet, layer: str) -> str:
-    """Name of the module that gives a layer's activations: its ReLU, or the layer itself where none follows it."""
-    kinds = tuple(ACTIVATIONS.values())
-    return next((name for name in steps(network)[layer] if isinstance(network.get_submodule(name), kinds)), layer)
-
-
-def feature_name(network: AlexNet) -> str:
-    """Name of the module whose output `network.features` is: relu7 in the paper's network."""
-    return network.feature_name
-
-
-def outputs(network: AlexNet, images: Tensor, wanted: Collection[str]) -> dict[str, Tensor]:
-    """Outputs of the modules called `wanted` for images [N, 3, S, S]. Steps between which nobody looks are one, as always."""
-    found: dict[str, Tensor] = {}
-
-    def keep(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
-        return lambda module, given, output: found.update({name: output})
-
-    hooks = [network.get_submodule(name).register_forward_hook(keep(name)) for name in wanted]
-    try:
-        network(images)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return found
-
-
-def in_batches(
-    trained: TrainedNetwork,
-    images: Images,
-    indices: np.ndarray,
-    wanted: Collection[str],
-    progress: Callable[[int, int], None] | None = None,
-) -> Iterator[dict[str, Tensor]]:
-    """`outputs` for the images uint8 [N, S, S, 3] at `indices`, centre view, 64 at a time, on the network's device.
-
-    `progress` is called with (done, total) after each batch.
-    """
-    parts = [indices[start : start + BATCH] for start in range(0, len(indices), BATCH)]
-    labels = np.zeros(len(images), np.int64)  # not asked for
-    done = 0
-    for pixels, _ in read_ahead(images, labels, parts, trained.preparation.mean.device):
-        with torch.inference_mode():
-            found = outputs(trained.network, next(test_views(pixels, trained.preparation, 1)), wanted)
-        done += len(pixels)
-        yield found
-        if progress:
-            progress(done, len(indices))
-
-
-def seen(trained: TrainedNetwork, images: np.ndarray) -> np.ndarray:
-    """The centre views of images uint8 [N, S, S, 3] as the network gets them, the mean added again: uint8 [N, C, C, 3]."""
-    device = trained.preparation.mean.device
-    view = next(test_views(torch.from_numpy(np.array(images)).to(device), trained.preparation, 1))
-    view = view + centre(trained.preparation.mean, trained.preparation.input_size)
-    return view.round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
-
-
-# The picture ---------------------------------------------------------------------------------------------------------
 
 MOST_MAPS = 16
 """Maps shown of a layer, half of them of each column."""
@@ -102,6 +26,17 @@ MOST_MAPS = 16
 # Margin, width of what is inside, space between two columns, side of the photographs at the top; from one map to the next.
 _MARGIN, _WIDTH, _BETWEEN, _TOP = 22, 1060, 28, 168
 _EDGE = 222
+
+
+def draw(run: Path, image: Path, picture: Path, device: str = "auto") -> pictures.Drawn:
+    """Draw an image file on its way through a run's network (`figure`). Raises InputError if it cannot be read."""
+    pictures.kind_of(picture)
+    network = trained_networks.load(run, pick(device))
+    (answer,) = predicted(network, iter([str(image)]), views=1)
+    if answer.pixels is None:
+        raise InputError(f"{image}: {answer.error}")
+    pictures.save(figure(network, answer.pixels, image.name), picture)
+    return pictures.Drawn((run,), picture)
 
 
 def figure(trained: TrainedNetwork, image: np.ndarray, name: str = "", truth: str | None = None) -> Figure:
@@ -115,59 +50,53 @@ def figure(trained: TrainedNetwork, image: np.ndarray, name: str = "", truth: st
     device = trained.preparation.mean.device
     with torch.inference_mode():
         view = next(test_views(torch.from_numpy(np.array(image))[None].to(device), trained.preparation, 1))
-        every = {key: value[0].float().cpu() for key, value in network.activations(view).items()}
-    layers = steps(network)
-    maps = {layer: row for layer, row in layers.items() if every[layer].ndim == 3}
-    hidden = [layer for layer in layers if every[layer].ndim == 1 and layer != spec.last_name]
-    lines = {layer: _lines(network, layer, row) for layer, row in maps.items()}
+        outputs = {key: value[0].float().cpu() for key, value in network.activations(view).items()}
+    steps = layers.steps(network)
+    # Of a convolutional layer its activation is shown, and its last step if that is another.
+    maps = {
+        layer: list(dict.fromkeys((activated(network, layer), names[-1])))
+        for layer, names in steps.items()
+        if outputs[layer].ndim == 3
+    }
+    hidden = [layer for layer in steps if outputs[layer].ndim == 1 and layer != spec.last_name]
     column = (_WIDTH - _BETWEEN * (spec.columns - 1)) / spec.columns
     pitch = (column + 5) / (MOST_MAPS / spec.columns)
-    strips = {layer: _strips(every[activated(network, layer)], spec.columns, column) for layer in hidden}
-    best = every[spec.last_name].softmax(0).topk(min(5, spec.classes))
+    strips = {layer: _strips(outputs[activated(network, layer)], spec.columns, column) for layer in hidden}
+    best = outputs[spec.last_name].softmax(0).topk(min(5, spec.classes))
     five = [(trained.classes[k], p) for k, p in zip(best.indices.tolist(), best.values.tolist(), strict=True)]
     height: float = _MARGIN + 20 + _TOP + 14
-    height += sum(24 + sum(16 + pitch for _ in names) + 6 for names in lines.values())
+    height += sum(24 + sum(16 + pitch for _ in names) + 6 for names in maps.values())
     height += sum(24 + strip[0].shape[0] / 2 + 16 for strip in strips.values())
     height += 26 + len(five) * predictions.BAR + _MARGIN
-    with picture.style():
-        page = picture.Page(_WIDTH + 2 * _MARGIN, height)
-        y = _heading(page, trained, image, name, truth)
-        for layer, names in lines.items():
-            y = _maps(page, y, layer, names, every, spec.columns, column, pitch) + 6
+    with pictures.style():
+        page = pictures.Page(_WIDTH + 2 * _MARGIN, height)
+        y = _heading(page, trained, image, view[0].cpu(), name or truth or "image")
+        for layer, names in maps.items():
+            y = _maps(page, y, layer, names, outputs, spec.columns, column, pitch) + 6
         for layer, strip in strips.items():
-            values = every[activated(network, layer)]
-            each = f"{len(values) // spec.columns:,} units" + (" in each column" if spec.columns > 1 else "")
-            text = f"{each}, {100 * float((values > 0).float().mean()):.0f} % above 0"
-            page.text(_MARGIN, y + 8, layer, 11, weight="bold")
-            page.text(_beside(layer), y + 8, text, 8.5, color=picture.FAINT)
-            for k, pixels in enumerate(strip):
-                page.image(pixels, _MARGIN + k * (column + _BETWEEN), y + 24, pixels.shape[1] / 2, pixels.shape[0] / 2)
-            y += 24 + strip[0].shape[0] / 2 + 16
-        page.text(_MARGIN, y + 8, spec.last_name, 11, weight="bold")
-        page.text(_beside(spec.last_name), y + 8, "the most probable labels", 8.5, color=picture.FAINT)
+            y = _units(page, y, layer, strip, outputs[activated(network, layer)], column)
+        _title(page, y, spec.last_name, "the most probable labels")
         predictions.bars(page, five, truth, _MARGIN, y + 26, (_WIDTH - _BETWEEN) / 2)
     return page.figure
 
 
-def _beside(layer: str) -> float:
-    """Where the line about a layer begins: right of its name."""
-    return _MARGIN + max(62, 10 * len(layer))
+def _title(page: pictures.Page, y: float, layer: str, text: str) -> None:
+    """A layer's name, and a line about it to the right."""
+    page.text(_MARGIN, y + 8, layer, 11, weight="bold")
+    page.text(_MARGIN + max(62, 10 * len(layer)), y + 8, text, 8.5, color=pictures.FAINT)
 
 
-def _heading(page: picture.Page, trained: TrainedNetwork, image: np.ndarray, name: str, truth: str | None) -> float:
-    """The image, what the network sees of it, and what is shown below; returns where that begins."""
-    device = trained.preparation.mean.device
-    view = next(test_views(torch.from_numpy(np.array(image))[None].to(device), trained.preparation, 1))[0].cpu()
+def _heading(page: pictures.Page, trained: TrainedNetwork, image: np.ndarray, view: Tensor, name: str) -> float:
+    """The image, the view [3, C, C] that the network gets, and what is shown below; returns where that begins."""
     # The mean is subtracted, so 0 is grey; half as strong, so that nothing is cut off.
     less_mean = (127.5 + view / 2).round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
     y, second = _MARGIN + 20, _MARGIN + _TOP + 16
-    page.text(_MARGIN, _MARGIN + 6, picture.shorten(name or truth or "image", 24), 9, weight="bold")
+    page.text(_MARGIN, _MARGIN + 6, pictures.shorten(name, 24), 9, weight="bold")
     page.photo(image, _MARGIN, y, _TOP)
     page.text(second, _MARGIN + 6, "what the network sees", 9, weight="bold")
     page.photo(less_mean, second, y, _TOP)
     spec = trained.network.spec
-    side = spec.input_size
-    most = MOST_MAPS // spec.columns
+    side, most = spec.input_size, MOST_MAPS // spec.columns
     words = [
         f"network {spec.name}, {trained.checkpoint}",
         "",
@@ -177,47 +106,38 @@ def _heading(page: picture.Page, trained: TrainedNetwork, image: np.ndarray, nam
         "Each map is on its own scale:",
     ]
     for k, line in enumerate(words):
-        page.text(second + _TOP + 28, y + 8 + 18 * k, line, 9, color=picture.FAINT if k else picture.INK)
+        page.text(second + _TOP + 28, y + 8 + 18 * k, line, 9, color=pictures.FAINT if k else pictures.INK)
     x, y_bar = second + _TOP + 28 + 190, y + 8 + 18 * (len(words) - 1)
-    page.text(x, y_bar, "0", 8.5, color=picture.FAINT)
+    page.text(x, y_bar, "0", 8.5, color=pictures.FAINT)
     page.image(_colour(torch.linspace(0, 1, 120).expand(12, -1)), x + 12, y_bar - 6, 120, 12)
-    page.text(
-        x + 140, y_bar, "largest" if spec.activation != "tanh" else "largest; red below 0", 8.5, color=picture.FAINT
-    )
+    largest = "largest" if spec.activation != "tanh" else "largest; red below 0"
+    page.text(x + 140, y_bar, largest, 8.5, color=pictures.FAINT)
     return y + _TOP + 14
 
 
-def _lines(network: AlexNet, layer: str, row: Sequence[str]) -> list[str]:
-    """Modules of a convolutional layer that are shown: its activation, and its last step if that is another."""
-    return list(dict.fromkeys((activated(network, layer), row[-1])))
-
-
 def _maps(
-    page: picture.Page,
+    page: pictures.Page,
     y: float,
     layer: str,
     names: Sequence[str],
-    every: dict[str, Tensor],
+    outputs: dict[str, Tensor],
     columns: int,
     width: float,
     pitch: float,
 ) -> float:
     """A layer's strongest maps, a line for each of `names`; returns where the next layer begins."""
-    page.text(_MARGIN, y + 8, layer, 11, weight="bold")
-    kernels = len(every[layer])
-    each = kernels // columns
-    means = every[names[0]].mean(dim=(1, 2)).view(columns, each)
+    each = len(outputs[layer]) // columns
+    means = outputs[names[0]].mean(dim=(1, 2)).view(columns, each)
     chosen = means.topk(min(each, MOST_MAPS // columns), dim=1).indices + each * torch.arange(columns)[:, None]
-    shape = [f"{name} {every[name].shape[1]}×{every[name].shape[2]}" for name in names]
+    shape = [f"{name} {outputs[name].shape[1]}×{outputs[name].shape[2]}" for name in names]
     shown = f"{chosen.shape[1]} of {each} kernels" + (" of column 1" if columns > 1 else "")
-    page.text(_beside(layer), y + 8, f"{shown};  {',  then '.join(shape)}", 8.5, color=picture.FAINT)
-    if columns > 1:
-        for k in range(1, columns):
-            x = _MARGIN + k * (width + _BETWEEN)
-            page.text(x, y + 8, f"{chosen.shape[1]} of {each} kernels of column {k + 1}", 8.5, color=picture.FAINT)
+    _title(page, y, layer, f"{shown};  {',  then '.join(shape)}")
+    for k in range(1, columns):
+        text = f"{chosen.shape[1]} of {each} kernels of column {k + 1}"
+        page.text(_MARGIN + k * (width + _BETWEEN), y + 8, text, 8.5, color=pictures.FAINT)
     y += 24
     for line, name in enumerate(names):
-        maps = every[name][chosen.flatten()]
+        maps = outputs[name][chosen.flatten()]
         largest = maps.abs().amax(dim=(1, 2))
         pixels = _colour(_enlarged(maps / largest.where(largest > 0, 1.0)[:, None, None], pitch))
         pixels[:, [0, -1]] = pixels[:, :, [0, -1]] = _EDGE
@@ -228,11 +148,21 @@ def _maps(
             page.image(pixels[k], x, y, side, side)
             if line == 0:
                 page.text(x, y + side + 8, str(kernel), 6.5)
-                page.text(
-                    x + side, y + side + 8, picture.three_digits(largest[k]), 6.5, color=picture.FAINT, ha="right"
-                )
+                value = pictures.three_digits(largest[k])
+                page.text(x + side, y + side + 8, value, 6.5, color=pictures.FAINT, ha="right")
         y += 16 + pitch
     return y
+
+
+def _units(
+    page: pictures.Page, y: float, layer: str, strips: Sequence[np.ndarray], values: Tensor, width: float
+) -> float:
+    """A hidden layer's activations [U], a strip a column; returns where the next layer begins."""
+    each = f"{len(values) // len(strips):,} units" + (" in each column" if len(strips) > 1 else "")
+    _title(page, y, layer, f"{each}, {100 * float((values > 0).float().mean()):.0f} % above 0")
+    for k, pixels in enumerate(strips):
+        page.image(pixels, _MARGIN + k * (width + _BETWEEN), y + 24, pixels.shape[1] / 2, pixels.shape[0] / 2)
+    return y + 24 + strips[0].shape[0] / 2 + 16
 
 
 def _enlarged(maps: Tensor, pitch: float) -> Tensor:
@@ -259,6 +189,6 @@ def _strips(values: Tensor, columns: int, width: float) -> list[np.ndarray]:
 
 def _colour(values: Tensor) -> np.ndarray:
     """Values -1..1 of any shape as colours uint8 [..., 3]: 0 white, 1 dark blue; below 0 (tanh, batch normalization) red."""
-    shades = colormaps["RdBu" if bool((values < 0).any()) else "Blues"]
-    at = (values + 1) / 2 if bool((values < 0).any()) else values
-    return (shades(at.numpy())[..., :3] * 255).round().astype(np.uint8)
+    signed = bool((values < 0).any())
+    shades = colormaps["RdBu" if signed else "Blues"]
+    return (shades(((values + 1) / 2 if signed else values).numpy())[..., :3] * 255).round().astype(np.uint8)

@@ -1,7 +1,6 @@
 """Which class is taken for which: the confusion matrix as a picture."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from matplotlib.colors import PowerNorm
@@ -52,16 +51,10 @@ def figure(confusion: np.ndarray | Sequence[Sequence[int]], classes: Sequence[st
                     predicted, true, "<1" if share < 0.5 else f"{share:.0f}", ha="center", va="center",
                     fontsize=9 if number <= 15 else 7 if number <= 22 else 5.5, color="white" if share > 40 else picture.INK,
                 )  # fmt: skip
-        bar = page.colorbar(
-            drawn, cax=page.add_axes(((room + side + 18) / width, 24 / height, 14 / width, side / height))
-        )
+        beside = page.add_axes(((room + side + 18) / width, 24 / height, 14 / width, side / height))
+        bar = page.colorbar(drawn, cax=beside)
         bar.set_ticks([0, 1, 5, 10, 25, 50, 75, 100])
         bar.set_label("% of the true class's images", fontsize=8)
         bar.ax.tick_params(labelsize=8, length=2, colors=picture.INK)
         bar.outline.set_visible(False)  # type: ignore[operator]
     return page
-
-
-def draw(confusion: np.ndarray | Sequence[Sequence[int]], classes: Sequence[str], path: Path) -> None:
-    """Write the picture of `figure` as .png, .svg or .pdf; InputError for another suffix."""
-    picture.save(figure(confusion, classes), path)

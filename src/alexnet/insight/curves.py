@@ -8,7 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from alexnet.insight import picture
+from alexnet.insight import picture as pictures
+from alexnet.run import recipe
+from alexnet.run.metrics import read_metrics
 
 _MOST_NAMED_DROPS = 8
 
@@ -24,30 +26,30 @@ def figure(metrics: list[dict[str, Any]], classes: int | None = None) -> Figure:
     by_epoch = bool(epochs)
     points = epochs if by_epoch else steps
     x = [line["epoch" if by_epoch else "step"] for line in points]
-    with picture.style():
-        page = picture.new_figure(960, 370)
+    with pictures.style():
+        page = pictures.new_figure(960, 370)
         left, right = page.subplots(1, 2)
         page.subplots_adjust(left=0.065, right=0.985, top=0.86, bottom=0.14, wspace=0.17)
         marker = "o" if len(points) <= 40 else ""
-        how: dict[str, Any] = {"marker": marker, "markersize": 3, "linewidth": 1.6}
+        pen: dict[str, Any] = {"marker": marker, "markersize": 3, "linewidth": 1.6}
 
-        left.plot(x, [line["loss"] for line in points], color=picture.BLUE, label="training", **how)
+        left.plot(x, [line["loss"] for line in points], color=pictures.BLUE, label="training", **pen)
         if classes is not None and points:
-            left.axhline(math.log(classes), color=picture.FAINT, linewidth=1, linestyle=":")
+            left.axhline(math.log(classes), color=pictures.FAINT, linewidth=1, linestyle=":")
             left.annotate(
                 f"guessing: ln {classes} = {math.log(classes):.2f}", (1, math.log(classes)), (-2, 3),
-                xycoords=("axes fraction", "data"), textcoords="offset points", ha="right", fontsize=8, color=picture.FAINT,
+                xycoords=("axes fraction", "data"), textcoords="offset points", ha="right", fontsize=8, color=pictures.FAINT,
                 bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
             )  # fmt: skip
         _dress(left, "loss", by_epoch)
 
         wrong = [line["train_error" if by_epoch else "error"] for line in points]
-        right.plot(x, wrong, color=picture.BLUE, label="training, top-1", **how)
+        right.plot(x, wrong, color=pictures.BLUE, label="training, top-1", **pen)
         for name, style in (("top1", "-"), ("top5", "--")):
             measured = [(line["epoch"], line[f"validation_{name}"]) for line in epochs if f"validation_{name}" in line]
             if measured and not (name == "top5" and classes is not None and classes <= 5):
                 label = f"validation, {name.replace('top', 'top-')}"
-                right.plot(*zip(*measured, strict=True), color=picture.ORANGE, linestyle=style, label=label, **how)
+                right.plot(*zip(*measured, strict=True), color=pictures.ORANGE, linestyle=style, label=label, **pen)
         right.set_ylim(0, 100)
         _dress(right, "error in %", by_epoch)
         if points:
@@ -59,7 +61,7 @@ def figure(metrics: list[dict[str, Any]], classes: int | None = None) -> Figure:
             for panel in (left, right):
                 panel.set_xticks([])
                 panel.text(
-                    0.5, 0.5, "nothing measured yet", transform=panel.transAxes, ha="center", color=picture.FAINT
+                    0.5, 0.5, "nothing measured yet", transform=panel.transAxes, ha="center", color=pictures.FAINT
                 )
     return page
 
@@ -67,7 +69,7 @@ def figure(metrics: list[dict[str, Any]], classes: int | None = None) -> Figure:
 def _dress(panel: Axes, title: str, by_epoch: bool) -> None:
     panel.set_title(title, loc="left", fontsize=11, weight="bold", pad=18)
     panel.set_xlabel("epoch" if by_epoch else "step (the first epoch is not over)", fontsize=9)
-    panel.tick_params(labelsize=8, colors=picture.FAINT)
+    panel.tick_params(labelsize=8, colors=pictures.FAINT)
     panel.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10, min_n_ticks=1))
     panel.grid(axis="y", color="#e6e6e6", linewidth=0.8)
     panel.set_axisbelow(True)
@@ -84,14 +86,15 @@ def _drops(panels: tuple[Axes, Axes], points: list[dict[str, Any]], x: list[int]
         top = panel.get_xaxis_transform()
         if len(changed) <= _MOST_NAMED_DROPS:
             panel.text(
-                0, 1.015, f"rate {points[0]['rate']:g}", transform=panel.transAxes, fontsize=7, color=picture.FAINT
+                0, 1.015, f"rate {points[0]['rate']:g}", transform=panel.transAxes, fontsize=7, color=pictures.FAINT
             )
         for at, rate in shown:
-            panel.axvline(at, color=picture.GREY, linewidth=1, linestyle="--", zorder=0)
+            panel.axvline(at, color=pictures.GREY, linewidth=1, linestyle="--", zorder=0)
             if len(changed) <= _MOST_NAMED_DROPS:
-                panel.text(at, 1.015, f"{rate:.2g}", transform=top, fontsize=7, ha="center", color=picture.FAINT)
+                panel.text(at, 1.015, f"{rate:.2g}", transform=top, fontsize=7, ha="center", color=pictures.FAINT)
 
 
-def draw(metrics: list[dict[str, Any]], path: Path, classes: int | None = None) -> None:
-    """Write the picture of `figure` as .png, .svg or .pdf; InputError for another suffix."""
-    picture.save(figure(metrics, classes), path)
+def draw(run: Path, picture: Path) -> pictures.Drawn:
+    """Draw a run's loss and errors over its epochs (`figure`); InputError for a suffix other than .png, .svg and .pdf."""
+    pictures.save(figure(read_metrics(run), recipe.read(run).network.classes), picture)
+    return pictures.Drawn((run,), picture)

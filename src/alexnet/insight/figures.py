@@ -1,16 +1,20 @@
 """The paper's figures of a run, together: whole for `alexnet figures`, from a sample for the report."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from alexnet.data.prepared import Prepared, Split
-from alexnet.insight import activations, kernels, neighbours, picture, predictions, units
-from alexnet.network.spec import Convolution
-from alexnet.run.images import measured_on, validation_of
+from alexnet.data.prepared import Prepared
+from alexnet.evaluation.judged import Progress, of_split
+from alexnet.insight import activations, kernels, layers, neighbours, picture, predictions, units
+from alexnet.insight.features import features_of
+from alexnet.insight.search import nearest
+from alexnet.run.dataset import open_run
 from alexnet.run.recipe import Recipe
 from alexnet.run.trained import TrainedNetwork
 
@@ -20,56 +24,40 @@ POOL = 128
 SAMPLE = 512
 """Training images that the report searches for neighbours and for what excites units."""
 
-Progress = Callable[[str, int, int], None]
-"""Called with what is computed, images done, images in all."""
+
+@dataclass(frozen=True)
+class Figures:
+    """The files of a run's figures."""
+
+    run: Path
+    pictures: tuple[Path, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return {"run": str(self.run), "pictures": [str(path) for path in self.pictures]}
 
 
-def drawn(recipe: Recipe, prepared: Prepared, number: int) -> tuple[Split, np.ndarray]:
-    """Validation images drawn by the run's seed, the first of every class before a second of any: their split, indices."""
-    split, indices = validation_of(recipe, prepared)
-    order = np.random.default_rng(recipe.seed).permutation(indices)
-    first_of_class = np.sort(np.unique(split.labels[order], return_index=True)[1])
-    return split, np.concatenate([order[first_of_class], np.delete(order, first_of_class)])[:number]
+def draw(
+    run: Path,
+    folder: Path | None = None,
+    kind: str = "png",
+    data: Path | None = None,
+    keep: bool = True,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> Figures:
+    """Write `all_figures` of a run into a folder, by default RUN/figures, as png, svg or pdf.
 
-
-def last_convolution(trained: TrainedNetwork) -> str:
-    """Name of the last convolutional layer: conv5 in the paper's network."""
-    return [name for name, row in trained.network.spec.rows() if isinstance(row, Convolution)][-1]
-
-
-def five_labels(trained: TrainedNetwork, prepared: Prepared) -> Figure:
-    """Fig. 4, left: eight validation images with five labels, chosen by `predictions.choose` among 128 drawn by the seed."""
-    split, pool = drawn(trained.recipe, prepared, POOL)
-    last = trained.network.spec.last_name
-    logits = torch.cat(
-        [found[last].float().cpu() for found in activations.in_batches(trained, split.images, pool, {last})]
-    )
-    probabilities = logits.softmax(dim=1)
-    labels = split.labels[pool]
-    chosen = predictions.choose(probabilities.argmax(dim=1).numpy() == labels, labels)
-    best = probabilities[chosen].topk(min(5, len(split.classes)), dim=1)
-    five = [
-        [(split.classes[k], p) for k, p in zip(where, values, strict=True)]
-        for where, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
-    ]
-    return predictions.figure(split.images[pool[chosen]], five, [split.classes[k] for k in labels[chosen]])
-
-
-def similar(
-    trained: TrainedNetwork,
-    queries: np.ndarray,
-    names: list[str],
-    classes: list[str | None],
-    found: neighbours.Similar,
-    split: Split,
-    of: str,
-) -> Figure:
-    """Fig. 4, right: queries uint8 [Q, S, S, 3] with `names`, their `classes` (None: unknown) and the images `found` of `split`."""
-    layer = [name for name, _ in trained.network.spec.rows()][-1]
-    count = found.indices.shape[1]
-    pixels = split.images[found.indices.flatten().numpy()].reshape(len(queries), count, *split.images.shape[1:])
-    theirs = [[split.classes[split.labels[k]] for k in row] for row in found.indices.tolist()]
-    return neighbours.figure(queries, names, classes, pixels, theirs, found.distances, layer, of)
+    data: a prepared dataset; by default the run's own. Raises InputError if it is not there or has other classes.
+    """
+    network, prepared = open_run(run, data, device)
+    folder = folder or run / "figures"
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name, page in all_figures(network, prepared, keep, progress):
+        written.append(folder / f"{name}.{kind}")
+        picture.save(page, written[-1])
+    return Figures(run, tuple(written))
 
 
 def all_figures(
@@ -78,38 +66,42 @@ def all_figures(
     """All figures of a run, each with the name of its file: what the paper shows of its network, and what it may have seen.
 
     Neighbours come from all training images, units' patches from all validation images. keep: see
-    `neighbours.features_of_split`.
+    `features.features_of_split`.
     """
-
-    def of(what: str) -> Callable[[int, int], None] | None:
-        return (lambda done, total: progress(what, done, total)) if progress else None
-
-    spec = trained.network.spec
-    yield "fig3-kernels", kernels.figure(trained.network.get_parameter("conv1.weight"), spec.columns)
+    yield "fig3-kernels", kernels.of_network(trained.network)
     yield "fig4-labels", five_labels(trained, prepared)
-    split, five = drawn(trained.recipe, prepared, 5)
-    names = [split.classes[k] for k in split.labels[five]]
-    queries = split.images[five]
-    found = neighbours.similar(trained, queries, prepared, keep=keep, progress=of("features of train"))
-    yield (
-        "fig4-similar",
-        similar(
-            trained,
-            queries,
-            names,
-            list(names),
-            found,
-            prepared.split("train"),
-            f"of {found.searched:,} training images",
-        ),
-    )
-    yield "activations", activations.figure(trained, queries[0], truth=names[0])
-    layer, (split, validation) = last_convolution(trained), validation_of(trained.recipe, prepared)
-    name = activations.activated(trained.network, layer)
-    maps = activations.in_batches(trained, split.images, validation, {name}, of(f"activations of {layer}"))
-    best = units.strongest((one[name] for one in maps), 9)
-    text = f"{len(validation):,} images ({measured_on(split)})"
-    yield "units", units.figure(trained, split.images, validation, layer, best, units.choose(best, spec.columns), text)
+    queries, train = _queries(trained, prepared), prepared.split("train")
+    near = neighbours.search(trained, queries.images, prepared, keep=keep, progress=progress)
+    yield "fig4-similar", neighbours.figure(trained, queries, near, train, f"{near.searched:,} training images")
+    yield "activations", activations.figure(trained, queries.images[0], truth=queries.classes[0])
+    layer, judged = units.last_convolution(trained.network), of_split(trained.recipe, prepared)
+    best = units.strongest_of(trained, judged, layer, 9, progress)
+    text = f"{len(judged.indices):,} images ({judged.where})"
+    chosen = units.choose(best, trained.network.spec.columns)
+    yield "units", units.figure(trained, judged.images, judged.indices, layer, best, chosen, text)
+
+
+def five_labels(trained: TrainedNetwork, prepared: Prepared) -> Figure:
+    """Fig. 4, left: eight validation images with five labels, chosen by `predictions.choose` among 128 drawn by the seed."""
+    split, pool = neighbours.drawn(trained.recipe, prepared, POOL)
+    last = trained.network.spec.last_name
+    batches = layers.in_batches(trained, split.images, pool, {last})
+    probabilities = torch.cat([batch[last].float().cpu() for batch in batches]).softmax(dim=1)
+    labels = split.labels[pool]
+    chosen = predictions.choose(probabilities.argmax(dim=1).numpy() == labels, labels)
+    best = probabilities[chosen].topk(min(5, len(split.classes)), dim=1)
+    five = [
+        [(split.classes[k], p) for k, p in zip(row, values, strict=True)]
+        for row, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    ]
+    return predictions.figure(split.images[pool[chosen]], five, [split.classes[k] for k in labels[chosen]])
+
+
+def _queries(trained: TrainedNetwork, prepared: Prepared) -> neighbours.Queries:
+    """Five validation images drawn by the run's seed, called by their classes."""
+    split, five = neighbours.drawn(trained.recipe, prepared, 5)
+    classes = [split.classes[k] for k in split.labels[five]]
+    return neighbours.Queries(split.images[five], classes, classes)
 
 
 def sample_of(recipe: Recipe, prepared: Prepared) -> np.ndarray:
@@ -123,35 +115,25 @@ def sampled(trained: TrainedNetwork, prepared: Prepared) -> dict[str, Figure]:
 
     The images are drawn by the run's seed.
     """
-    split, five = drawn(trained.recipe, prepared, 5)
-    names, queries = [split.classes[k] for k in split.labels[five]], split.images[five]
-    made = {
+    network, queries, train = trained.network, _queries(trained, prepared), prepared.split("train")
+    pages = {
         "predictions": five_labels(trained, prepared),
-        "activations": activations.figure(trained, queries[0], truth=names[0]),
+        "activations": activations.figure(trained, queries.images[0], truth=queries.classes[0]),
     }
-    sample, train = sample_of(trained.recipe, prepared), prepared.split("train")
-    layer, features = last_convolution(trained), activations.feature_name(trained.network)
-    maps = activations.activated(trained.network, layer)
+    sample, layer = sample_of(trained.recipe, prepared), units.last_convolution(network)
+    maps, features = layers.activated(network, layer), network.feature_name
     kept: list[torch.Tensor] = []
 
-    def of_maps() -> Iterator[torch.Tensor]:
-        for one in activations.in_batches(trained, train.images, sample, {maps, features}):
-            kept.append(one[features].float().flatten(1).cpu())
-            yield one[maps]
+    def all_maps() -> Iterator[torch.Tensor]:
+        for batch in layers.in_batches(trained, train.images, sample, {maps, features}):
+            kept.append(batch[features].float().flatten(1).cpu())
+            yield batch[maps]
 
-    best = units.strongest(of_maps(), 9)
-    own = torch.cat(list(neighbours.features_of(trained, queries)))
-    distances, places = neighbours.nearest(own, kept, 6)
-    found = neighbours.Similar(distances, torch.from_numpy(sample)[places], len(sample))
-    of = f"of {len(sample):,} training images"
-    made["similar"] = similar(trained, queries, names, list(names), found, train, of)
-    shown = units.choose(best, trained.network.spec.columns)
-    made["units"] = units.figure(trained, train.images, sample, layer, best, shown, f"{len(sample):,} training images")
-    return made
-
-
-def save(figure: Figure, folder: Path, name: str, kind: str) -> Path:
-    """Write FOLDER/NAME.KIND; returns its path."""
-    path = folder / f"{name}.{kind}"
-    picture.save(figure, path)
-    return path
+    best, text = units.strongest(all_maps(), 9), f"{len(sample):,} training images"
+    asked = torch.cat(list(features_of(trained, queries.images)))
+    distances, places = nearest(asked, kept, 6)
+    near = neighbours.Neighbours(distances, torch.from_numpy(sample)[places], len(sample))
+    pages["similar"] = neighbours.figure(trained, queries, near, train, text)
+    chosen = units.choose(best, network.spec.columns)
+    pages["units"] = units.figure(trained, train.images, sample, layer, best, chosen, text)
+    return pages

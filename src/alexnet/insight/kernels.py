@@ -9,17 +9,19 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from alexnet.insight import picture
+from alexnet.errors import InputError
+from alexnet.insight import picture as pictures
 from alexnet.network.model import AlexNet
+from alexnet.run import trained
 
 
-def normalized(weight: Tensor | np.ndarray) -> np.ndarray:
+def normalized(weight: Tensor) -> np.ndarray:
     """Kernels [K, 3, h, w] as pictures uint8 [K, h, w, 3], each normalized on its own.
 
     0 is mid-grey and a kernel's largest weight, of either sign, is 0 or 255: a kernel that ignores colour looks grey.
     Raises ValueError for kernels that do not read three channels.
     """
-    values = weight.detach().cpu().float().numpy() if isinstance(weight, Tensor) else np.asarray(weight, np.float32)
+    values = weight.detach().cpu().float().numpy()
     if values.ndim != 4 or values.shape[1] != 3:
         raise ValueError(f"kernels are [K, 3, h, w], these {list(values.shape)}")
     largest = np.abs(values).max(axis=(1, 2, 3), keepdims=True)
@@ -49,19 +51,19 @@ def separation(first: Tensor, second: Tensor) -> float:
     return abs(2 * float(above.mean()) - 1)
 
 
-def grid(weight: Tensor | np.ndarray, across: int | None = None, enlarge: int = 1, gap: int = 1) -> np.ndarray:
+def grid(weight: Tensor, across: int | None = None, enlarge: int = 1, gap: int = 1) -> np.ndarray:
     """Kernels [K, 3, h, w] side by side on white: uint8 [H, W, 3], for the paper's 96 in 8 rows of 12.
 
     across: kernels a row; enlarge: pixels along the side of a weight; gap: white pixels between kernels.
     """
-    pictures = normalized(weight).repeat(enlarge, axis=1).repeat(enlarge, axis=2)
-    number, height, width, _ = pictures.shape
+    images = normalized(weight).repeat(enlarge, axis=1).repeat(enlarge, axis=2)
+    number, height, width, _ = images.shape
     across = across or _across(number, number)
     rows = -(-number // across)
     sheet = np.full((rows * (height + gap) - gap, across * (width + gap) - gap, 3), 255, np.uint8)
-    for k, one in enumerate(pictures):
+    for k, image in enumerate(images):
         top, left = k // across * (height + gap), k % across * (width + gap)
-        sheet[top : top + height, left : left + width] = one
+        sheet[top : top + height, left : left + width] = image
     return sheet
 
 
@@ -73,83 +75,78 @@ def _across(number: int, in_column: int) -> int:
     return nearest if 1 / 1.6 < nearest / wanted < 1.6 else max(1, round(wanted))
 
 
+def _sheets(weight: Tensor, columns: int, scale: int) -> list[tuple[Tensor, np.ndarray]]:
+    """For each column of the network its kernels and their grid; an 11×11 kernel is 33 · `scale` units wide, others close to it."""
+    halves = weight.detach().chunk(columns)
+    across = _across(len(weight), len(halves[0]))
+    zoom = max(1, round(66 / max(weight.shape[2:])))
+    return [(half, grid(half, across, enlarge=scale * zoom, gap=6 * scale)) for half in halves]
+
+
 def figure(weight: Tensor, columns: int = 1, title: str = "") -> Figure:
     """Kernels [K, 3, h, w]; with two columns of the network, the first half above and the second below."""
-    halves = weight.chunk(columns)
-    across = _across(len(weight), len(halves[0]))
-    # An 11×11 kernel is 66 units wide; larger and smaller ones come close to that.
-    zoom = max(1, round(66 / max(weight.shape[2:])))
-    sheets = [grid(half, across, enlarge=2 * zoom, gap=12) for half in halves]
+    sheets = _sheets(weight, columns, 2)
     margin, heading, between = 24, 26, 22
-    width = max(sheet.shape[1] for sheet in sheets) / 2
-    top = margin + (30 if title else 0)
-    height = top + sum(sheet.shape[0] / 2 + heading for sheet in sheets) + between * (len(sheets) - 1) + 22 + margin
-    with picture.style():
-        page = picture.Page(max(width, 420) + 2 * margin, height)
+    width = max(sheet.shape[1] for _, sheet in sheets) / 2
+    y, first = margin + (30 if title else 0), 0
+    height = y + sum(sheet.shape[0] / 2 + heading for _, sheet in sheets) + between * (columns - 1) + 22 + margin
+    with pictures.style():
+        page = pictures.Page(max(width, 420) + 2 * margin, height)
         if title:
-            page.text(margin, margin + 4, picture.shorten(title, int(page.width / 8)), 13, weight="bold")
-        y, first = top, 0
-        for number, (half, sheet) in enumerate(zip(halves, sheets, strict=True), 1):
-            name = f"column {number}" if columns > 1 else "conv1"
-            page.text(margin, y + 8, name, 11, weight="bold")
-            side = f"{half.shape[3]}×{half.shape[2]}"
-            page.text(
-                margin + 85, y + 8, f"kernels {first} to {first + len(half) - 1}, {side}×3", 9, color=picture.FAINT
-            )
-            y += heading
-            page.image(sheet, margin, y, sheet.shape[1] / 2, sheet.shape[0] / 2)
-            y += sheet.shape[0] / 2
+            page.text(margin, margin + 4, pictures.shorten(title, int(page.width / 8)), 13, weight="bold")
+        for number, (half, sheet) in enumerate(sheets, 1):
+            page.text(margin, y + 8, f"column {number}" if columns > 1 else "conv1", 11, weight="bold")
+            text = f"kernels {first} to {first + len(half) - 1}, {half.shape[3]}×{half.shape[2]}×3"
+            page.text(margin + 85, y + 8, text, 9, color=pictures.FAINT)
+            page.image(sheet, margin, y + heading, sheet.shape[1] / 2, sheet.shape[0] / 2)
+            y += heading + sheet.shape[0] / 2
             first += len(half)
-            if number < len(halves):
-                page.box(margin, y + between / 2 - 0.5, width, 1, picture.GREY)
+            if number < columns:
+                page.box(margin, y + between / 2 - 0.5, width, 1, pictures.GREY)
                 y += between
-        page.text(margin, y + 22, "each kernel normalized on its own; mid-grey is 0", 8, color=picture.FAINT)
+        page.text(margin, y + 22, "each kernel normalized on its own; mid-grey is 0", 8, color=pictures.FAINT)
     return page.figure
 
 
-def several(networks: Sequence[tuple[Tensor, int, str]]) -> Figure:
-    """Fig. 3 over several runs, each small: (kernels [K, 3, h, w], columns of the network, title), three side by side. Each column
-    with its mean share of `colour`."""
+def several(networks: Sequence[tuple[AlexNet, str]]) -> Figure:
+    """Fig. 3 of several networks with their titles, each small, three side by side; of each column the mean share of `colour`."""
     margin, heading, between, across = 24, 20, 28, 3
-    panels = []
-    for weight, columns, title in networks:
-        halves, zoom = weight.chunk(columns), max(1, round(66 / max(weight.shape[2:])))
-        in_row = _across(len(weight), len(halves[0]))
-        sheets = [grid(half, in_row, enlarge=zoom, gap=6) for half in halves]
-        names = [f"column {number}, " * (columns > 1) for number in range(1, columns + 1)]
-        words = [f"{name}colour {float(colour(half).mean()):.2f}" for name, half in zip(names, halves, strict=True)]
-        panels.append((title, list(zip(words, sheets, strict=True))))
-    width = max(sheet.shape[1] / 2 for _, columns_ in panels for _, sheet in columns_)
-    width = max(width, 160)
-    heights = [heading + sum(heading + sheet.shape[0] / 2 for _, sheet in columns_) for _, columns_ in panels]
-    rows = [heights[start : start + across] for start in range(0, len(panels), across)]
-    with picture.style():
-        page = picture.Page(
-            min(across, len(panels)) * (width + between) - between + 2 * margin,
-            sum(max(row) + between for row in rows) - between + 22 + 2 * margin,
-        )
-        for number, (title, columns_) in enumerate(panels):
+    panels = [_sheets(network.get_parameter("conv1.weight"), network.spec.columns, 1) for network, _ in networks]
+    width = max(160, *(sheet.shape[1] / 2 for sheets in panels for _, sheet in sheets))
+    heights = [heading + sum(heading + sheet.shape[0] / 2 for _, sheet in sheets) for sheets in panels]
+    rows = [max(heights[start : start + across]) + between for start in range(0, len(panels), across)]
+    with pictures.style():
+        wide = min(across, len(panels)) * (width + between) - between + 2 * margin
+        page = pictures.Page(wide, sum(rows) - between + 22 + 2 * margin)
+        for number, (sheets, (_, title)) in enumerate(zip(panels, networks, strict=True)):
             x = margin + number % across * (width + between)
-            y = margin + sum(max(row) + between for row in rows[: number // across])
-            page.text(x, y + 6, picture.shorten(title, int(width / 6.5)), 8, weight="bold")
+            y = margin + sum(rows[: number // across])
+            page.text(x, y + 6, pictures.shorten(title, int(width / 6.5)), 8, weight="bold")
             y += heading
-            for words_, sheet in columns_:
-                page.text(x, y + 8, words_, 8, color=picture.FAINT)
+            for column, (half, sheet) in enumerate(sheets, 1):
+                text = f"column {column}, " * (len(sheets) > 1) + f"colour {float(colour(half).mean()):.2f}"
+                page.text(x, y + 8, text, 8, color=pictures.FAINT)
                 page.image(sheet, x, y + heading, sheet.shape[1] / 2, sheet.shape[0] / 2)
                 y += heading + sheet.shape[0] / 2
-        said = "each kernel normalized on its own; mid-grey is 0; colour: mean share, 0.67 for noise"
-        page.text(margin, page.height - margin, said, 8, color=picture.FAINT)
+        text = "each kernel normalized on its own; mid-grey is 0; colour: mean share, 0.67 for noise"
+        page.text(margin, page.height - margin, text, 8, color=pictures.FAINT)
     return page.figure
 
 
-def draw_several(networks: Sequence[tuple[AlexNet, str]], path: Path) -> None:
-    """Write the picture of `several` for (network, title); InputError for a suffix other than .png, .svg and .pdf."""
-    kernels = [
-        (network.get_parameter("conv1.weight").detach(), network.spec.columns, title) for network, title in networks
-    ]
-    picture.save(several(kernels), path)
+def of_network(network: AlexNet, title: str = "") -> Figure:
+    """`figure` of the first layer of a network."""
+    return figure(network.get_parameter("conv1.weight"), network.spec.columns, title)
 
 
-def draw(network: AlexNet, path: Path, title: str = "") -> None:
-    """Write fig. 3 for `network` (conv1's kernels by column) as .png, .svg or .pdf; InputError for another suffix."""
-    picture.save(figure(network.get_submodule("conv1").weight, network.spec.columns, title), path)  # type: ignore[arg-type]
+def draw(runs: Sequence[Path], picture: Path) -> pictures.Drawn:
+    """Draw fig. 3 for a run (`figure`), or for `several`; InputError for a suffix other than .png, .svg and .pdf."""
+    if not runs:
+        raise InputError("RUN is missing: name a run folder, or several; alexnet train writes them")
+    pictures.kind_of(picture)
+    networks = [trained.load(run).network for run in runs]
+    if len(runs) == 1:
+        page = of_network(networks[0], str(runs[0]))
+    else:
+        page = several([(network, run.name) for network, run in zip(networks, runs, strict=True)])
+    pictures.save(page, picture)
+    return pictures.Drawn(tuple(runs), picture)

@@ -6,6 +6,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, SupportsFloat
@@ -32,18 +33,15 @@ PALE_BLUE, PALE_ORANGE = "#b5cfe6", "#f9b98b"
 
 # Class names may be in any script, and matplotlib's own font has Latin, Greek and Cyrillic only.
 _OTHER_SCRIPTS = (
-    "Noto Sans CJK KR",
-    "Noto Sans CJK JP",
-    "Noto Sans CJK SC",
-    "NanumGothic",
-    "Malgun Gothic",
-    "Apple SD Gothic Neo",
-    "Hiragino Sans",
-    "Yu Gothic",
-    "PingFang SC",
-    "Microsoft YaHei",
-    "WenQuanYi Zen Hei",
-    "Arial Unicode MS",
+    *(
+        "Noto Sans CJK KR",
+        "Noto Sans CJK JP",
+        "Noto Sans CJK SC",
+        "NanumGothic",
+        "Malgun Gothic",
+        "Apple SD Gothic Neo",
+    ),
+    *("Hiragino Sans", "Yu Gothic", "PingFang SC", "Microsoft YaHei", "WenQuanYi Zen Hei", "Arial Unicode MS"),
 )
 
 
@@ -113,17 +111,17 @@ class Page:
     def photo(self, pixels: np.ndarray, x: float, y: float, side: float) -> None:
         """A square photograph uint8 [S, S, 3], resampled well, or with visible pixels if it is very small."""
         target = round(2 * side)
-        how = Image.Resampling.NEAREST if 3 * pixels.shape[0] <= target else Image.Resampling.LANCZOS
-        resized = Image.fromarray(np.ascontiguousarray(pixels)).resize((target, target), how)
+        kernel = Image.Resampling.NEAREST if 3 * pixels.shape[0] <= target else Image.Resampling.LANCZOS
+        resized = Image.fromarray(np.ascontiguousarray(pixels)).resize((target, target), kernel)
         self.image(np.asarray(resized), x, y, side, side)
 
     def box(self, x: float, y: float, width: float, height: float, colour: str) -> None:
         """A filled rectangle."""
         self.axes.add_patch(Rectangle((x, y), width, height, facecolor=colour, linewidth=0))
 
-    def text(self, x: float, y: float, words: str, size: float = 8, **how: Any) -> None:
+    def text(self, x: float, y: float, words: str, size: float = 8, **style: Any) -> None:
         """Words at (x, y), by default left-aligned and centred on the height y; `size` in points."""
-        self.axes.text(x, y, printable(words), fontsize=size, **{"ha": "left", "va": "center_baseline", **how})
+        self.axes.text(x, y, printable(words), fontsize=size, **{"ha": "left", "va": "center_baseline", **style})
 
 
 def printable(name: str) -> str:
@@ -161,11 +159,11 @@ def three_digits(value: SupportsFloat) -> str:
 def encode(figure: Figure, kind: str) -> bytes:
     """A figure as the bytes of a png, svg, pdf or jpg file."""
     out = io.BytesIO()
-    how: dict[str, Any] = {"metadata": {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)}
+    options: dict[str, Any] = {"metadata": {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)}
     if kind == "jpg":
-        how["pil_kwargs"] = {"quality": 88, "subsampling": 0}  # colours as sharp as the rest, for the letters
+        options["pil_kwargs"] = {"quality": 88, "subsampling": 0}  # colours as sharp as the rest, for the letters
     with style():
-        figure.savefig(out, format=kind, dpi=2 * UNITS, **how)
+        figure.savefig(out, format=kind, dpi=2 * UNITS, **options)
     return out.getvalue()
 
 
@@ -180,6 +178,19 @@ def kind_of(path: Path) -> str:
 def save(figure: Figure, path: Path) -> None:
     """Write a figure, whole or not at all. Raises InputError for a suffix other than .png, .svg and .pdf."""
     write_bytes(path, encode(figure, kind_of(path)))
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A picture that was drawn of a run, or of several."""
+
+    runs: tuple[Path, ...]
+    picture: Path
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        names = [str(run) for run in self.runs]
+        return {**({"run": names[0]} if len(names) == 1 else {"runs": names}), "picture": str(self.picture)}
 
 
 def data_url(figure: Figure, kind: str) -> str:

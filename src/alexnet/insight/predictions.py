@@ -1,20 +1,89 @@
 """Photographs with the five labels that the network finds most probable: fig. 4, left, and its form for a terminal."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from rich.text import Text
 
-from alexnet.insight import picture
+from alexnet.data.batches import check_views
+from alexnet.device import Precision, pick
+from alexnet.errors import InputError
+from alexnet.insight import picture as pictures
+from alexnet.run import trained
+from alexnet.run.predict import Prediction, find, predictions
 
 Labels = Sequence[tuple[str, float]]
 """(label, probability), most probable first."""
 
 # Side of a photograph, space between two, margin of the page, height of a bar with its space: in units of the page.
 _SIDE, _GAP, _MARGIN, BAR = 190, 26, 22, 19
+
+MOST = 16
+"""Images that a picture of predictions shows."""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """The labels of images, one after the other."""
+
+    predictions: tuple[Prediction, ...]
+    """Of an image that could not be read, the reason"""
+    picture: Path | None
+    """None: nothing was drawn"""
+
+    @property
+    def read(self) -> int:
+        """Images that could be read."""
+        return sum(answer.error is None for answer in self.predictions)
+
+    def to_dict(self) -> list[dict[str, Any]]:
+        """Plain values, ready for JSON: a list."""
+        return [answer.to_dict() for answer in self.predictions]
+
+
+def predict(
+    run: Path,
+    images: Sequence[str],
+    views: int = 10,
+    picture: Path | None = None,
+    device: str = "auto",
+    precision: Precision | None = None,
+    listed: Sequence[str] = (),
+    progress: Callable[[Prediction], None] | None = None,
+) -> Predictions:
+    """The five most probable labels of images: files, folders, globs, or "-" for those `listed`; the first 16 drawn.
+
+    `progress` is called with each prediction as it is made. Raises InputError if no image is named; one that cannot be read
+    is a Prediction with an error. For images in memory: `trained.predict`.
+    """
+    if not images:
+        raise InputError(
+            "predict needs at least one IMAGE: a file, a folder, a glob, or - for a list of files on stdin"
+        )
+    check_views(views)
+    if picture:
+        pictures.kind_of(picture)
+    network = trained.load(run, pick(device), precision)
+    answers: list[Prediction] = []
+    shown: list[tuple[Prediction, np.ndarray]] = []
+    for answer in predictions(network, find(images, listed), views):
+        if picture and answer.pixels is not None and len(shown) < MOST:
+            shown.append((answer, answer.pixels))
+        answers.append(replace(answer, pixels=None))
+        if progress:
+            progress(answers[-1])
+    if not answers:
+        raise InputError("-: no image is listed on stdin; give one path a line")
+    if picture and shown:
+        pixels, five = np.stack([image for _, image in shown]), [answer.top for answer, _ in shown]
+        names = [Path(answer.image).name for answer, _ in shown]
+        pictures.save(figure(pixels, five, [None] * len(shown), names), picture)
+    return Predictions(tuple(answers), picture if shown else None)
 
 
 def figure(
@@ -34,19 +103,19 @@ def figure(
     beneath = 28 if any(label is not None for label in truth) else 8
     most = max((len(five) for five in labels), default=0)
     cell = above + _SIDE + beneath + most * BAR
-    with picture.style():
-        page = picture.Page(
+    with pictures.style():
+        page = pictures.Page(
             2 * _MARGIN + across * _SIDE + (across - 1) * _GAP, 2 * _MARGIN + rows * cell + (rows - 1) * _GAP
         )
         for k, (image, five, true) in enumerate(zip(images, labels, truth, strict=True)):
             x, y = _MARGIN + k % across * (_SIDE + _GAP), _MARGIN + k // across * (cell + _GAP)
             if names is not None:
-                page.text(x, y + 7, picture.shorten(names[k], 27), 8, color=picture.FAINT)
+                page.text(x, y + 7, pictures.shorten(names[k], 27), 8, color=pictures.FAINT)
             y += above
             page.photo(image, x, y, _SIDE)
             y += _SIDE
             if true is not None:
-                page.text(x + _SIDE / 2, y + 14, picture.shorten(true, 23), 9, ha="center", weight="bold")
+                page.text(x + _SIDE / 2, y + 14, pictures.shorten(true, 23), 9, ha="center", weight="bold")
             y += beneath
             bars(page, five, true, x, y, _SIDE)
     return page.figure
@@ -69,29 +138,15 @@ def choose(right: np.ndarray, labels: np.ndarray, number: int = 8) -> np.ndarray
     return np.array(sorted(taken, key=lambda k: not right[k]), dtype=np.int64)  # stable: as they were drawn
 
 
-def bars(page: picture.Page, labels: Labels, truth: str | None, x: float, y: float, width: float) -> None:
+def bars(page: pictures.Page, labels: Labels, truth: str | None, x: float, y: float, width: float) -> None:
     """A bar for each label, `BAR` apart, with its top left corner at (x, y); that of the true label is orange."""
     for label, probability in labels:
         right = truth is not None and label == truth
-        page.box(x, y, width, BAR - 3, picture.TRACK)
-        page.box(x, y, max(1.0, width * probability), BAR - 3, picture.PALE_ORANGE if right else picture.PALE_BLUE)
-        page.text(x + 4, y + 8, picture.shorten(label, int(width / 9)), 8, weight="bold" if right else "normal")
-        page.text(x + width - 3, y + 8, _percent(probability), 7, ha="right", color=picture.FAINT)
+        page.box(x, y, width, BAR - 3, pictures.TRACK)
+        page.box(x, y, max(1.0, width * probability), BAR - 3, pictures.PALE_ORANGE if right else pictures.PALE_BLUE)
+        page.text(x + 4, y + 8, pictures.shorten(label, int(width / 9)), 8, weight="bold" if right else "normal")
+        page.text(x + width - 3, y + 8, _percent(probability), 7, ha="right", color=pictures.FAINT)
         y += BAR
-
-
-def draw(
-    images: np.ndarray,
-    labels: Sequence[Labels],
-    truth: Sequence[str | None],
-    path: Path,
-    names: Sequence[str] | None = None,
-) -> None:
-    """Write the picture of `figure` as .png, .svg or .pdf; InputError for another suffix.
-
-    The bar of the true label, if it is among the five, is orange and its name bold.
-    """
-    picture.save(figure(images, labels, truth, names), path)
 
 
 def text(labels: Labels, width: int = 24) -> list[Text]:
@@ -99,7 +154,7 @@ def text(labels: Labels, width: int = 24) -> list[Text]:
 
     Lines are rich Texts, so that brackets in a class name are no markup; `.plain` is the line as a string.
     """
-    names = [picture.shorten(label, 32) for label, _ in labels]
+    names = [pictures.shorten(label, 32) for label, _ in labels]
     column = max((Text(name).cell_len for name in names), default=0)
     lines = []
     for name, (_, probability) in zip(names, labels, strict=True):

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,15 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from alexnet.data.prepared import Images, Split
+from alexnet.data.prepared import Images
 from alexnet.errors import InputError
-from alexnet.insight import activations, picture
+from alexnet.evaluation.judged import Judged, Progress, of_split
+from alexnet.insight import layers
+from alexnet.insight import picture as pictures
 from alexnet.network.model import AlexNet
 from alexnet.network.normalization import MapNormalization
+from alexnet.network.spec import Convolution
+from alexnet.run.dataset import open_run
 from alexnet.run.trained import TrainedNetwork
 
 
@@ -36,7 +41,7 @@ def receptive_field(network: AlexNet, layer: str) -> Field:
     Normalization across kernels reads one position only; that of the same map (2012, layer 2) reads 5×5. A fully connected
     layer reads the whole input. InputError, naming the layers there are, for another name.
     """
-    last = activations.activated(network, known(network, layer))
+    last = layers.activated(network, known(network, layer))
     size, stride, start = 1, 1, 0
     for name, module in network.named_children():
         if isinstance(module, nn.Flatten):
@@ -53,10 +58,15 @@ def receptive_field(network: AlexNet, layer: str) -> Field:
 
 def known(network: AlexNet, layer: str) -> str:
     """`layer`, if the network has a layer of that name; InputError, with the names there are, if not."""
-    there = activations.steps(network)
-    if layer not in there:
-        raise InputError(f"--layer {layer}: the network has no such layer; its layers are {', '.join(there)}")
+    names = layers.steps(network)
+    if layer not in names:
+        raise InputError(f"--layer {layer}: the network has no such layer; its layers are {', '.join(names)}")
     return layer
+
+
+def last_convolution(network: AlexNet) -> str:
+    """Name of the last convolutional layer: conv5 in the paper's network."""
+    return [name for name, row in network.spec.rows() if isinstance(row, Convolution)][-1]
 
 
 @dataclass(frozen=True)
@@ -69,21 +79,6 @@ class Strongest:
     """int64 [K, count], which image, counted through all batches"""
     places: Tensor
     """int64 [K, count, 2], row and column of the map"""
-
-    def listed(self, unit: int, indices: np.ndarray, split: Split) -> list[dict[str, Any]]:
-        """A unit's images, which were counted through `indices` of `split`, as plain values."""
-        where = indices[self.images[unit].numpy()].tolist()
-        values, places = self.values[unit].tolist(), self.places[unit].tolist()
-        return [
-            {
-                "index": k,
-                "file": split.files[k],
-                "class": split.classes[split.labels[k]],
-                "activation": value,
-                "place": at,
-            }
-            for k, value, at in zip(where, values, places, strict=True)
-        ]
 
 
 def strongest(batches: Iterable[Tensor], count: int) -> Strongest:
@@ -109,27 +104,21 @@ def strongest(batches: Iterable[Tensor], count: int) -> Strongest:
     return Strongest(values, images, torch.stack([places // across, places % across], dim=2))
 
 
-def check(network: AlexNet, layer: str, wanted: Sequence[int]) -> None:
-    """Raise InputError if `layer` has no unit of one of these numbers."""
-    there = len(network.get_parameter(f"{layer}.bias"))
-    for unit in wanted:
-        if not 0 <= unit < there:
-            raise InputError(f"--units {unit}: {layer} has the units 0 to {there - 1}")
+def strongest_of(
+    trained: TrainedNetwork, judged: Judged, layer: str, count: int, progress: Progress | None = None
+) -> Strongest:
+    """`strongest` of the activations of a layer for all of some images, centre view."""
+    name = layers.activated(trained.network, layer)
+    shown = (lambda done, total: progress(f"activations of {layer}", done, total)) if progress else None
+    batches = layers.in_batches(trained, judged.images, judged.indices, {name}, shown)
+    return strongest((batch[name] for batch in batches), count)
 
 
-def columns_of(network: AlexNet, layer: str) -> int:
-    """Columns that the units of `layer` belong to; the classes belong to none."""
-    return 1 if layer == network.spec.last_name else network.spec.columns
-
-
-def choose(found: Strongest, columns: int, wanted: Sequence[int] = (), number: int = 12) -> list[int]:
-    """The units to show: those `wanted`, or the `number` whose best patches have the highest mean, equally many a column."""
-    if wanted:
-        return list(wanted)
-    there = len(found.values)
-    each = there // columns if there % columns == 0 else there
-    means = found.values.mean(dim=1).view(-1, each)
-    best = means.topk(min(each, number // len(means)), dim=1).indices + each * torch.arange(len(means))[:, None]
+def choose(answers: Strongest, columns: int, number: int = 12) -> list[int]:
+    """The units to show: those whose best patches have the highest mean, equally many of each column."""
+    means = answers.values.mean(dim=1).view(columns, -1)
+    each = means.shape[1]
+    best = means.topk(min(each, number // columns), dim=1).indices + each * torch.arange(columns)[:, None]
     return best.flatten().tolist()
 
 
@@ -149,6 +138,87 @@ def patch(seen: np.ndarray, field: Field, place: Sequence[int]) -> np.ndarray:
     return cut
 
 
+# Of a run ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Patches:
+    """The patches of a split's images that excite units of a run's network most."""
+
+    run: Path
+    data: Path
+    split: str
+    images: int
+    """Images that were looked at"""
+    layer: str
+    field: Field
+    picture: Path | None
+    units: list[dict[str, Any]]
+    """unit, and its patches, strongest first: index, file, class, activation, place"""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        texts = {"run": str(self.run), "data": str(self.data), "picture": self.picture and str(self.picture)}
+        return {**vars(self), "field": asdict(self.field), **texts}
+
+
+def patches(
+    run: Path,
+    picture: Path | None = None,
+    data: Path | None = None,
+    layer: str | None = None,
+    units: Sequence[int] = (),
+    count: int = 9,
+    split: str = "val",
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> Patches:
+    """What excites units of a run's network most, drawn into `picture`: patches of images, at most one of each image.
+
+    data: a prepared dataset; by default the run's own. layer: by default the last convolution. units: numbers from 0; by
+    default those that answer strongest. count: patches of a unit. Raises InputError for a layer, a unit or a split that is
+    not there.
+    """
+    if picture:
+        pictures.kind_of(picture)
+    if count < 1:
+        raise InputError(f"--count {count}: there must be at least 1")
+    trained, prepared = open_run(run, data, device)
+    network = trained.network
+    layer = known(network, layer or last_convolution(network))
+    number = len(network.get_parameter(f"{layer}.bias"))
+    if wrong := [unit for unit in units if not 0 <= unit < number]:
+        raise InputError(f"--units {wrong[0]}: {layer} has the units 0 to {number - 1}")
+    judged = of_split(trained.recipe, prepared, split)
+    answers = strongest_of(trained, judged, layer, count, progress)
+    chosen = list(units) or choose(answers, columns_of(network, layer))
+    if picture:
+        text = f"{len(judged.indices):,} images ({judged.where})"
+        pictures.save(figure(trained, judged.images, judged.indices, layer, answers, chosen, text), picture)
+    rows = [{"unit": unit, "patches": _listed(answers, unit, judged)} for unit in chosen]
+    field = receptive_field(network, layer)
+    return Patches(run, prepared.path, judged.where, len(judged.indices), layer, field, picture, rows)
+
+
+def columns_of(network: AlexNet, layer: str) -> int:
+    """Columns that the units of `layer` belong to; the classes belong to none."""
+    return 1 if layer == network.spec.last_name else network.spec.columns
+
+
+def _listed(answers: Strongest, unit: int, judged: Judged) -> list[dict[str, Any]]:
+    values, places = answers.values[unit].tolist(), answers.places[unit].tolist()
+    return [
+        {
+            "index": int(judged.indices[k]),
+            "file": judged.files[k],
+            "class": judged.classes[judged.labels[k]],
+            "activation": value,
+            "place": place,
+        }
+        for k, value, place in zip(answers.images[unit].tolist(), values, places, strict=True)
+    ]
+
+
 # The picture ---------------------------------------------------------------------------------------------------------
 
 # Side of the square that a unit's patches fill, space between two patches and two units, margin, height of the line above.
@@ -161,55 +231,50 @@ def figure(
     images: Images,
     indices: np.ndarray,
     layer: str,
-    found: Strongest,
+    answers: Strongest,
     units: Sequence[int],
-    of: str = "images",
+    text: str,
 ) -> Figure:
-    """For each of `units` its patches, the strongest first, in a square. `found` counts images through `indices` of `images`.
+    """For each of `units` its patches, the strongest first, in a square. `answers` count images through `indices` of `images`.
 
-    of: what the images are called in the heading, as "3,925 images of val".
+    text: what the images are called in the heading, as "3,925 images of val".
     """
     network, spec = trained.network, trained.network.spec
-    field = receptive_field(network, layer)
-    count = found.values.shape[1]
+    field, columns = receptive_field(network, layer), columns_of(network, layer)
+    count = answers.values.shape[1]
     wide = math.ceil(math.sqrt(count))
     side = (_BLOCK + _GAP) / wide - _GAP
     across = min(len(units), _ACROSS)
     high = math.ceil(count / wide) * (side + _GAP)
     cell = _ABOVE + high + 38
     width = max(across * (_BLOCK + _BETWEEN) - _BETWEEN, 3 * (_BLOCK + _BETWEEN))
-    ever = isinstance(network.get_submodule(activations.activated(network, layer)), nn.ReLU)
-    columns = columns_of(network, layer)
-    with picture.style():
-        page = picture.Page(width + 2 * _MARGIN, 2 * _MARGIN + 46 + math.ceil(len(units) / across) * cell - 20)
+    rectified = isinstance(network.get_submodule(layers.activated(network, layer)), nn.ReLU)
+    reads = f"cut to the {field.size}×{field.size} pixels that it reads"
+    if field.size > spec.input_size:
+        reads = f"grey what it does not read (its field is {field.size}×{field.size})"
+    elif not field.stride:
+        reads = "all pixels of which it reads"
+    with pictures.style():
+        page = pictures.Page(width + 2 * _MARGIN, 2 * _MARGIN + 46 + math.ceil(len(units) / across) * cell - 20)
         page.text(_MARGIN, _MARGIN + 6, f"what excites {layer} most", 12, weight="bold")
-        reads = f"cut to the {field.size}×{field.size} pixels that it reads"
-        if field.size > spec.input_size:
-            reads = f"grey what it does not read (its field is {field.size}×{field.size})"
-        elif not field.stride:
-            reads = "all pixels of which it reads"
-        page.text(
-            _MARGIN, _MARGIN + 26, f"of {of}, the {count} that excite each unit most, {reads}", 8.5, color=picture.FAINT
-        )
+        heading = f"of {text}, the {count} that excite each unit most, {reads}"
+        page.text(_MARGIN, _MARGIN + 26, heading, 8.5, color=pictures.FAINT)
         for k, unit in enumerate(units):
             x, y = _MARGIN + k % across * (_BLOCK + _BETWEEN), _MARGIN + 46 + k // across * cell
-            name = f"unit {unit}" if layer != spec.last_name else picture.shorten(trained.classes[unit], 16)
+            name = f"unit {unit}" if layer != spec.last_name else pictures.shorten(trained.classes[unit], 16)
             page.text(x, y + 9, name, 9, weight="bold")
             if columns > 1:
-                column = unit // (len(found.values) // columns) + 1
-                page.text(x + _BLOCK, y + 9, f"column {column}", 8, color=picture.FAINT, ha="right")
-            values = found.values[unit]
-            text = (
-                f"activations {picture.three_digits(values[0])} to {picture.three_digits(values[-1])}"
-                if values[0] > 0 or not ever
-                else "never active"
-            )
-            page.text(x, y + _ABOVE + high + 8, text, 8, color=picture.FAINT)
-            shown = activations.seen(trained, images[indices[found.images[unit].numpy()]])
+                column = unit // (len(answers.values) // columns) + 1
+                page.text(x + _BLOCK, y + 9, f"column {column}", 8, color=pictures.FAINT, ha="right")
+            values = answers.values[unit]
+            strength = f"activations {pictures.three_digits(values[0])} to {pictures.three_digits(values[-1])}"
+            strength = strength if values[0] > 0 or not rectified else "never active"
+            page.text(x, y + _ABOVE + high + 8, strength, 8, color=pictures.FAINT)
+            seen = layers.seen(trained, images[indices[answers.images[unit].numpy()]])
             for n in range(count):
                 left, top = x + n % wide * (side + _GAP), y + _ABOVE + n // wide * (side + _GAP)
-                if ever and values[n] <= 0:  # nothing excites it, so there is no place to show
+                if rectified and values[n] <= 0:  # nothing excites it, so there is no place to show
                     page.image(np.full((1, 1, 3), 245, np.uint8), left, top, side, side)
                 else:
-                    page.photo(patch(shown[n], field, found.places[unit, n].tolist()), left, top, side)
+                    page.photo(patch(seen[n], field, answers.places[unit, n].tolist()), left, top, side)
     return page.figure

@@ -19,7 +19,7 @@ from alexnet.data.batches import Preparation, read_ahead, training_batch
 from alexnet.data.prepared import Images, Prepared
 from alexnet.device import keep_memory, low_precision, pick, precision_name
 from alexnet.errors import InputError, RunFailed, out_of_memory
-from alexnet.evaluation.errors import evaluate
+from alexnet.evaluation.measure import evaluate
 from alexnet.files import no_room, only_writer, refused, why, write_text
 from alexnet.network.model import AlexNet
 from alexnet.network.spec import BOTTLENECK

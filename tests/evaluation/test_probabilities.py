@@ -13,8 +13,10 @@ from safetensors.torch import load_file, save_file
 
 from alexnet.data.prepared import Prepared
 from alexnet.errors import InputError
-from alexnet.evaluation import kept
-from alexnet.evaluation.errors import probabilities_of
+from alexnet.evaluation import probabilities
+from alexnet.evaluation.judged import of_split
+from alexnet.evaluation.measure import probabilities_of
+from alexnet.evaluation.probabilities import Options, compute, file_of, read
 from alexnet.run import checkpoint, recipe, trained
 
 
@@ -33,27 +35,27 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         calls.append(len(args[3]))  # type: ignore[arg-type]
         return probabilities_of(*args, **how)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(kept, "probabilities_of", counting)
+    monkeypatch.setattr(probabilities, "probabilities_of", counting)
     return calls
 
 
 def test_kept_are_the_bits_that_were_computed(run: Path, tiny_prepared: Prepared, computed: list[int]) -> None:
-    judged = kept.of_split(recipe.read(run), tiny_prepared)
-    first = kept.probabilities(run, judged, views=10)
-    second = kept.probabilities(run, judged, views=10)
+    judged = of_split(recipe.read(run), tiny_prepared)
+    first = compute(run, judged, Options(10))
+    second = compute(run, judged, Options(10))
     assert computed == [24] and first.dtype == np.float32 and np.array_equal(first, second)
     network = trained.load(run)
     direct = network.probabilities(np.asarray(judged.images[judged.indices]), views=10).detach().numpy()
     assert np.allclose(first, direct, atol=1e-6)
-    file = kept.file_of(run, judged, 10)
+    file = file_of(run, judged, 10)
     assert file.name.startswith("held-out-of-train-10views-") and file.name.endswith("-step-00000060.safetensors")
     assert [path.name for path in file.parent.iterdir()] == [file.name]
 
 
 def test_nothing_is_kept_where_it_is_not_wanted(run: Path, tiny_prepared: Prepared, computed: list[int]) -> None:
-    judged = kept.of_split(recipe.read(run), tiny_prepared)
+    judged = of_split(recipe.read(run), tiny_prepared)
     for _ in range(2):
-        kept.probabilities(run, judged, keep=False)
+        compute(run, judged, Options(keep=False))
     assert computed == [24, 24] and not (run / "predictions").exists()
 
 
@@ -87,14 +89,14 @@ def damaged(run: Path, _: Prepared) -> Prepared | None:
 def test_what_has_changed_is_computed_again(
     change: Callable[[Path, Prepared], Prepared | None], run: Path, tiny_prepared: Prepared, computed: list[int]
 ) -> None:
-    judged = kept.of_split(recipe.read(run), tiny_prepared)
-    before = kept.probabilities(run, judged)
+    judged = of_split(recipe.read(run), tiny_prepared)
+    before = compute(run, judged)
     changed = change(run, tiny_prepared)
-    judged = kept.of_split(recipe.read(run), changed or tiny_prepared)
-    after = kept.probabilities(run, judged)
+    judged = of_split(recipe.read(run), changed or tiny_prepared)
+    after = compute(run, judged)
     assert computed == [24, 24]
     assert np.array_equal(before, after) == (change in (other_images, damaged))
-    kept.probabilities(run, judged)
+    compute(run, judged)
     assert computed == [24, 24]
 
 
@@ -102,59 +104,57 @@ def test_another_split_or_number_of_views_is_kept_beside(
     run: Path, tiny_prepared: Prepared, computed: list[int]
 ) -> None:
     of = recipe.read(run)
-    held_out, whole = kept.of_split(of, tiny_prepared), kept.of_split(of, tiny_prepared, "train")
-    other = kept.of_split(replace(of, hold_out_seed=1), tiny_prepared)
+    held_out, whole = of_split(of, tiny_prepared), of_split(of, tiny_prepared, "train")
+    other = of_split(replace(of, hold_out_seed=1), tiny_prepared)
     for judged, views in ((held_out, 1), (held_out, 10), (whole, 1), (other, 1)) * 2:
-        kept.probabilities(run, judged, views)
+        compute(run, judged, Options(views))
     assert computed == [24, 24, 96, 24]
 
 
 def test_those_of_an_older_checkpoint_go(run: Path, tiny_prepared: Prepared) -> None:
-    judged = kept.of_split(recipe.read(run), tiny_prepared)
-    kept.probabilities(run, judged)
-    kept.probabilities(run, judged, views=10)
+    judged = of_split(recipe.read(run), tiny_prepared)
+    compute(run, judged)
+    compute(run, judged, Options(10))
     newest = checkpoint.newest(run)
     newest.rename(newest.with_name("step-00000061"))
-    kept.probabilities(run, judged)
-    assert kept.read(run, judged, 1) is not None and kept.read(run, judged, 10) is None
+    compute(run, judged)
+    assert read(run, judged, Options()) is not None and read(run, judged, Options(10)) is None
     names = sorted(path.name for path in (run / "predictions").iterdir())
     assert [("-1views-" in name, name[-14:-12]) for name in names] == [(False, "60"), (True, "61")]
 
 
 def test_writing_takes_no_copy(run: Path, tiny_prepared: Prepared) -> None:
-    judged = kept.of_split(recipe.read(run), tiny_prepared)
+    judged = of_split(recipe.read(run), tiny_prepared)
     many = np.random.default_rng(0).random((500_000, 4), np.float32)
     tracemalloc.start()
     try:
-        kept._write(run, judged, 1, many, {})
+        probabilities._write(file_of(run, judged, 1), many, {})
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
     assert peak < many.nbytes / 2
-    there = load_file(kept.file_of(run, judged, 1))["probabilities"]
+    there = load_file(file_of(run, judged, 1))["probabilities"]
     assert np.array_equal(there.numpy(), many)
 
 
 def test_no_run_folder_is_said(tmp_path: Path, tiny_run: Path, tiny_prepared: Prepared) -> None:
-    judged = kept.of_split(recipe.read(tiny_run), tiny_prepared)
+    judged = of_split(recipe.read(tiny_run), tiny_prepared)
     with pytest.raises(InputError, match="no recipe.json"):
-        kept.probabilities(tmp_path, judged)
+        compute(tmp_path, judged)
     shutil.copy(tiny_run / "recipe.json", tmp_path)
-    with pytest.raises(InputError, match=r"classes\.json or preparation/ cannot be read"):
-        kept.classes_of(tmp_path)
     with pytest.raises(InputError, match="no checkpoint"):
-        kept.probabilities(tmp_path, judged)
+        compute(tmp_path, judged)
 
 
 def test_each_precision_is_kept_for_itself(run: Path, tiny_prepared: Prepared, computed: list[int]) -> None:
-    judged = kept.of_split(recipe.read(run), tiny_prepared)
-    wide = kept.probabilities(run, judged, precision="float32")
-    low = kept.probabilities(run, judged, precision="bf16")
+    judged = of_split(recipe.read(run), tiny_prepared)
+    wide = compute(run, judged, Options(precision="float32"))
+    low = compute(run, judged, Options(precision="bf16"))
     assert computed == [24, 24] and not np.array_equal(wide, low) and np.abs(wide - low).max() < 0.05
-    assert kept.read(run, judged, 1, precision="float32") is None  # one is kept, the last one
-    assert np.array_equal(low, kept.probabilities(run, judged, precision="bf16")) and computed == [24, 24]
+    assert read(run, judged, Options(precision="float32")) is None  # one is kept, the last one
+    assert np.array_equal(low, compute(run, judged, Options(precision="bf16"))) and computed == [24, 24]
 
 
 def test_the_recipe_says_in_which_precision_unless_the_caller_does(run: Path) -> None:
     (run / "recipe.json").write_text(replace(recipe.read(run), precision="float32").to_json())
-    assert kept.precision_of(run, "cpu") == "float32" and kept.precision_of(run, "cpu", "bf16") == "bf16"
+    assert Options().precision_of(run) == "float32" and Options(precision="bf16").precision_of(run) == "bf16"

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from alexnet.data.batches import Preparation
 from alexnet.errors import InputError
-from alexnet.evaluation.errors import Count, Evaluation, evaluate
+from alexnet.evaluation.measure import Count, Evaluation, evaluate
 from alexnet.run.views import view_probabilities
 
 

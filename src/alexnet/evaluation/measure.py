@@ -95,8 +95,8 @@ class Count:
         counts, right, five = self.hits
         images = int(counts.sum())
 
-        def error(hits: np.integer, of: np.integer | int) -> float:
-            return 100.0 * int(of - hits) / int(of)
+        def error(hits: np.integer, number: np.integer | int) -> float:
+            return 100.0 * int(number - hits) / int(number)
 
         return Evaluation(
             top1_error=error(right.sum(), images),
@@ -116,6 +116,27 @@ class Count:
         )
 
 
+def batches_of(
+    images: Images | Tensor,
+    indices: np.ndarray,
+    batch: int,
+    device: torch.device,
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[Tensor]:
+    """The images uint8 [N, S, S, 3] at `indices`, in their order, `batch` at a time, on `device`; the next are read ahead.
+
+    `progress` is called with (done, total) after each batch.
+    """
+    done = 0
+    parts = [indices[start : start + batch] for start in range(0, len(indices), batch)]
+    unlabelled = np.zeros(len(images), np.int8)
+    for pixels, _ in read_ahead(images, unlabelled, parts, device):
+        yield pixels
+        done += len(pixels)
+        if progress:
+            progress(done, len(indices))
+
+
 def probabilities_of(
     network: Network,
     preparation: Preparation,
@@ -127,17 +148,10 @@ def probabilities_of(
 ) -> Iterator[Tensor]:
     """Class probabilities of the images at `indices`, in their order: blocks float32 [B, classes] on the network's device.
 
-    `network` (in eval mode) on the device of `preparation`; images may be there too. `progress` is called with (done, total)
-    after each block.
+    `network` (in eval mode) on the device of `preparation`; images may be there too. `progress`: see `batches_of`.
     """
-    done = 0
-    parts = [indices[start : start + batch] for start in range(0, len(indices), batch)]
-    unlabelled = np.zeros(len(images), np.int8)
-    for pixels, _ in read_ahead(images, unlabelled, parts, preparation.mean.device):
+    for pixels in batches_of(images, indices, batch, preparation.mean.device, progress):
         yield view_probabilities(network, pixels, preparation, views)
-        done += len(pixels)
-        if progress:
-            progress(done, len(indices))
 
 
 def evaluate(
@@ -164,9 +178,9 @@ def evaluate(
     if len(indices) == 0:
         raise InputError("there are no images to evaluate in this split")
     count, done = Count(classes, confusion), 0
-    own = indices[processes.rows(len(indices))]
-    for block in probabilities_of(network, preparation, images, own, views, batch, progress):
-        count.add(block, labels[own[done : done + len(block)]])
+    share = indices[processes.rows(len(indices))]
+    for block in probabilities_of(network, preparation, images, share, views, batch, progress):
+        count.add(block, labels[share[done : done + len(block)]])
         done += len(block)
     count.summed(processes)
     return count.evaluation(views)

@@ -1,0 +1,190 @@
+"""Class probabilities of a run's images: computed once, kept in the run folder, read again while nothing has changed.
+
+RUN/predictions/WHERE-VIEWSviews-IMAGES-CHECKPOINT.safetensors   float32 [images, classes]; IMAGES: eight letters of a hash.
+Its header says what they are of: the weights, how images are prepared, the images with their labels, the views.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import safetensors
+import torch
+from safetensors import SafetensorError
+
+from alexnet.data.batches import check_views
+from alexnet.device import Precision, keep_memory, low_precision, pick
+from alexnet.errors import InputError
+from alexnet.evaluation.judged import Judged, Progress
+from alexnet.evaluation.measure import Evaluation, evaluate, probabilities_of
+from alexnet.files import write_bytes
+from alexnet.processes import Processes
+from alexnet.run import checkpoint, recipe, trained
+
+MOST = 1_000_000_000
+"""Bytes of class probabilities of one run above which `alexnet evaluate` neither holds nor keeps them, if it can do without."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How networks judge images. Raises InputError for a number of views or a batch that cannot be."""
+
+    views: int = 1
+    """1 (centre crop) or 10, probabilities averaged"""
+    batch: int = 64
+    """Images at a time"""
+    device: torch.device | str = "auto"
+    """A device, or auto, cpu, cuda, mps"""
+    precision: Precision | None = None
+    """What is computed in; None: as the run's recipe says"""
+    keep: bool = True
+    """Whether probabilities are kept in the run folder, and those kept are used"""
+    processes: Processes = Processes()
+    """This process's place among those that share the images; the first one writes"""
+
+    def __post_init__(self) -> None:
+        check_views(self.views)
+        if self.batch < 1:
+            raise InputError(f"--batch {self.batch}: must be at least 1")
+
+    @property
+    def place(self) -> torch.device:
+        """The device that this process computes on; InputError if it is not there."""
+        return pick(self.processes.device(str(self.device)))
+
+    def precision_of(self, run: Path) -> str:
+        """What the probabilities of a run are computed in, "float32" or "bf16"."""
+        low = low_precision(self.precision or recipe.read(run).precision, self.place)
+        return "bf16" if low else "float32"
+
+
+def bytes_of(judged: Judged) -> int:
+    """Bytes of a run's class probabilities of these images, in memory and on disk."""
+    return 4 * len(judged.indices) * len(judged.classes)
+
+
+def compute(run: Path, judged: Judged, options: Options = Options(), progress: Progress | None = None) -> np.ndarray:
+    """Class probabilities float32 [N, classes] by the newest checkpoint of a run, averaged over 1 or 10 views.
+
+    With `options.keep` from RUN/predictions if they are there and all that they depend on is the same, else computed and
+    written there. Not kept where images could not be read (`Files.bad`), so that it is told again. Kept or computed, they
+    are the same to the bit with the same machine, batch, device and number of processes; all processes get all of them.
+    Raises InputError if `run` is no run folder with a checkpoint.
+    """
+    recipe.read(run)  # which says it of what is no run folder
+    processes = options.processes
+    kept = read(run, judged, options) if options.keep else None
+    if not processes.any(kept is None):
+        assert kept is not None
+        return kept
+    keep_memory()
+    network = trained.load(run, options.place, options.precision)
+    share = processes.rows(len(judged.indices))
+    blocks = probabilities_of(
+        network.judge,
+        network.preparation,
+        judged.images,
+        judged.indices[share],
+        options.views,
+        options.batch,
+        _shown(run, judged, options, progress),
+    )
+    computed = np.zeros((len(judged.indices), len(network.classes)), np.float32)
+    done = share.start
+    for block in blocks:
+        computed[done : done + len(block)] = block.cpu().numpy()
+        done += len(block)
+    computed = processes.sum(torch.from_numpy(computed)).numpy()  # to the bit: all but one have zeros there
+    bad = processes.any(bool(getattr(judged.images, "bad", ())))
+    if options.keep and not bad and processes.first:
+        _write(file_of(run, judged, options.views), computed, _identity(run, judged, options))
+    return computed
+
+
+def count_errors(
+    run: Path, judged: Judged, options: Options = Options(), progress: Progress | None = None
+) -> Evaluation:
+    """The errors of the newest checkpoint of a run on images with labels, counted block by block; nothing is held or kept.
+
+    They are those of the probabilities of `compute`.
+    """
+    keep_memory()
+    network = trained.load(run, options.place, options.precision)
+    labels = np.zeros(len(judged.images), np.int64)
+    labels[judged.indices] = judged.labels
+    return evaluate(
+        network.judge,
+        network.preparation,
+        judged.images,
+        labels,
+        network.classes,
+        judged.indices,
+        options.views,
+        options.batch,
+        _shown(run, judged, options, progress),
+        options.processes,
+        confusion=True,
+    )
+
+
+def _shown(run: Path, judged: Judged, options: Options, progress: Progress | None) -> Callable[[int, int], None] | None:
+    """What the first process tells of a run's images while they are judged."""
+    if progress is None or not options.processes.first:
+        return None
+    return lambda done, total: progress(f"{run.name}, {judged.where}", done, total)
+
+
+def read(run: Path, judged: Judged, options: Options) -> np.ndarray | None:
+    """What is kept, float32 [N, classes]; None if there is nothing, or it is of other weights, images, views or precision."""
+    try:
+        with safetensors.safe_open(file_of(run, judged, options.views), framework="numpy") as file:
+            if file.metadata() != _identity(run, judged, options):
+                return None
+            kept: np.ndarray = file.get_tensor("probabilities")
+    except (OSError, SafetensorError):  # not there, or damaged
+        return None
+    return kept if kept.shape == (len(judged.indices), len(judged.classes)) else None
+
+
+def _write(path: Path, computed: np.ndarray, identity: dict[str, str]) -> None:
+    path.parent.mkdir(exist_ok=True)
+    # By hand, as safetensors' own functions copy what they save: eight bytes with the header's length, the header, the data.
+    tensor = {"dtype": "F32", "shape": computed.shape, "data_offsets": [0, computed.nbytes]}
+    header = json.dumps({"__metadata__": identity, "probabilities": tensor}).encode()
+    header += b" " * (-len(header) % 8)
+    write_bytes(path, len(header).to_bytes(8, "little") + header, computed.data.cast("B"))
+    for old in path.parent.glob(f"{path.name.partition('-step-')[0]}-step-*.safetensors"):
+        if old != path:  # of an older checkpoint: of no more use
+            old.unlink(missing_ok=True)
+
+
+def file_of(run: Path, judged: Judged, views: int) -> Path:
+    """Where the probabilities of the newest checkpoint are kept, or would be."""
+    where = judged.where.replace(" ", "-").replace("/", "-")
+    name = f"{where}-{views}views-{judged.fingerprint[:8]}-{checkpoint.newest(run).name}"
+    return run / "predictions" / f"{name}.safetensors"
+
+
+def _identity(run: Path, judged: Judged, options: Options) -> dict[str, str]:
+    """What probabilities depend on, as plain text."""
+    of_run, newest = recipe.read(run), checkpoint.newest(run)
+    network = repr((of_run.network, of_run.image_size))
+    try:
+        with (newest / checkpoint.WEIGHTS).open("rb") as weights, (run / "preparation" / "mean.npy").open("rb") as mean:
+            hashes = [hashlib.file_digest(file, "sha256").hexdigest() for file in (weights, mean)]
+    except OSError as error:
+        raise InputError(f"{run}: cannot be read ({error}); copy the run folder whole, or train again") from None
+    precision = options.precision_of(run)
+    return {
+        **({"precision": precision} if precision != "float32" else {}),  # which was not said before there was another
+        "checkpoint": newest.name,
+        "weights": hashes[0],
+        "mean": hashes[1],
+        "network": hashlib.sha256(network.encode()).hexdigest(),
+        "images": judged.fingerprint,
+        "split": judged.where,
+        "views": str(options.views),
+    }

@@ -1,0 +1,71 @@
+"""A run measured on the images of a split, with all that belongs to it: the errors' file, the confusion picture, the report."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from alexnet.evaluation import ensemble, probabilities
+from alexnet.evaluation.judged import Progress, of_run
+from alexnet.evaluation.measure import Evaluation
+from alexnet.evaluation.probabilities import Options
+from alexnet.evaluation.submission import Submission, planned
+from alexnet.insight import confusion, picture, report
+from alexnet.run import checkpoint
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """The errors of a run, and the files that were written."""
+
+    run: Path
+    data: Path
+    split: str
+    evaluation: Evaluation
+    files: tuple[Path, ...]
+    """Errors as JSON, the confusion matrix as a picture where there is one, the report"""
+    submission: Submission | None
+    not_held: int = 0
+    """Bytes of class probabilities that were too many to hold and keep; 0: they were held"""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        places = {"run": str(self.run), "data": str(self.data), "split": self.split}
+        return {**places, **(self.submission.to_dict() if self.submission else {}), **self.evaluation.to_dict()}
+
+
+def evaluate(
+    run: Path,
+    data: Path | None = None,
+    split: str = "val",
+    options: Options = Options(),
+    submission: Path | None = None,
+    devkit: Path | None = None,
+    progress: Progress | None = None,
+) -> Evaluated:
+    """Measure a run's newest checkpoint on a split (§6); write its errors, by class too, what is taken for what, and the report.
+
+    data: a prepared dataset; by default the run's own. split: val (test where there is no val; the held-out share where there
+    is neither), train, test. submission: a file for five labels an image, with the ids of `devkit` (`submission.ids_of`).
+    Class probabilities are kept in RUN/predictions (`probabilities.compute`), but those above 1 GB are counted as they
+    come, unless a submission needs them. All processes get the result; the first one writes. Raises InputError for bad input.
+    """
+    prepared, judged = of_run(run, data, split)
+    file = planned(submission, judged.classes, devkit) if submission else None
+    size = probabilities.bytes_of(judged)
+    not_held = size if file is None and size > probabilities.MOST else 0
+    if not_held:
+        measured = probabilities.count_errors(run, judged, options, progress)
+    else:
+        answers = probabilities.compute(run, judged, options, progress)
+        measured = ensemble.measure(answers, judged.labels, judged.classes, options.views, confusion=True)
+    measured = replace(measured, checkpoint=checkpoint.newest(run).name, precision=options.precision_of(run))
+    name = f"{judged.where.replace(' ', '-')}-{options.views}views"
+    errors, matrix, page = run / f"evaluation-{name}.json", run / f"confusion-{name}.png", run / "report.html"
+    if options.processes.first:
+        measured.save(errors)
+        if measured.confusion is not None:
+            picture.save(confusion.figure(measured.confusion, judged.classes), matrix)
+        report.write(run, prepared)
+        file = file and file.write(answers, judged.files)
+    files = (errors, page) if measured.confusion is None else (errors, matrix, page)
+    return Evaluated(run, prepared.path, judged.where, measured, files, file, not_held)

@@ -1,0 +1,72 @@
+"""`evaluate`: a run measured in one call, with all files that belong to it."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from torch import Tensor
+
+from alexnet.data.prepared import Prepared
+from alexnet.errors import InputError
+from alexnet.evaluation.probabilities import Options
+from alexnet.insight.evaluate import evaluate
+from alexnet.processes import Processes
+from alexnet.run import checkpoint, trained
+from alexnet.run.images import validation_of
+
+
+@pytest.fixture
+def run(tiny_run: Path, tmp_path: Path) -> Path:
+    return Path(
+        shutil.copytree(tiny_run, tmp_path / "run", ignore=shutil.ignore_patterns("predictions", "report.html"))
+    )
+
+
+CPU = Options(device="cpu")
+
+
+def test_one_call_measures_and_writes_errors_picture_and_report(run: Path, tiny_prepared: Prepared) -> None:
+    result = evaluate(run, options=CPU)
+    network = trained.load(run)
+    split, indices = validation_of(network.recipe, tiny_prepared)
+    guessed = network.probabilities(split.images[indices]).argmax(dim=1).numpy()
+    assert result.evaluation.top1_error == pytest.approx(100 * float((guessed != split.labels[indices]).mean()))
+    assert np.sum(result.evaluation.confusion) == result.evaluation.images == len(indices)  # type: ignore[arg-type]
+    assert [path.name for path in result.files] == [
+        "evaluation-held-out-of-train-1views.json",
+        "confusion-held-out-of-train-1views.png",
+        "report.html",
+    ]
+    assert json.loads(result.files[0].read_text()) == result.evaluation.to_dict()
+    assert f"{result.evaluation.top1_error:.2f} %" in result.files[2].read_text()
+    places = {"run": str(run), "data": str(tiny_prepared.path), "split": "held out of train"}
+    assert result.to_dict() == {**places, **result.evaluation.to_dict()}
+    assert result.evaluation.checkpoint == checkpoint.newest(run).name
+    assert result.evaluation.precision == CPU.precision_of(run)
+
+
+class Second(Processes):
+    """The second of two processes, which hears nothing of the first."""
+
+    def sum(self, values: Tensor) -> Tensor:
+        return values
+
+
+def test_only_the_first_process_writes(run: Path) -> None:
+    before = sorted(run.rglob("*"))
+    result = evaluate(run, options=Options(device="cpu", processes=Second(rank=1, number=2)))
+    assert sorted(run.rglob("*")) == before and result.evaluation.images == 24
+
+
+def test_what_cannot_be_measured_is_refused(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no recipe.json"):
+        evaluate(tmp_path, options=CPU)
+    with pytest.raises(InputError, match="--views 3"):
+        Options(views=3)
+    with pytest.raises(InputError, match="--batch 0"):
+        Options(batch=0)
+    (run / "classes.json").write_text(json.dumps(["other"]))
+    with pytest.raises(InputError, match="its classes are not the run's"):
+        evaluate(run, options=CPU)
