@@ -17,7 +17,7 @@ from ..triton_device import DEVICE
 pytest.importorskip("triton")
 import alexnet.data.gpu  # noqa: E402
 import alexnet.training.gpu  # noqa: E402
-from alexnet.data import batches  # noqa: E402
+from alexnet.data import augment as batches  # noqa: E402
 from alexnet.gpu import check as checks  # noqa: E402
 from alexnet.gpu import whole  # noqa: E402
 from alexnet.gpu.comparing import Case, Extent, apart, clear, poisoned, worst  # noqa: E402

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from alexnet.data.batches import Preparation
+from alexnet.data.augment import Preparation
 from alexnet.errors import InputError
 from alexnet.export import weights
 from alexnet.imports import read, run, torchvision

@@ -40,8 +40,7 @@ from alexnet.reading import read_json
 from alexnet.run import checkpoint, trained
 from alexnet.run.metrics import read_metrics
 from alexnet.run.recipe import Recipe, flatten
-from alexnet.training import trainer
-from alexnet.training.trainer import Status
+from alexnet.training import Status, train
 
 MEASURED = "measured.json"
 
@@ -229,7 +228,7 @@ def _train(
     try:
         finished = reached
         if not finished:
-            finished = trainer.train(recipe, prepared, path, begun, start, watch, stopping).finished
+            finished = train(recipe, prepared, path, begun, start, watch, stopping).finished
     except RunFailed as failure:
         if "NaN" not in str(failure) and "the loss became" not in str(failure):
             raise

@@ -56,7 +56,7 @@ def evaluate(
         precision: what is computed in, where it is not to be the run's: auto is bf16 where the device multiplies it.
         json: print one JSON document on stdout.
     """
-    from alexnet.data.batches import check_views
+    from alexnet.data.views import check_views
 
     check_views(views)
     if batch < 1:
@@ -239,11 +239,11 @@ def _submit(
     runs: tuple[Path, ...], images: str, submission: Path, devkit: Path | None, json: bool, how: dict[str, Any]
 ) -> int:
     from alexnet.evaluation import ensemble, kept, unlabelled
-    from alexnet.run import trained
+    from alexnet.run import folder
 
     classes = [kept.classes_of(run) for run in runs]
     ids = _ids_of(submission, classes[0], devkit)
-    sizes = [len(trained.statistics_of(run)[0]) for run in runs]
+    sizes = [len(folder.statistics_of(run)[0]) for run in runs]
     of_size = {size: unlabelled.unlabelled(images, size) for size in sizes}
     all_judged = [of_size[size] for size in sizes]
     ensemble.check_alike(runs, classes, all_judged)
@@ -335,7 +335,7 @@ def predict(
     """
     import numpy as np
 
-    from alexnet.data.batches import check_views
+    from alexnet.data.views import check_views
     from alexnet.device import pick
     from alexnet.insight import predictions as pictures
     from alexnet.run import trained

@@ -40,7 +40,7 @@ def export(
         json: print one JSON document on stdout.
     """
     from alexnet.data import prepared as prepared_sets
-    from alexnet.data.batches import check_views
+    from alexnet.data.views import check_views
     from alexnet.export import write
     from alexnet.run import trained
 

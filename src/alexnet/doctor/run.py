@@ -13,8 +13,9 @@ from alexnet.doctor.finding import Finding, error, ok, parts, some, warning
 from alexnet.errors import InputError
 from alexnet.network.model import AlexNet
 from alexnet.reading import read_json
-from alexnet.run import checkpoint, trained
+from alexnet.run import checkpoint
 from alexnet.run import recipe as recipes
+from alexnet.run.folder import classes_of, statistics_of
 from alexnet.run.metrics import read_metrics
 from alexnet.run.recipe import Recipe
 
@@ -215,7 +216,7 @@ def _plateau_ended(path: Path) -> bool:
 
 def _classes_of(path: Path) -> list[str] | None:
     try:
-        return list(trained.classes_of(path))
+        return list(classes_of(path))
     except (OSError, InputError):
         return None
 
@@ -243,7 +244,7 @@ def _preparation(path: Path, recipe: Recipe) -> list[Finding]:
     folder = path / "preparation"
     again = f"copy mean.npy and colour.json from the dataset it was trained on into {folder}"
     try:
-        mean, covariance, eigenvalues, eigenvectors = trained.statistics_of(path)
+        mean, covariance, eigenvalues, eigenvectors = statistics_of(path)
     except (OSError, InputError) as problem:
         return [error(str(problem).partition(";")[0], again)]
     side = recipe.image_size

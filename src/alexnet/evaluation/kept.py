@@ -21,7 +21,7 @@ from alexnet.errors import InputError
 from alexnet.evaluation.errors import Evaluation, evaluate, probabilities_of
 from alexnet.files import write_bytes
 from alexnet.processes import Processes
-from alexnet.run import checkpoint, recipe, trained
+from alexnet.run import checkpoint, folder, recipe, trained
 from alexnet.run.images import measured_on, validation_of
 from alexnet.run.recipe import Recipe
 
@@ -72,7 +72,7 @@ def of_split(of: Recipe, prepared: Prepared, split: str = "val") -> Judged:
 def classes_of(run: Path) -> tuple[str, ...]:
     """The classes of a run, in the order of its labels, without its weights. InputError if it is no run folder."""
     recipe.read(run)
-    return trained.classes_of(run)
+    return folder.classes_of(run)
 
 
 def probabilities(

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from alexnet.data.batches import centre
+from alexnet.data.augment import centre
 from alexnet.errors import InputError
 from alexnet.files import write_bytes
 from alexnet.imports import caffe, caffe_forward

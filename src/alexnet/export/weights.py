@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from alexnet.data.batches import centre
+from alexnet.data.augment import centre
 from alexnet.data.prepared import Prepared
 from alexnet.errors import InputError
 from alexnet.export import caffe, write

@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from alexnet.data.batches import Preparation, centre, test_views
+from alexnet.data.augment import Preparation, centre
 from alexnet.data.prepared import Prepared
+from alexnet.data.views import test_views
 from alexnet.errors import InputError, RunFailed
 from alexnet.evaluation.errors import evaluate
 from alexnet.export import runtimes

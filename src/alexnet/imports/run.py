@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from alexnet.data.batches import centre, to_channels
+from alexnet.data.augment import centre, to_channels
 from alexnet.data.prepared import Prepared
 from alexnet.errors import InputError, RunFailed
 from alexnet.files import refused, write_bytes, write_text

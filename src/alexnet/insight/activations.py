@@ -10,8 +10,10 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from alexnet.data.batches import centre, read_ahead, test_views
+from alexnet.data.augment import centre
+from alexnet.data.loader import read_ahead
 from alexnet.data.prepared import Images
+from alexnet.data.views import test_views
 from alexnet.insight import picture, predictions
 from alexnet.network.model import ACTIVATIONS, AlexNet
 from alexnet.run.trained import TrainedNetwork

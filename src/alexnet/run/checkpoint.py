@@ -22,6 +22,7 @@ from alexnet.errors import InputError, RunFailed
 from alexnet.files import sync, why
 from alexnet.network.spec import from_dict
 from alexnet.reading import check_archive
+from alexnet.run.folder import CHECKPOINTS
 from alexnet.run.schedule import Plateau
 
 FORMAT = 1
@@ -63,7 +64,7 @@ def save(run: Path, weights: Mapping[str, Tensor], optimizer: dict[str, Any], pr
 
     Raises RunFailed if it cannot be written, such as on a full disk; every earlier checkpoint is then still there, whole.
     """
-    folder = run / "checkpoints"
+    folder = run / CHECKPOINTS
     final = folder / name_of(progress.step)
     beside = folder / f".{final.name}.{os.getpid()}.new"
     try:
@@ -96,7 +97,7 @@ def tidy(run: Path, keep: int) -> None:
     """Remove all but the newest `keep` checkpoints, and what killed processes left half-written or half-removed."""
     for old in _all(run)[:-keep]:
         _remove(old)
-    for leftover in (run / "checkpoints").glob(".step-*"):
+    for leftover in (run / CHECKPOINTS).glob(".step-*"):
         shutil.rmtree(leftover, ignore_errors=True)
 
 
@@ -113,7 +114,7 @@ def _remove(checkpoint: Path) -> None:
 
 
 def _all(run: Path) -> list[Path]:
-    found = (run / "checkpoints").glob("step-*")
+    found = (run / CHECKPOINTS).glob("step-*")
     return sorted(path for path in found if (path / WEIGHTS).is_file() and (path / STATE).is_file())
 
 
@@ -127,11 +128,9 @@ def newest(run: Path) -> Path:
     """The newest whole checkpoint of a run; InputError if there is none."""
     found = latest(run)
     if found is None:
-        raise InputError(
-            f"{run}: no checkpoint in {run / 'checkpoints'}; train it first: alexnet train ... --out {run}"
-        )
+        raise InputError(f"{run}: no checkpoint in {run / CHECKPOINTS}; train it first: alexnet train ... --out {run}")
     # A kill leaves no half of one under its name, so that a newer one was damaged by something else.
-    for newer in sorted((run / "checkpoints").glob("step-*")):
+    for newer in sorted((run / CHECKPOINTS).glob("step-*")):
         if newer.name > found.name:
             raise InputError(f"{newer}: {WEIGHTS} or {STATE} is missing; {_FIX}, {found.name}")
     return found

@@ -1,18 +1,20 @@
 """A run as one typed object. Every field can be set at the command line: `--rate 0.001`."""
 
 import dataclasses
+import hashlib
 import json
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from alexnet.data.batches import Augmentation
+from alexnet.data.augment import Augmentation
 from alexnet.data.manifest import LARGEST
 from alexnet.device import Precision
 from alexnet.errors import InputError
 from alexnet.network.spec import Network, from_dict
 from alexnet.reading import SMALL, parse_json, read_bytes
+from alexnet.run import folder
 from alexnet.run import schedule as schedules
 from alexnet.run.schedule import Plateau, Rates, Schedule
 
@@ -213,9 +215,15 @@ class Recipe:
         return recipe
 
 
+def seed_of(seed: int, purpose: str, number: int) -> int:
+    """A 63-bit seed for one purpose at one step; so a run's randomness at any step needs nothing that came before."""
+    digest = hashlib.sha256(f"{seed}/{purpose}/{number}".encode()).digest()
+    return int.from_bytes(digest[:8], "little") >> 1
+
+
 def read(run: Path) -> Recipe:
     """The recipe of a run folder; InputError if there is none."""
-    file = run / "recipe.json"
+    file = run / folder.RECIPE
     if not file.is_file():
         raise InputError(f"{run}: no recipe.json in it, so it is no run folder; alexnet train --out {run} makes one")
     return Recipe.from_json(read_bytes(file, SMALL).decode("utf-8", errors="replace"), str(file))

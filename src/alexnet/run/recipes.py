@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from alexnet.data.batches import Augmentation
+from alexnet.data.augment import Augmentation
 from alexnet.network import spec
 from alexnet.run.recipe import Recipe
 from alexnet.run.schedule import Schedule

@@ -1,6 +1,5 @@
 """A trained network with all it needs to judge a photograph: classes, crop size and the statistics of its training set."""
 
-import json
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -11,23 +10,17 @@ import PIL.Image
 import torch
 from torch import Tensor, nn
 
-from alexnet.data.batches import Preparation, test_views, to_channels
-from alexnet.data.prepared import Prepared
-from alexnet.data.statistics import LARGEST, read_colour, read_mean
+from alexnet.data.augment import Preparation, to_channels
+from alexnet.data.views import test_views
 from alexnet.device import Precision, low_precision
 from alexnet.errors import InputError
-from alexnet.files import write_bytes, write_text
 from alexnet.network.low_precision import LowPrecision
 from alexnet.network.model import AlexNet
-from alexnet.reading import SMALL, read_bytes, read_json
-from alexnet.run import checkpoint, recipe
+from alexnet.run import checkpoint, folder, recipe
 from alexnet.run.views import Network, view_probabilities
 
 if TYPE_CHECKING:  # it is built on this
     from alexnet.run.predict import Image, Prediction
-
-CLASSES = 1 << 26
-"""Bytes of a list of classes: a million names of 60 letters."""
 
 
 class TrainedNetwork(nn.Module):
@@ -159,15 +152,6 @@ def preparation_of(
     )
 
 
-def keep_preparation(run: Path, prepared: Prepared) -> None:
-    """Copy classes and statistics into the run folder, so that it predicts without the dataset."""
-    folder = run / "preparation"
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in ("mean.npy", "colour.json"):
-        write_bytes(folder / name, (prepared.path / name).read_bytes())
-    write_text(run / "classes.json", json.dumps(list(prepared.classes), indent=2) + "\n")
-
-
 def load(run: Path | str, device: torch.device | str = "cpu", precision: Precision | None = None) -> TrainedNetwork:
     """The trained network of a run folder, from its newest checkpoint.
 
@@ -177,14 +161,12 @@ def load(run: Path | str, device: torch.device | str = "cpu", precision: Precisi
     path = Path(run)
     of = recipe.read(path)
     found = checkpoint.newest(path)
-    classes = classes_of(path)
-    mean, _, eigenvalues, eigenvectors = statistics_of(path)
+    classes = folder.classes_of(path)
+    mean, _, eigenvalues, eigenvectors = folder.statistics_of(path)
     if len(classes) != of.network.classes:
-        raise InputError(f"{path / 'classes.json'}: {len(classes)} classes, the network has {of.network.classes}")
+        raise InputError(f"{path / folder.CLASSES}: {len(classes)} classes, the network has {of.network.classes}")
     if len(mean) < of.image_size:
-        raise InputError(
-            f"{path / 'preparation' / 'mean.npy'} is {list(mean.shape)}, the recipe's images are {of.image_size}"
-        )
+        raise InputError(f"{path / folder.MEAN} is {list(mean.shape)}, the recipe's images are {of.image_size}")
     preparation = preparation_of(mean, eigenvalues, eigenvectors, of)
     with torch.device("meta"):  # shapes without memory, until the weights have been found to fit
         network = AlexNet(of.network)
@@ -192,34 +174,4 @@ def load(run: Path | str, device: torch.device | str = "cpu", precision: Precisi
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return TrainedNetwork(
         path, of, network, classes, preparation.to(device), len(mean), found.name, precision or of.precision
-    )
-
-
-def classes_of(run: Path) -> tuple[str, ...]:
-    """The names in a run's classes.json, in the order of its labels; InputError, naming it, if it is no list of names."""
-    try:
-        classes = read_json(run / "classes.json", most=CLASSES)
-        if not isinstance(classes, list) or not classes or not all(isinstance(name, str) for name in classes):
-            raise ValueError(f"{run / 'classes.json'}: no list of names")
-        return tuple(classes)
-    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
-        raise _unreadable(run, error) from None
-
-
-def statistics_of(run: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Mean image [S, S, 3], covariance [3, 3], eigenvalues [3] and eigenvectors [3, 3] of a run's training set.
-
-    Raises InputError, naming the file, if they are anything else, or have NaN or infinite values.
-    """
-    mean, colour = run / "preparation" / "mean.npy", run / "preparation" / "colour.json"
-    try:
-        return read_mean(read_bytes(mean, LARGEST), mean), *read_colour(read_bytes(colour, SMALL), colour)
-    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
-        raise _unreadable(run, error) from None
-
-
-def _unreadable(run: Path, error: Exception) -> InputError:
-    return InputError(
-        f"{run}: the run's classes.json or preparation/ cannot be read ({error}); copy them from its prepared dataset (the list"
-        " of classes is in its manifest), or train again"
     )

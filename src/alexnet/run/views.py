@@ -5,7 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from alexnet.data.batches import Preparation, test_views
+from alexnet.data.augment import Preparation
+from alexnet.data.views import test_views
 from alexnet.errors import RunFailed
 from alexnet.network.low_precision import LowPrecision
 

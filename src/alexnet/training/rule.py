@@ -146,7 +146,7 @@ def _update_in_one_pass(
     w: Tensor, v: Tensor, g: Tensor, copy: Tensor | None, momentum: float, shrink: float, rate: float
 ) -> None:
     from alexnet.bf16 import array_of
-    from alexnet.training import compiled as loops
+    from alexnet.training import cpu as loops
 
     if g.stride() != w.stride():  # all are walked through side by side, in the order of memory
         g = torch.empty_like(w, dtype=g.dtype).copy_(g)

@@ -8,17 +8,16 @@
               (Krizhevsky 2014, "One weird trick for parallelizing convolutional neural networks")
 
 In every mode outputs, gradients and weights are those of one process, but for the order in which float32 sums are taken;
-dropout too. `alexnet.training.exchange` is what goes from process to process.
+dropout too. `alexnet.training.collectives` is what goes from process to process.
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
-from typing import get_args
+from collections.abc import Callable, Sequence
+from typing import Any, get_args
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from alexnet.errors import InputError
 from alexnet.network.convolution import Convolution
@@ -27,7 +26,21 @@ from alexnet.network.model import AlexNet, ColumnLinear, Dropout, through
 from alexnet.network.normalization import LocalResponseNormalization
 from alexnet.network.spec import Network
 from alexnet.processes import Mode, Processes
-from alexnet.training.exchange import Cut, Exchange, Gather, GatherRows, Halo, Last, Masked, Part, Trim, Turn
+from alexnet.training.collectives import (
+    Cut,
+    Exchange,
+    Gather,
+    GatherRows,
+    Halo,
+    Last,
+    Masked,
+    Part,
+    Trim,
+    Turn,
+    added_up,
+    passed,
+)
+from alexnet.training.rule import PaperSGD
 
 
 class Layout:
@@ -40,7 +53,7 @@ class Layout:
     replicated = True
     """Whether every process holds the whole network."""
 
-    def __init__(self, model: AlexNet, processes: Processes) -> None:
+    def __init__(self, model: AlexNet, processes: Processes = Processes()) -> None:
         self.processes = processes
         self.exchange = Exchange(processes)
         self.turn = Turn()
@@ -56,10 +69,6 @@ class Layout:
     def judged(self, batch: int) -> slice:
         """The rows of a batch whose logits this process has in training."""
         return slice(0, batch)
-
-    def scale(self, batch: int) -> float:
-        """What the loss, summed over the judged rows, is multiplied by, to get the gradient of its mean over the batch."""
-        return 1 / batch
 
     def begin(self, batch: int, micro_batch: int | None = None) -> list[Part]:
         """A step on a batch of so many images in all begins; the parts in which it passes through the network.
@@ -87,13 +96,34 @@ class Layout:
         return self._train(images)
 
     def take(self, whole: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Copies of this process's parts of the whole network's tensors: weights, or velocities under the same names."""
-        return {name: self._own(name, tensor).clone() for name, tensor in whole.items()}
+        """This process's parts (copies, where it has not all) of the whole network's tensors: weights, or velocities by name."""
+        rank, number = self.processes.rank, self.processes.number
+        return {
+            name: self.cuts[name].split(tensor, number)[rank].clone() if name in self.cuts else tensor
+            for name, tensor in whole.items()
+        }
 
     @torch.no_grad()
     def whole(self, own: dict[str, Tensor]) -> dict[str, Tensor]:
         """The whole network's tensors, in every process, from the parts of all; all processes have to call it."""
         return {name: self._joined(self.cuts[name], part) if name in self.cuts else part for name, part in own.items()}
+
+    def whole_state(self, sgd: PaperSGD) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """State of the whole network and of its optimizer, for a checkpoint; all processes have to call it."""
+        return self.whole(self.module.state_dict()), self._with_velocities(sgd.state_dict(), sgd, self.whole)
+
+    def own_state(self, state: dict[str, Any], sgd: PaperSGD) -> dict[str, Any]:
+        """The state of this process's optimizer, from the whole network's."""
+        return self._with_velocities(state, sgd, self.take)
+
+    def _with_velocities(
+        self, state: dict[str, Any], sgd: PaperSGD, change: Callable[[dict[str, Tensor]], dict[str, Tensor]]
+    ) -> dict[str, Any]:
+        """An optimizer's state, whose weights are numbered, with other velocities: `change` takes them by name."""
+        name_of = {id(weight): name for name, weight in self.module.named_parameters()}
+        names = [name_of[id(weight)] for group in sgd.param_groups for weight in group["params"]]
+        velocities = change({names[number]: each["v"] for number, each in state["state"].items()})
+        return {**state, "state": {number: {"v": velocities[names[number]]} for number in state["state"]}}
 
     def _shares(self, batch: int) -> list[int]:
         """How many images of a batch each process reads."""
@@ -106,10 +136,6 @@ class Layout:
 
     def _train(self, images: Tensor) -> Tensor:
         return self.module(images)
-
-    def _own(self, name: str, whole: Tensor) -> Tensor:
-        cut = self.cuts.get(name)
-        return cut.split(whole, self.processes.number)[self.processes.rank] if cut else whole
 
     def _fill(self, model: AlexNet) -> None:
         """Give `module`, whose tensors have no memory yet, this process's parts of the model, which is left without any."""
@@ -136,7 +162,7 @@ class _Data(Layout):
             if isinstance(layer, Dropout | nn.Dropout):
                 setattr(model, name, Masked(layer, self.turn, self.exchange, None))
         self.module = model
-        self.shared = _shared(model, self.exchange)
+        self.shared = added_up(model, self.exchange)
 
     def rows(self, batch: int) -> slice:
         return self.processes.rows(batch)
@@ -148,7 +174,7 @@ class _Data(Layout):
         return _shares(batch, self.processes.number)
 
     def _train(self, images: Tensor) -> Tensor:
-        return _train_shared(self.shared, self.turn, images)
+        return passed(self.shared, self.turn, images)
 
 
 class _Columns(Layout):
@@ -231,7 +257,7 @@ class _Hybrid(Layout):
         self.module = _Shares([*trunk, *head], self)
         self._fill(model)
         self.head = [layer for _, layer in head]
-        self.trunk = _shared(_Parts(trunk), self.exchange)
+        self.trunk = added_up(_Parts(trunk), self.exchange)
 
     def rows(self, batch: int) -> slice:
         return self.processes.rows(batch)
@@ -246,7 +272,7 @@ class _Hybrid(Layout):
         return Part(part.own, slice(0, sum(shares)) if part.counts == tuple(shares) else torch.cat(rows), part.counts)
 
     def _train(self, images: Tensor) -> Tensor:
-        return through(self.head, _train_shared(self.trunk, self.turn, images))
+        return through(self.head, passed(self.trunk, self.turn, images))
 
     def _masked(self, layer: nn.Module, cut: Cut | None) -> nn.Module:
         if isinstance(layer, Dropout | nn.Dropout):
@@ -312,29 +338,6 @@ def _synchronized(model: AlexNet) -> AlexNet:
             " --network.normalization paper"
         )
     return nn.SyncBatchNorm.convert_sync_batchnorm(model)
-
-
-def _shared(module: nn.Module, exchange: Exchange) -> nn.Module:
-    """`module` with its gradients added up over all processes while the backward pass goes on."""
-    if not any(weight.requires_grad for weight in module.parameters()):
-        return module
-
-    def add_up(exchange: Exchange, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
-        exchange.count_sum(bucket.buffer(), "gradients")
-        work = dist.all_reduce(bucket.buffer(), async_op=True)
-        return work.get_future().then(lambda done: done.value()[0])
-
-    shared = DistributedDataParallel(module, gradient_as_bucket_view=True)
-    shared.register_comm_hook(exchange, add_up)
-    return shared
-
-
-def _train_shared(shared: nn.Module, turn: Turn, images: Tensor) -> Tensor:
-    """One pass; its backward pass adds gradients up over the processes if it is the last of the step."""
-    if isinstance(shared, DistributedDataParallel) and turn.part is not turn.parts[-1]:
-        with shared.no_sync():
-            return shared(images)
-    return shared(images)
 
 
 def check(mode: Mode, spec: Network, number: int) -> None:

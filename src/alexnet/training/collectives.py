@@ -14,6 +14,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.nn.parallel import DistributedDataParallel
 
 from alexnet.processes import Processes
 
@@ -286,3 +287,29 @@ class Masked(nn.Module):
             ones = ones.contiguous(memory_format=torch.channels_last)
         mask = self.layer(ones)[self.turn.judged if self.judged else self.turn.rows]
         return (self.cut.split(mask, number)[rank] if self.cut else mask).clone()
+
+
+# --- The gradients of weights that every process holds ----------------------------------------------------------------
+
+
+def added_up(module: nn.Module, exchange: Exchange) -> nn.Module:
+    """`module` with its gradients added up over all processes while the backward pass goes on."""
+    if not any(weight.requires_grad for weight in module.parameters()):
+        return module
+
+    def add_up(exchange: Exchange, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
+        exchange.count_sum(bucket.buffer(), "gradients")
+        work = dist.all_reduce(bucket.buffer(), async_op=True)
+        return work.get_future().then(lambda done: done.value()[0])
+
+    shared = DistributedDataParallel(module, gradient_as_bucket_view=True)
+    shared.register_comm_hook(exchange, add_up)
+    return shared
+
+
+def passed(shared: nn.Module, turn: Turn, images: Tensor) -> Tensor:
+    """One pass; its backward pass adds gradients up over the processes if it is the last of the step."""
+    if isinstance(shared, DistributedDataParallel) and turn.part is not turn.parts[-1]:
+        with shared.no_sync():
+            return shared(images)
+    return shared(images)

@@ -5,7 +5,7 @@ import gc
 import json
 import math
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,21 +15,20 @@ import pytest
 import torch
 from torch import Tensor
 
-from alexnet.data.batches import Augmentation
+from alexnet.data.augment import Augmentation
 from alexnet.data.prepared import Prepared
 from alexnet.errors import InputError, RunFailed
 from alexnet.network.spec import networks
 from alexnet.run import checkpoint, metrics, recipes, trained
 from alexnet.run.images import training_of, validation_of
 from alexnet.run.metrics import read_metrics
-from alexnet.run.recipe import Recipe
+from alexnet.run.recipe import Recipe, seed_of
 from alexnet.run.recipe import read as read_recipe
 from alexnet.run.recipes import fine_tuned
 from alexnet.run.schedule import Schedule
-from alexnet.training import trainer
-from alexnet.training.graph import Step
+from alexnet.training import Status, loop, train
 from alexnet.training.rule import PaperSGD
-from alexnet.training.trainer import Status, train
+from alexnet.training.step import Batch, Step
 from tests.conftest import CLASSES, IMAGES_PER_CLASS, SIZE, prepare_pictures
 
 HELD_OUT = IMAGES_PER_CLASS // 4 * len(CLASSES)  # tiny_recipe holds out a quarter
@@ -129,12 +128,18 @@ def test_a_run_leaves_nothing_in_the_memory_of_its_device(
     left: list[weakref.ref] = []
 
     class Watched(Step):
-        def __init__(self, model: Any, sgd: Any, input_of: Any, *more: Any, **named: Any) -> None:
-            super().__init__(model, sgd, input_of, *more, **named)
-            images = input_of.__self__.resident.images
-            left.extend(map(weakref.ref, (self, images, *self.leaves.values())))
+        def __call__(self, batch: Batch) -> None:
+            super().__call__(batch)
+            left.extend(map(weakref.ref, (self, *self.leaves.values())))
 
-    monkeypatch.setattr(trainer, "Step", Watched)
+    def watched(*given: Any) -> Any:
+        there = resident(*given)
+        left.append(weakref.ref(there.images))
+        return there
+
+    resident = loop.loader.resident
+    monkeypatch.setattr(loop.loader, "resident", watched)
+    monkeypatch.setattr(loop, "Step", Watched)
     gc.disable()  # it would come too late for the next run
     try:
         for name in ("first", "second"):  # after the first, what torch imports late still has hold of its weights
@@ -149,8 +154,8 @@ def test_images_that_are_held_out_are_on_the_device_once(
     tiny_prepared: Prepared, one_epoch: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     brought = []
-    plain = trainer.batches.resident
-    monkeypatch.setattr(trainer.batches, "resident", lambda *given: brought.append(given) or plain(*given))
+    plain = loop.loader.resident
+    monkeypatch.setattr(loop.loader, "resident", lambda *given: brought.append(given) or plain(*given))
     kept = train(replace(one_epoch, resident="yes"), tiny_prepared, tmp_path / "there")
     assert len(brought) == 1
     read = train(replace(one_epoch, resident="no"), tiny_prepared, tmp_path / "read")
@@ -191,13 +196,13 @@ def test_each_training_image_once_an_epoch_in_another_order(
     tiny_prepared: Prepared, tiny_recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[list[int]] = []
-    plain = trainer.read_ahead
+    plain = loop.read_ahead
 
     def recorded(images: Any, labels: Any, batches: list[np.ndarray], *others: Any) -> Iterator[tuple[Tensor, Tensor]]:
         read.append([int(index) for batch in batches for index in batch])
         return plain(images, labels, batches, *others)
 
-    monkeypatch.setattr(trainer, "read_ahead", recorded)
+    monkeypatch.setattr(loop, "read_ahead", recorded)
     train(replace(tiny_recipe, epochs=3), tiny_prepared, tmp_path)
     used = training_of(tiny_recipe, tiny_prepared)[1].tolist()
     assert len(used) == TRAINED_ON
@@ -224,13 +229,13 @@ def test_the_recorded_schedule_freezes_conv1_and_turns_the_colour_noise_off(
     tiny_prepared: Prepared, tiny_recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     colours: list[str] = []
-    plain = trainer.training_batch
+    plain = loop.training_batch
 
     def recorded(images: Tensor, preparation: Any, how: Augmentation, *others: Any) -> Tensor:
         colours.append(how.colour)
         return plain(images, preparation, how, *others)
 
-    monkeypatch.setattr(trainer, "training_batch", recorded)
+    monkeypatch.setattr(loop, "training_batch", recorded)
     noisy = replace(
         tiny_recipe,
         epochs=10,
@@ -606,8 +611,9 @@ def test_the_picture_set_is_what_these_tests_say(tiny_prepared: Prepared) -> Non
 
 
 def test_seeds_differ_by_purpose_and_number() -> None:
-    made: Callable[..., int] = trainer.seed_of
-    seeds = {made(seed, purpose, number) for seed in (0, 1) for purpose in ("batch", "order") for number in (0, 1, 10)}
+    seeds = {
+        seed_of(seed, purpose, number) for seed in (0, 1) for purpose in ("batch", "order") for number in (0, 1, 10)
+    }
     assert len(seeds) == 12 and all(0 <= seed < 2**63 for seed in seeds)
 
 
