@@ -406,7 +406,7 @@ def test_results_without_run_folders_are_not_trained_again(
     before = rehearsed[0]
     for name in ("results", "speed", "builtin"):
         shutil.copytree(before / name, tmp_path / name)
-    monkeypatch.setattr(runner.trainer, "train", None)
+    monkeypatch.setattr(runner, "train", None)
     done = run.run(REHEARSED, None, None, tmp_path, 10.0, rehearsal=True)
     assert done.done == tuple(REHEARSED) and not done.failed
     # One result is lost on the way: its runs are in others, and are known there.

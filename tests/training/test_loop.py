@@ -26,7 +26,7 @@ from alexnet.run.recipe import Recipe, seed_of
 from alexnet.run.recipe import read as read_recipe
 from alexnet.run.recipes import fine_tuned
 from alexnet.run.schedule import Schedule
-from alexnet.training import Status, loop, train
+from alexnet.training import Status, loop, resume, train
 from alexnet.training.rule import PaperSGD
 from alexnet.training.step import Batch, Step
 from tests.conftest import CLASSES, IMAGES_PER_CLASS, SIZE, prepare_pictures
@@ -636,3 +636,30 @@ def test_the_rate_rises_step_by_step_and_then_is_the_schedules(
     assert again == pytest.approx(expected[3:])
     weights = [checkpoint.weights(checkpoint.newest(tmp_path / name)) for name in ("run", "again")]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+# ---------------------------------------------------------------- going on
+
+
+def test_resume_goes_on_with_the_run_s_own_recipe_and_data(
+    tiny_prepared: Prepared, tiny_recipe: Recipe, tmp_path: Path
+) -> None:
+    stopped = train(tiny_recipe, tiny_prepared, tmp_path / "run", stop=lambda: True)
+    seen: list[Status] = []
+    outcome = resume(tmp_path / "run", progress=seen.append)
+    assert not stopped.finished and outcome.finished and seen[0].step == 2
+    train(tiny_recipe, tiny_prepared, tmp_path / "never")
+    assert equal(weights(tmp_path / "run"), weights(tmp_path / "never"))
+    told = outcome.to_dict()
+    assert (told["run"], told["finished"], told["epochs"]) == (str(tmp_path / "run"), True, 4)
+    assert told["validation_top1"] == outcome.last["validation_top1"] and "time" not in told
+
+
+def test_resume_of_a_run_whose_data_is_gone(tiny_prepared: Prepared, one_epoch: Recipe, tmp_path: Path) -> None:
+    train(one_epoch, tiny_prepared, tmp_path)
+    (tmp_path / "data.json").write_text(json.dumps({"path": str(tmp_path / "gone")}))
+    with pytest.raises(InputError, match="gone: the data of .* is not there any more; say --data DIR"):
+        resume(tmp_path)
+    assert resume(tmp_path, tiny_prepared.path).finished
+    with pytest.raises(InputError, match="no recipe.json in it"):
+        resume(tmp_path / "nothing")

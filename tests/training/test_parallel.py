@@ -142,7 +142,7 @@ def test_two_processes_in_bf16_learn_what_one_learns_but_for_rounding(mode: Mode
 def assert_close(run: Path, other: Path) -> None:
     """Weights agree to a hundredth of what they have learned, errors exactly, losses nearly.
 
-    In float64 everything agrees to 1e-12 (test_distributed.py). Here a sum that rounds to the other side of 0, or of another
+    In float64 everything agrees to 1e-12 (test_layouts.py). Here a sum that rounds to the other side of 0, or of another
     in a pooling window, may switch a ReLU or a maximum; a wrong mask, crop or scale would change all that was learned.
     """
     recipe = Recipe.from_json((run / "recipe.json").read_text())

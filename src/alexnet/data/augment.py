@@ -1,4 +1,4 @@
-"""Training batches and test views: crop, flip, colour and mean, on the whole batch at once and on its device (§4.1).
+"""Training batches: crop, flip, colour and mean, on the whole batch at once and on its device (§4.1).
 
 Each step comes in the paper's form and in the 2012 program's; `Augmentation` says which. Images come in as uint8
 [N, S, S, 3] and leave as float32 [N, 3, C, C] in channels-last memory, on the pixel scale 0-255 minus the mean.
@@ -211,7 +211,7 @@ def compiled_batch(
 
 
 def colour_noise(number: int, preparation: Preparation, form: str, generator: torch.Generator) -> Tensor:
-    """RGB offsets [number, 3] to add to all pixels of an image, on the pixel scale 0-255 (§4.1).
+    """RGB offsets [number, 3], on the pixel scale 0-255 (§4.1): PCA, alpha drawn once for all pixels of an image at each use.
 
     paper: eigenvectors · (alpha·lambda). The text names no pixel scale; on 0-255 lambda is some 15,000 and the noise
     would drown every image, so lambda is taken for pixels on 0-1 and the offset brought back to 0-255.

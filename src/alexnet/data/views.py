@@ -1,4 +1,4 @@
-"""The views of a test image: the centre crop, or ten (§4.1)."""
+"""The views of a test image: the centre crop, or ten patches, four corners and the centre and their reflections (§4.1)."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Class probabilities of test images, averaged over their views (§4.1)."""
+"""Class probabilities of test images, averaged over their ten patches or of the centre alone (§4.1)."""
 
 from collections.abc import Callable
 

@@ -5,8 +5,9 @@ from all processes, the gradient of it is the sum of what each process's units s
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -19,6 +20,8 @@ from torch.nn.parallel import DistributedDataParallel
 from alexnet.processes import Processes
 
 When = Literal["forward", "backward", "gradients"]
+Join = Callable[[list[Tensor]], Tensor]
+Split = Callable[[Tensor], Sequence[Tensor]]
 
 
 @dataclass(frozen=True)
@@ -106,27 +109,16 @@ def _shaped(flat: Tensor, shape: Sequence[int]) -> Tensor:
 
 class _Gathered(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, exchange: Exchange, cut: Cut) -> Tensor:
-        ctx.exchange, ctx.cut = exchange, cut
-        number = exchange.processes.number
-        return cut.join(exchange.swap([x] * number, [x.shape] * number, "forward"))
+    def forward(
+        ctx: Any, x: Tensor, exchange: Exchange, shapes: Sequence[Sequence[int]], join: Join, split: Split
+    ) -> Tensor:
+        ctx.exchange, ctx.split = exchange, split
+        return join(exchange.swap([x] * len(shapes), shapes, "forward"))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        return ctx.exchange.added(ctx.cut.split(gradient, ctx.exchange.processes.number)), None, None
-
-
-class _GatheredRows(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, exchange: Exchange, counts: Sequence[int]) -> Tensor:
-        ctx.exchange, ctx.counts = exchange, list(counts)
-        return torch.cat(exchange.swap([x] * len(counts), [(count, *x.shape[1:]) for count in counts], "forward"))
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        return ctx.exchange.added(gradient.split(ctx.counts)), None, None
+        return ctx.exchange.added(ctx.split(gradient)), None, None, None, None
 
 
 class _Sum(torch.autograd.Function):
@@ -204,7 +196,9 @@ class Gather(nn.Module):
         self.exchange, self.cut = exchange, cut
 
     def forward(self, x: Tensor) -> Tensor:
-        return _Gathered.apply(x, self.exchange, self.cut)
+        number = self.exchange.processes.number
+        split = partial(self.cut.split, number=number)
+        return _Gathered.apply(x, self.exchange, [x.shape] * number, self.cut.join, split)
 
 
 class GatherRows(nn.Module):
@@ -215,7 +209,9 @@ class GatherRows(nn.Module):
         self.exchange, self.turn = exchange, turn
 
     def forward(self, x: Tensor) -> Tensor:
-        return _GatheredRows.apply(x, self.exchange, self.turn.part.counts)
+        counts = list(self.turn.part.counts)
+        shapes = [(count, *x.shape[1:]) for count in counts]
+        return _Gathered.apply(x, self.exchange, shapes, torch.cat, partial(torch.split, split_size_or_sections=counts))
 
 
 class Halo(nn.Module):

@@ -104,9 +104,11 @@ class Layout:
         }
 
     @torch.no_grad()
-    def whole(self, own: dict[str, Tensor]) -> dict[str, Tensor]:
+    def whole(self, parts: dict[str, Tensor]) -> dict[str, Tensor]:
         """The whole network's tensors, in every process, from the parts of all; all processes have to call it."""
-        return {name: self._joined(self.cuts[name], part) if name in self.cuts else part for name, part in own.items()}
+        return {
+            name: self._joined(self.cuts[name], part) if name in self.cuts else part for name, part in parts.items()
+        }
 
     def whole_state(self, sgd: PaperSGD) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """State of the whole network and of its optimizer, for a checkpoint; all processes have to call it."""
@@ -120,6 +122,8 @@ class Layout:
         self, state: dict[str, Any], sgd: PaperSGD, change: Callable[[dict[str, Tensor]], dict[str, Tensor]]
     ) -> dict[str, Any]:
         """An optimizer's state, whose weights are numbered, with other velocities: `change` takes them by name."""
+        if not self.cuts:
+            return state
         name_of = {id(weight): name for name, weight in self.module.named_parameters()}
         names = [name_of[id(weight)] for group in sgd.param_groups for weight in group["params"]]
         velocities = change({names[number]: each["v"] for number, each in state["state"].items()})
@@ -131,8 +135,8 @@ class Layout:
 
     def _part(self, shares: list[int], start: int, size: int) -> Part:
         counts = tuple(min(max(share - start, 0), size) for share in shares)
-        own = slice(start, start + counts[self.processes.rank])
-        return Part(own, own, counts)
+        images = slice(start, start + counts[self.processes.rank])
+        return Part(images, images, counts)
 
     def _train(self, images: Tensor) -> Tensor:
         return self.module(images)
@@ -140,12 +144,12 @@ class Layout:
     def _fill(self, model: AlexNet) -> None:
         """Give `module`, whose tensors have no memory yet, this process's parts of the model, which is left without any."""
         trained = {name: weight.requires_grad for name, weight in model.named_parameters()}
-        layers, own = dict(model.named_children()), dict(self.module.named_children())
+        whole, parts = dict(model.named_children()), dict(self.module.named_children())
         self.module.load_state_dict(self.take(model.state_dict()), assign=True)
         for name, weight in self.module.named_parameters():
             weight.requires_grad_(trained[name])
-        for name, layer in layers.items():
-            if layer is not own[name]:
+        for name, layer in whole.items():
+            if layer is not parts[name]:
                 layer.to("meta")
 
     def _joined(self, cut: Cut, part: Tensor) -> Tensor:
@@ -221,16 +225,16 @@ class _Columns(Layout):
         self, layers: list[tuple[str, nn.Module]], whole: dict[str, nn.Module]
     ) -> list[tuple[str, nn.Module]]:
         """With the neighbour's maps around every normalization whose window crosses the columns."""
-        made = list(layers)
+        with_halos = list(layers)
         for at, (name, _) in reversed(list(enumerate(layers))):
             layer = whole.get(name)
             if isinstance(layer, LocalResponseNormalization) and layer.columns == 1:
                 # ReLU, normalization and pooling are one pass over memory: the halo goes around all three.
                 start = at - (type(layers[at - 1][1]) is nn.ReLU)
                 end = at + 1 + (at + 1 < len(layers) and type(layers[at + 1][1]) is nn.MaxPool2d)
-                made.insert(end, (f"trim-{name}", Trim(self.exchange, layer.size // 2)))
-                made.insert(start, (f"halo-{name}", Halo(self.exchange, layer.size // 2)))
-        return made
+                with_halos.insert(end, (f"trim-{name}", Trim(self.exchange, layer.size // 2)))
+                with_halos.insert(start, (f"halo-{name}", Halo(self.exchange, layer.size // 2)))
+        return with_halos
 
 
 class _Hybrid(Layout):
