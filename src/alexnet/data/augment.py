@@ -99,7 +99,7 @@ def _windows(images: Tensor, size: int) -> Tensor:
 def training_batch(
     images: Tensor,
     preparation: Preparation,
-    how: Augmentation,
+    augmentation: Augmentation,
     generator: torch.Generator,
     indices: Tensor | None = None,
     share: tuple[int, slice] | None = None,
@@ -113,19 +113,19 @@ def training_batch(
     in float32, and rounded once where `dtype` is a shorter one.
     """
     number, rows = share or (len(images) if indices is None else len(indices), slice(None))
-    drawn = draw(number, preparation, how, generator, images.device).rows(rows)
+    drawn = draw(number, preparation, augmentation, generator, images.device).rows(rows)
     if images.is_cuda and TRITON and images.shape[1] == preparation.size:
         from alexnet.data.gpu import augment
 
         size = preparation.input_size
-        mean = preparation.mean if how.mean == "position" else centre(preparation.mean, size)
-        shrink = SHRINK if how.colour == "authors-2012" else 1.0
+        mean = preparation.mean if augmentation.mean == "position" else centre(preparation.mean, size)
+        shrink = SHRINK if augmentation.colour == "authors-2012" else 1.0
         return augment(images, indices, drawn.top, drawn.left, drawn.flip, mean, drawn.offsets, shrink, size, dtype)
     if indices is not None:
         images = images.index_select(0, indices)
     if compilable(images, preparation):
-        return compiled_batch(images, preparation, how, drawn, dtype)
-    return plain_batch(images, preparation, how, drawn).to(dtype)
+        return compiled_batch(images, preparation, augmentation, drawn, dtype)
+    return plain_batch(images, preparation, augmentation, drawn).to(dtype)
 
 
 @dataclass(frozen=True)
@@ -148,49 +148,55 @@ class Drawn:
 
 
 def draw(
-    number: int, preparation: Preparation, how: Augmentation, generator: torch.Generator, device: torch.device
+    number: int, preparation: Preparation, augmentation: Augmentation, generator: torch.Generator, device: torch.device
 ) -> Drawn:
     """Crops, flips and colour noise of `number` images, without waiting for the device."""
     last = preparation.positions
-    draws = -(-number // GROUP) if how.crop == "group" else number
+    draws = -(-number // GROUP) if augmentation.crop == "group" else number
 
     def each(values: Tensor) -> Tensor:
-        return values.repeat_interleave(GROUP)[:number] if how.crop == "group" else values
+        return values.repeat_interleave(GROUP)[:number] if augmentation.crop == "group" else values
 
-    if how.crop == "centre":
+    if augmentation.crop == "centre":
         top = left = torch.full((number,), (last - 1) // 2, device=device)
     else:
         top = each(torch.randint(last, (draws,), generator=generator, device=device))
         left = each(torch.randint(last, (draws,), generator=generator, device=device))
-    flip = each(torch.randint(2, (draws,), generator=generator, device=device)).bool() & how.flip
-    offsets = None if how.colour == "none" else colour_noise(number, preparation, how.colour, generator)
+    flip = each(torch.randint(2, (draws,), generator=generator, device=device)).bool() & augmentation.flip
+    offsets = (
+        None if augmentation.colour == "none" else colour_noise(number, preparation, augmentation.colour, generator)
+    )
     return Drawn(top, left, flip, offsets)
 
 
 def compilable(images: Tensor, preparation: Preparation) -> bool:
-    here = images.device.type == "cpu" and images.dtype == torch.uint8
-    return here and images.shape[1] == preparation.size and parallel.compiled()
+    on_cpu = images.device.type == "cpu" and images.dtype == torch.uint8
+    return on_cpu and images.shape[1] == preparation.size and parallel.compiled()
 
 
-def plain_batch(images: Tensor, preparation: Preparation, how: Augmentation, drawn: Drawn) -> Tensor:
+def plain_batch(images: Tensor, preparation: Preparation, augmentation: Augmentation, drawn: Drawn) -> Tensor:
     """The crops, minus the mean, mirrored, with their colour noise, by torch alone."""
     size, top, left = preparation.input_size, drawn.top, drawn.left
     every = torch.arange(len(images), device=images.device)
     crops = _windows(to_channels(images, preparation.size), size)[every, top, left].float()
-    if how.mean == "position":
+    if augmentation.mean == "position":
         crops -= _windows(preparation.mean[None], size)[0][top, left]
     else:
         crops -= centre(preparation.mean, size)
     crops = torch.where(drawn.flip[:, None, None, None], crops.flip(-1), crops)
     if drawn.offsets is not None:
         crops += drawn.offsets[:, :, None, None]
-    if how.colour == "authors-2012":
+    if augmentation.colour == "authors-2012":
         crops /= SHRINK
     return crops.contiguous(memory_format=torch.channels_last)
 
 
 def compiled_batch(
-    images: Tensor, preparation: Preparation, how: Augmentation, drawn: Drawn, dtype: torch.dtype = torch.float32
+    images: Tensor,
+    preparation: Preparation,
+    augmentation: Augmentation,
+    drawn: Drawn,
+    dtype: torch.dtype = torch.float32,
 ) -> Tensor:
     """The bits of `plain_batch` in one pass over the pixels, on the CPU, for images that need no averaging."""
     from alexnet.bf16 import array_of
@@ -200,12 +206,12 @@ def compiled_batch(
     out = torch.empty(number, 3, size, size, dtype=dtype, memory_format=torch.channels_last)
     top, left = drawn.top, drawn.left
     middle = torch.full_like(top, (preparation.positions - 1) // 2)
-    mean_top, mean_left = (top, left) if how.mean == "position" else (middle, middle)
+    mean_top, mean_left = (top, left) if augmentation.mean == "position" else (middle, middle)
     offsets = torch.zeros(number, 3) if drawn.offsets is None else drawn.offsets
     of_images = (images, top, left, mean_top, mean_left, drawn.flip, offsets, out.permute(0, 2, 3, 1))
     arrays = [array_of(tensor.contiguous()) for tensor in of_images]
     mean = preparation.mean.permute(1, 2, 0).contiguous().numpy()
-    divisor = np.float32(SHRINK if how.colour == "authors-2012" else 1)
+    divisor = np.float32(SHRINK if augmentation.colour == "authors-2012" else 1)
     in_parts(lambda start, stop: augment(mean, divisor, *(array[start:stop] for array in arrays)), number)
     return out
 

@@ -24,13 +24,13 @@ class Resident:
     labels: Tensor
     """int64 [N]"""
 
-    def batches(self, of: list[np.ndarray]) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(self, parts: list[np.ndarray]) -> Iterator[tuple[Tensor, Tensor]]:
         """(indices int64 [B], labels int64 [B]) on the device for each array of indices."""
-        if not of:
+        if not parts:
             return
         # All indices go over at once: no copy from the host, and no waiting for it, between one step and the next.
-        order = torch.from_numpy(np.concatenate(of)).to(self.images.device)
-        for indices in order.split([len(batch) for batch in of]):
+        order = torch.from_numpy(np.concatenate(parts)).to(self.images.device)
+        for indices in order.split([len(part) for part in parts]):
             yield indices, self.labels.index_select(0, indices)
 
 
@@ -55,14 +55,14 @@ def resident(
         if size > free - SPARE * whole:
             return None
     try:
-        there = torch.empty(images.shape, dtype=torch.uint8, device=device)
+        pixels = torch.empty(images.shape, dtype=torch.uint8, device=device)
     except RuntimeError:  # OutOfMemoryError is one; the CPU's has no name of its own
         raise InputError(
             f"--resident yes: {device} has no room for {size / 1e9:.1f} GB of images; use auto or no"
         ) from None
     for start in range(0, len(labels), 512):
-        there[start : start + 512] = torch.from_numpy(np.array(images[start : start + 512]))
-    return Resident(there, torch.from_numpy(np.asarray(labels, dtype=np.int64)).to(device))
+        pixels[start : start + 512] = torch.from_numpy(np.array(images[start : start + 512]))
+    return Resident(pixels, torch.from_numpy(np.asarray(labels, dtype=np.int64)).to(device))
 
 
 def read_ahead(
@@ -75,8 +75,8 @@ def read_ahead(
     already (`resident`) are put together there.
     """
     if isinstance(images, Tensor):
-        there = Resident(images, torch.from_numpy(np.asarray(labels, dtype=np.int64)).to(device))
-        for indices, target in there.batches(batches):
+        held = Resident(images, torch.from_numpy(np.asarray(labels, dtype=np.int64)).to(device))
+        for indices, target in held.batches(batches):
             yield images.index_select(0, indices), target
         return
 

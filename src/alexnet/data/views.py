@@ -33,12 +33,12 @@ def test_views(
     mean = centre(preparation.mean, size)
     whole = to_channels(images, preparation.size)
     corners = [(0, 0), (0, last), (last, 0), (last, last)] if views == 10 else []
-    here = torch.ones(len(images), dtype=torch.int64)
+    ones = torch.ones(len(images), dtype=torch.int64)
     for mirrored in (False, True)[: 1 if views == 1 else 2]:
         for top, left in [*corners, (last // 2, last // 2)]:
             if compilable(images, preparation):
                 flip = torch.full((len(images),), mirrored)
-                yield compiled_batch(images, preparation, VIEW, Drawn(top * here, left * here, flip, None), dtype)
+                yield compiled_batch(images, preparation, VIEW, Drawn(top * ones, left * ones, flip, None), dtype)
                 continue
             crop = whole[:, :, top : top + size, left : left + size].float() - mean
             yield (crop.flip(-1) if mirrored else crop).to(dtype, memory_format=torch.channels_last)

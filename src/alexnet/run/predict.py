@@ -217,7 +217,7 @@ def predict(network: "TrainedNetwork", images: Any, views: int, top: int | None)
     if not is_one(images):
         return [replace(each, pixels=None) for each in predictions(network, several(images), views, top)]
     (prediction,) = predictions(network, iter([images]), views, top)
-    prediction = replace(prediction, image=_called(prediction.image, one=True), pixels=None)
+    prediction = replace(prediction, image=_called(prediction.image, single=True), pixels=None)
     if prediction.error is not None:
         raise InputError(f"{prediction.image}: {_why(images, prediction.error)}")
     return prediction
@@ -240,8 +240,8 @@ def features(network: "TrainedNetwork", images: Any) -> Tensor:
     return torch.cat(rows) if rows else rows_of([np.zeros((network.size, network.size, 3), np.uint8)])[:0]
 
 
-def _called(name: str, one: bool) -> str:
-    return "image" if one and name == "images[0]" else name
+def _called(name: str, single: bool) -> str:
+    return "image" if single and name == "images[0]" else name
 
 
 def _why(images: Any, error: str) -> str:

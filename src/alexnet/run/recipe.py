@@ -158,7 +158,7 @@ class Recipe:
 
     def factors(self) -> dict[str, float]:
         """`layer_rates` by layer; InputError for one that is not LAYER:FACTOR, or a layer that is there twice."""
-        found: dict[str, float] = {}
+        factors: dict[str, float] = {}
         for text in self.layer_rates:
             layer, _, number = text.rpartition(":")
             try:
@@ -169,10 +169,10 @@ class Recipe:
                 raise InputError(
                     f"--layer-rates {text}: write LAYER:FACTOR with a factor of at least 0, as conv1:0.1 fc6:2"
                 )
-            if layer in found:
+            if layer in factors:
                 raise InputError(f"--layer-rates {text}: {layer} is there twice")
-            found[layer] = factor
-        return found
+            factors[layer] = factor
+        return factors
 
     @property
     def full_rate(self) -> float:

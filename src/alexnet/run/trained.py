@@ -16,7 +16,9 @@ from alexnet.device import Precision, low_precision
 from alexnet.errors import InputError
 from alexnet.network.low_precision import LowPrecision
 from alexnet.network.model import AlexNet
-from alexnet.run import checkpoint, folder, recipe
+from alexnet.run import checkpoint, folder
+from alexnet.run import recipe as recipes
+from alexnet.run.recipe import Recipe
 from alexnet.run.views import Network, view_probabilities
 
 if TYPE_CHECKING:  # it is built on this
@@ -29,7 +31,7 @@ class TrainedNetwork(nn.Module):
     def __init__(
         self,
         path: Path,
-        of: recipe.Recipe,
+        recipe: Recipe,
         network: AlexNet,
         classes: tuple[str, ...],
         preparation: Preparation,
@@ -38,7 +40,13 @@ class TrainedNetwork(nn.Module):
         precision: Precision = "float32",
     ) -> None:
         super().__init__()
-        self.path, self.recipe, self.network, self.classes, self.preparation = path, of, network, classes, preparation
+        self.path, self.recipe, self.network, self.classes, self.preparation = (
+            path,
+            recipe,
+            network,
+            classes,
+            preparation,
+        )
         self.size = size
         """Side of the images it takes, in pixels: that of the dataset it was trained on."""
         self._judge: LowPrecision | None = None
@@ -140,13 +148,11 @@ class TrainedNetwork(nn.Module):
         return pixels.to(self.preparation.mean.device)
 
 
-def preparation_of(
-    mean: np.ndarray, eigenvalues: np.ndarray, eigenvectors: np.ndarray, of: recipe.Recipe
-) -> Preparation:
-    """The statistics of a prepared dataset, mean float32 [S, S, 3] and principal components of RGB, as `of` uses them."""
+def preparation_of(mean: np.ndarray, eigenvalues: np.ndarray, eigenvectors: np.ndarray, recipe: Recipe) -> Preparation:
+    """The statistics of a prepared dataset, mean float32 [S, S, 3] and principal components of RGB, as `recipe` uses them."""
     return Preparation(
-        of.network.input_size,
-        to_channels(torch.from_numpy(np.array(mean, dtype=np.float32))[None], of.image_size)[0].contiguous(),
+        recipe.network.input_size,
+        to_channels(torch.from_numpy(np.array(mean, dtype=np.float32))[None], recipe.image_size)[0].contiguous(),
         torch.from_numpy(np.array(eigenvalues, dtype=np.float32)),
         torch.from_numpy(np.array(eigenvectors, dtype=np.float32)),
     )
@@ -159,19 +165,19 @@ def load(run: Path | str, device: torch.device | str = "cpu", precision: Precisi
     Raises InputError, naming what is missing or damaged, if `run` is not a run folder with a checkpoint.
     """
     path = Path(run)
-    of = recipe.read(path)
-    found = checkpoint.newest(path)
+    recipe = recipes.read(path)
+    newest = checkpoint.newest(path)
     classes = folder.classes_of(path)
     mean, _, eigenvalues, eigenvectors = folder.statistics_of(path)
-    if len(classes) != of.network.classes:
-        raise InputError(f"{path / folder.CLASSES}: {len(classes)} classes, the network has {of.network.classes}")
-    if len(mean) < of.image_size:
-        raise InputError(f"{path / folder.MEAN} is {list(mean.shape)}, the recipe's images are {of.image_size}")
-    preparation = preparation_of(mean, eigenvalues, eigenvectors, of)
+    if len(classes) != recipe.network.classes:
+        raise InputError(f"{path / folder.CLASSES}: {len(classes)} classes, the network has {recipe.network.classes}")
+    if len(mean) < recipe.image_size:
+        raise InputError(f"{path / folder.MEAN} is {list(mean.shape)}, the recipe's images are {recipe.image_size}")
+    preparation = preparation_of(mean, eigenvalues, eigenvectors, recipe)
     with torch.device("meta"):  # shapes without memory, until the weights have been found to fit
-        network = AlexNet(of.network)
-    checkpoint.load_weights(network, found)
+        network = AlexNet(recipe.network)
+    checkpoint.load_weights(network, newest)
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return TrainedNetwork(
-        path, of, network, classes, preparation.to(device), len(mean), found.name, precision or of.precision
+        path, recipe, network, classes, preparation.to(device), len(mean), newest.name, precision or recipe.precision
     )

@@ -23,8 +23,8 @@ def view_probabilities(network: Network, images: Tensor, preparation: Preparatio
     total = None
     dtype = network.low if isinstance(network, LowPrecision) else torch.float32
     for view in test_views(images, preparation, views, dtype):
-        one = network(view).float().softmax(dim=1)
-        total = one if total is None else total + one
+        probabilities = network(view).float().softmax(dim=1)
+        total = probabilities if total is None else total + probabilities
     assert total is not None
     if not bool(total.isfinite().all()):
         raise RunFailed(

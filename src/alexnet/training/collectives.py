@@ -85,12 +85,12 @@ class Exchange:
 
     def added(self, parts: Sequence[Tensor]) -> Tensor:
         """The sum of all processes' parts for this one, taken in the processes' order and at least in float32."""
-        own = parts[self.processes.rank]
-        came = self.swap(parts, [own.shape] * len(parts), "backward")
-        total = came[0].to(torch.promote_types(own.dtype, torch.float32), copy=True)
+        shape, dtype = parts[self.processes.rank].shape, parts[self.processes.rank].dtype
+        came = self.swap(parts, [shape] * len(parts), "backward")
+        total = came[0].to(torch.promote_types(dtype, torch.float32), copy=True)
         for part in came[1:]:
             total += part
-        return total.to(own.dtype)
+        return total.to(dtype)
 
 
 def _flat(x: Tensor) -> Tensor:
@@ -146,11 +146,10 @@ class _WithHalo(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         width, second = ctx.width, ctx.exchange.processes.rank == 1
-        halo, own = (
-            (gradient[:, :width], gradient[:, width:]) if second else (gradient[:, -width:], gradient[:, :-width])
-        )
+        halo = gradient[:, :width] if second else gradient[:, -width:]
         came = ctx.exchange.swap([halo] * 2, [halo.shape] * 2, "backward")[0 if second else 1]
-        out = own.clone(memory_format=torch.channels_last)
+        out = gradient[:, width:] if second else gradient[:, :-width]
+        out = out.clone(memory_format=torch.channels_last)
         border = out[:, :width] if second else out[:, -width:]
         border += came
         return out, None, None
@@ -288,7 +287,7 @@ class Masked(nn.Module):
 # --- The gradients of weights that every process holds ----------------------------------------------------------------
 
 
-def added_up(module: nn.Module, exchange: Exchange) -> nn.Module:
+def summed(module: nn.Module, exchange: Exchange) -> nn.Module:
     """`module` with its gradients added up over all processes while the backward pass goes on."""
     if not any(weight.requires_grad for weight in module.parameters()):
         return module
@@ -303,7 +302,7 @@ def added_up(module: nn.Module, exchange: Exchange) -> nn.Module:
     return shared
 
 
-def passed(shared: nn.Module, turn: Turn, images: Tensor) -> Tensor:
+def pass_through(shared: nn.Module, turn: Turn, images: Tensor) -> Tensor:
     """One pass; its backward pass adds gradients up over the processes if it is the last of the step."""
     if isinstance(shared, DistributedDataParallel) and turn.part is not turn.parts[-1]:
         with shared.no_sync():

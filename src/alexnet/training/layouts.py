@@ -12,7 +12,7 @@ dropout too. `alexnet.training.collectives` is what goes from process to process
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, get_args
 
 import torch
@@ -26,20 +26,8 @@ from alexnet.network.model import AlexNet, ColumnLinear, Dropout, through
 from alexnet.network.normalization import LocalResponseNormalization
 from alexnet.network.spec import Network
 from alexnet.processes import Mode, Processes
-from alexnet.training.collectives import (
-    Cut,
-    Exchange,
-    Gather,
-    GatherRows,
-    Halo,
-    Last,
-    Masked,
-    Part,
-    Trim,
-    Turn,
-    added_up,
-    passed,
-)
+from alexnet.training import collectives
+from alexnet.training.collectives import Cut, Exchange, Gather, GatherRows, Halo, Last, Masked, Part, Trim, Turn
 from alexnet.training.rule import PaperSGD
 
 
@@ -52,6 +40,8 @@ class Layout:
 
     replicated = True
     """Whether every process holds the whole network."""
+    reads_share = judges_share = False
+    """Whether a process reads a share of a batch, and whether it computes the loss of that share alone; else of all."""
 
     def __init__(self, model: AlexNet, processes: Processes = Processes()) -> None:
         self.processes = processes
@@ -64,11 +54,11 @@ class Layout:
 
     def rows(self, batch: int) -> slice:
         """The rows of a batch whose images this process reads in training."""
-        return slice(0, batch)
+        return self.processes.rows(batch) if self.reads_share else slice(0, batch)
 
     def judged(self, batch: int) -> slice:
         """The rows of a batch whose logits this process has in training."""
-        return slice(0, batch)
+        return self.processes.rows(batch) if self.judges_share else slice(0, batch)
 
     def begin(self, batch: int, micro_batch: int | None = None) -> list[Part]:
         """A step on a batch of so many images in all begins; the parts in which it passes through the network.
@@ -98,17 +88,13 @@ class Layout:
     def take(self, whole: dict[str, Tensor]) -> dict[str, Tensor]:
         """This process's parts (copies, where it has not all) of the whole network's tensors: weights, or velocities by name."""
         rank, number = self.processes.rank, self.processes.number
-        return {
-            name: self.cuts[name].split(tensor, number)[rank].clone() if name in self.cuts else tensor
-            for name, tensor in whole.items()
-        }
+        cut = self.cuts.keys() & whole.keys()
+        return whole | {name: self.cuts[name].split(whole[name], number)[rank].clone() for name in cut}
 
     @torch.no_grad()
     def whole(self, parts: dict[str, Tensor]) -> dict[str, Tensor]:
         """The whole network's tensors, in every process, from the parts of all; all processes have to call it."""
-        return {
-            name: self._joined(self.cuts[name], part) if name in self.cuts else part for name, part in parts.items()
-        }
+        return parts | {name: self._joined(cut, parts[name]) for name, cut in self.cuts.items() if name in parts}
 
     def whole_state(self, sgd: PaperSGD) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """State of the whole network and of its optimizer, for a checkpoint; all processes have to call it."""
@@ -131,7 +117,9 @@ class Layout:
 
     def _shares(self, batch: int) -> list[int]:
         """How many images of a batch each process reads."""
-        return [batch] * self.processes.number
+        number = self.processes.number
+        rows = [Processes(rank, number).rows(batch) for rank in range(number)]
+        return [share.stop - share.start if self.reads_share else batch for share in rows]
 
     def _part(self, shares: list[int], start: int, size: int) -> Part:
         counts = tuple(min(max(share - start, 0), size) for share in shares)
@@ -159,6 +147,8 @@ class Layout:
 
 
 class _Data(Layout):
+    reads_share = judges_share = True
+
     def __init__(self, model: AlexNet, processes: Processes) -> None:
         super().__init__(model, processes)
         model = _synchronized(model)
@@ -166,19 +156,10 @@ class _Data(Layout):
             if isinstance(layer, Dropout | nn.Dropout):
                 setattr(model, name, Masked(layer, self.turn, self.exchange, None))
         self.module = model
-        self.shared = added_up(model, self.exchange)
-
-    def rows(self, batch: int) -> slice:
-        return self.processes.rows(batch)
-
-    def judged(self, batch: int) -> slice:
-        return self.processes.rows(batch)
-
-    def _shares(self, batch: int) -> list[int]:
-        return _shares(batch, self.processes.number)
+        self.shared = collectives.summed(model, self.exchange)
 
     def _train(self, images: Tensor) -> Tensor:
-        return passed(self.shared, self.turn, images)
+        return collectives.pass_through(self.shared, self.turn, images)
 
 
 class _Columns(Layout):
@@ -194,7 +175,7 @@ class _Columns(Layout):
                 layers.append((f"gather-{name}", Gather(self.exchange, Cut(1))))
             layers.append((name, self._column_of(name, layer, model.spec.last_name)))
         layers = self._with_halos(layers, dict(model.named_children()))
-        self.module = _Parts(layers)
+        self.module = _Parts(OrderedDict(layers))
         self._fill(model)
 
     def _column_of(self, name: str, layer: nn.Module, last: str) -> nn.Module:
@@ -238,7 +219,7 @@ class _Columns(Layout):
 
 
 class _Hybrid(Layout):
-    replicated = False
+    replicated, reads_share = False, True
 
     def __init__(self, model: AlexNet, processes: Processes) -> None:
         super().__init__(model, processes)
@@ -258,16 +239,10 @@ class _Hybrid(Layout):
                 if isinstance(layer, nn.Linear | ColumnLinear) and name != model.spec.last_name and len(head) > 2:
                     head.append((f"gather-{name}", Gather(self.exchange, self.units)))
                 head.append((name, self._share_of(name, layer, model.spec.last_name)))
-        self.module = _Shares([*trunk, *head], self)
+        self.module = _Shares(OrderedDict([*trunk, *head]), self)
         self._fill(model)
         self.head = [layer for _, layer in head]
-        self.trunk = added_up(_Parts(trunk), self.exchange)
-
-    def rows(self, batch: int) -> slice:
-        return self.processes.rows(batch)
-
-    def _shares(self, batch: int) -> list[int]:
-        return _shares(batch, self.processes.number)
+        self.trunk = collectives.summed(_Parts(OrderedDict(trunk)), self.exchange)
 
     def _part(self, shares: list[int], start: int, size: int) -> Part:
         part = super()._part(shares, start, size)
@@ -276,7 +251,7 @@ class _Hybrid(Layout):
         return Part(part.own, slice(0, sum(shares)) if part.counts == tuple(shares) else torch.cat(rows), part.counts)
 
     def _train(self, images: Tensor) -> Tensor:
-        return through(self.head, passed(self.trunk, self.turn, images))
+        return through(self.head, collectives.pass_through(self.trunk, self.turn, images))
 
     def _masked(self, layer: nn.Module, cut: Cut | None) -> nn.Module:
         if isinstance(layer, Dropout | nn.Dropout):
@@ -308,9 +283,6 @@ class _Hybrid(Layout):
 class _Parts(nn.Sequential):
     """Layers, and what exchanges activations between them."""
 
-    def __init__(self, layers: Sequence[tuple[str, nn.Module]]) -> None:
-        super().__init__(OrderedDict(layers))
-
     def forward(self, input: Tensor) -> Tensor:
         return through(list(self.children()), input)
 
@@ -318,7 +290,7 @@ class _Parts(nn.Sequential):
 class _Shares(_Parts):
     """The layers of a hybrid; called in eval mode, by all processes with the same images."""
 
-    def __init__(self, layers: Sequence[tuple[str, nn.Module]], layout: Layout) -> None:
+    def __init__(self, layers: OrderedDict[str, nn.Module], layout: Layout) -> None:
         super().__init__(layers)
         self.layout = layout
 
@@ -326,10 +298,6 @@ class _Shares(_Parts):
         self.layout.begin(len(input))
         self.layout.turn.at = 0
         return super().forward(input[self.layout.rows(len(input))])
-
-
-def _shares(batch: int, number: int) -> list[int]:
-    return [len(range(batch)[Processes(rank, number).rows(batch)]) for rank in range(number)]
 
 
 def _synchronized(model: AlexNet) -> AlexNet:

@@ -155,10 +155,10 @@ class Loop:
         """What makes the network's input of a batch (§4.1). It refers to no loop, so that the step does not either: nothing
         stays on the device for the next run of this process."""
         preparation, augmentation, generator = self.preparation, self.augmentation, self.generator
-        there = self.resident.images if self.resident else None
+        resident = self.resident.images if self.resident else None
 
         def augment(batch: Batch, dtype: torch.dtype) -> Tensor:
-            images, indices = (batch.images, None) if there is None else (there, batch.images)
+            images, indices = (batch.images, None) if resident is None else (resident, batch.images)
             share = batch.size, batch.rows
             return training_batch(images, preparation, augmentation, generator, indices, share, dtype)
 
@@ -279,8 +279,8 @@ class Loop:
         if self.validation.name == self.data.name:  # some of its images are held out
             return self.resident.images
         images, labels = self.validation.images, self.validation.labels
-        there = loader.resident(images, labels, self.device, self.recipe.resident)
-        return there.images if there else images
+        held = loader.resident(images, labels, self.device, self.recipe.resident)
+        return held.images if held else images
 
     def _finished(self) -> bool:
         return self.state.epoch >= self.recipe.epochs or self.state.plateau.ended
