@@ -225,16 +225,17 @@ FEW_UPDATES = 300
 def _say_start(start: "Start", run: Path) -> None:
     if start.restarted:
         err.print("this job's run is there; all go on from its last checkpoint")
+    network, updates = start.recipe.network, start.steps * start.recipe.epochs
     threads = f"{start.threads} threads, " if start.device == "cpu" else ""
     err.print(
-        f"network {start.network}, {start.classes} classes, on {start.device} ({threads}{start.precision}): {start.images:,}"
+        f"network {network.name}, {network.classes} classes, on {start.device} ({threads}{start.precision}): {start.images:,}"
         f" training images, {start.steps:,} updates an epoch, {start.validation_images:,} images ({start.validation}) to validate;"
         f" run folder {run}",
         soft_wrap=True,
     )
-    if start.done == 0 and 0 < start.updates < FEW_UPDATES:
+    if start.done == 0 and updates < FEW_UPDATES:
         err.print(
-            f"only {start.updates} updates of the weights in all, too few to learn much from nothing: use a smaller --batch or more"
+            f"only {updates} updates of the weights in all, too few to learn much from nothing: use a smaller --batch or more"
             " --epochs; with few images train demo, a small network, or start --from a trained run",
             soft_wrap=True,
         )

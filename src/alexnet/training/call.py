@@ -34,25 +34,21 @@ class Status:
 class Start:
     """What a call of `train` is about to do."""
 
-    network: str
-    classes: int
+    recipe: Recipe
+    """As it trains: with as many classes as the data has."""
     device: str
     threads: int
+    precision: str
+    """What the network computes in, with the part of the processor that does: "float32", "bf16", "bf16 by AMX"."""
     images: int
     validation: str
     """The split that measures the run: "val", "test", or "held out of train"."""
     validation_images: int
     steps: int
     """Updates of the weights in an epoch."""
-    updates: int
-    """Updates that are left."""
-    done: int = 0
+    done: int
     """Updates done before, by an earlier call."""
-    processes: int = 1
-    parallel: str = "none"
-    precision: str = "float32"
-    """What the network computes in, with the part of the processor that does: "float32", "bf16", "bf16 by AMX"."""
-    restarted: bool = False
+    restarted: bool
     """Whether these processes were started again, after one of them died, and go on with the run that they began."""
 
 

@@ -43,13 +43,7 @@ class Loop:
     """Training from where `state` says; `train` does it."""
 
     def __init__(
-        self,
-        call: Call,
-        layout: Layout,
-        sgd: PaperSGD,
-        state: Progress,
-        preparation: Preparation,
-        device: torch.device,
+        self, call: Call, layout: Layout, sgd: PaperSGD, state: Progress, preparation: Preparation, device: torch.device
     ) -> None:
         recipe = call.recipe
         self.call, self.recipe, self.run, self.processes = call, recipe, call.run, call.processes
@@ -124,7 +118,7 @@ class Loop:
             self.step(batch)  # forward, loss, backward, update
             state.step, state.step_in_epoch = state.step + 1, state.step_in_epoch + 1
             state.images, self.seen = state.images + batch.size, self.seen + batch.size
-            if self._look_up(current, began):
+            if self._after_step(current, began):
                 return False
         return True
 
@@ -166,7 +160,7 @@ class Loop:
 
     # --- After a step -------------------------------------------------------------------------------------------------
 
-    def _look_up(self, rates: Rates, began: float) -> bool:
+    def _after_step(self, rates: Rates, began: float) -> bool:
         """Look at the loss now and then, log, save where that is due; whether to stop within the epoch. began: when the epoch
         would have, had nothing come between."""
         state = self.state
@@ -298,28 +292,24 @@ class Loop:
     # --- What callers hear --------------------------------------------------------------------------------------------
 
     def _tell_start(self) -> None:
-        recipe, state = self.recipe, self.state
         start = Start(
-            recipe.network.name,
-            recipe.network.classes,
+            self.recipe,
             torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type,
             torch.get_num_threads(),
+            precision_name(self.step.low, self.device),
             len(self.indices),
             measured_on(self.validation),
             len(self.validation_indices),
             self.steps,
-            self.steps * recipe.epochs - state.step,
-            state.step,
-            self.processes.number,
-            self.call.parallel,
-            precision_name(self.step.low, self.device),
+            self.state.step,
             self.call.restarted,
         )
         if self.call.started and self.processes.first:
             self.call.started(start)
-        names = ("device", "threads", "precision", "images", "validation_images", "processes", "parallel")
+        names = ("device", "threads", "precision", "images", "validation_images")
         facts = {name: getattr(start, name) for name in names}
-        self.log.write("start", epoch=state.epoch, step=state.step, torch=torch.__version__, **facts)
+        facts |= {"processes": self.processes.number, "parallel": self.call.parallel}
+        self.log.write("start", epoch=self.state.epoch, step=start.done, torch=torch.__version__, **facts)
 
     def _tell(self, rates: Rates, ended: bool = False) -> None:
         """Live progress; before the counters of the epoch are set back."""

@@ -71,12 +71,7 @@ class LARS(PaperSGD):
     """
 
     def __init__(
-        self,
-        params: Iterable[Any],
-        lr: float = 0.01,
-        momentum: float = 0.9,
-        decay: float = 0.0005,
-        trust: float = 1.0,
+        self, params: Iterable[Any], lr: float = 0.01, momentum: float = 0.9, decay: float = 0.0005, trust: float = 1.0
     ) -> None:
         super().__init__(params, lr, momentum, decay)
         self.trust = trust
@@ -115,12 +110,7 @@ def trust_ratios(weights: list[Tensor], gradients: list[Tensor], trust: float, d
 
 
 def update(
-    weights: list[Tensor],
-    v: list[Tensor],
-    gradients: list[Tensor],
-    momentum: float,
-    shrink: float,
-    rate: float,
+    weights: list[Tensor], v: list[Tensor], gradients: list[Tensor], momentum: float, shrink: float, rate: float
 ) -> None:
     """v <- momentum v - shrink w - rate g;  w <- w + v, for each weight, in place; the plain form."""
     torch._foreach_mul_(v, momentum)

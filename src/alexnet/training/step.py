@@ -138,6 +138,7 @@ class Step:
         return self._logits(self.leaves | weights, images)
 
     def _learn(self, batch: Batch) -> None:
+        """Forward, loss, backward, update: the batch whole, or its parts one after the other, their gradients added up."""
         images = self.augment(batch, self.low if self.copied and self.low else torch.float32)
         for weight, leaf in self.leaf_of.items():
             weight.grad = leaf.grad = None
