@@ -20,7 +20,7 @@ import torch
 from measure import Row, arguments, finish, in_turn, ratios, row
 from torch import Tensor, nn
 
-from alexnet.data.batches import Preparation, centre, to_channels
+from alexnet.data.augment import Preparation, centre, to_channels
 from alexnet.data.image import to_square
 from alexnet.network.low_precision import LowPrecision
 from alexnet.network.model import AlexNet

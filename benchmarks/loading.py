@@ -27,9 +27,11 @@ import torch.nn.functional as F
 from measure import Peer, Row, arguments, finish, have_peers, in_turn, ratios, row
 
 from alexnet import parallel
-from alexnet.data import batches, prepared
+from alexnet.data import prepared
+from alexnet.data.augment import Preparation, training_batch
 from alexnet.data.builtin import Photographs
 from alexnet.data.jpegs import JpegImages
+from alexnet.data.loader import read_ahead
 from alexnet.data.prepare import prepare
 from alexnet.data.prepared import Prepared, Split
 from alexnet.data.sources.arrays import Arrays
@@ -71,7 +73,7 @@ def forever(split: Split) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Training batches without end, read ahead as in training."""
     order = np.random.default_rng(1)
     parts = [order.permutation(len(split.labels))[:BATCH] for _ in range(500)]
-    return batches.read_ahead(split.images, split.labels, parts, torch.device("cpu"))
+    return read_ahead(split.images, split.labels, parts, torch.device("cpu"))
 
 
 def main() -> None:
@@ -97,8 +99,8 @@ def main() -> None:
 
             def one_pass() -> None:
                 parallel.compiled = compiled if fast else lambda: False  # type: ignore[assignment]
-                for pixels, _ in batches.read_ahead(split.images, split.labels, parts, torch.device("cpu")):
-                    batches.training_batch(pixels, preparation, recipe.augmentation, generator)
+                for pixels, _ in read_ahead(split.images, split.labels, parts, torch.device("cpu")):
+                    training_batch(pixels, preparation, recipe.augmentation, generator)
                 parallel.compiled = compiled
 
             return one_pass
@@ -164,7 +166,7 @@ def reading(split: Split, repeats: int) -> list[Row]:
     return [*rows, row("read by position, against the memory map", against, "times")]
 
 
-def share_of_step(splits: dict[str, Split], preparation: batches.Preparation, repeats: int) -> list[Row]:
+def share_of_step(splits: dict[str, Split], preparation: Preparation, repeats: int) -> list[Row]:
     """Steps of the `paper` network with and without loading, in turn."""
     recipe = recipes["paper"]
     torch.manual_seed(0)
@@ -184,7 +186,7 @@ def share_of_step(splits: dict[str, Split], preparation: batches.Preparation, re
     def with_loading(store: str) -> None:
         begun = time.perf_counter()
         pixels, labels = next(reading[store])
-        images = batches.training_batch(pixels, preparation, recipe.augmentation, generator)
+        images = training_batch(pixels, preparation, recipe.augmentation, generator)
         got[store].append(time.perf_counter() - begun)
         step(images, labels)
 

@@ -26,7 +26,7 @@ from peers.serve import keep_memory, serve
 from alexnet.network.model import AlexNet
 from alexnet.network.spec import networks
 from alexnet.processes import Processes
-from alexnet.training.distributed import layout
+from alexnet.training.layouts import layout
 from alexnet.training.rule import PaperSGD, groups
 
 FORMS = ("one process, one thread", "one process, two threads", "two apart", "data", "columns", "hybrid")
@@ -51,7 +51,7 @@ def work(form: str, network: str, batch: int, steps: int, processes: Processes) 
         for _ in range(steps):
             sgd.zero_grad(set_to_none=True)
             shared.begin(batch)
-            (F.cross_entropy(shared(images), labels, reduction="sum") * shared.scale(batch)).backward()
+            (F.cross_entropy(shared(images), labels, reduction="sum") / batch).backward()
             sgd.step()
 
     return run

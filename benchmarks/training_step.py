@@ -26,8 +26,9 @@ from alexnet.network.model import AlexNet
 from alexnet.parallel import bf16_unit
 from alexnet.run.recipe import Recipe
 from alexnet.run.recipes import recipes
-from alexnet.training.graph import Step
+from alexnet.training.layouts import Layout
 from alexnet.training.rule import optimizer_of
+from alexnet.training.step import Batch, Step
 
 GFLOP = 4.136
 """Of an image, forward and backward: three times the forward multiply-adds, less conv1's gradient of its input, times 2."""
@@ -74,7 +75,8 @@ def our_learner(recipe: Recipe, precision: Precision) -> Learner:
     """The step as the trainer does it; images are best given as it takes them, channels-last and in its precision."""
     model = AlexNet(recipe.network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     low = low_precision(precision, torch.device("cpu"))
-    return Step(model, optimizer_of(recipe, model), lambda given: given, 0, low=low)
+    step = Step(Layout(model), optimizer_of(recipe, model), lambda batch, dtype: batch.images, 0, low=low)
+    return lambda images, labels: step(Batch(images, labels, len(labels)))
 
 
 PLAIN_PORT = "plain port, nn.LocalResponseNorm"

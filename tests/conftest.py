@@ -13,11 +13,11 @@ from hypothesis import settings
 from PIL import Image
 
 from alexnet.data import prepare, prepared, sources
-from alexnet.data.batches import Augmentation, Preparation
+from alexnet.data.augment import Augmentation, Preparation
 from alexnet.network.spec import Convolution, Hidden, Network
 from alexnet.run.recipe import Recipe
 from alexnet.run.schedule import Schedule
-from alexnet.training import trainer
+from alexnet.training import train
 
 CLASSES = ("bars", "blobs", "checks", "stripes")
 IMAGES_PER_CLASS = 24
@@ -104,7 +104,7 @@ def tiny_recipe() -> Recipe:
 def tiny_run(tiny_prepared: prepared.Prepared, tiny_recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished run, to read only: 12 epochs of `tiny_recipe` on `tiny_prepared`."""
     run = tmp_path_factory.mktemp("runs") / "tiny"
-    trainer.train(replace(tiny_recipe, epochs=12), tiny_prepared, run)
+    train(replace(tiny_recipe, epochs=12), tiny_prepared, run)
     return run
 
 

@@ -15,7 +15,7 @@ from alexnet.data.prepared import Prepared
 from alexnet.errors import InputError, RunFailed
 from alexnet.run import checkpoint
 from alexnet.run.recipe import Recipe
-from alexnet.training import trainer
+from alexnet.training import train
 
 
 def refuse(number: int, name: str | None = None) -> object:
@@ -126,9 +126,9 @@ def test_a_really_read_only_folder(
     run = shutil.copytree(tiny_run, small_disk / "run")
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
     with pytest.raises(RunFailed, match="Read-only file system.*Have it mounted for writing.*--resume"):
-        trainer.train(tiny_recipe, tiny_prepared, run, resume=True)
+        train(tiny_recipe, tiny_prepared, run, resume=True)
     with pytest.raises(InputError, match="--out .*new: Read-only file system; have it mounted for writing"):
-        trainer.train(tiny_recipe, tiny_prepared, small_disk / "new")
+        train(tiny_recipe, tiny_prepared, small_disk / "new")
     assert cli.main(["report", str(run)]) == 2
     said = capsys.readouterr().err
     assert f"{run / 'report.html'}: Read-only file system" in said and "room" not in said and ".new" not in said

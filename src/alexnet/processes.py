@@ -1,7 +1,7 @@
 """Who a process is among those that train together, and starting them: torchrun's engine, with gloo and NCCL below.
 
 Under `torchrun` a process finds its place in its environment; `launch` starts processes of this machine itself, by the
-same elastic agent, which begins again with all of them when one dies. What they do together is in `distributed.py`.
+same elastic agent, which begins again with all of them when one dies. What they do together is in `training.layouts`.
 """
 
 import logging

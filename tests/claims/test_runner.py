@@ -148,7 +148,7 @@ def test_a_finished_run_is_not_done_again(
     scale: Scale, tiny_prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = run([views], scale, tiny_prepared, tmp_path)
-    monkeypatch.setattr(perform.trainer, "train", None)
+    monkeypatch.setattr(perform, "train", None)
     assert values(run([views], scale, tiny_prepared, tmp_path)) == values(first)
     # Another claim's measures of the same run need no training either.
     with_lrn = replace(lrn, variants=lrn.variants[:1])
@@ -249,7 +249,7 @@ def test_runs_that_a_result_knows_are_not_done_again(
     before = run([lrn, views], scale, tiny_prepared, tmp_path)
     shutil.rmtree(tmp_path / "smoke")
     with monkeypatch.context() as without_training:
-        without_training.setattr(perform.trainer, "train", None)
+        without_training.setattr(perform, "train", None)
         assert [result.__dict__ for result in run([lrn, views], scale, tiny_prepared, tmp_path)] == [
             result.__dict__ for result in before
         ]
@@ -305,7 +305,7 @@ def test_a_run_that_two_results_know_has_the_measures_of_both(
         name = f"smoke/{claim.id}.json"
         (tmp_path / "results" / "smoke").mkdir(parents=True, exist_ok=True)
         shutil.copy(tmp_path / claim.id / "results" / name, tmp_path / "results" / name)
-    monkeypatch.setattr(perform.trainer, "train", None)
+    monkeypatch.setattr(perform, "train", None)
     for result in run([gap, views], scale, tiny_prepared, tmp_path):
         [variant] = result.variants.values()
         assert {"gap", "ten_gain"} <= variant.runs[0].values.keys()
@@ -354,7 +354,7 @@ def test_a_search_is_not_done_again_either(
     scale = making.scale(tiny_recipe, target=0.0, most_epochs=1)
     before = run([relu], scale, tiny_prepared, tmp_path)
     shutil.rmtree(tmp_path / "smoke")
-    monkeypatch.setattr(perform.trainer, "train", None)
+    monkeypatch.setattr(perform, "train", None)
     assert [result.__dict__ for result in run([relu], scale, tiny_prepared, tmp_path)] == [
         result.__dict__ for result in before
     ]

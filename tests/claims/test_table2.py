@@ -26,7 +26,7 @@ from alexnet.claims import (
 )
 from alexnet.claims.claim import Scale, Stage
 from alexnet.claims.claims import claims, table2
-from alexnet.claims.keys import MEASURED, Folders, Run, Task
+from alexnet.claims.keys import Folders, Run, Task
 from alexnet.claims.perform import Stopped
 from alexnet.claims.records import Data, Result
 from alexnet.claims.scales import scales
@@ -37,6 +37,7 @@ from alexnet.errors import InputError
 from alexnet.evaluation import probabilities as kept
 from alexnet.evaluation.judged import Judged, of_split
 from alexnet.run import checkpoint, recipe
+from alexnet.run.folder import MEASURED
 from alexnet.run.recipe import Recipe
 from tests.claims import making
 from tests.conftest import prepare_pictures

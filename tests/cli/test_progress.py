@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from alexnet.cli.progress import Bar, duration
-from alexnet.training.trainer import Status
+from alexnet.training import Status
 
 
 def status(epoch: int, step: int, ended: bool = False) -> Status:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from alexnet import parallel
-from alexnet.data.batches import Augmentation, Preparation, training_batch
+from alexnet.data.augment import Augmentation, Preparation, training_batch
 from alexnet.data.image import plain_resize, to_square
 from alexnet.data.statistics import products_of
 from tests.data.making import encode, jpeg, picture, rotated

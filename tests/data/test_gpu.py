@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from alexnet.data.batches import SHRINK, Augmentation, Preparation, _plain_batch, centre, draw
+from alexnet.data.augment import SHRINK, Augmentation, Preparation, centre, draw, plain_batch
 
 from ..triton_device import DEVICE
 
@@ -36,7 +36,7 @@ def test_equals_the_plain_form(how: Augmentation, indexed: bool, preparation_for
     indices = torch.tensor([3, 0, 4, 4, 1, 2, 3] if indexed else range(5), device=DEVICE)
     generator = torch.Generator(DEVICE).manual_seed(2)
     drawn = draw(len(indices), preparation, how, generator, torch.device(DEVICE))
-    expected = _plain_batch(all_images[indices], preparation, how, drawn)
+    expected = plain_batch(all_images[indices], preparation, how, drawn)
     mean = preparation.mean if how.mean == "position" else centre(preparation.mean, CROP)
     divide = SHRINK if how.colour == "authors-2012" else 1.0
     given = (
@@ -72,7 +72,7 @@ def test_more_than_a_block_and_a_mean_of_whatever_layout(
     if interleaved:
         mean = mean.permute(1, 2, 0).contiguous().permute(2, 0, 1)
     found = augment(all_images, None, drawn.top, drawn.left, drawn.flip, mean, drawn.offsets, 1.0, crop)
-    assert torch.allclose(found, _plain_batch(all_images, preparation, Augmentation(), drawn), rtol=0, atol=1e-4)
+    assert torch.allclose(found, plain_batch(all_images, preparation, Augmentation(), drawn), rtol=0, atol=1e-4)
 
 
 def test_no_images_and_wrong_ones(preparation_for: Callable[..., Preparation]) -> None:

@@ -10,9 +10,9 @@ import simplejpeg
 import torch
 
 from alexnet.data import jpegs, prepared
-from alexnet.data.batches import read_ahead
 from alexnet.data.image import to_square
 from alexnet.data.jpegs import JpegImages
+from alexnet.data.loader import read_ahead
 from alexnet.data.prepare import prepare
 from alexnet.data.sources import open_source
 from alexnet.errors import InputError

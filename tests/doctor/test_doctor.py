@@ -22,7 +22,7 @@ from alexnet.run import memory, recipes
 from alexnet.run.recipe import Recipe
 from alexnet.run.recipe import read as read_recipe
 from alexnet.run.schedule import Schedule
-from alexnet.training.trainer import train
+from alexnet.training import train
 from tests.data.making import WNIDS, make_mini_ilsvrc, unpack_mini_ilsvrc
 
 SIZE = 72

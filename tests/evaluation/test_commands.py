@@ -20,7 +20,7 @@ from alexnet.evaluation.probabilities import Options, compute
 from alexnet.processes import Processes
 from alexnet.run import recipe
 from alexnet.run.recipe import Recipe
-from alexnet.training import trainer
+from alexnet.training import train
 from tests.conftest import CLASSES, prepare_pictures, write_class_folders
 
 
@@ -32,7 +32,7 @@ def runs(
     folder = tmp_path_factory.mktemp("two")
     first = Path(shutil.copytree(tiny_run, folder / "first"))
     network = replace(tiny_recipe.network, input_size=24, hidden=tiny_recipe.network.hidden[:1], links=("conv3", "fc4"))
-    trainer.train(replace(tiny_recipe, network=network, seed=1, epochs=6), tiny_prepared, folder / "second")
+    train(replace(tiny_recipe, network=network, seed=1, epochs=6), tiny_prepared, folder / "second")
     return first, folder / "second"
 
 
@@ -198,7 +198,7 @@ def test_runs_that_do_not_go_together_are_one_line_that_names_them(
     runs: tuple[Path, Path], tiny_recipe: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     other = prepare_pictures(tmp_path / "other", 12, seed=3, kinds=CLASSES[:3])
-    trainer.train(replace(tiny_recipe, epochs=1), other, tmp_path / "three")
+    train(replace(tiny_recipe, epochs=1), other, tmp_path / "three")
     assert main(["evaluate", str(runs[0]), str(tmp_path / "three")]) == 2
     said = " ".join(capsys.readouterr().err.split())
     assert f"{tmp_path / 'three'}: its classes are not those of {runs[0]} (3 against 4)" in said

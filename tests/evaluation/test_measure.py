@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from alexnet.data.batches import Preparation
+from alexnet.data.augment import Preparation
 from alexnet.errors import InputError
 from alexnet.evaluation.measure import Count, Evaluation, evaluate
 from alexnet.run.views import view_probabilities

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from alexnet import parallel
-from alexnet.data.batches import Preparation, test_views
+from alexnet.data.augment import Preparation
+from alexnet.data.views import test_views
 
 
 @pytest.mark.parametrize("views", [1, 10])

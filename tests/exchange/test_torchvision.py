@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from alexnet.data.batches import Preparation
+from alexnet.data.augment import Preparation
 from alexnet.errors import InputError
 from alexnet.exchange import exports, foreign, imports, torchvision
 from alexnet.network import spec as specs

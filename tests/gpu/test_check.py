@@ -17,7 +17,7 @@ from ..triton_device import DEVICE
 pytest.importorskip("triton")
 import alexnet.data.gpu  # noqa: E402
 import alexnet.training.gpu  # noqa: E402
-from alexnet.data import batches  # noqa: E402
+from alexnet.data.views import test_views as views_of  # noqa: E402
 from alexnet.gpu import check as checks  # noqa: E402
 from alexnet.gpu import whole  # noqa: E402
 from alexnet.gpu.comparing import Case, Extent, apart, clear, poisoned, worst  # noqa: E402
@@ -168,7 +168,7 @@ def test_a_wrong_view_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     turns = iter(range(100))
 
     def mixed(*given: Any) -> Any:
-        views = list(batches.test_views(*given))
+        views = list(views_of(*given))
         return iter(views[::-1] if next(turns) % 2 else views)
 
     monkeypatch.setattr(checks, "test_views", mixed)

@@ -19,7 +19,7 @@ from alexnet.gpu import kernels, stepping, steps, timing  # noqa: E402
 from alexnet.gpu.convolutions import as_blocks, block_dense, column_forms, first_forms  # noqa: E402
 from alexnet.gpu.speed import PIECES, Given, Size  # noqa: E402
 from alexnet.gpu.stepping import Images, Loop, our_step, peer_step, plain_port, torchvisions  # noqa: E402
-from alexnet.training.graph import WARM  # noqa: E402
+from alexnet.training.step import WARM  # noqa: E402
 
 LIMITS = {"product": 1e12, "copy": 1e9}
 NETWORK = replace(TINY_NETWORK, input_size=16)

@@ -23,7 +23,7 @@ from alexnet.run import checkpoint, trained
 from alexnet.run.recipe import Recipe
 from alexnet.run.recipes import paper, recipes
 from alexnet.run.schedule import Schedule
-from alexnet.training import trainer
+from alexnet.training import train
 
 SCRIPT = "<script>alert('x')<script>"  # no slash: it is the name of a folder
 CLASSES = sorted([SCRIPT, "a & b", "tench", "{{ 991 * 997 }}", '"quoted" onerror=x', "church", "gas pump"])
@@ -95,7 +95,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> prepared.Prepared:
 @pytest.fixture(scope="module")
 def trained_run(data: prepared.Prepared, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("runs") / "a <run>"
-    trainer.train(tiny, data, run)
+    train(tiny, data, run)
     return run
 
 

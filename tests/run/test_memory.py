@@ -16,7 +16,7 @@ from alexnet.data.prepared import Prepared
 from alexnet.errors import InputError, RunFailed, out_of_memory
 from alexnet.run import memory
 from alexnet.run.recipe import Recipe
-from alexnet.training.trainer import train
+from alexnet.training import train
 
 CPU = torch.device("cpu")
 
@@ -77,7 +77,7 @@ def test_running_out_in_training_gives_the_advice_that_a_gpu_s_does(
     def none_left(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr("alexnet.training.trainer.training_batch", none_left)
+    monkeypatch.setattr("alexnet.training.loop.training_batch", none_left)
     with pytest.raises(RunFailed, match="cpu: out of memory. --micro-batch 8 passes fewer"):
         train(tiny_recipe, tiny_prepared, tmp_path)
 
@@ -106,7 +106,7 @@ from alexnet.errors import RunFailed
 from alexnet.network.spec import Hidden
 from alexnet.run import memory
 from alexnet.run.recipe import Recipe
-from alexnet.training.trainer import train
+from alexnet.training import train
 
 data, out = prepared.open(sys.argv[1]), Path(sys.argv[2])
 recipe = Recipe.from_json(Path(sys.argv[3]).read_text())

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from alexnet.data.batches import test_views
 from alexnet.data.prepared import Prepared
+from alexnet.data.views import test_views
 from alexnet.device import Precision
 from alexnet.errors import InputError
 from alexnet.evaluation.measure import evaluate
@@ -19,7 +19,7 @@ from alexnet.run import checkpoint, trained
 from alexnet.run.images import validation_of
 from alexnet.run.metrics import read_metrics
 from alexnet.run.recipe import Recipe
-from alexnet.training.trainer import train
+from alexnet.training import train
 from tests.conftest import CLASSES
 
 

@@ -26,8 +26,8 @@ from alexnet.run import checkpoint, recipe, trained
 from alexnet.run.metrics import read_metrics
 from alexnet.run.recipe import Recipe
 from alexnet.run.views import view_probabilities
+from alexnet.training import train
 from alexnet.training.rule import optimizer_of
-from alexnet.training.trainer import train
 from tests.damage import below, damaged, set_bytes
 
 Change = Callable[[Path], None]

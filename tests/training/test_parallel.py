@@ -26,9 +26,9 @@ from alexnet.network.spec import one_gpu
 from alexnet.processes import Mode, Processes
 from alexnet.run import checkpoint, trained
 from alexnet.run.metrics import read_metrics
-from alexnet.run.recipe import Recipe
-from alexnet.training import trainer
-from alexnet.training.trainer import Status, check_parallel, seed_of, train
+from alexnet.run.recipe import Recipe, seed_of
+from alexnet.training import Status, loop, train
+from alexnet.training.start import check_parallel
 
 MODES: tuple[Mode, ...] = ("data", "columns", "hybrid")
 EPOCHS, STEPS = 3, 5
@@ -74,7 +74,7 @@ def together(folder: str, data: str, recipe: str) -> int:
         measured = ten_views(at / "one", opened, here)
         measured.save(at / f"evaluation-{here.rank}.json")
         try:  # what process 0 alone finds ends the others too
-            train(of, opened, at / "data", processes=here, parallel="data")
+            train(replace(of, seed=1), opened, at / "data", processes=here, parallel="data")
         except errors.InputError:
             return 10
         except processes.FailedElsewhere:
@@ -93,7 +93,7 @@ def one_failing(folder: str, data: str, recipe: str, failing: int) -> int:
             def spoilt(*args: Any, **options: Any) -> Any:
                 raise errors.InputError("images.jpg: damaged")
 
-            trainer.read_ahead = spoilt  # type: ignore[assignment]
+            loop.read_ahead = spoilt  # type: ignore[assignment]
         try:
             train(Recipe.from_json(recipe), opened, Path(folder) / "run", processes=here, parallel="data")
         except processes.FailedHere as error:
@@ -142,7 +142,7 @@ def test_two_processes_in_bf16_learn_what_one_learns_but_for_rounding(mode: Mode
 def assert_close(run: Path, other: Path) -> None:
     """Weights agree to a hundredth of what they have learned, errors exactly, losses nearly.
 
-    In float64 everything agrees to 1e-12 (test_distributed.py). Here a sum that rounds to the other side of 0, or of another
+    In float64 everything agrees to 1e-12 (test_layouts.py). Here a sum that rounds to the other side of 0, or of another
     in a pooling window, may switch a ReLU or a maximum; a wrong mask, crop or scale would change all that was learned.
     """
     recipe = Recipe.from_json((run / "recipe.json").read_text())
@@ -356,10 +356,3 @@ def test_the_columns_need_two(tiny_prepared: Prepared, tmp_path: Path) -> None:
     _, said = process.communicate(timeout=120)
     assert process.returncode == 2 and "--processes 2" in said and "Traceback" not in said
     assert not (tmp_path / "run").exists()
-
-
-def test_one_process_has_the_whole_network(tiny_prepared: Prepared, recipe: Recipe) -> None:
-    # A layout of one process is no layout: nothing of distributed training is even loaded.
-    code = "import sys, alexnet.training.trainer; sys.exit('alexnet.training.distributed' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
-    assert AlexNet(recipe.network).fc5.weight.shape == (32, 32)

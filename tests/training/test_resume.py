@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from alexnet.data.batches import Augmentation
+from alexnet.data.augment import Augmentation
 from alexnet.data.prepare import prepare
 from alexnet.data.prepared import Prepared
 from alexnet.data.sources import open_source
@@ -21,8 +21,7 @@ from alexnet.run import checkpoint
 from alexnet.run.metrics import read_metrics
 from alexnet.run.recipe import Recipe
 from alexnet.run.schedule import Schedule
-from alexnet.training import trainer
-from alexnet.training.trainer import train
+from alexnet.training import loop, train
 from tests.conftest import write_class_folders
 
 EPOCHS, STEPS = 3, 5
@@ -115,7 +114,7 @@ def test_where_epochs_are_too_short_for_checkpoints(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """As on a GPU: only the first, the last, and those of a stop, within an epoch (3, 7) or at its end, are written."""
-    monkeypatch.setitem(trainer.YOUNG, "cpu", 1e9)
+    monkeypatch.setitem(loop.YOUNG, "cpu", 1e9)
     recipe = replace(recipe, keep=9)
     assert not train(recipe, tiny_prepared, tmp_path, stop=asked(times)).finished
     assert len(list((tmp_path / "checkpoints").iterdir())) == 2
@@ -204,13 +203,13 @@ import torch
 import torch.utils.tensorboard
 from alexnet.data import prepared
 from alexnet.run import checkpoint
-from alexnet.training import trainer
+from alexnet.training import loop
 from alexnet.run.recipe import Recipe
-from alexnet.training.trainer import train
+from alexnet.training import train
 
 torch.set_num_threads(1)
 plan = json.loads(sys.argv[1])
-trainer.YOUNG["cpu"] = plan.get("young", 0.0)
+loop.YOUNG["cpu"] = plan.get("young", 0.0)
 data, recipe = prepared.open(plan["data"]), Recipe.from_json(Path(plan["recipe"]).read_text())
 EVENTS = {"open", "os.rename", "os.remove", "os.rmdir", "os.mkdir"}
 FILES = {"weights.safetensors", "state.pt"}  # rmtree removes by bare names

@@ -13,8 +13,7 @@ from alexnet.errors import InputError
 from alexnet.run import checkpoint
 from alexnet.run.recipe import Recipe
 from alexnet.run.recipes import continued, recipes
-from alexnet.training import rule, trainer
-from alexnet.training.trainer import train
+from alexnet.training import rule, train
 from tests.conftest import prepare_pictures
 
 
@@ -156,4 +155,4 @@ def test_old_runs_groups_are_read(tiny_prepared: Prepared, short: Recipe, tmp_pa
     state = torch.load(file, weights_only=True)
     keys = {"params", "place", "kind", "decay", "lr", "momentum"}
     assert all(set(group) == keys for group in state["optimizer"]["param_groups"])
-    assert trainer.train(short, tiny_prepared, tmp_path, resume=True).finished
+    assert train(short, tiny_prepared, tmp_path, resume=True).finished

@@ -20,9 +20,8 @@ from alexnet.device import low_precision, pick
 from alexnet.errors import InputError
 from alexnet.reading import read_json
 from alexnet.run import checkpoint
+from alexnet.run.folder import MEASURED
 from alexnet.run.recipe import Recipe
-
-MEASURED = "measured.json"
 
 NO_MATTER = (
     "name", "network.name", "network.classes", "seed", "device", "compile", "resident", "keep", "checkpoint_minutes",

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from alexnet.data.batches import centre, to_channels
+from alexnet.data.augment import centre, to_channels
 from alexnet.data.prepared import Images, Prepared, Split
 from alexnet.evaluation import ensemble
 from alexnet.evaluation import probabilities as kept

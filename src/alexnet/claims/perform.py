@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from alexnet import provenance
-from alexnet.claims.keys import MEASURED, Folders, Task, read_record
+from alexnet.claims.keys import Folders, Task, read_record
 from alexnet.claims.measures import Measured, guess
 from alexnet.claims.records import Record, images_of, to_dict
 from alexnet.data.prepared import Prepared
@@ -16,9 +16,9 @@ from alexnet.device import pick
 from alexnet.errors import RunFailed
 from alexnet.files import only_writer, write_text
 from alexnet.run import checkpoint, trained
+from alexnet.run.folder import MEASURED, RECIPE
 from alexnet.run.metrics import read_metrics
-from alexnet.training import trainer
-from alexnet.training.trainer import Status
+from alexnet.training import Status, train
 
 
 class Stopped(Exception):
@@ -78,7 +78,7 @@ def _train(
     first = read_record(start, folders.prepared(run.start)) if start and run.start else None
     if first and first.diverged:  # nothing to begin with
         return _guesser(task, prepared, path, code)
-    last = checkpoint.latest(path) if (path / "recipe.json").is_file() else None
+    last = checkpoint.latest(path) if (path / RECIPE).is_file() else None
     if path.exists() and last is None:
         forget(path)  # killed before its first checkpoint
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -101,7 +101,7 @@ def _train(
     weights = checkpoint.weights(checkpoint.newest(start)) if start and last is None else None
     try:
         if not finished:
-            finished = trainer.train(
+            finished = train(
                 recipe, prepared, path, resume=last is not None, start_from=weights, progress=watch, stop=stopping
             ).finished
     except RunFailed as failure:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from alexnet.claims.claim import Claim, Scale, at
 from alexnet.claims.expand import search_tasks
-from alexnet.claims.keys import MEASURED, Folders
+from alexnet.claims.keys import Folders
 from alexnet.claims.perform import save
 from alexnet.claims.records import Record, Result, images_of, load
 from alexnet.claims.sheet import Sheet, trials_of
@@ -18,6 +18,7 @@ from alexnet.claims.workers import Now, Work
 from alexnet.data.prepared import Prepared
 from alexnet.errors import InputError
 from alexnet.run import checkpoint
+from alexnet.run.folder import MEASURED
 
 
 def run(

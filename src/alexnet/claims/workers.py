@@ -21,7 +21,7 @@ from alexnet.data import prepared as prepared_sets
 from alexnet.device import keep_memory
 from alexnet.errors import RunFailed
 from alexnet.processes import STOPPING
-from alexnet.training.trainer import Status
+from alexnet.training import Status
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Column
 
-from alexnet.training.trainer import Status
 from alexnet.words import visible
 
-if TYPE_CHECKING:  # it brings much along
+if TYPE_CHECKING:  # they bring much along
     from alexnet.claims.workers import Now
+    from alexnet.training import Status
 
 
 QUIET_SECONDS = 30.0
@@ -79,7 +79,7 @@ class Bar:
         text += f", {duration(left)} left" if left else ""
         self._show(name, done, total, text, done == total)
 
-    def training(self, now: Status) -> None:
+    def training(self, now: "Status") -> None:
         """Epoch, loss, error, images/s, time left, rate."""
         text = (
             f"{now.step}/{now.steps}  loss {now.loss:.3f}  error {now.error:.1f}"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import tyro
 
@@ -16,25 +16,74 @@ from alexnet.cli.console import argument_parser, choose_named, err, first_name, 
 from alexnet.cli.progress import Bar
 from alexnet.errors import InputError
 
+if TYPE_CHECKING:
+    from alexnet.run.recipe import Recipe
+    from alexnet.training import Outcome, Start
+
 
 def train(args: list[str]) -> int:
     """Train a recipe into a run folder, go on with a run, or fine-tune one on other images."""
-    from alexnet import processes
-    from alexnet.data import prepared as prepared_sets
-    from alexnet.network.named import network_of
-    from alexnet.network.spec import networks
-    from alexnet.run import checkpoint, recipe
-    from alexnet.run import recipes as named
-    from alexnet.run.dataset import data_of
+    from alexnet import processes, training
+    from alexnet.data import prepared
+    from alexnet.insight import report
+    from alexnet.run import checkpoint, folder
+    from alexnet.run import recipe as recipes
     from alexnet.run.images import check_fit
-    from alexnet.training import trainer
+    from alexnet.training.start import check_parallel
+
+    parser = _parser()
+    known, rest = parser.parse_known_args(args)
+    weights = None
+    if known.resume:
+        if rest or known.out or known.start or known.network:
+            raise InputError(
+                f"--resume {known.resume} goes on with the run's own recipe; only --data can stand beside it"
+            )
+        recipe, run = recipes.read(known.resume), known.resume
+        data = known.data or folder.data_of(run, there=True)
+    else:
+        chosen = _recipe(known, rest)
+        if chosen is None:
+            parser.print_help()
+            return 0
+        if known.start:
+            weights = checkpoint.weights(checkpoint.newest(known.start))
+        recipe, data, run = chosen, known.data, known.out or Path("runs") / f"{chosen.name}-{chosen.seed}"
+    opened = prepared.open(data)
+    number = _processes(known)
+    if number > 1 and not processes.launched():
+        check_parallel(check_fit(recipe, opened), known.parallel or "data", number)
+        processes.Processes(0, number).device(recipe.device)
+        return processes.launch(number, known.restarts, _train_in_process, args)
+    with processes.joined(recipe.device) as place, stop_signals() as caught, Bar("training", err) as bar:
+        outcome = training.train(
+            recipe,
+            opened,
+            run,
+            resume=bool(known.resume),
+            start_from=weights,
+            progress=bar.training,
+            stop=lambda: bool(caught),
+            started=lambda start: _say_start(start, run),
+            processes=place,
+            parallel=known.parallel or ("data" if place.number > 1 else "none"),
+        )
+    if place.first:
+        _say_end(outcome, len(opened.classes), report.write(run, opened), known.json)
+    # Another process may have been told to stop.
+    return 0 if outcome.finished else 128 + (caught or [signal.SIGTERM])[0]
+
+
+def _parser() -> argparse.ArgumentParser:
+    from alexnet.network.spec import networks
+    from alexnet.run.recipes import recipes
 
     usage = (
         "RECIPE --data DIR [--out RUN] [--epochs N] [--seed S] [--network.normalization none] ...\n"
         "       alexnet train --resume RUN\n"
         "       alexnet train RECIPE --data DIR --parallel columns|data|hybrid [--processes N]\n"
         "       alexnet train [RECIPE] --from RUN --data DIR [--out RUN]\n\n"
-        f"Recipes: {', '.join(named.recipes)}. `alexnet train RECIPE --help` lists every field that can be set."
+        f"Recipes: {', '.join(recipes)}. `alexnet train RECIPE --help` lists every field that can be set."
     )
     parser = argument_parser("train", usage, train, add_help=False)
     parser.add_argument("--data", type=Path, help="a prepared dataset (alexnet prepare)")
@@ -65,93 +114,41 @@ def train(args: list[str]) -> int:
         help="how often all start again when a process dies; by default 3",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
-    known, rest = parser.parse_known_args(args)
-    name = first_name(rest, named.recipes)
+    return parser
+
+
+def _recipe(known: argparse.Namespace, rest: list[str]) -> "Recipe | None":
+    """The recipe that RECIPE, --from, --network and the options of its fields in `rest` mean; None where only help is asked."""
+    from alexnet.network.named import network_of
+    from alexnet.run import recipe as recipes
+    from alexnet.run.recipes import continued, fine_tuned, finetune
+    from alexnet.run.recipes import recipes as named
+
+    name = first_name(rest, named)
     if name is None and ("-h" in rest or "--help" in rest):
-        parser.print_help()
-        return 0
-    weights = None
-    if known.resume:
-        if rest or known.out or known.start or known.network:
-            raise InputError(
-                f"--resume {known.resume} goes on with the run's own recipe; only --data can stand beside it"
-            )
-        chosen, folder = recipe.read(known.resume), known.resume
-        data_path = known.data or data_of(known.resume, there=True)
-    else:
-        if known.start:
-            start = recipe.read(known.start)
-            weights = checkpoint.weights(checkpoint.newest(known.start))
-            how = choose_named(named.recipes, name, "RECIPE", "recipe") if name else None
-            chosen = named.continued(start, how) if how else named.fine_tuned(start, start.network.classes)
-        elif name is None:
-            raise InputError(
-                f"the first argument must be a RECIPE ({', '.join(named.recipes)}), --resume RUN or --from RUN;"
-                " see alexnet train --help"
-            )
-        else:
-            chosen = choose_named(named.recipes, name, "RECIPE", "recipe")
-        if name is not None:
-            rest.remove(name)
-        if known.network:
-            chosen = replace(chosen, network=replace(network_of(known.network), classes=chosen.network.classes))
-        chosen = tyro.cli(recipe.Recipe, default=chosen, args=rest, prog=f"alexnet train {name or ''}".rstrip())
-        chosen.check()
-        if name == named.finetune.name and not known.start:
-            raise InputError("finetune goes on from a trained run: alexnet train finetune --from RUN --data DIR")
-        if known.data is None:
-            raise InputError(
-                "--data DIR is missing: the folder of a prepared dataset (alexnet prepare SOURCE DIR makes one)"
-            )
-        data_path, folder = known.data, known.out or Path("runs") / f"{chosen.name}-{chosen.seed}"
-    opened = prepared_sets.open(data_path)
-    number = _processes(known)
-    if number > 1 and not processes.launched():
-        trainer.check_parallel(check_fit(chosen, opened), known.parallel or "data", number)
-        processes.Processes(0, number).device(chosen.device)
-        return processes.launch(number, known.restarts, _train_in_process, args)
-
-    with processes.joined(chosen.device) as here, stop_signals() as caught, Bar("training", err) as bar:
-        # What a process that died has left is this start's own, and no run that was there before.
-        goes_on = processes.launched() and here.any(here.first and trainer.begun_by_this_job(folder, chosen, opened))
-        if goes_on and here.first:
-            err.print("this job's run is there; all go on from its last checkpoint")
-        outcome = trainer.train(
-            chosen,
-            opened,
-            folder,
-            resume=bool(known.resume) or goes_on,
-            start_from=weights,
-            progress=bar.training if here.first else None,
-            stop=lambda: bool(caught),
-            started=(lambda now: _say_start(now, folder)) if here.first else None,
-            processes=here,
-            parallel=known.parallel or ("data" if here.number > 1 else "none"),
+        return None
+    if name is None and not known.start:
+        raise InputError(
+            f"the first argument must be a RECIPE ({', '.join(named)}), --resume RUN or --from RUN;"
+            " see alexnet train --help"
         )
-    if not here.first:
-        return 0 if outcome.finished else 128 + (caught or [signal.SIGTERM])[0]
-    from alexnet.insight import report  # slow to load
-
-    page = report.write(folder, opened)
-    document = {
-        "run": str(folder),
-        "finished": outcome.finished,
-        "epochs": outcome.epochs,
-        "report": str(page),
-        **{key: value for key, value in outcome.last.items() if key not in ("kind", "epoch", "time")},
-    }
-    if known.json:
-        print_json(document)
-    else:
-        last = outcome.last
-        if "validation_top1" in last:
-            five = f", top-5 {last['validation_top5']:.2f} %" if len(opened.classes) > 5 else ""
-            out.print(f"epoch {last['epoch']}: validation error top-1 {last['validation_top1']:.2f} %{five}")
-        out_line(f"run folder {folder}, report {page}")
-    if not outcome.finished:
-        err.print(f"stopped; go on with: alexnet train --resume {folder}", soft_wrap=True)
-        return 128 + (caught or [signal.SIGTERM])[0]  # another process may have been told
-    return 0
+    if name is not None:
+        recipe = choose_named(named, name, "RECIPE", "recipe")
+        rest.remove(name)
+    if known.start:
+        start = recipes.read(known.start)
+        recipe = continued(start, recipe) if name else fine_tuned(start, start.network.classes)
+    if known.network:
+        recipe = replace(recipe, network=replace(network_of(known.network), classes=recipe.network.classes))
+    recipe = tyro.cli(recipes.Recipe, default=recipe, args=rest, prog=f"alexnet train {name or ''}".rstrip())
+    recipe.check()
+    if name == finetune.name and not known.start:
+        raise InputError("finetune goes on from a trained run: alexnet train finetune --from RUN --data DIR")
+    if known.data is None:
+        raise InputError(
+            "--data DIR is missing: the folder of a prepared dataset (alexnet prepare SOURCE DIR makes one)"
+        )
+    return recipe
 
 
 def _processes(known: argparse.Namespace) -> int:
@@ -225,16 +222,33 @@ FEW_UPDATES = 300
 """Below this a network that starts from nothing has hardly begun to learn; the warning says so."""
 
 
-def _say_start(now: Any, folder: Path) -> None:
-    threads = f"{now.threads} threads, " if now.device == "cpu" else ""
+def _say_start(start: "Start", run: Path) -> None:
+    if start.restarted:
+        err.print("this job's run is there; all go on from its last checkpoint")
+    network, updates = start.recipe.network, start.steps * start.recipe.epochs
+    threads = f"{start.threads} threads, " if start.device == "cpu" else ""
     err.print(
-        f"network {now.network}, {now.classes} classes, on {now.device} ({threads}{now.precision}): {now.images:,} training images,"
-        f" {now.steps:,} updates an epoch, {now.validation_images:,} images ({now.validation}) to validate; run folder {folder}",
+        f"network {network.name}, {network.classes} classes, on {start.device} ({threads}{start.precision}): {start.images:,}"
+        f" training images, {start.steps:,} updates an epoch, {start.validation_images:,} images ({start.validation}) to validate;"
+        f" run folder {run}",
         soft_wrap=True,
     )
-    if now.done == 0 and 0 < now.updates < FEW_UPDATES:
+    if start.done == 0 and updates < FEW_UPDATES:
         err.print(
-            f"only {now.updates} updates of the weights in all, too few to learn much from nothing: use a smaller --batch or more"
+            f"only {updates} updates of the weights in all, too few to learn much from nothing: use a smaller --batch or more"
             " --epochs; with few images train demo, a small network, or start --from a trained run",
             soft_wrap=True,
         )
+
+
+def _say_end(outcome: "Outcome", classes: int, page: Path, json: bool) -> None:
+    last = outcome.last
+    if json:
+        print_json({**outcome.to_dict(), "report": str(page)})
+    else:
+        if "validation_top1" in last:
+            five = f", top-5 {last['validation_top5']:.2f} %" if classes > 5 else ""
+            out.print(f"epoch {last['epoch']}: validation error top-1 {last['validation_top1']:.2f} %{five}")
+        out_line(f"run folder {outcome.run}, report {page}")
+    if not outcome.finished:
+        err.print(f"stopped; go on with: alexnet train --resume {outcome.run}", soft_wrap=True)

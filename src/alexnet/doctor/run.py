@@ -14,8 +14,9 @@ from alexnet.doctor.finding import Finding, error, ok, parts, some, warning
 from alexnet.errors import InputError
 from alexnet.network.model import AlexNet
 from alexnet.reading import read_json
-from alexnet.run import checkpoint, trained
+from alexnet.run import checkpoint
 from alexnet.run import recipe as recipes
+from alexnet.run.folder import CHECKPOINTS, DATA, classes_of, statistics_of
 from alexnet.run.metrics import read_metrics
 from alexnet.run.recipe import Recipe
 
@@ -92,7 +93,7 @@ def _rates(recipe: Recipe) -> Iterator[Finding]:
 
 
 def _checkpoints(path: Path, model: AlexNet) -> Iterator[Finding]:
-    folder = path / "checkpoints"
+    folder = path / CHECKPOINTS
     checkpoints = sorted(folder.glob("step-*"))
     if not checkpoints:
         yield error(f"{path} has no checkpoint", f"train again: alexnet train RECIPE --data DIR --out {path}-again")
@@ -197,7 +198,7 @@ def _plateau_ended(path: Path) -> bool:
 
 def _classes_of(path: Path) -> list[str] | None:
     try:
-        return list(trained.classes_of(path))
+        return list(classes_of(path))
     except (OSError, InputError):
         return None
 
@@ -218,7 +219,7 @@ def _preparation(path: Path, recipe: Recipe) -> Iterator[Finding]:
     folder, side = path / "preparation", recipe.image_size
     again = f"copy mean.npy and colour.json from the dataset it was trained on into {folder}"
     try:
-        mean, covariance, eigenvalues, eigenvectors = trained.statistics_of(path)
+        mean, covariance, eigenvalues, eigenvectors = statistics_of(path)
     except (OSError, InputError) as problem:
         yield error(str(problem).partition(";")[0], again)
         return
@@ -237,7 +238,7 @@ def _preparation(path: Path, recipe: Recipe) -> Iterator[Finding]:
 
 def _data(path: Path) -> Finding:
     try:
-        remembered = read_json(path / "data.json")
+        remembered = read_json(path / DATA)
         folder = Path(remembered["path"])
     except (OSError, ValueError, KeyError, TypeError):
         what = f"{path / 'data.json'} is missing: what it was trained on is not known"
@@ -264,7 +265,7 @@ def _data(path: Path) -> Finding:
 def _imported(path: Path) -> str | None:
     """The file that a run's first weights were imported from."""
     try:
-        return str(read_json(path / "data.json")["imported"])
+        return str(read_json(path / DATA)["imported"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -19,7 +19,8 @@ from alexnet.evaluation.judged import Judged, Progress, bad, of_run, unlabelled
 from alexnet.evaluation.measure import Count, Evaluation
 from alexnet.evaluation.probabilities import Options
 from alexnet.evaluation.submission import Submission, planned
-from alexnet.run import checkpoint, recipe, trained
+from alexnet.run import checkpoint, recipe
+from alexnet.run.folder import classes_of, statistics_of
 
 LEAST = 1e-12
 """Probabilities are taken for at least this where their logarithm is."""
@@ -253,8 +254,8 @@ def submit(
     """
     for run in runs:
         recipe.read(run)  # which says it of what is no run folder
-    file = planned(submission, trained.classes_of(runs[0]), devkit)
-    judged = [unlabelled(images, len(trained.statistics_of(run)[0]), trained.classes_of(run)) for run in runs]
+    file = planned(submission, classes_of(runs[0]), devkit)
+    judged = [unlabelled(images, len(statistics_of(run)[0]), classes_of(run)) for run in runs]
     check_alike(runs, judged)
     each = [probabilities.compute(*pair, options, progress) for pair in zip(runs, judged, strict=True)]
     if options.processes.first:

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from alexnet.data.batches import Preparation, read_ahead
+from alexnet.data.augment import Preparation
+from alexnet.data.loader import read_ahead
 from alexnet.data.prepared import Images
 from alexnet.errors import InputError
 from alexnet.files import write_text

@@ -15,7 +15,7 @@ import safetensors
 import torch
 from safetensors import SafetensorError
 
-from alexnet.data.batches import check_views
+from alexnet.data.views import check_views
 from alexnet.device import Precision, keep_memory, low_precision, pick
 from alexnet.errors import InputError
 from alexnet.evaluation.judged import Judged, Progress
@@ -23,6 +23,7 @@ from alexnet.evaluation.measure import Evaluation, evaluate, probabilities_of
 from alexnet.files import write_bytes
 from alexnet.processes import Processes
 from alexnet.run import checkpoint, recipe, trained
+from alexnet.run.folder import MEAN, PREDICTIONS
 
 MOST = 1_000_000_000
 """Bytes of class probabilities of one run above which `alexnet evaluate` neither holds nor keeps them, if it can do without."""
@@ -165,7 +166,7 @@ def file_of(run: Path, judged: Judged, views: int) -> Path:
     """Where the probabilities of the newest checkpoint are kept, or would be."""
     where = judged.where.replace(" ", "-").replace("/", "-")
     name = f"{where}-{views}views-{judged.fingerprint[:8]}-{checkpoint.newest(run).name}"
-    return run / "predictions" / f"{name}.safetensors"
+    return run / PREDICTIONS / f"{name}.safetensors"
 
 
 def _identity(run: Path, judged: Judged, options: Options) -> dict[str, str]:
@@ -173,7 +174,7 @@ def _identity(run: Path, judged: Judged, options: Options) -> dict[str, str]:
     of_run, newest = recipe.read(run), checkpoint.newest(run)
     network = repr((of_run.network, of_run.image_size))
     try:
-        with (newest / checkpoint.WEIGHTS).open("rb") as weights, (run / "preparation" / "mean.npy").open("rb") as mean:
+        with (newest / checkpoint.WEIGHTS).open("rb") as weights, (run / MEAN).open("rb") as mean:
             hashes = [hashlib.file_digest(file, "sha256").hexdigest() for file in (weights, mean)]
     except OSError as error:
         raise InputError(f"{run}: cannot be read ({error}); copy the run folder whole, or train again") from None

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from google.protobuf import text_format
 from torch import Tensor, nn
 
-from alexnet.data.batches import centre
+from alexnet.data.augment import centre
 from alexnet.errors import InputError
 from alexnet.exchange import caffe_read
 from alexnet.exchange.caffe_messages import CLASSES

@@ -16,15 +16,16 @@ import torch
 from torch import nn
 
 from alexnet.data import prepared
-from alexnet.data.batches import Preparation, centre, check_views, test_views
+from alexnet.data.augment import Preparation, centre
 from alexnet.data.prepared import Prepared
+from alexnet.data.views import check_views, test_views
 from alexnet.errors import InputError, RunFailed
 from alexnet.evaluation.measure import evaluate
 from alexnet.exchange import runtimes, torchvision
 from alexnet.exchange.comparison import TOLERANCE, Difference, difference
 from alexnet.files import named, no_room, refused
 from alexnet.run import trained
-from alexnet.run.folder import data_of
+from alexnet.run.folder import DATA, data_of
 from alexnet.run.images import measured_on, training_of, validation_of
 from alexnet.run.trained import TrainedNetwork
 
@@ -124,7 +125,7 @@ def export(
     elif int8:
         raise InputError(f"--int8: {format} files have float32 weights; leave it out")
     network = trained.load(run)
-    path = data or (data_of(run, there=int8) if int8 or (run / "data.json").is_file() else None)
+    path = data or (data_of(run, there=int8) if int8 or (run / DATA).is_file() else None)
     opened = prepared.open(path) if path and (data or (path / "manifest.json").is_file()) else None
     if opened and not data and not int8 and opened.classes != network.classes:
         opened = None  # prepared anew as something else since the run; noise will do to compare on

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from alexnet.data import prepared
-from alexnet.data.batches import centre
+from alexnet.data.augment import centre
 from alexnet.data.prepared import Prepared
 from alexnet.errors import InputError, RunFailed
 from alexnet.exchange import foreign, layer_files
@@ -28,6 +28,7 @@ from alexnet.network.summary import summarize
 from alexnet.reading import parse_json, read_bytes
 from alexnet.run import checkpoint, recipes
 from alexnet.run.checkpoint import Progress
+from alexnet.run.folder import CLASSES, DATA, RECIPE
 from alexnet.training import rule
 
 COMPARED = 8
@@ -201,14 +202,14 @@ def _write(
         # No file of others says anything of the colours' principal components; fine-tuning takes its own data's.
         none = {"covariance": np.zeros((3, 3)).tolist(), "eigenvalues": [0.0] * 3, "eigenvectors": np.eye(3).tolist()}
         write_text(beside / "preparation" / "colour.json", json.dumps(none))
-        write_text(beside / "classes.json", json.dumps(list(classes), indent=2) + "\n")
+        write_text(beside / CLASSES, json.dumps(list(classes), indent=2) + "\n")
         # The path may be of a file: then commands ask for --data, and say why.
         about = {"description": "unknown: the weights are imported"} if data is None else data.manifest["source"]
         where = {"path": str(data.path.resolve()) if data else source, "source": about, "imported": source}
-        write_text(beside / "data.json", json.dumps(where) + "\n")
+        write_text(beside / DATA, json.dumps(where) + "\n")
         sgd = rule.optimizer_of(recipe, network)
         checkpoint.save(beside, network.state_dict(), sgd.state_dict(), Progress(), recipe.keep)
-        write_bytes(beside / "recipe.json", recipe.to_json().encode())
+        write_bytes(beside / RECIPE, recipe.to_json().encode())
         beside.chmod(0o755)
         os.replace(beside, out)
     except OSError as error:

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from alexnet.data.batches import centre
+from alexnet.data.augment import centre
 from alexnet.data.statistics import LARGEST
 from alexnet.errors import InputError
 from alexnet.exchange import torchvision

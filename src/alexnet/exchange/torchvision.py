@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from alexnet.data.batches import centre
+from alexnet.data.augment import centre
 from alexnet.errors import InputError
 from alexnet.exchange.steps import check_finite
 from alexnet.network import spec as specs

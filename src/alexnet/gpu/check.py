@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from alexnet.data.batches import SHRINK, Augmentation, _plain_batch, centre, draw, test_views, training_batch
+from alexnet.data.augment import SHRINK, Augmentation, centre, draw, plain_batch, training_batch
+from alexnet.data.views import test_views
 from alexnet.errors import RunFailed
 from alexnet.gpu.comparing import CLOSE, Extent, Found, Part, clear, compared, exact, poisoned, worst
 from alexnet.gpu.figures import Row, row
@@ -111,7 +112,7 @@ def augmentation(extent: Extent, device: torch.device, seed: int) -> Iterator[Fo
         name = f"crop {where}, colour {colour}, mean {mean}"
         generator = torch.Generator(device).manual_seed(seed)
         drawn = draw(len(indices), preparation, how, generator, device)
-        expected = _plain_batch(images[indices], preparation, how, drawn)
+        expected = plain_batch(images[indices], preparation, how, drawn)
         subtracted = preparation.mean if mean == "position" else centre(preparation.mean, crop)
         shrink = SHRINK if colour == "authors-2012" else 1.0
         given = drawn.top, drawn.left, drawn.flip, subtracted, drawn.offsets, shrink, crop

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from alexnet.gpu.timing import LOW
 from alexnet.network.spec import Network, networks
-from alexnet.training.graph import WARM
+from alexnet.training.step import WARM
 
 CLOSE = {torch.float32: 1e-5, LOW: 2**-7, torch.float16: 2**-10}
 """What a number may be off by."""

@@ -18,7 +18,7 @@ from alexnet.gpu.timing import Given, free
 from alexnet.run import recipes
 from alexnet.run.metrics import read_metrics
 from alexnet.run.schedule import Schedule
-from alexnet.training import trainer
+from alexnet.training import train
 
 IMAGENET = 1_280_000
 EPOCHS = 90
@@ -46,7 +46,7 @@ def epoch(given: Given) -> tuple[list[Row], dict[str, Any]]:
     with TemporaryDirectory(prefix="alexnet-epoch-") as folder:
         data = RandomImages(Path(folder) / "data", size.image, size.resident, size.validated, size.network.classes)
         begun = time.monotonic()
-        outcome = trainer.train(recipe, data, Path(folder) / "run", stop=after_a_step(given.stop))
+        outcome = train(recipe, data, Path(folder) / "run", stop=after_a_step(given.stop))
         whole = time.monotonic() - begun
         lines = [line for line in read_metrics(outcome.run) if line["kind"] == "epoch"]
     free(given.device)

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from alexnet.data.batches import Augmentation, draw
+from alexnet.data.augment import Augmentation, draw
 from alexnet.gpu.convolutions import convolutions
 from alexnet.gpu.figures import Row, ratios, row
 from alexnet.gpu.stepping import statistics, synthetic

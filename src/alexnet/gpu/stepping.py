@@ -7,7 +7,6 @@ mean, forward, backward, update. The peers' images come from our augmentation, w
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -15,15 +14,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from alexnet.data.batches import Augmentation, Preparation, training_batch
+from alexnet.data.augment import Augmentation, Preparation, training_batch
 from alexnet.gpu.timing import LAST, LOW, Size, wait
 from alexnet.network.model import AlexNet
 from alexnet.network.normalization import LocalResponseNormalization
 from alexnet.network.spec import Network, networks
 from alexnet.parallel import TRITON
+from alexnet.run.recipe import seed_of
 from alexnet.training import rule
-from alexnet.training.graph import WARM, Step
-from alexnet.training.trainer import LOG_STEPS, seed_of
+from alexnet.training.layouts import Layout
+from alexnet.training.loop import LOG_STEPS
+from alexnet.training.step import WARM, Batch, Step
 
 
 def synthetic(number: int, side: int, device: torch.device) -> Tensor:
@@ -86,9 +87,16 @@ class Loop:
         return (time.perf_counter() - begun) / (self.steps * self.batch)
 
 
+class IndexedStep(Step):
+    """The trainer's step, given images by their indices."""
+
+    def __call__(self, indices: Tensor, labels: Tensor) -> None:  # type: ignore[override]
+        super().__call__(Batch(indices, labels, len(labels)))
+
+
 def our_step(
     network: Network, images: Images, batch: int, capture: bool = True, compile: str | None = None, low: bool = True
-) -> Step:
+) -> IndexedStep:
     """A training step as `alexnet train` does it; without `capture`, kernel by kernel."""
     model = AlexNet(network).to(images.device, memory_format=LAST)  # type: ignore[call-overload]
     sgd = rule.PaperSGD(rule.groups(model, network.last_name, 0.0005, True), lr=1e-3)
@@ -104,12 +112,12 @@ def step_of(
     fused: bool,
     capture: bool,
     compile: str | None = None,
-) -> Step:
+) -> IndexedStep:
     """The trainer's step on these images, which come in the numbers that it computes in."""
-    step = Step(
-        model,
+    return IndexedStep(
+        Layout(model),
         sgd,
-        images.batch,
+        lambda given, dtype: images.batch(given.images, dtype),
         batch,
         low=low,
         fused=fused,
@@ -117,8 +125,6 @@ def step_of(
         compile=compile,
         generators=(images.generator,),
     )
-    step.set_input(partial(images.batch, dtype=step.input_dtype))
-    return step
 
 
 def peer_step(model: nn.Module, images: Images, mode: str | None) -> Stepping:

@@ -8,16 +8,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from alexnet.data.batches import VIEW, Augmentation, _plain_batch, draw
+from alexnet.data.augment import Augmentation, draw, plain_batch
+from alexnet.data.views import VIEW
 from alexnet.gpu.comparing import Extent, Found, apart
-from alexnet.gpu.stepping import Images, step_of, with_normalization
+from alexnet.gpu.stepping import Images, IndexedStep, step_of, with_normalization
 from alexnet.gpu.timing import LAST, LOW, Size, free
 from alexnet.network.model import AlexNet
 from alexnet.network.normalization import LocalResponseNormalization, plain
 from alexnet.network.spec import Network
 from alexnet.run import recipes
 from alexnet.training import rule
-from alexnet.training.graph import Step
 
 RATE = 1e-4
 """Of the steps. Rounding decides a maximum or a ReLU here and there, and at .01, the paper's rate, that alone drives two runs
@@ -123,7 +123,7 @@ def by_step(
 ) -> State:
     """Weights and velocities after steps as `alexnet train` does them."""
     model, sgd = learner(network, device)
-    step: Step | None = None
+    step: IndexedStep | None = None
     for images, indices in _given(extent, network, device, how):
         if step is None:
             step = step_of(model, sgd, images, extent.batch, low, fused=True, capture=capture)
@@ -138,7 +138,7 @@ def by_hand(network: Network, extent: Extent, device: torch.device, how: Augment
     sgd = rule.PaperSGD(rule.groups(model, network.last_name, 0.0005, True), lr=RATE)
     for images, indices in _given(extent, network, device, how):
         drawn = draw(len(indices), images.preparation, how, images.generator, device)
-        batch = _plain_batch(images.pixels[indices], images.preparation, how, drawn)
+        batch = plain_batch(images.pixels[indices], images.preparation, how, drawn)
         sgd.zero_grad()
         F.cross_entropy(model(batch), images.labels[indices]).backward()
         sgd.step()

@@ -10,7 +10,7 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from alexnet.data.batches import test_views
+from alexnet.data.views import test_views
 from alexnet.device import pick
 from alexnet.errors import InputError
 from alexnet.insight import layers, predictions

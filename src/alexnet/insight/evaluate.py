@@ -11,6 +11,7 @@ from alexnet.evaluation.probabilities import Options
 from alexnet.evaluation.submission import Submission, planned
 from alexnet.insight import confusion, picture, report
 from alexnet.run import checkpoint
+from alexnet.run.folder import REPORT
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def evaluate(
         measured = ensemble.measure(answers, judged.labels, judged.classes, options.views, confusion=True)
     measured = replace(measured, checkpoint=checkpoint.newest(run).name, precision=options.precision_of(run))
     name = f"{judged.where.replace(' ', '-')}-{options.views}views"
-    errors, matrix, page = run / f"evaluation-{name}.json", run / f"confusion-{name}.png", run / "report.html"
+    errors, matrix, page = run / f"evaluation-{name}.json", run / f"confusion-{name}.png", run / REPORT
     if options.processes.first:
         measured.save(errors)
         if measured.confusion is not None:

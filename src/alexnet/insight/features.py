@@ -19,6 +19,7 @@ from alexnet.data.prepared import Images, Prepared
 from alexnet.errors import InputError
 from alexnet.files import named, only_writer, sync, write_text
 from alexnet.insight import layers
+from alexnet.run.folder import FEATURES
 from alexnet.run.trained import TrainedNetwork
 from alexnet.words import gigabytes
 
@@ -57,7 +58,7 @@ def features_of_split(
 
 def _kept(trained: TrainedNetwork, prepared: Prepared, split: str, progress: Progress | None) -> Path:
     """The file with the features of a split, which is made, gone on with, or there already."""
-    folder, images = trained.path / "features", prepared.split(split).images
+    folder, images = trained.path / FEATURES, prepared.split(split).images
     folder.mkdir(exist_ok=True)
     name = f"{split}-{trained.checkpoint}"
     final, part, about = (folder / f"{name}.{suffix}" for suffix in ("bin", "part", "json"))

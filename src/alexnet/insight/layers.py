@@ -7,8 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from alexnet.data.batches import centre, test_views
+from alexnet.data.augment import centre
 from alexnet.data.prepared import Images
+from alexnet.data.views import test_views
 from alexnet.evaluation.measure import batches_of
 from alexnet.network.model import ACTIVATIONS, AlexNet
 from alexnet.run.trained import TrainedNetwork

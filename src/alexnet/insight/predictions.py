@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from rich.text import Text
 
-from alexnet.data.batches import check_views
+from alexnet.data.views import check_views
 from alexnet.device import Precision, pick
 from alexnet.errors import InputError
 from alexnet.insight import picture as pictures

@@ -20,7 +20,7 @@ from alexnet.insight.settings import settings
 from alexnet.network.summary import summarize
 from alexnet.reading import read_json
 from alexnet.run import checkpoint
-from alexnet.run.dataset import data_of
+from alexnet.run.folder import CLASSES, DATA, REPORT, data_of
 from alexnet.run.metrics import read_metrics
 from alexnet.run.recipe import read as read_recipe
 from alexnet.run.trained import load
@@ -71,15 +71,15 @@ def write(run: Path, prepared: Prepared | None = None) -> Path:
         finalize=_shown,
     )
     templates.filters["word"] = picture.with_word
-    path = run / "report.html"
+    path = run / REPORT
     write_text(path, templates.get_template("report.html").render(page))
     return path
 
 
 def _page(run: Path, prepared: Prepared | None) -> dict[str, Any]:
     """What report.html shows."""
-    recipe, metrics, data = read_recipe(run), read_metrics(run), _json(run / "data.json", {})
-    classes = tuple(_json(run / "classes.json", []))
+    recipe, metrics, data = read_recipe(run), read_metrics(run), _json(run / DATA, {})
+    classes = tuple(_json(run / CLASSES, []))
     if prepared is not None and prepared.classes != classes:
         raise InputError(
             f"{prepared.path}: its classes are not those of {run}; use the dataset that the run was trained on"

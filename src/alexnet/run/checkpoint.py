@@ -22,6 +22,7 @@ from alexnet.errors import InputError, RunFailed
 from alexnet.files import sync, why
 from alexnet.network.spec import from_dict
 from alexnet.reading import check_archive
+from alexnet.run.folder import CHECKPOINTS
 from alexnet.run.schedule import Plateau
 
 FORMAT = 1
@@ -63,7 +64,7 @@ def save(run: Path, weights: Mapping[str, Tensor], optimizer: dict[str, Any], pr
 
     Raises RunFailed if it cannot be written, such as on a full disk; every earlier checkpoint is then still there, whole.
     """
-    folder = run / "checkpoints"
+    folder = run / CHECKPOINTS
     final = folder / name_of(progress.step)
     beside = folder / f".{final.name}.{os.getpid()}.new"
     try:
@@ -75,7 +76,8 @@ def save(run: Path, weights: Mapping[str, Tensor], optimizer: dict[str, Any], pr
         with (beside / STATE).open("wb") as file:  # not by its name: then torch does not say what the system said
             torch.save(state, file)
         for name in (WEIGHTS, STATE):
-            _to_disk(beside / name)  # some file systems find out only now that they are full
+            with (beside / name).open("r+b") as written:
+                sync(written)  # some file systems find out only now that they are full
         if final.exists():  # left by a run that was killed before it had a recipe
             _remove(final)
         os.replace(beside, final)
@@ -96,13 +98,8 @@ def tidy(run: Path, keep: int) -> None:
     """Remove all but the newest `keep` checkpoints, and what killed processes left half-written or half-removed."""
     for old in _all(run)[:-keep]:
         _remove(old)
-    for leftover in (run / "checkpoints").glob(".step-*"):
+    for leftover in (run / CHECKPOINTS).glob(".step-*"):
         shutil.rmtree(leftover, ignore_errors=True)
-
-
-def _to_disk(file: Path) -> None:
-    with file.open("r+b") as opened:
-        sync(opened)
 
 
 def _remove(checkpoint: Path) -> None:
@@ -113,41 +110,38 @@ def _remove(checkpoint: Path) -> None:
 
 
 def _all(run: Path) -> list[Path]:
-    found = (run / "checkpoints").glob("step-*")
-    return sorted(path for path in found if (path / WEIGHTS).is_file() and (path / STATE).is_file())
+    folders = (run / CHECKPOINTS).glob("step-*")
+    return sorted(path for path in folders if (path / WEIGHTS).is_file() and (path / STATE).is_file())
 
 
 def latest(run: Path) -> Path | None:
     """The newest whole checkpoint of a run, if there is one."""
-    found = _all(run)
-    return found[-1] if found else None
+    return max(_all(run), default=None)
 
 
 def newest(run: Path) -> Path:
     """The newest whole checkpoint of a run; InputError if there is none."""
-    found = latest(run)
-    if found is None:
-        raise InputError(
-            f"{run}: no checkpoint in {run / 'checkpoints'}; train it first: alexnet train ... --out {run}"
-        )
+    checkpoint = latest(run)
+    if checkpoint is None:
+        raise InputError(f"{run}: no checkpoint in {run / CHECKPOINTS}; train it first: alexnet train ... --out {run}")
     # A kill leaves no half of one under its name, so that a newer one was damaged by something else.
-    for newer in sorted((run / "checkpoints").glob("step-*")):
-        if newer.name > found.name:
-            raise InputError(f"{newer}: {WEIGHTS} or {STATE} is missing; {_FIX}, {found.name}")
-    return found
+    for newer in sorted((run / CHECKPOINTS).glob("step-*")):
+        if newer.name > checkpoint.name:
+            raise InputError(f"{newer}: {WEIGHTS} or {STATE} is missing; {_FIX}, {checkpoint.name}")
+    return checkpoint
 
 
 def weights(checkpoint: Path) -> dict[str, Tensor]:
     """The weights by name, on the CPU. Raises InputError if the file is damaged, or has NaN or infinite values."""
     file = checkpoint / WEIGHTS
     try:
-        found = load_file(file)
+        tensors = load_file(file)
     except (SafetensorError, FileNotFoundError) as error:
         raise InputError(f"{file}: cannot be read as safetensors ({error}); {_FIX}") from None
-    for name, tensor in found.items():
+    for name, tensor in tensors.items():
         if not _finite(tensor):
             raise InputError(f"{file}: {name} has NaN or infinite values; {_FIX}")
-    return found
+    return tensors
 
 
 def _finite(tensor: Tensor) -> bool:
@@ -164,27 +158,28 @@ def load_weights(model: nn.Module, checkpoint: Path) -> None:
 
     A model on the device "meta" gets memory for them here, after they have been found to fit.
     """
-    found = weights(checkpoint)
-    own = model.state_dict()
-    for name, tensor in own.items():
-        if name not in found:
+    loaded, initial = weights(checkpoint), model.state_dict()
+    for name, tensor in initial.items():
+        if name not in loaded:
             raise InputError(f"{checkpoint}: no weights for {name}; they are of another network")
-        if found[name].shape != tensor.shape:
+        if loaded[name].shape != tensor.shape:
             raise InputError(
-                f"{checkpoint}: {name} is {list(found[name].shape)}, the network's is {list(tensor.shape)}"
+                f"{checkpoint}: {name} is {list(loaded[name].shape)}, the network's is {list(tensor.shape)}"
             )
-        if found[name].is_floating_point() != tensor.is_floating_point():
-            raise InputError(f"{checkpoint}: {name} is of {found[name].dtype}, the network's of {tensor.dtype}; {_FIX}")
-    for name in found:
-        if name not in own:
+        if loaded[name].is_floating_point() != tensor.is_floating_point():
+            raise InputError(
+                f"{checkpoint}: {name} is of {loaded[name].dtype}, the network's of {tensor.dtype}; {_FIX}"
+            )
+    for name in loaded:
+        if name not in initial:
             raise InputError(f"{checkpoint}: {name} is not in the network; the weights are of another one")
-    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
-    if any(tensor.is_meta for tensor in own.values()):
-        model.load_state_dict({name: found[name].to(own[name].dtype) for name in own}, assign=True)
+    trained = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
+    if any(tensor.is_meta for tensor in initial.values()):
+        model.load_state_dict({name: loaded[name].to(initial[name].dtype) for name in initial}, assign=True)
     else:
-        model.load_state_dict(found)
+        model.load_state_dict(loaded)
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name in trained)
+        parameter.requires_grad_(trained[name])
 
 
 def state_of(checkpoint: Path) -> dict[str, Any]:
@@ -229,9 +224,9 @@ def load_state(
     state = state_of(checkpoint)
     try:
         progress = progress_of(state, file)
-        own = take(state["optimizer"])
-        _check_optimizer(own, optimizer, progress.step > 0)
-        optimizer.load_state_dict(own)
+        part = take(state["optimizer"])
+        _check_optimizer(part, optimizer, progress.step > 0)
+        optimizer.load_state_dict(part)
         return progress
     except InputError:
         raise
@@ -246,20 +241,20 @@ def _check_optimizer(state: dict[str, Any], optimizer: torch.optim.Optimizer, st
     if len(groups) != len(optimizer.param_groups):
         raise ValueError(f"{len(groups)} groups of weights, not {len(optimizer.param_groups)}")
     at = 0
-    for told, own in zip(groups, optimizer.param_groups, strict=True):
-        for name, value in own.items():
+    for saved, group in zip(groups, optimizer.param_groups, strict=True):
+        for name, value in group.items():
             if name == "params":
-                right = told[name] == list(range(at, at + len(value)))
+                right = saved[name] == list(range(at, at + len(value)))
             elif name == "lr":
-                right = type(told[name]) is float and 0 <= told[name] < math.inf
+                right = type(saved[name]) is float and 0 <= saved[name] < math.inf
             else:
-                right = type(told[name]) is type(value) and told[name] == value
+                right = type(saved[name]) is type(value) and saved[name] == value
             if not right:
                 raise ValueError(f"its {name} is another than the recipe's")
-        for number, weight in enumerate(own["params"], at):
+        for number, weight in enumerate(group["params"], at):
             if number in state["state"] or (stepped and weight.requires_grad):
                 _check_velocity(state["state"][number]["v"], weight)
-        at += len(own["params"])
+        at += len(group["params"])
     if set(state["state"]) - set(range(at)):
         raise ValueError("velocities of weights that are not there")
 

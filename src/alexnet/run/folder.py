@@ -1,15 +1,84 @@
-"""The folder of a run: where its data was."""
+"""The folder of a run: where its files lie, and readers of its classes, its statistics and where its data was.
 
+The recipe is read by `recipe.read`, weights by `checkpoint`, the log by `metrics.read_metrics`.
+"""
+
+import json
 from pathlib import Path
 
+import numpy as np
+
+from alexnet.data.prepared import Prepared
+from alexnet.data.statistics import LARGEST, read_colour, read_mean
 from alexnet.errors import InputError
-from alexnet.reading import read_json
+from alexnet.files import write_bytes, write_text
+from alexnet.reading import SMALL, read_bytes, read_json
+
+RECIPE = "recipe.json"
+"""The whole recipe; a folder without one is no run."""
+CLASSES = "classes.json"
+"""Names in label order."""
+DATA = "data.json"
+"""Where the dataset was, its source, and the job that began the run; of imported weights, the file they are from."""
+METRICS = "metrics.jsonl"
+TENSORBOARD = "tensorboard"
+CHECKPOINTS = "checkpoints"
+MEAN = "preparation/mean.npy"
+COLOUR = "preparation/colour.json"
+REPORT = "report.html"
+PREDICTIONS = "predictions"
+"""Class probabilities, kept by evaluate."""
+FEATURES = "features"
+"""Activations of the last hidden layer, kept by similar and figures."""
+MEASURED = "measured.json"
+"""What the claims measure of a run."""
+
+MOST_CLASSES = 1 << 26
+"""Bytes of a list of classes: a million names of 60 letters."""
+
+
+def keep_preparation(run: Path, prepared: Prepared) -> None:
+    """Copy classes and statistics into the run folder, so that it predicts without the dataset."""
+    for kept in (MEAN, COLOUR):
+        (run / kept).parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(run / kept, (prepared.path / Path(kept).name).read_bytes())
+    write_text(run / CLASSES, json.dumps(list(prepared.classes), indent=2) + "\n")
+
+
+def classes_of(run: Path) -> tuple[str, ...]:
+    """The names in a run's classes.json, in the order of its labels; InputError, naming it, if it is no list of names."""
+    try:
+        classes = read_json(run / CLASSES, most=MOST_CLASSES)
+        if not isinstance(classes, list) or not classes or not all(isinstance(name, str) for name in classes):
+            raise ValueError(f"{run / CLASSES}: no list of names")
+        return tuple(classes)
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
+        raise _unreadable(run, error) from None
+
+
+def statistics_of(run: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Mean image [S, S, 3], covariance [3, 3], eigenvalues [3] and eigenvectors [3, 3] of a run's training set.
+
+    Raises InputError, naming the file, if they are anything else, or have NaN or infinite values.
+    """
+    mean, colour = run / MEAN, run / COLOUR
+    try:
+        return read_mean(read_bytes(mean, LARGEST), mean), *read_colour(read_bytes(colour, SMALL), colour)
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
+        raise _unreadable(run, error) from None
+
+
+def _unreadable(run: Path, error: Exception) -> InputError:
+    return InputError(
+        f"{run}: the run's classes.json or preparation/ cannot be read ({error}); copy them from its prepared dataset (the list"
+        " of classes is in its manifest), or train again"
+    )
 
 
 def data_of(run: Path, there: bool = False) -> Path:
     """The prepared dataset that a run was trained on; InputError if that is not known, or has to be `there` and is not."""
     try:
-        remembered = read_json(run / "data.json")
+        remembered = read_json(run / DATA)
         path = Path(remembered["path"])
     except (OSError, ValueError, KeyError, TypeError):
         raise InputError(

@@ -8,6 +8,7 @@ from typing import Any
 from alexnet.errors import InputError
 from alexnet.files import named, write_text
 from alexnet.reading import parse_json, read_bytes
+from alexnet.run.folder import METRICS, TENSORBOARD
 
 
 class Log:
@@ -16,7 +17,7 @@ class Log:
     def __init__(self, run: Path, step: int, writes: bool = True) -> None:
         from torch.utils.tensorboard import SummaryWriter  # takes a second to import, so only for training
 
-        self.path = run / "metrics.jsonl"
+        self.path = run / METRICS
         self.last: dict[str, Any] = {}
         self.writes = writes  # only one of several processes does
         if not writes:
@@ -27,7 +28,7 @@ class Log:
         for line in kept:
             if line["kind"] == "epoch":
                 self.last = line
-        self.board = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)
+        self.board = SummaryWriter(str(run / TENSORBOARD), purge_step=step + 1)
 
     def write(self, kind: str, **values: Any) -> None:
         if not self.writes:
@@ -51,7 +52,7 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
     """The lines of a run's metrics.jsonl; a line that a kill cut short, or that is no event, is left out."""
     lines: list[dict[str, Any]] = []
     try:
-        text = read_bytes(run / "metrics.jsonl", most=1 << 30).decode("utf-8", errors="replace")
+        text = read_bytes(run / METRICS, most=1 << 30).decode("utf-8", errors="replace")
     except FileNotFoundError:
         return lines
     for written in text.splitlines():

@@ -50,16 +50,6 @@ class Prediction:
         """The probability of `label`, 0 to 1. Raises InputError as that does."""
         return self._first()[1]
 
-    @property
-    def labels(self) -> list[str]:
-        """The labels alone, most probable first."""
-        return [label for label, _ in self.top]
-
-    @property
-    def probabilities(self) -> list[float]:
-        """Their probabilities alone."""
-        return [probability for _, probability in self.top]
-
     def _first(self) -> tuple[str, float]:
         if self.error is not None:
             raise InputError(f"{self.image}: {self.error}")
@@ -209,52 +199,49 @@ def predictions(
         raise InputError(f"top={top}: this network has {number} classes; ask for 1 to {number} labels")
     for batch in batches(images, network.size):
         good = [pixels for _, pixels in batch if not isinstance(pixels, str)]
-        best = iter(_best(network, np.stack(good), views, top or min(5, number)) if good else [])
+        best: Iterator[tuple[list[float], list[int]]] = iter(())
+        if good:
+            first = network.probabilities(np.stack(good), views).topk(top or min(5, number), dim=1)
+            best = zip(first.values.tolist(), first.indices.tolist(), strict=True)
         for name, pixels in batch:
             if isinstance(pixels, str):
                 yield Prediction(name, [], error=pixels)
             else:
-                yield Prediction(name, next(best), pixels=pixels)
-
-
-def _best(network: "TrainedNetwork", images: np.ndarray, views: int, top: int) -> list[list[tuple[str, float]]]:
-    best = network.probabilities(images, views).topk(top, dim=1)
-    return [
-        [(network.classes[label], float(p)) for label, p in zip(labels, values, strict=True)]
-        for labels, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
-    ]
+                values, labels = next(best)
+                named = [(network.classes[label], p) for label, p in zip(labels, values, strict=True)]
+                yield Prediction(name, named, pixels=pixels)
 
 
 def predict(network: "TrainedNetwork", images: Any, views: int, top: int | None) -> Prediction | list[Prediction]:
     """`TrainedNetwork.predict`."""
     if not is_one(images):
         return [replace(each, pixels=None) for each in predictions(network, several(images), views, top)]
-    (made,) = predictions(network, iter([images]), views, top)
-    made = replace(made, image=_called(made.image, one=True), pixels=None)
-    if made.error is not None:
-        raise InputError(f"{made.image}: {_why(images, made.error)}")
-    return made
+    (prediction,) = predictions(network, iter([images]), views, top)
+    prediction = replace(prediction, image=_called(prediction.image, single=True), pixels=None)
+    if prediction.error is not None:
+        raise InputError(f"{prediction.image}: {_why(images, prediction.error)}")
+    return prediction
 
 
 def features(network: "TrainedNetwork", images: Any) -> Tensor:
     """`TrainedNetwork.features`."""
-    one = is_one(images)
+    single = is_one(images)
 
     @torch.no_grad()  # not inference_mode: a classifier may be trained on them
-    def of(pixels: list[np.ndarray]) -> Tensor:
+    def rows_of(pixels: list[np.ndarray]) -> Tensor:
         return network.network.features(network.prepare(np.stack(pixels))).float().flatten(1).cpu()
 
     rows = []
-    for batch in batches(iter([images]) if one else several(images), network.size):
+    for batch in batches(iter([images]) if single else several(images), network.size):
         for name, pixels in batch:
             if isinstance(pixels, str):
-                raise InputError(f"{_called(name, one)}: {_why(images, pixels)}")
-        rows.append(of([pixels for _, pixels in batch if not isinstance(pixels, str)]))
-    return torch.cat(rows) if rows else of([np.zeros((network.size, network.size, 3), np.uint8)])[:0]
+                raise InputError(f"{_called(name, single)}: {_why(images, pixels)}")
+        rows.append(rows_of([pixels for _, pixels in batch if not isinstance(pixels, str)]))
+    return torch.cat(rows) if rows else rows_of([np.zeros((network.size, network.size, 3), np.uint8)])[:0]
 
 
-def _called(name: str, one: bool) -> str:
-    return "image" if one and name == "images[0]" else name
+def _called(name: str, single: bool) -> str:
+    return "image" if single and name == "images[0]" else name
 
 
 def _why(images: Any, error: str) -> str:

@@ -1,18 +1,21 @@
 """A run as one typed object. Every field can be set at the command line: `--rate 0.001`."""
 
 import dataclasses
+import hashlib
 import json
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from alexnet.data.batches import Augmentation
+from alexnet.data.augment import Augmentation
 from alexnet.data.manifest import LARGEST
 from alexnet.device import Precision
 from alexnet.errors import InputError
 from alexnet.network.spec import Network, from_dict
 from alexnet.reading import SMALL, parse_json, read_bytes
+from alexnet.run import folder
 from alexnet.run import schedule as schedules
 from alexnet.run.schedule import Plateau, Rates, Schedule
 
@@ -105,33 +108,29 @@ class Recipe:
 
     def check(self) -> None:
         """Raise InputError, naming the field, for a value that no run can use."""
-        positive = {name: getattr(self, name) for name in ("epochs", "batch", "validate_every", "keep", "image_size")}
-        for name, value in positive.items():
-            if value < 1:
-                raise InputError(f"--{name.replace('_', '-')} {value}: must be at least 1")
-        if self.micro_batch is not None and self.micro_batch < 1:
-            raise InputError(f"--micro-batch {self.micro_batch}: must be at least 1")
-        if not 0 < self.rate < float("inf"):
-            raise InputError(f"--rate {self.rate}: must be above 0 and finite")
-        if not 0 <= self.momentum < 1:
-            raise InputError(f"--momentum {self.momentum}: must be at least 0 and below 1")
-        if not 0 < self.hold_out < 1:
-            raise InputError(f"--hold-out {self.hold_out}: must be between 0 and 1")
+        counts = ("epochs", "batch", "validate_every", "keep", "image_size", "micro_batch")
         rates = ("decay", "bias_rate", "first_rate", "last_rate", "last_rate_after", "warmup_epochs")
-        for name in (*rates, "checkpoint_minutes", "stuck_steps", "seed", "hold_out_seed", "base_batch"):
-            value = getattr(self, name)
-            if not value >= 0 or (name in rates and value == float("inf")):
-                raise InputError(f"--{name.replace('_', '-')} {value}: must be at least 0 and finite")
-        if not self.schedule.factor > 1:
-            raise InputError(f"--schedule.factor {self.schedule.factor}: must be above 1, as the rate is divided by it")
+        others = ("checkpoint_minutes", "stuck_steps", "seed", "hold_out_seed", "base_batch")
+        value = dataclasses.asdict(self) | {"schedule.factor": self.schedule.factor}
+        checks = [
+            *((name, value[name] is None or value[name] >= 1, "at least 1") for name in counts),
+            ("rate", 0 < self.rate < math.inf, "above 0 and finite"),
+            ("momentum", 0 <= self.momentum < 1, "at least 0 and below 1"),
+            ("hold_out", 0 < self.hold_out < 1, "between 0 and 1"),
+            *((name, 0 <= value[name] < math.inf, "at least 0 and finite") for name in rates),
+            *((name, value[name] >= 0, "at least 0 and finite") for name in others),
+            ("schedule.factor", self.schedule.factor > 1, "above 1, as the rate is divided by it"),
+            ("trust", 0 < self.trust < math.inf, "above 0 and finite"),
+        ]
+        for name, right, what in checks:
+            if not right:
+                raise InputError(f"--{name.replace('_', '-')} {value[name]}: must be {what}")
         if self.schedule.patience < 1 or self.schedule.times < 0:
             raise InputError("--schedule.patience must be at least 1, --schedule.times at least 0")
-        if not 0 < self.trust < math.inf:
-            raise InputError(f"--trust {self.trust}: must be above 0 and finite")
         if self.schedule.times > 100 or len(self.schedule.drops) > 100:
             raise InputError("--schedule.times, --schedule.drops: at most 100 drops of the rate")
         for name, most in MOST.items():
-            if (getattr(self, name) or 0) > most:
+            if (value[name] or 0) > most:
                 raise InputError(f"--{name.replace('_', '-')}: at most {most:,}")
         self._check_layers()
 
@@ -159,7 +158,7 @@ class Recipe:
 
     def factors(self) -> dict[str, float]:
         """`layer_rates` by layer; InputError for one that is not LAYER:FACTOR, or a layer that is there twice."""
-        found: dict[str, float] = {}
+        factors: dict[str, float] = {}
         for text in self.layer_rates:
             layer, _, number = text.rpartition(":")
             try:
@@ -170,10 +169,10 @@ class Recipe:
                 raise InputError(
                     f"--layer-rates {text}: write LAYER:FACTOR with a factor of at least 0, as conv1:0.1 fc6:2"
                 )
-            if layer in found:
+            if layer in factors:
                 raise InputError(f"--layer-rates {text}: {layer} is there twice")
-            found[layer] = factor
-        return found
+            factors[layer] = factor
+        return factors
 
     @property
     def full_rate(self) -> float:
@@ -213,9 +212,15 @@ class Recipe:
         return recipe
 
 
+def seed_of(seed: int, purpose: str, number: int) -> int:
+    """A 63-bit seed for one purpose at one step; so a run's randomness at any step needs nothing that came before."""
+    digest = hashlib.sha256(f"{seed}/{purpose}/{number}".encode()).digest()
+    return int.from_bytes(digest[:8], "little") >> 1
+
+
 def read(run: Path) -> Recipe:
     """The recipe of a run folder; InputError if there is none."""
-    file = run / "recipe.json"
+    file = run / folder.RECIPE
     if not file.is_file():
         raise InputError(f"{run}: no recipe.json in it, so it is no run folder; alexnet train --out {run} makes one")
     return Recipe.from_json(read_bytes(file, SMALL).decode("utf-8", errors="replace"), str(file))
@@ -223,14 +228,14 @@ def read(run: Path) -> Recipe:
 
 def flatten(recipe: Recipe) -> dict[str, Any]:
     """Every field by its full name: {"rate": 0.01, "network.pooling": "3/2", "network.convolutions.0.size": 11, ...}."""
-    return _flat(dataclasses.asdict(recipe), "")
+    return dict(_flat(dataclasses.asdict(recipe), ""))
 
 
-def _flat(value: Any, name: str) -> dict[str, Any]:
-    if isinstance(value, dict):
-        parts = {f"{name}.{key}".lstrip("."): inner for key, inner in value.items()}
-    elif isinstance(value, tuple) and value and isinstance(value[0], dict):
-        parts = {f"{name}.{number}": inner for number, inner in enumerate(value)}
-    else:
-        return {name: value}
-    return {key: inner for part, within in parts.items() for key, inner in _flat(within, part).items()}
+def _flat(value: Any, name: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, tuple) and value and isinstance(value[0], dict):
+        value = dict(enumerate(value))
+    if not isinstance(value, dict):
+        yield name, value
+        return
+    for key, inner in value.items():
+        yield from _flat(inner, f"{name}.{key}".lstrip("."))

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from alexnet.data.batches import Augmentation
+from alexnet.data.augment import Augmentation
 from alexnet.network import spec
 from alexnet.run.recipe import Recipe
 from alexnet.run.schedule import Schedule
@@ -101,10 +101,10 @@ recipes: dict[str, Recipe] = {
 }
 
 
-def continued(start: Recipe, how: Recipe) -> Recipe:
-    """`how`, most often "finetune", on the network of `start` and the size of its images, without its bottleneck."""
+def continued(start: Recipe, then: Recipe) -> Recipe:
+    """`then`, most often "finetune", on the network of `start` and the size of its images, without its bottleneck."""
     network = replace(start.network, bottleneck=0)
-    return replace(how, name=f"{start.name}-{how.name}", network=network, image_size=start.image_size)
+    return replace(then, name=f"{start.name}-{then.name}", network=network, image_size=start.image_size)
 
 
 def fine_tuned(start: Recipe, classes: int) -> Recipe:

@@ -1,4 +1,4 @@
-"""How the learning rate falls (§5): the schedules, and what the one by plateaus remembers."""
+"""How the learning rate falls (§5): divide by 10 when the validation error stops falling; and the other schedules."""
 
 from dataclasses import dataclass, replace
 from typing import Literal

@@ -1,6 +1,5 @@
 """A trained network with all it needs to judge a photograph: classes, crop size and the statistics of its training set."""
 
-import json
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -11,23 +10,19 @@ import PIL.Image
 import torch
 from torch import Tensor, nn
 
-from alexnet.data.batches import Preparation, test_views, to_channels
-from alexnet.data.prepared import Prepared
-from alexnet.data.statistics import LARGEST, read_colour, read_mean
+from alexnet.data.augment import Preparation, to_channels
+from alexnet.data.views import test_views
 from alexnet.device import Precision, low_precision
 from alexnet.errors import InputError
-from alexnet.files import write_bytes, write_text
 from alexnet.network.low_precision import LowPrecision
 from alexnet.network.model import AlexNet
-from alexnet.reading import SMALL, read_bytes, read_json
-from alexnet.run import checkpoint, recipe
+from alexnet.run import checkpoint, folder
+from alexnet.run import recipe as recipes
+from alexnet.run.recipe import Recipe
 from alexnet.run.views import Network, view_probabilities
 
 if TYPE_CHECKING:  # it is built on this
     from alexnet.run.predict import Image, Prediction
-
-CLASSES = 1 << 26
-"""Bytes of a list of classes: a million names of 60 letters."""
 
 
 class TrainedNetwork(nn.Module):
@@ -36,7 +31,7 @@ class TrainedNetwork(nn.Module):
     def __init__(
         self,
         path: Path,
-        of: recipe.Recipe,
+        recipe: Recipe,
         network: AlexNet,
         classes: tuple[str, ...],
         preparation: Preparation,
@@ -45,7 +40,13 @@ class TrainedNetwork(nn.Module):
         precision: Precision = "float32",
     ) -> None:
         super().__init__()
-        self.path, self.recipe, self.network, self.classes, self.preparation = path, of, network, classes, preparation
+        self.path, self.recipe, self.network, self.classes, self.preparation = (
+            path,
+            recipe,
+            network,
+            classes,
+            preparation,
+        )
         self.size = size
         """Side of the images it takes, in pixels: that of the dataset it was trained on."""
         self._judge: LowPrecision | None = None
@@ -147,25 +148,14 @@ class TrainedNetwork(nn.Module):
         return pixels.to(self.preparation.mean.device)
 
 
-def preparation_of(
-    mean: np.ndarray, eigenvalues: np.ndarray, eigenvectors: np.ndarray, of: recipe.Recipe
-) -> Preparation:
-    """The statistics of a prepared dataset, mean float32 [S, S, 3] and principal components of RGB, as `of` uses them."""
+def preparation_of(mean: np.ndarray, eigenvalues: np.ndarray, eigenvectors: np.ndarray, recipe: Recipe) -> Preparation:
+    """The statistics of a prepared dataset, mean float32 [S, S, 3] and principal components of RGB, as `recipe` uses them."""
     return Preparation(
-        of.network.input_size,
-        to_channels(torch.from_numpy(np.array(mean, dtype=np.float32))[None], of.image_size)[0].contiguous(),
+        recipe.network.input_size,
+        to_channels(torch.from_numpy(np.array(mean, dtype=np.float32))[None], recipe.image_size)[0].contiguous(),
         torch.from_numpy(np.array(eigenvalues, dtype=np.float32)),
         torch.from_numpy(np.array(eigenvectors, dtype=np.float32)),
     )
-
-
-def keep_preparation(run: Path, prepared: Prepared) -> None:
-    """Copy classes and statistics into the run folder, so that it predicts without the dataset."""
-    folder = run / "preparation"
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in ("mean.npy", "colour.json"):
-        write_bytes(folder / name, (prepared.path / name).read_bytes())
-    write_text(run / "classes.json", json.dumps(list(prepared.classes), indent=2) + "\n")
 
 
 def load(run: Path | str, device: torch.device | str = "cpu", precision: Precision | None = None) -> TrainedNetwork:
@@ -175,51 +165,19 @@ def load(run: Path | str, device: torch.device | str = "cpu", precision: Precisi
     Raises InputError, naming what is missing or damaged, if `run` is not a run folder with a checkpoint.
     """
     path = Path(run)
-    of = recipe.read(path)
-    found = checkpoint.newest(path)
-    classes = classes_of(path)
-    mean, _, eigenvalues, eigenvectors = statistics_of(path)
-    if len(classes) != of.network.classes:
-        raise InputError(f"{path / 'classes.json'}: {len(classes)} classes, the network has {of.network.classes}")
-    if len(mean) < of.image_size:
-        raise InputError(
-            f"{path / 'preparation' / 'mean.npy'} is {list(mean.shape)}, the recipe's images are {of.image_size}"
-        )
-    preparation = preparation_of(mean, eigenvalues, eigenvectors, of)
+    recipe = recipes.read(path)
+    newest = checkpoint.newest(path)
+    classes = folder.classes_of(path)
+    mean, _, eigenvalues, eigenvectors = folder.statistics_of(path)
+    if len(classes) != recipe.network.classes:
+        raise InputError(f"{path / folder.CLASSES}: {len(classes)} classes, the network has {recipe.network.classes}")
+    if len(mean) < recipe.image_size:
+        raise InputError(f"{path / folder.MEAN} is {list(mean.shape)}, the recipe's images are {recipe.image_size}")
+    preparation = preparation_of(mean, eigenvalues, eigenvectors, recipe)
     with torch.device("meta"):  # shapes without memory, until the weights have been found to fit
-        network = AlexNet(of.network)
-    checkpoint.load_weights(network, found)
+        network = AlexNet(recipe.network)
+    checkpoint.load_weights(network, newest)
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return TrainedNetwork(
-        path, of, network, classes, preparation.to(device), len(mean), found.name, precision or of.precision
-    )
-
-
-def classes_of(run: Path) -> tuple[str, ...]:
-    """The names in a run's classes.json, in the order of its labels; InputError, naming it, if it is no list of names."""
-    try:
-        classes = read_json(run / "classes.json", most=CLASSES)
-        if not isinstance(classes, list) or not classes or not all(isinstance(name, str) for name in classes):
-            raise ValueError(f"{run / 'classes.json'}: no list of names")
-        return tuple(classes)
-    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
-        raise _unreadable(run, error) from None
-
-
-def statistics_of(run: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Mean image [S, S, 3], covariance [3, 3], eigenvalues [3] and eigenvectors [3, 3] of a run's training set.
-
-    Raises InputError, naming the file, if they are anything else, or have NaN or infinite values.
-    """
-    mean, colour = run / "preparation" / "mean.npy", run / "preparation" / "colour.json"
-    try:
-        return read_mean(read_bytes(mean, LARGEST), mean), *read_colour(read_bytes(colour, SMALL), colour)
-    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
-        raise _unreadable(run, error) from None
-
-
-def _unreadable(run: Path, error: Exception) -> InputError:
-    return InputError(
-        f"{run}: the run's classes.json or preparation/ cannot be read ({error}); copy them from its prepared dataset (the list"
-        " of classes is in its manifest), or train again"
+        path, recipe, network, classes, preparation.to(device), len(mean), newest.name, precision or recipe.precision
     )

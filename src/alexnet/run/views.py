@@ -1,11 +1,12 @@
-"""Class probabilities of test images, averaged over their views (§4.1)."""
+"""Class probabilities of test images, averaged over their ten patches or of the centre alone (§4.1)."""
 
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-from alexnet.data.batches import Preparation, test_views
+from alexnet.data.augment import Preparation
+from alexnet.data.views import test_views
 from alexnet.errors import RunFailed
 from alexnet.network.low_precision import LowPrecision
 
@@ -22,8 +23,8 @@ def view_probabilities(network: Network, images: Tensor, preparation: Preparatio
     total = None
     dtype = network.low if isinstance(network, LowPrecision) else torch.float32
     for view in test_views(images, preparation, views, dtype):
-        one = network(view).float().softmax(dim=1)
-        total = one if total is None else total + one
+        probabilities = network(view).float().softmax(dim=1)
+        total = probabilities if total is None else total + probabilities
     assert total is not None
     if not bool(total.isfinite().all()):
         raise RunFailed(

@@ -1,7 +1,6 @@
-"""The update rule (§5).
+"""The update rule (§5): v <- 0.9 v - 0.0005 rate w - rate g;  w <- w + v, with momentum 0.9 and weight decay 0.0005.
 
-v <- 0.9 v - 0.0005 rate w - rate g;  w <- w + v. PyTorch's SGD keeps the rate outside v, which is the same only while
-the rate is constant.
+PyTorch's SGD keeps the rate outside v, which is the same only while the rate is constant.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -27,24 +26,18 @@ class PaperSGD(torch.optim.Optimizer):
         """By weight, the bf16 copy that the network computes with in its place, where it does: laid out as the weight is. The
         copy then has the gradient, unless the weight has one, and follows every update."""
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        self.__dict__.setdefault("copies", {})  # which are a network's, and no part of the state
-
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
         """Update every weight that has a gradient. `closure`, of PyTorch's interface, is not used."""
         for group in self.param_groups:
-            gradient_of = {w: self.gradient(w) for w in group["params"]}
-            weights = [w for w, gradient in gradient_of.items() if gradient is not None]
-            if not weights:
+            gradients = {w: g for w in group["params"] if (g := self.gradient(w)) is not None}
+            if not gradients:
                 continue
-            for w in weights:
-                own = self.state[w]
-                if "v" not in own or own["v"].stride() != w.stride():  # a checkpoint's are contiguous
-                    own["v"] = torch.empty_like(w).copy_(own.get("v", torch.zeros(())))
-            v = [self.state[w]["v"] for w in weights]
-            self.move(group, weights, v, [gradient for gradient in gradient_of.values() if gradient is not None])
+            for w in gradients:
+                state = self.state[w]
+                if "v" not in state or state["v"].stride() != w.stride():  # a checkpoint's are contiguous
+                    state["v"] = torch.empty_like(w).copy_(state.get("v", torch.zeros(())))
+            self.move(group, list(gradients), [self.state[w]["v"] for w in gradients], list(gradients.values()))
 
     def gradient(self, weight: Tensor) -> Tensor | None:
         """The weight's gradient, or else that of its copy."""
@@ -78,12 +71,7 @@ class LARS(PaperSGD):
     """
 
     def __init__(
-        self,
-        params: Iterable[Any],
-        lr: float = 0.01,
-        momentum: float = 0.9,
-        decay: float = 0.0005,
-        trust: float = 1.0,
+        self, params: Iterable[Any], lr: float = 0.01, momentum: float = 0.9, decay: float = 0.0005, trust: float = 1.0
     ) -> None:
         super().__init__(params, lr, momentum, decay)
         self.trust = trust
@@ -122,12 +110,7 @@ def trust_ratios(weights: list[Tensor], gradients: list[Tensor], trust: float, d
 
 
 def update(
-    weights: list[Tensor],
-    v: list[Tensor],
-    gradients: list[Tensor],
-    momentum: float,
-    shrink: float,
-    rate: float,
+    weights: list[Tensor], v: list[Tensor], gradients: list[Tensor], momentum: float, shrink: float, rate: float
 ) -> None:
     """v <- momentum v - shrink w - rate g;  w <- w + v, for each weight, in place; the plain form."""
     torch._foreach_mul_(v, momentum)
@@ -146,14 +129,14 @@ def _update_in_one_pass(
     w: Tensor, v: Tensor, g: Tensor, copy: Tensor | None, momentum: float, shrink: float, rate: float
 ) -> None:
     from alexnet.bf16 import array_of
-    from alexnet.training import compiled as loops
+    from alexnet.training import cpu as loops
 
     if g.stride() != w.stride():  # all are walked through side by side, in the order of memory
         g = torch.empty_like(w, dtype=g.dtype).copy_(g)
     copy = w.new_empty(0) if copy is None else copy
     arrays = [array_of(each.as_strided((each.numel(),), (1,))) for each in (w, v, g, copy)]
-    how = np.float32(momentum), np.float32(shrink), np.float32(rate)
-    in_parts(lambda a, b: loops.update(*(array[a:b] for array in arrays), *how), w.numel(), least=1 << 16)
+    factors = np.float32(momentum), np.float32(shrink), np.float32(rate)
+    in_parts(lambda a, b: loops.update(*(array[a:b] for array in arrays), *factors), w.numel(), least=1 << 16)
 
 
 def groups(
@@ -165,12 +148,12 @@ def groups(
     in `layer_rates` has groups of its own, with the `factor` that `apply` multiplies its rates by.
     """
     factors = layer_rates or {}
-    made: dict[tuple[str, Kind, str], list[nn.Parameter]] = {}
+    alike: dict[tuple[str, Kind, str], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         layer = name.split(".")[0]
         place = "first" if layer == "conv1" else "last" if layer == last else "middle"
         kind: Kind = "biases" if parameter.ndim <= 1 else "weights"
-        made.setdefault((place, kind, layer if layer in factors else ""), []).append(parameter)
+        alike.setdefault((place, kind, layer if layer in factors else ""), []).append(parameter)
     return [
         {
             "params": params,
@@ -180,7 +163,7 @@ def groups(
             # Only where it is used: groups without it are those of checkpoints from before there was this.
             **({"layer": layer, "factor": factors[layer]} if layer else {}),
         }
-        for (place, kind, layer), params in made.items()
+        for (place, kind, layer), params in alike.items()
     ]
 
 
@@ -195,6 +178,6 @@ def freeze(model: nn.Module, layers: Collection[str]) -> None:
 def apply(optimizer: torch.optim.Optimizer, now: Rates, first: float = 1.0, last: float = 1.0) -> None:
     """Set the rate of every group; `first` and `last` are the recipe's own multiples for conv1 and the last layer."""
     for group in optimizer.param_groups:
-        own = {"first": now.first * first, "last": now.last * last}.get(group["place"], 1.0)
-        own *= group.get("factor", 1.0)
-        group["lr"] = own * (now.biases if group["kind"] == "biases" else now.weights)
+        multiple = {"first": now.first * first, "last": now.last * last}.get(group["place"], 1.0)
+        multiple *= group.get("factor", 1.0)
+        group["lr"] = multiple * (now.biases if group["kind"] == "biases" else now.weights)

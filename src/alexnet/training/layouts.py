@@ -8,17 +8,16 @@
               (Krizhevsky 2014, "One weird trick for parallelizing convolutional neural networks")
 
 In every mode outputs, gradients and weights are those of one process, but for the order in which float32 sums are taken;
-dropout too. `alexnet.training.exchange` is what goes from process to process.
+dropout too. `alexnet.training.collectives` is what goes from process to process.
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
-from typing import get_args
+from collections.abc import Callable
+from typing import Any, get_args
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from alexnet.errors import InputError
 from alexnet.network.convolution import Convolution
@@ -27,7 +26,9 @@ from alexnet.network.model import AlexNet, ColumnLinear, Dropout, through
 from alexnet.network.normalization import LocalResponseNormalization
 from alexnet.network.spec import Network
 from alexnet.processes import Mode, Processes
-from alexnet.training.exchange import Cut, Exchange, Gather, GatherRows, Halo, Last, Masked, Part, Trim, Turn
+from alexnet.training import collectives
+from alexnet.training.collectives import Cut, Exchange, Gather, GatherRows, Halo, Last, Masked, Part, Trim, Turn
+from alexnet.training.rule import PaperSGD
 
 
 class Layout:
@@ -39,8 +40,10 @@ class Layout:
 
     replicated = True
     """Whether every process holds the whole network."""
+    reads_share = judges_share = False
+    """Whether a process reads a share of a batch, and whether it computes the loss of that share alone; else of all."""
 
-    def __init__(self, model: AlexNet, processes: Processes) -> None:
+    def __init__(self, model: AlexNet, processes: Processes = Processes()) -> None:
         self.processes = processes
         self.exchange = Exchange(processes)
         self.turn = Turn()
@@ -51,15 +54,11 @@ class Layout:
 
     def rows(self, batch: int) -> slice:
         """The rows of a batch whose images this process reads in training."""
-        return slice(0, batch)
+        return self.processes.rows(batch) if self.reads_share else slice(0, batch)
 
     def judged(self, batch: int) -> slice:
         """The rows of a batch whose logits this process has in training."""
-        return slice(0, batch)
-
-    def scale(self, batch: int) -> float:
-        """What the loss, summed over the judged rows, is multiplied by, to get the gradient of its mean over the batch."""
-        return 1 / batch
+        return self.processes.rows(batch) if self.judges_share else slice(0, batch)
 
     def begin(self, batch: int, micro_batch: int | None = None) -> list[Part]:
         """A step on a batch of so many images in all begins; the parts in which it passes through the network.
@@ -87,39 +86,58 @@ class Layout:
         return self._train(images)
 
     def take(self, whole: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Copies of this process's parts of the whole network's tensors: weights, or velocities under the same names."""
-        return {name: self._own(name, tensor).clone() for name, tensor in whole.items()}
+        """This process's parts (copies, where it has not all) of the whole network's tensors: weights, or velocities by name."""
+        rank, number = self.processes.rank, self.processes.number
+        cut = self.cuts.keys() & whole.keys()
+        return whole | {name: self.cuts[name].split(whole[name], number)[rank].clone() for name in cut}
 
     @torch.no_grad()
-    def whole(self, own: dict[str, Tensor]) -> dict[str, Tensor]:
+    def whole(self, parts: dict[str, Tensor]) -> dict[str, Tensor]:
         """The whole network's tensors, in every process, from the parts of all; all processes have to call it."""
-        return {name: self._joined(self.cuts[name], part) if name in self.cuts else part for name, part in own.items()}
+        return parts | {name: self._joined(cut, parts[name]) for name, cut in self.cuts.items() if name in parts}
+
+    def whole_state(self, sgd: PaperSGD) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """State of the whole network and of its optimizer, for a checkpoint; all processes have to call it."""
+        return self.whole(self.module.state_dict()), self._with_velocities(sgd.state_dict(), sgd, self.whole)
+
+    def own_state(self, state: dict[str, Any], sgd: PaperSGD) -> dict[str, Any]:
+        """The state of this process's optimizer, from the whole network's."""
+        return self._with_velocities(state, sgd, self.take)
+
+    def _with_velocities(
+        self, state: dict[str, Any], sgd: PaperSGD, change: Callable[[dict[str, Tensor]], dict[str, Tensor]]
+    ) -> dict[str, Any]:
+        """An optimizer's state, whose weights are numbered, with other velocities: `change` takes them by name."""
+        if not self.cuts:
+            return state
+        name_of = {id(weight): name for name, weight in self.module.named_parameters()}
+        names = [name_of[id(weight)] for group in sgd.param_groups for weight in group["params"]]
+        velocities = change({names[number]: each["v"] for number, each in state["state"].items()})
+        return {**state, "state": {number: {"v": velocities[names[number]]} for number in state["state"]}}
 
     def _shares(self, batch: int) -> list[int]:
         """How many images of a batch each process reads."""
-        return [batch] * self.processes.number
+        number = self.processes.number
+        rows = [Processes(rank, number).rows(batch) for rank in range(number)]
+        return [share.stop - share.start if self.reads_share else batch for share in rows]
 
     def _part(self, shares: list[int], start: int, size: int) -> Part:
         counts = tuple(min(max(share - start, 0), size) for share in shares)
-        own = slice(start, start + counts[self.processes.rank])
-        return Part(own, own, counts)
+        images = slice(start, start + counts[self.processes.rank])
+        return Part(images, images, counts)
 
     def _train(self, images: Tensor) -> Tensor:
         return self.module(images)
 
-    def _own(self, name: str, whole: Tensor) -> Tensor:
-        cut = self.cuts.get(name)
-        return cut.split(whole, self.processes.number)[self.processes.rank] if cut else whole
-
     def _fill(self, model: AlexNet) -> None:
         """Give `module`, whose tensors have no memory yet, this process's parts of the model, which is left without any."""
         trained = {name: weight.requires_grad for name, weight in model.named_parameters()}
-        layers, own = dict(model.named_children()), dict(self.module.named_children())
+        whole, parts = dict(model.named_children()), dict(self.module.named_children())
         self.module.load_state_dict(self.take(model.state_dict()), assign=True)
         for name, weight in self.module.named_parameters():
             weight.requires_grad_(trained[name])
-        for name, layer in layers.items():
-            if layer is not own[name]:
+        for name, layer in whole.items():
+            if layer is not parts[name]:
                 layer.to("meta")
 
     def _joined(self, cut: Cut, part: Tensor) -> Tensor:
@@ -129,6 +147,8 @@ class Layout:
 
 
 class _Data(Layout):
+    reads_share = judges_share = True
+
     def __init__(self, model: AlexNet, processes: Processes) -> None:
         super().__init__(model, processes)
         model = _synchronized(model)
@@ -136,19 +156,10 @@ class _Data(Layout):
             if isinstance(layer, Dropout | nn.Dropout):
                 setattr(model, name, Masked(layer, self.turn, self.exchange, None))
         self.module = model
-        self.shared = _shared(model, self.exchange)
-
-    def rows(self, batch: int) -> slice:
-        return self.processes.rows(batch)
-
-    def judged(self, batch: int) -> slice:
-        return self.processes.rows(batch)
-
-    def _shares(self, batch: int) -> list[int]:
-        return _shares(batch, self.processes.number)
+        self.shared = collectives.summed(model, self.exchange)
 
     def _train(self, images: Tensor) -> Tensor:
-        return _train_shared(self.shared, self.turn, images)
+        return collectives.pass_through(self.shared, self.turn, images)
 
 
 class _Columns(Layout):
@@ -164,7 +175,7 @@ class _Columns(Layout):
                 layers.append((f"gather-{name}", Gather(self.exchange, Cut(1))))
             layers.append((name, self._column_of(name, layer, model.spec.last_name)))
         layers = self._with_halos(layers, dict(model.named_children()))
-        self.module = _Parts(layers)
+        self.module = _Parts(OrderedDict(layers))
         self._fill(model)
 
     def _column_of(self, name: str, layer: nn.Module, last: str) -> nn.Module:
@@ -195,20 +206,20 @@ class _Columns(Layout):
         self, layers: list[tuple[str, nn.Module]], whole: dict[str, nn.Module]
     ) -> list[tuple[str, nn.Module]]:
         """With the neighbour's maps around every normalization whose window crosses the columns."""
-        made = list(layers)
+        with_halos = list(layers)
         for at, (name, _) in reversed(list(enumerate(layers))):
             layer = whole.get(name)
             if isinstance(layer, LocalResponseNormalization) and layer.columns == 1:
                 # ReLU, normalization and pooling are one pass over memory: the halo goes around all three.
                 start = at - (type(layers[at - 1][1]) is nn.ReLU)
                 end = at + 1 + (at + 1 < len(layers) and type(layers[at + 1][1]) is nn.MaxPool2d)
-                made.insert(end, (f"trim-{name}", Trim(self.exchange, layer.size // 2)))
-                made.insert(start, (f"halo-{name}", Halo(self.exchange, layer.size // 2)))
-        return made
+                with_halos.insert(end, (f"trim-{name}", Trim(self.exchange, layer.size // 2)))
+                with_halos.insert(start, (f"halo-{name}", Halo(self.exchange, layer.size // 2)))
+        return with_halos
 
 
 class _Hybrid(Layout):
-    replicated = False
+    replicated, reads_share = False, True
 
     def __init__(self, model: AlexNet, processes: Processes) -> None:
         super().__init__(model, processes)
@@ -228,16 +239,10 @@ class _Hybrid(Layout):
                 if isinstance(layer, nn.Linear | ColumnLinear) and name != model.spec.last_name and len(head) > 2:
                     head.append((f"gather-{name}", Gather(self.exchange, self.units)))
                 head.append((name, self._share_of(name, layer, model.spec.last_name)))
-        self.module = _Shares([*trunk, *head], self)
+        self.module = _Shares(OrderedDict([*trunk, *head]), self)
         self._fill(model)
         self.head = [layer for _, layer in head]
-        self.trunk = _shared(_Parts(trunk), self.exchange)
-
-    def rows(self, batch: int) -> slice:
-        return self.processes.rows(batch)
-
-    def _shares(self, batch: int) -> list[int]:
-        return _shares(batch, self.processes.number)
+        self.trunk = collectives.summed(_Parts(OrderedDict(trunk)), self.exchange)
 
     def _part(self, shares: list[int], start: int, size: int) -> Part:
         part = super()._part(shares, start, size)
@@ -246,7 +251,7 @@ class _Hybrid(Layout):
         return Part(part.own, slice(0, sum(shares)) if part.counts == tuple(shares) else torch.cat(rows), part.counts)
 
     def _train(self, images: Tensor) -> Tensor:
-        return through(self.head, _train_shared(self.trunk, self.turn, images))
+        return through(self.head, collectives.pass_through(self.trunk, self.turn, images))
 
     def _masked(self, layer: nn.Module, cut: Cut | None) -> nn.Module:
         if isinstance(layer, Dropout | nn.Dropout):
@@ -278,9 +283,6 @@ class _Hybrid(Layout):
 class _Parts(nn.Sequential):
     """Layers, and what exchanges activations between them."""
 
-    def __init__(self, layers: Sequence[tuple[str, nn.Module]]) -> None:
-        super().__init__(OrderedDict(layers))
-
     def forward(self, input: Tensor) -> Tensor:
         return through(list(self.children()), input)
 
@@ -288,7 +290,7 @@ class _Parts(nn.Sequential):
 class _Shares(_Parts):
     """The layers of a hybrid; called in eval mode, by all processes with the same images."""
 
-    def __init__(self, layers: Sequence[tuple[str, nn.Module]], layout: Layout) -> None:
+    def __init__(self, layers: OrderedDict[str, nn.Module], layout: Layout) -> None:
         super().__init__(layers)
         self.layout = layout
 
@@ -296,10 +298,6 @@ class _Shares(_Parts):
         self.layout.begin(len(input))
         self.layout.turn.at = 0
         return super().forward(input[self.layout.rows(len(input))])
-
-
-def _shares(batch: int, number: int) -> list[int]:
-    return [len(range(batch)[Processes(rank, number).rows(batch)]) for rank in range(number)]
 
 
 def _synchronized(model: AlexNet) -> AlexNet:
@@ -312,29 +310,6 @@ def _synchronized(model: AlexNet) -> AlexNet:
             " --network.normalization paper"
         )
     return nn.SyncBatchNorm.convert_sync_batchnorm(model)
-
-
-def _shared(module: nn.Module, exchange: Exchange) -> nn.Module:
-    """`module` with its gradients added up over all processes while the backward pass goes on."""
-    if not any(weight.requires_grad for weight in module.parameters()):
-        return module
-
-    def add_up(exchange: Exchange, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
-        exchange.count_sum(bucket.buffer(), "gradients")
-        work = dist.all_reduce(bucket.buffer(), async_op=True)
-        return work.get_future().then(lambda done: done.value()[0])
-
-    shared = DistributedDataParallel(module, gradient_as_bucket_view=True)
-    shared.register_comm_hook(exchange, add_up)
-    return shared
-
-
-def _train_shared(shared: nn.Module, turn: Turn, images: Tensor) -> Tensor:
-    """One pass; its backward pass adds gradients up over the processes if it is the last of the step."""
-    if isinstance(shared, DistributedDataParallel) and turn.part is not turn.parts[-1]:
-        with shared.no_sync():
-            return shared(images)
-    return shared(images)
 
 
 def check(mode: Mode, spec: Network, number: int) -> None:

@@ -5,7 +5,7 @@ import gc
 import json
 import math
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,36 +15,22 @@ import pytest
 import torch
 from torch import Tensor
 
-from alexnet.data.batches import Augmentation
+from alexnet.data.augment import Augmentation
 from alexnet.data.prepared import Prepared
-from alexnet.errors import InputError, RunFailed
-from alexnet.network.spec import networks
-from alexnet.run import checkpoint, metrics, recipes, trained
+from alexnet.errors import RunFailed
+from alexnet.run import checkpoint, metrics, trained
 from alexnet.run.images import training_of, validation_of
 from alexnet.run.metrics import read_metrics
-from alexnet.run.recipe import Recipe
+from alexnet.run.recipe import Recipe, seed_of
 from alexnet.run.recipe import read as read_recipe
-from alexnet.run.recipes import fine_tuned
 from alexnet.run.schedule import Schedule
-from alexnet.training import trainer
-from alexnet.training.graph import Step
+from alexnet.training import Status, loop, train
 from alexnet.training.rule import PaperSGD
-from alexnet.training.trainer import Status, train
-from tests.conftest import CLASSES, IMAGES_PER_CLASS, SIZE, prepare_pictures
+from alexnet.training.step import Batch, Step
+from tests.conftest import CLASSES, IMAGES_PER_CLASS, SIZE
 
 HELD_OUT = IMAGES_PER_CLASS // 4 * len(CLASSES)  # tiny_recipe holds out a quarter
 TRAINED_ON = IMAGES_PER_CLASS * len(CLASSES) - HELD_OUT
-
-
-@pytest.fixture(scope="module")
-def one_epoch(tiny_recipe: Recipe) -> Recipe:
-    return replace(tiny_recipe, epochs=1)
-
-
-@pytest.fixture(scope="module")
-def with_validation(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
-    """Other pictures of three of the classes."""
-    return prepare_pictures(tmp_path_factory.mktemp("three"), 8, seed=9, kinds=CLASSES[:3])
 
 
 def weights(run: Path) -> dict[str, Tensor]:
@@ -129,12 +115,18 @@ def test_a_run_leaves_nothing_in_the_memory_of_its_device(
     left: list[weakref.ref] = []
 
     class Watched(Step):
-        def __init__(self, model: Any, sgd: Any, input_of: Any, *more: Any, **named: Any) -> None:
-            super().__init__(model, sgd, input_of, *more, **named)
-            images = input_of.__self__.resident.images
-            left.extend(map(weakref.ref, (self, images, *self.leaves.values())))
+        def __call__(self, batch: Batch) -> None:
+            super().__call__(batch)
+            left.extend(map(weakref.ref, (self, *self.leaves.values())))
 
-    monkeypatch.setattr(trainer, "Step", Watched)
+    def watched(*given: Any) -> Any:
+        there = resident(*given)
+        left.append(weakref.ref(there.images))
+        return there
+
+    resident = loop.loader.resident
+    monkeypatch.setattr(loop.loader, "resident", watched)
+    monkeypatch.setattr(loop, "Step", Watched)
     gc.disable()  # it would come too late for the next run
     try:
         for name in ("first", "second"):  # after the first, what torch imports late still has hold of its weights
@@ -149,8 +141,8 @@ def test_images_that_are_held_out_are_on_the_device_once(
     tiny_prepared: Prepared, one_epoch: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     brought = []
-    plain = trainer.batches.resident
-    monkeypatch.setattr(trainer.batches, "resident", lambda *given: brought.append(given) or plain(*given))
+    plain = loop.loader.resident
+    monkeypatch.setattr(loop.loader, "resident", lambda *given: brought.append(given) or plain(*given))
     kept = train(replace(one_epoch, resident="yes"), tiny_prepared, tmp_path / "there")
     assert len(brought) == 1
     read = train(replace(one_epoch, resident="no"), tiny_prepared, tmp_path / "read")
@@ -191,13 +183,13 @@ def test_each_training_image_once_an_epoch_in_another_order(
     tiny_prepared: Prepared, tiny_recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[list[int]] = []
-    plain = trainer.read_ahead
+    plain = loop.read_ahead
 
     def recorded(images: Any, labels: Any, batches: list[np.ndarray], *others: Any) -> Iterator[tuple[Tensor, Tensor]]:
         read.append([int(index) for batch in batches for index in batch])
         return plain(images, labels, batches, *others)
 
-    monkeypatch.setattr(trainer, "read_ahead", recorded)
+    monkeypatch.setattr(loop, "read_ahead", recorded)
     train(replace(tiny_recipe, epochs=3), tiny_prepared, tmp_path)
     used = training_of(tiny_recipe, tiny_prepared)[1].tolist()
     assert len(used) == TRAINED_ON
@@ -224,13 +216,13 @@ def test_the_recorded_schedule_freezes_conv1_and_turns_the_colour_noise_off(
     tiny_prepared: Prepared, tiny_recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     colours: list[str] = []
-    plain = trainer.training_batch
+    plain = loop.training_batch
 
     def recorded(images: Tensor, preparation: Any, how: Augmentation, *others: Any) -> Tensor:
         colours.append(how.colour)
         return plain(images, preparation, how, *others)
 
-    monkeypatch.setattr(trainer, "training_batch", recorded)
+    monkeypatch.setattr(loop, "training_batch", recorded)
     noisy = replace(
         tiny_recipe,
         epochs=10,
@@ -264,46 +256,6 @@ def test_a_plateau_ends_a_run_early(tiny_prepared: Prepared, tiny_recipe: Recipe
     assert [line["rate"] for line in epochs(tmp_path)] == pytest.approx([1e-9, 1e-9, 1e-10])
     again = train(hopeless, tiny_prepared, tmp_path, resume=True, stop=lambda: True)
     assert again.finished and again.epochs == 3
-
-
-# ---------------------------------------------------------------- fine-tuning
-
-
-def test_fine_tuning_replaces_the_last_layer_and_copies_the_rest(
-    tiny_run: Path, with_validation: Prepared, tmp_path: Path
-) -> None:
-    fine = replace(fine_tuned(read_recipe(tiny_run), 3), epochs=1, keep=9)
-    train(fine, with_validation, tmp_path, start_from=weights(tiny_run))
-    first, last = (checkpoint.weights(path) for path in sorted((tmp_path / "checkpoints").iterdir()))
-    before = weights(tiny_run)
-    for name in before:
-        if not name.startswith("fc6."):
-            assert torch.equal(first[name], before[name]), name
-            assert not torch.equal(last[name], before[name]), name
-    assert first["fc6.weight"].shape == (3, 32) and bool((first["fc6.bias"] == 0).all())
-    rates = {
-        group["place"]: group["lr"]
-        for group in torch.load(checkpoint.newest(tmp_path) / "state.pt", weights_only=True)["optimizer"][
-            "param_groups"
-        ]
-    }
-    assert rates == pytest.approx({"first": 0.00005, "middle": 0.0005, "last": 0.005})
-
-
-def test_the_last_layer_is_new_even_where_the_number_of_classes_is_the_same(
-    tiny_run: Path, tiny_prepared: Prepared, tmp_path: Path
-) -> None:
-    fine = replace(fine_tuned(read_recipe(tiny_run), 4), epochs=1, keep=9)
-    train(fine, tiny_prepared, tmp_path, start_from=weights(tiny_run), stop=lambda: True)
-    first = checkpoint.weights(sorted((tmp_path / "checkpoints").iterdir())[0])
-    assert not torch.equal(first["fc6.weight"], weights(tiny_run)["fc6.weight"])
-    assert torch.equal(first["fc5.weight"], weights(tiny_run)["fc5.weight"])
-
-
-def test_weights_that_do_not_fit_are_refused(tiny_prepared: Prepared, tiny_recipe: Recipe, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"--from: conv1.weight is \[16, 3, 5, 5\] here and \[1\] in that run"):
-        train(tiny_recipe, tiny_prepared, tmp_path / "run", start_from={"conv1.weight": torch.zeros(1)})
-    assert not (tmp_path / "run").exists()
 
 
 # ---------------------------------------------------------------- failing runs
@@ -412,111 +364,6 @@ def test_a_log_that_cannot_be_written_fails_the_run_and_says_how_to_go_on(
         train(one_epoch, tiny_prepared, tmp_path)
 
 
-# ---------------------------------------------------------------- what it refuses
-
-
-def refused(tiny_prepared: Prepared, recipe: Recipe, run: Path, message: str, **more: Any) -> None:
-    with pytest.raises(InputError, match=message):
-        train(recipe, tiny_prepared, run, **more)
-
-
-def test_images_of_another_size(tiny_prepared: Prepared, tmp_path: Path) -> None:
-    refused(tiny_prepared, recipes.demo, tmp_path / "run", r"32×32, recipe demo is for 64.*--size 64.*--image-size 32")
-    assert not (tmp_path / "run").exists()
-
-
-def test_crops_larger_than_the_images(tiny_prepared: Prepared, tiny_recipe: Recipe, tmp_path: Path) -> None:
-    large = replace(tiny_recipe, network=replace(tiny_recipe.network, input_size=40))
-    refused(tiny_prepared, large, tmp_path / "run", r"network\.input_size")
-    assert not (tmp_path / "run").exists()
-
-
-def test_the_number_of_classes_is_that_of_the_data(tiny_prepared: Prepared, one_epoch: Recipe, tmp_path: Path) -> None:
-    train(replace(one_epoch, network=replace(one_epoch.network, classes=1000)), tiny_prepared, tmp_path)
-    assert read_recipe(tmp_path).network.classes == 4
-    assert weights(tmp_path)["fc6.weight"].shape == (4, 32)
-
-
-def test_a_network_that_cannot_be_built(tiny_prepared: Prepared, tiny_recipe: Recipe, tmp_path: Path) -> None:
-    impossible = replace(tiny_recipe, network=replace(networks["paper"], input_size=20))
-    refused(tiny_prepared, impossible, tmp_path / "run", "pool|conv")
-
-
-def test_a_bad_value_in_the_recipe(tiny_prepared: Prepared, tiny_recipe: Recipe, tmp_path: Path) -> None:
-    refused(tiny_prepared, replace(tiny_recipe, batch=0), tmp_path / "run", "--batch 0")
-
-
-def test_labels_beyond_the_classes(
-    tiny_prepared: Prepared, tiny_recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    damaged = Prepared(tiny_prepared.path, tiny_prepared.manifest)
-    split = replace(tiny_prepared.split("train"), labels=tiny_prepared.split("train").labels + 1)
-    monkeypatch.setattr(damaged, "split", lambda name: split)
-    refused(damaged, tiny_recipe, tmp_path / "run", "labels beyond its 4 classes")
-    assert not (tmp_path / "run").exists()
-
-
-def test_a_folder_that_is_taken(tiny_run: Path, tiny_prepared: Prepared, tiny_recipe: Recipe, tmp_path: Path) -> None:
-    before = {file: file.read_bytes() for file in tiny_run.rglob("*") if file.is_file()}
-    refused(tiny_prepared, tiny_recipe, tiny_run, "there is a run already.*--resume")
-    assert {file: file.read_bytes() for file in tiny_run.rglob("*") if file.is_file()} == before
-    (tmp_path / "file").write_text("")
-    refused(tiny_prepared, tiny_recipe, tmp_path / "file", "--out .*file: File exists; use another name")
-
-
-def test_a_run_that_another_process_is_writing(tiny_prepared: Prepared, one_epoch: Recipe, tmp_path: Path) -> None:
-    pytest.importorskip("fcntl")
-
-    def meanwhile() -> bool:
-        refused(tiny_prepared, one_epoch, tmp_path, "another `alexnet train` is writing it", resume=True)
-        return False
-
-    assert train(one_epoch, tiny_prepared, tmp_path, stop=meanwhile).finished
-    assert train(one_epoch, tiny_prepared, tmp_path, resume=True).finished
-
-
-def test_a_folder_with_checkpoints_of_a_lost_run(tiny_prepared: Prepared, one_epoch: Recipe, tmp_path: Path) -> None:
-    train(one_epoch, tiny_prepared, tmp_path)
-    (tmp_path / "recipe.json").unlink()
-    refused(tiny_prepared, one_epoch, tmp_path, "there are checkpoints, but no recipe.json")
-
-
-def test_nothing_to_resume(tiny_prepared: Prepared, one_epoch: Recipe, tmp_path: Path) -> None:
-    refused(tiny_prepared, one_epoch, tmp_path, "classes.json or preparation.*cannot be read", resume=True)
-
-
-def test_resuming_with_other_data(
-    tiny_prepared: Prepared, with_validation: Prepared, one_epoch: Recipe, tmp_path: Path
-) -> None:
-    train(one_epoch, tiny_prepared, tmp_path, stop=lambda: True)
-    refused(with_validation, one_epoch, tmp_path, "not the data that .* began with; .*data.json", resume=True)
-
-
-def test_resuming_with_the_same_images_prepared_again(
-    tiny_prepared: Prepared, one_epoch: Recipe, tmp_path: Path
-) -> None:
-    train(one_epoch, tiny_prepared, tmp_path / "run", stop=lambda: True)
-    again = prepare_pictures(tmp_path, IMAGES_PER_CLASS, seed=1)
-    assert train(one_epoch, again, tmp_path / "run", resume=True).finished
-    other = prepare_pictures(tmp_path / "other", IMAGES_PER_CLASS, seed=2)
-    refused(other, one_epoch, tmp_path / "run", "not the data that", resume=True)
-
-
-@pytest.mark.parametrize("file", ["weights.safetensors", "state.pt"])
-def test_resuming_from_a_damaged_checkpoint(
-    file: str, tiny_prepared: Prepared, one_epoch: Recipe, tmp_path: Path
-) -> None:
-    train(one_epoch, tiny_prepared, tmp_path)
-    (checkpoint.newest(tmp_path) / file).write_bytes(b"damaged")
-    refused(tiny_prepared, one_epoch, tmp_path, f"{file}: .*remove that checkpoint", resume=True)
-
-
-def test_a_held_out_share_that_leaves_nothing(tiny_recipe: Recipe, tmp_path: Path) -> None:
-    single = prepare_pictures(tmp_path, 1, seed=0)  # one picture a class stays in training
-    refused(single, tiny_recipe, tmp_path / "run", "no images are left for validation")
-    assert not (tmp_path / "run").exists()
-
-
 # ---------------------------------------------------------------- what it writes
 
 
@@ -606,8 +453,9 @@ def test_the_picture_set_is_what_these_tests_say(tiny_prepared: Prepared) -> Non
 
 
 def test_seeds_differ_by_purpose_and_number() -> None:
-    made: Callable[..., int] = trainer.seed_of
-    seeds = {made(seed, purpose, number) for seed in (0, 1) for purpose in ("batch", "order") for number in (0, 1, 10)}
+    seeds = {
+        seed_of(seed, purpose, number) for seed in (0, 1) for purpose in ("batch", "order") for number in (0, 1, 10)
+    }
     assert len(seeds) == 12 and all(0 <= seed < 2**63 for seed in seeds)
 
 

@@ -19,7 +19,7 @@ from alexnet.network.model import AlexNet
 from alexnet.network.spec import Hidden, Network, authors_2012, paper, small
 from alexnet.processes import Processes
 from alexnet.training import rule
-from alexnet.training.distributed import Mode, layout
+from alexnet.training.layouts import Mode, layout
 from alexnet.training.traffic import traffic
 from tests.network.tiny import images, seeded, tiny
 
@@ -172,7 +172,7 @@ def some_process(case: Case, processes: Processes) -> dict[str, Any]:
         shared.module.train()
         for part in shared.begin(len(logits), case.micro_batch):
             given = shared(x[part.own])
-            (F.cross_entropy(given, labels[part.judged], reduction="sum") * shared.scale(len(logits))).backward()
+            (F.cross_entropy(given, labels[part.judged], reduction="sum") / len(logits)).backward()
             own[part.judged] = given.detach()
         if step == 0:
             judged = shared.judged(len(logits))

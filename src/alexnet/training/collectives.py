@@ -5,8 +5,9 @@ from all processes, the gradient of it is the sum of what each process's units s
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -14,10 +15,13 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.nn.parallel import DistributedDataParallel
 
 from alexnet.processes import Processes
 
 When = Literal["forward", "backward", "gradients"]
+Join = Callable[[list[Tensor]], Tensor]
+Split = Callable[[Tensor], Sequence[Tensor]]
 
 
 @dataclass(frozen=True)
@@ -81,12 +85,12 @@ class Exchange:
 
     def added(self, parts: Sequence[Tensor]) -> Tensor:
         """The sum of all processes' parts for this one, taken in the processes' order and at least in float32."""
-        own = parts[self.processes.rank]
-        came = self.swap(parts, [own.shape] * len(parts), "backward")
-        total = came[0].to(torch.promote_types(own.dtype, torch.float32), copy=True)
+        shape, dtype = parts[self.processes.rank].shape, parts[self.processes.rank].dtype
+        came = self.swap(parts, [shape] * len(parts), "backward")
+        total = came[0].to(torch.promote_types(dtype, torch.float32), copy=True)
         for part in came[1:]:
             total += part
-        return total.to(own.dtype)
+        return total.to(dtype)
 
 
 def _flat(x: Tensor) -> Tensor:
@@ -105,27 +109,16 @@ def _shaped(flat: Tensor, shape: Sequence[int]) -> Tensor:
 
 class _Gathered(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, exchange: Exchange, cut: Cut) -> Tensor:
-        ctx.exchange, ctx.cut = exchange, cut
-        number = exchange.processes.number
-        return cut.join(exchange.swap([x] * number, [x.shape] * number, "forward"))
+    def forward(
+        ctx: Any, x: Tensor, exchange: Exchange, shapes: Sequence[Sequence[int]], join: Join, split: Split
+    ) -> Tensor:
+        ctx.exchange, ctx.split = exchange, split
+        return join(exchange.swap([x] * len(shapes), shapes, "forward"))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        return ctx.exchange.added(ctx.cut.split(gradient, ctx.exchange.processes.number)), None, None
-
-
-class _GatheredRows(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, exchange: Exchange, counts: Sequence[int]) -> Tensor:
-        ctx.exchange, ctx.counts = exchange, list(counts)
-        return torch.cat(exchange.swap([x] * len(counts), [(count, *x.shape[1:]) for count in counts], "forward"))
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        return ctx.exchange.added(gradient.split(ctx.counts)), None, None
+        return ctx.exchange.added(ctx.split(gradient)), None, None, None, None
 
 
 class _Sum(torch.autograd.Function):
@@ -153,11 +146,10 @@ class _WithHalo(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         width, second = ctx.width, ctx.exchange.processes.rank == 1
-        halo, own = (
-            (gradient[:, :width], gradient[:, width:]) if second else (gradient[:, -width:], gradient[:, :-width])
-        )
+        halo = gradient[:, :width] if second else gradient[:, -width:]
         came = ctx.exchange.swap([halo] * 2, [halo.shape] * 2, "backward")[0 if second else 1]
-        out = own.clone(memory_format=torch.channels_last)
+        out = gradient[:, width:] if second else gradient[:, :-width]
+        out = out.clone(memory_format=torch.channels_last)
         border = out[:, :width] if second else out[:, -width:]
         border += came
         return out, None, None
@@ -203,7 +195,9 @@ class Gather(nn.Module):
         self.exchange, self.cut = exchange, cut
 
     def forward(self, x: Tensor) -> Tensor:
-        return _Gathered.apply(x, self.exchange, self.cut)
+        number = self.exchange.processes.number
+        split = partial(self.cut.split, number=number)
+        return _Gathered.apply(x, self.exchange, [x.shape] * number, self.cut.join, split)
 
 
 class GatherRows(nn.Module):
@@ -214,7 +208,9 @@ class GatherRows(nn.Module):
         self.exchange, self.turn = exchange, turn
 
     def forward(self, x: Tensor) -> Tensor:
-        return _GatheredRows.apply(x, self.exchange, self.turn.part.counts)
+        counts = list(self.turn.part.counts)
+        shapes = [(count, *x.shape[1:]) for count in counts]
+        return _Gathered.apply(x, self.exchange, shapes, torch.cat, partial(torch.split, split_size_or_sections=counts))
 
 
 class Halo(nn.Module):
@@ -286,3 +282,29 @@ class Masked(nn.Module):
             ones = ones.contiguous(memory_format=torch.channels_last)
         mask = self.layer(ones)[self.turn.judged if self.judged else self.turn.rows]
         return (self.cut.split(mask, number)[rank] if self.cut else mask).clone()
+
+
+# --- The gradients of weights that every process holds ----------------------------------------------------------------
+
+
+def summed(module: nn.Module, exchange: Exchange) -> nn.Module:
+    """`module` with its gradients added up over all processes while the backward pass goes on."""
+    if not any(weight.requires_grad for weight in module.parameters()):
+        return module
+
+    def add_up(exchange: Exchange, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
+        exchange.count_sum(bucket.buffer(), "gradients")
+        work = dist.all_reduce(bucket.buffer(), async_op=True)
+        return work.get_future().then(lambda done: done.value()[0])
+
+    shared = DistributedDataParallel(module, gradient_as_bucket_view=True)
+    shared.register_comm_hook(exchange, add_up)
+    return shared
+
+
+def pass_through(shared: nn.Module, turn: Turn, images: Tensor) -> Tensor:
+    """One pass; its backward pass adds gradients up over the processes if it is the last of the step."""
+    if isinstance(shared, DistributedDataParallel) and turn.part is not turn.parts[-1]:
+        with shared.no_sync():
+            return shared(images)
+    return shared(images)

@@ -10,10 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from alexnet.network.model import AlexNet
-from alexnet.processes import Processes
 from alexnet.training import rule
-from alexnet.training.distributed import Layout
-from alexnet.training.graph import WARM, Step
+from alexnet.training.layouts import Layout
+from alexnet.training.step import WARM, Batch, Step
 from tests.conftest import TINY_NETWORK
 
 from ..triton_device import DEVICE
@@ -45,6 +44,10 @@ def input_of(pixels: Tensor) -> Tensor:
     return (pixels.permute(0, 3, 1, 2).float() - 120).contiguous(memory_format=torch.channels_last)
 
 
+def augment(batch: Batch, dtype: torch.dtype) -> Tensor:
+    return input_of(batch.images)
+
+
 def run(make: Callable[[AlexNet, rule.PaperSGD], Step], sizes: tuple[int, ...], **changes: object) -> tuple:
     """Weights, velocities and sums after steps with batches of these sizes, the rate falling before the last."""
     model, sgd = learner(**changes)
@@ -54,7 +57,7 @@ def run(make: Callable[[AlexNet, rule.PaperSGD], Step], sizes: tuple[int, ...], 
         if number == len(sizes) - 1:
             for group in sgd.param_groups:
                 group["lr"] = 0.001
-        step(pixels, labels)
+        step(Batch(pixels, labels, len(labels)))
     weights = [w.detach().clone() for w in model.parameters()]
     return weights, [sgd.state[w]["v"] for w in model.parameters()], step.take()
 
@@ -81,7 +84,7 @@ SIZES = (BATCH, BATCH, 5, BATCH)
 
 
 def test_a_step_is_forward_backward_and_the_papers_rule() -> None:
-    weights, _, (loss, wrong) = run(lambda model, sgd: Step(model, sgd, input_of, BATCH), SIZES)
+    weights, _, (loss, wrong) = run(lambda model, sgd: Step(Layout(model), sgd, augment, BATCH), SIZES)
     expected, expected_loss, expected_wrong = by_hand(SIZES)
     for found, w in zip(weights, expected, strict=True):
         assert torch.allclose(found, w, rtol=1e-5, atol=1e-7)
@@ -90,14 +93,15 @@ def test_a_step_is_forward_backward_and_the_papers_rule() -> None:
 
 def test_sums_are_taken_once() -> None:
     model, sgd = learner()
-    step = Step(model, sgd, input_of, BATCH)
-    step(*batches(BATCH)[0])
+    step = Step(Layout(model), sgd, augment, BATCH)
+    pixels, labels = batches(BATCH)[0]
+    step(Batch(pixels, labels, BATCH))
     assert step.take()[0] > 0 and step.take() == (0.0, 0)
 
 
 def test_micro_batches_add_up_to_the_same_step() -> None:
-    whole = run(lambda model, sgd: Step(model, sgd, input_of, BATCH), SIZES, dropout=0.0)
-    parts = run(lambda model, sgd: Step(model, sgd, input_of, BATCH, micro_batch=3), SIZES, dropout=0.0)
+    whole = run(lambda model, sgd: Step(Layout(model), sgd, augment, BATCH), SIZES, dropout=0.0)
+    parts = run(lambda model, sgd: Step(Layout(model), sgd, augment, BATCH, micro_batch=3), SIZES, dropout=0.0)
     for a, b in zip(whole[0], parts[0], strict=True):
         assert torch.allclose(a, b, rtol=1e-4, atol=1e-6)
     assert parts[2] == pytest.approx(whole[2], rel=1e-5)
@@ -105,21 +109,8 @@ def test_micro_batches_add_up_to_the_same_step() -> None:
 
 @needs_triton
 def test_fused_update_is_the_same_step() -> None:
-    plain = run(lambda model, sgd: Step(model, sgd, input_of, BATCH), SIZES[:2])
-    fused = run(lambda model, sgd: Step(model, sgd, input_of, BATCH, fused=True), SIZES[:2])
-    for kind in (0, 1):  # weights, velocities
-        for a, b in zip(plain[kind], fused[kind], strict=True):
-            assert torch.allclose(a, b, rtol=1e-5, atol=1e-7)
-
-
-@needs_triton
-def test_fused_update_is_the_same_step_where_processes_share_it() -> None:
-    plain = run(lambda model, sgd: Step(model, sgd, input_of, BATCH), SIZES[:2])
-
-    def shared(model: AlexNet, sgd: rule.PaperSGD) -> Step:
-        return Step(model, sgd, input_of, BATCH, fused=True, layout=Layout(model, Processes()))
-
-    fused = run(shared, SIZES[:2])
+    plain = run(lambda model, sgd: Step(Layout(model), sgd, augment, BATCH), SIZES[:2])
+    fused = run(lambda model, sgd: Step(Layout(model), sgd, augment, BATCH, fused=True), SIZES[:2])
     for kind in (0, 1):  # weights, velocities
         for a, b in zip(plain[kind], fused[kind], strict=True):
             assert torch.allclose(a, b, rtol=1e-5, atol=1e-7)
@@ -130,7 +121,7 @@ def test_velocities_that_were_loaded_are_taken_in_whatever_layout() -> None:
     model, sgd = learner()
     loaded = torch.randn(model.conv1.weight.shape, generator=torch.Generator().manual_seed(3)).to(DEVICE)
     sgd.state[model.conv1.weight]["v"] = loaded.contiguous()
-    Step(model, sgd, input_of, BATCH, fused=True)
+    Step(Layout(model), sgd, augment, BATCH, fused=True)
     found = sgd.state[model.conv1.weight]["v"]
     assert found.equal(loaded) and found.stride() == model.conv1.weight.stride() != loaded.stride()
 
@@ -142,12 +133,12 @@ def test_bfloat16_copies_compute_what_autocast_does_and_follow_the_weights(norma
     made: list[Step] = []
 
     def copied(model: AlexNet, sgd: rule.PaperSGD) -> Step:
-        made.append(Step(model, sgd, input_of, BATCH, low=low, fused=True))
+        made.append(Step(Layout(model), sgd, augment, BATCH, low=low, fused=True))
         return made[0]
 
     changes = {"normalization": normalization, "dropout": 0.0}
     found = run(copied, SIZES[:2], **changes)
-    expected = run(lambda model, sgd: Step(model, sgd, input_of, BATCH, low=low), SIZES[:2], **changes)
+    expected = run(lambda model, sgd: Step(Layout(model), sgd, augment, BATCH, low=low), SIZES[:2], **changes)
     start = [w.detach() for w in learner(**changes)[0].parameters()]
     for a, b, w in zip(found[0], expected[0], start, strict=True):
         assert a.dtype == torch.float32
@@ -161,7 +152,7 @@ def test_bfloat16_copies_compute_what_autocast_does_and_follow_the_weights(norma
 
 def test_dynamo_can_compile_the_loss() -> None:
     model, sgd = learner(dropout=0.0)
-    step = Step(model, sgd, input_of, BATCH)
+    step = Step(Layout(model), sgd, augment, BATCH)
     pixels, labels = batches(BATCH)[0]
     compiled = torch.compile(step._loss, backend="aot_eager", fullgraph=True)
     found = compiled(step.leaves, input_of(pixels), labels)
@@ -173,8 +164,8 @@ def test_dynamo_can_compile_the_loss() -> None:
 @pytest.mark.parametrize("low", [None, torch.bfloat16])
 def test_a_captured_graph_does_the_same_steps(low: torch.dtype | None) -> None:
     sizes = (BATCH,) * (WARM + 3) + (5,) + (BATCH,) * 3
-    eager = run(lambda model, sgd: Step(model, sgd, input_of, BATCH, low=low, fused=True), sizes)
-    graph = run(lambda model, sgd: Step(model, sgd, input_of, BATCH, low=low, fused=True, capture=True), sizes)
+    eager = run(lambda model, sgd: Step(Layout(model), sgd, augment, BATCH, low=low, fused=True), sizes)
+    graph = run(lambda model, sgd: Step(Layout(model), sgd, augment, BATCH, low=low, fused=True, capture=True), sizes)
     start = [w.detach() for w in learner()[0].parameters()]
     for a, b, w in zip(eager[0], graph[0], start, strict=True):
         assert (a - b).norm() <= (1e-3 if low is None else 0.05) * (a - w).norm()
@@ -186,11 +177,11 @@ def test_a_captured_graph_does_the_same_steps(low: torch.dtype | None) -> None:
 
 @pytest.fixture
 def on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tests.training.test_graph.DEVICE", "cpu")
+    monkeypatch.setattr("tests.training.test_step.DEVICE", "cpu")
 
 
 def bf16_step(model: AlexNet, sgd: rule.PaperSGD, **more: object) -> Step:
-    return Step(model, sgd, input_of, BATCH, low=torch.bfloat16, **more)  # type: ignore[arg-type]
+    return Step(Layout(model), sgd, augment, BATCH, low=torch.bfloat16, **more)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("micro_batch", [None, 3])
@@ -203,7 +194,7 @@ def test_in_bf16_the_gradients_are_those_of_autocast(on_the_cpu: None, micro_bat
             logits = expected(part)
         (F.cross_entropy(logits.float(), truth, reduction="sum") / BATCH).backward()
     step = bf16_step(model, sgd, micro_batch=micro_batch)
-    step(pixels, labels)
+    step(Batch(pixels, labels, len(labels)))
     for weight, like in zip(model.parameters(), expected.parameters(), strict=True):
         gradient = sgd.gradient(weight)
         assert gradient is not None and like.grad is not None
@@ -215,7 +206,7 @@ def test_the_copies_are_the_weights_rounded_after_every_step(on_the_cpu: None) -
     model, sgd = learner()
     step = bf16_step(model, sgd)
     for pixels, labels in batches(BATCH, BATCH):
-        step(pixels, labels)
+        step(Batch(pixels, labels, len(labels)))
         assert len(sgd.copies) == len(list(model.parameters()))
         assert all(torch.equal(copy, weight.bfloat16()) for weight, copy in sgd.copies.items())
 
@@ -233,10 +224,10 @@ def test_every_rule_updates_weights_by_the_copies_gradients(
     sgd = rule.LARS(groups, lr=0.01) if form == "lars" else rule.PaperSGD(groups, lr=0.005)
     step = bf16_step(model, sgd)
     pixels, labels = batches(BATCH)[0]
-    step(pixels, labels)
+    step(Batch(pixels, labels, len(labels)))
     expected = {w: w.detach().clone() for w in model.parameters()}
     v = {w: sgd.state[w]["v"].clone() for w in expected}
-    step(pixels, labels)
+    step(Batch(pixels, labels, len(labels)))
     gradient_of = {w: sgd.copies[w].grad.float() for w in expected}  # of the second step, which has been made
     for group in sgd.param_groups:
         for w in group["params"]:
@@ -253,7 +244,7 @@ def test_logits_are_those_of_the_weights_as_they_are(on_the_cpu: None) -> None:
     step = bf16_step(model, sgd)
     pixels, labels = batches(BATCH)[0]
     before = step.logits(input_of(pixels)).detach()
-    step(pixels, labels)
+    step(Batch(pixels, labels, len(labels)))
     after = step.logits(input_of(pixels)).detach()
     assert after.dtype == torch.float32 and not torch.equal(before, after)
     assert (after - model(input_of(pixels))).abs().max() < 0.05 * after.abs().max()
