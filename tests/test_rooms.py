@@ -16,7 +16,6 @@ LEVELS = (
     ("imports",),
     ("export",),
     ("claims",),
-    ("gpu",),
     ("cli", "__init__"),
 )
 """From below: a room may import from itself and from those below it."""

@@ -35,7 +35,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "figures": ("look.figures", "all of the paper's figures, for a run"),
     "claims": ("experiments.claims", "every claim of the paper, as an experiment, and what it gave"),
     "table2": ("experiments.table2", "Table 2 as one chain: networks averaged, and pre-trained"),
-    "gpu": ("machine.gpu", "all that needs a GPU, in the half hour that one is there"),
     "doctor": ("machine.doctor", "what is wrong with this folder, and the fix"),
 }
 UNTYPED = ("summary", "train", "claims")
