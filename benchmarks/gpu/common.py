@@ -41,6 +41,8 @@ class Size:
     """Numbers of float32 to the copy of the limit."""
     maps: int = 512
     """Images whose maps are normalized at once, 191 MB and more."""
+    side: int = 1 << 10
+    """Of those maps, at most: Triton's interpreter takes seconds for what takes microseconds."""
     augmented: int = 1024
     convolved: int = 128
     round: int = 12_800
@@ -48,7 +50,7 @@ class Size:
     rounds: int = 5
 
 
-TINY = Size(scales["smoke"].recipe.network, 32, 8, 16, 1 << 10, 1, 4, 2, 2, 1)
+TINY = Size(scales["smoke"].recipe.network, 32, 8, 16, 1 << 10, 1, 5, 4, 2, 2, 1)
 
 
 @dataclass

@@ -80,7 +80,8 @@ def normalization(layer: str, pooling: bool, bench: Bench) -> Task:
     from alexnet.network import gpu  # needs Triton
 
     outputs = {each.name: each.output for each in summarize(bench.size.network).layers}
-    x = random_map(bench.size.maps, *outputs[layer][:2], bench, scale=150)
+    channels, side, _ = outputs[layer]
+    x = random_map(bench.size.maps, channels, min(side, bench.size.side), bench, scale=150)
 
     def layers(x: Tensor) -> Tensor:
         return F.max_pool2d(normalize(x.relu()), 3, 2, ceil_mode=True)

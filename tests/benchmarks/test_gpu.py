@@ -1,6 +1,8 @@
 """The GPU's benchmarks without a GPU: what they compute, that a call goes on past what fails, and a rehearsal of all of it."""
 
+import importlib
 import json
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch.autograd import DeviceType
 
+from alexnet import cli
 from alexnet.data.prepared import Prepared
 from alexnet.network import normalization
 from alexnet.network.spec import networks
@@ -21,6 +24,8 @@ from benchmarks.gpu.needs import floors, operations
 from benchmarks.gpu.profile import kind_of, seconds_by_kernel, table
 from benchmarks.gpu.run import Call, Failed, Piece
 from benchmarks.measure import row
+
+from ..triton_device import DEVICE
 
 PAPER = networks["paper"]
 MANY = 1e30
@@ -227,7 +232,30 @@ def test_a_summary_has_the_decisions_of_a_gpu_and_none_of_a_rehearsal(call: Call
     assert run.summary(call.out, {}) == [decision]
 
 
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Children's work done here, where all is imported already, which takes most of a rehearsal's time."""
+
+    def start(call: Call, *words: str | Path) -> str:
+        module, *rest = map(str, words)
+        if module == "pytest":
+            return "1 passed in 0.01s"
+        monkeypatch.setattr(sys, "argv", [module, *rest])
+        capsys.readouterr()
+        if module == "alexnet":
+            assert cli.main(rest) == 0
+        else:
+            importlib.import_module(module).main()
+        return capsys.readouterr().out
+
+    monkeypatch.setattr(Call, "start", start)
+    monkeypatch.setattr(Call, "finish", lambda call, *printed: list(printed))
+
+
+@pytest.mark.skipif(DEVICE != "cpu", reason="kernels are compiled here, and a rehearsal interprets them")
+@pytest.mark.usefixtures("in_this_process")
 def test_a_rehearsal_does_every_piece_on_the_cpu(tiny_prepared: Prepared, tmp_path: Path) -> None:
+    pytest.importorskip("triton")
     out, pieces = tmp_path / "out", [name for name in run.PIECES if name != "steps-1024"]
     given = ["--rehearse", "--out", str(out), "--data", str(tiny_prepared.path), "--pieces", *pieces]
     assert run.main(given) == 0
