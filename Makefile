@@ -10,7 +10,7 @@ DEMO := runs/demo
 WORKERS ?= 2
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
-.PHONY: setup demo notebook notebook-clear test lint peers bench gpu gpu-setup clean
+.PHONY: setup demo notebook notebook-clear test lint peers bench clean
 .DEFAULT_GOAL := setup
 
 setup: .venv/.installed
@@ -64,7 +64,7 @@ benchmarks/peers/.venv/.installed:
 	@touch $@
 
 # Every benchmark, with its results kept; about half an hour. Some need more than is there, and are called only with it:
-#   make bench DATA=data/photos RUN=runs/photos IMAGES=photos GPU=1     a prepared dataset, a run, a folder of photographs
+#   make bench DATA=data/photos RUN=runs/photos IMAGES=photos     a prepared dataset, a run, a folder of photographs
 bench: setup
 	@for each in "training_step.py" "training_step.py --allocator default" "normalization.py" \
 	    "normalization.py --allocator default" "changes.py" "convolutions.py" "memory.py" "prepare_speed.py" "prepare_cluster.py" \
@@ -76,28 +76,7 @@ bench: setup
 	  echo "== benchmarks/$$each"; $(BIN)/python benchmarks/$$each --save || exit $$?; \
 	done
 	$(BIN)/python benchmarks/prepare_memory.py
-	$(if $(GPU),$(BIN)/alexnet gpu check ceilings kernels steps profile epoch --out $(OUT) --minutes $(MINUTES))
-	$(if $(GPU),for each in $(OUT)/speed/*.json; do cp "$$each" "benchmarks/results/gpu-$${each##*/}"; done)
 	$(BIN)/python benchmarks/tables.py
-
-# On a machine with a GPU that is there for half an hour: sets up what is missing, then works through what needs one, as far
-# as MINUTES reach; the same call goes on. docs/gpu.md says what to bring.
-#   make gpu DATA=data/imagenette CIFAR=data/cifar10      prepared datasets; a piece that lacks its own is left out
-#   PIECES="check steps"  OUT=runs/gpu  MINUTES=8  JOBS=3  NOTE="a JPEG copy"  CIFAR_NOTE=...
-#   PYTHON=python3        the Python that has the machine's torch, which is used as it is and never replaced
-#   WHEELS=wheels         a folder of wheel files for what else is missing, where there is no package index
-#   COMMIT=abc1234        of this code, where it lies here without .git
-GPU_ENV := .venv-gpu
-OUT ?= runs/gpu
-MINUTES ?= 8
-
-gpu-setup:
-	@$(PYTHON) src/alexnet/gpu/environment.py $(GPU_ENV) $(WHEELS)
-
-gpu: gpu-setup
-	$(if $(COMMIT),ALEXNET_COMMIT='$(COMMIT)' )$(GPU_ENV)/bin/alexnet gpu $(PIECES) --out $(OUT) --minutes $(MINUTES) \
-	  $(if $(DATA),--data $(DATA)) $(if $(CIFAR),--cifar $(CIFAR)) $(if $(JOBS),--jobs $(JOBS)) \
-	  $(if $(NOTE),--note '$(NOTE)') $(if $(CIFAR_NOTE),--cifar-note '$(CIFAR_NOTE)')
 
 clean:
 	rm -rf $(DEMO) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info
@@ -105,4 +84,4 @@ clean:
 
 .PHONY: clean-venv
 clean-venv:
-	rm -rf .venv $(GPU_ENV)
+	rm -rf .venv

@@ -22,13 +22,13 @@ from typing import Any
 from measure import RESULTS
 from rich.console import Console
 from rich.table import Table
+from traffic import exchanged, traffic
 
 from alexnet import provenance
 from alexnet.files import write_text
 from alexnet.network.spec import Network, networks
 from alexnet.network.summary import summarize
 from alexnet.processes import Mode
-from alexnet.training.traffic import exchanged, traffic
 
 IMAGES, EPOCHS = 1_281_167, 95
 """Of ILSVRC-2012, and of the published run."""

@@ -8,8 +8,12 @@ in every peer's, or in none: see `arguments`.
 import argparse
 import json
 import os
+import statistics
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +24,61 @@ from rich.table import Table
 from alexnet import provenance
 from alexnet.device import keep_memory
 from alexnet.files import write_text
-from alexnet.gpu.figures import Row, document, in_turn, ratios, row
-
-__all__ = ["Row", "in_turn", "ratios", "row"]  # which the benchmarks take from here
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 PEERS = HERE / "peers" / ".venv" / "bin" / "python"
 """The Python of the peers' own environment, made by `make peers`."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure: median, lowest and highest of its rounds."""
+
+    name: str
+    median: float
+    low: float
+    high: float
+    unit: str
+    rounds: int
+    note: str = ""
+
+
+def row(name: str, values: list[float], unit: str, note: str = "") -> Row:
+    """The figure of these values, one a round."""
+    return Row(name, statistics.median(values), min(values), max(values), unit, len(values), note)
+
+
+def in_turn(
+    forms: Mapping[str, Callable[[], float | None]], repeats: int = 7, warmup: int = 2
+) -> dict[str, list[float]]:
+    """Seconds of every form in every round, the forms in turn; a form that returns a number has timed itself."""
+    seconds: dict[str, list[float]] = {name: [] for name in forms}
+    for number in range(-warmup, repeats):
+        for name, form in forms.items():
+            begun = time.perf_counter()
+            timed = form()
+            took = time.perf_counter() - begun if timed is None else timed
+            if number >= 0:
+                seconds[name].append(took)
+    return seconds
+
+
+def ratios(ours: list[float], peers: list[float]) -> list[float]:
+    """How many times faster ours is, round by round."""
+    return [peer / own for own, peer in zip(ours, peers, strict=True)]
+
+
+def document(name: str, command: str, rows: list[Row], **more: Any) -> dict[str, Any]:
+    """What a result file holds, in plain types for JSON: benchmark, command, commit, machine, rows, and `more`."""
+    return {
+        "benchmark": name,
+        "command": command,
+        "commit": provenance.commit(),
+        "machine": provenance.machine(),
+        "rows": [asdict(figure) for figure in rows],
+        **more,
+    }
 
 
 def arguments(description: str | None, **defaults: Any) -> argparse.Namespace:

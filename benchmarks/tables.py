@@ -43,7 +43,7 @@ def table(result: dict[str, Any]) -> str:
         note = f" ({row['note']})" if row["note"] else ""
         lines.append(f"| {row['name']}{note} | {figures} | {row['rounds']} |")
     if result.get("unchecked"):
-        lines += ["", "**These kernels had not passed the check.**"]
+        lines += ["", "**These kernels had not passed their tests.**"]
     if result.get("left out"):
         lines += ["", "Left out: " + "; ".join(result["left out"]) + "."]
     return "\n".join(lines) + "\n"

@@ -28,6 +28,13 @@ settings.register_profile("fixed", derandomize=True)
 settings.register_profile("search", derandomize=False)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Tests with the marker `gpu` run where there is a GPU: `pytest -m gpu` runs those alone."""
+    if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+        pytest.skip("needs a CUDA GPU")
+
+
 torch.set_num_threads(1)  # the networks here are too small for more to help
 
 TINY_NETWORK = Network(

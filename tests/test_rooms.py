@@ -15,7 +15,6 @@ LEVELS = (
     ("training", "insight", "doctor"),
     ("exchange",),
     ("claims",),
-    ("gpu",),
     ("cli", "__init__"),
 )
 """From below: a room may import from itself and from those below it."""

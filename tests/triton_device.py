@@ -1,17 +1,28 @@
-"""Where tests of Triton kernels run: on a GPU, or, where there is none, in Triton's interpreter on the CPU.
+"""Where tests of Triton kernels run: in Triton's interpreter on the CPU, on small maps, or on a GPU, under the marker `gpu`.
 
-The interpreter has to be chosen before Triton is imported, so a test module imports this one first.
+A process has one of the two, chosen before Triton is imported: so a test module imports this one first.
 """
 
 import os
+from collections.abc import Sequence
+from typing import Any
 
+import pytest
 import torch
 
-DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-if DEVICE == "cpu":
+GPU = torch.cuda.is_available()
+DEVICE = "cuda" if GPU else "cpu"
+if not GPU:
     os.environ["TRITON_INTERPRET"] = "1"
 
 
-def relative(found: torch.Tensor, expected: torch.Tensor) -> float:
-    """|found - expected| / |expected|, in float64."""
-    return float((found.cpu().double() - expected.cpu().double()).norm() / expected.cpu().double().norm())
+def cases(small: Sequence[tuple[Any, ...]], large: Sequence[tuple[Any, ...]] = ()) -> list[Any]:
+    """(device, *case) for pytest: the small ones in the interpreter, all of them on a GPU."""
+    interpreted = pytest.mark.skipif(GPU, reason="where there is a GPU, Triton compiles for it")
+    return [
+        *(pytest.param("cpu", *case, marks=interpreted) for case in small),
+        *(pytest.param("cuda", *case, marks=pytest.mark.gpu) for case in (*small, *large)),
+    ]
+
+
+each_device = pytest.mark.parametrize("device", cases([()]))

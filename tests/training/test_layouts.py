@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from alexnet.errors import InputError
 from alexnet.network.model import AlexNet
-from alexnet.network.spec import Hidden, Network, authors_2012, paper, small
+from alexnet.network.spec import Hidden, Network, small
 from alexnet.processes import Processes
 from alexnet.training import rule
 from alexnet.training.layouts import Mode, layout
-from alexnet.training.traffic import traffic
+from benchmarks.traffic import traffic
 from tests.network.tiny import images, seeded, tiny
 
 STEPS = 10
@@ -263,21 +263,6 @@ def test_every_process_holds_its_parts_and_nothing_else(found: Found) -> None:
         for mode in ("data", "columns", "hybrid"):
             assert process[mode]["left behind"] == 0
             assert process[mode]["take undoes whole"]
-
-
-def test_the_bytes_of_the_papers_network() -> None:
-    data, columns, hybrid = (traffic(paper, mode, 128, 2) for mode in ("data", "columns", "hybrid"))
-    assert data.total == 4 * 60_965_224  # a ring of two sends everything once
-    # conv3 reads 128 maps of 13x13 of the other column, fc6 128 of 6x6, fc7 2048 units; two maps beside the border are read
-    # before each normalization; and the products of the last layer are added up.
-    assert columns.backward == 4 * 128 * (128 * 13**2 + 128 * 6**2 + 2048 + 2 * 55**2 + 2 * 27**2)
-    assert columns.forward == columns.backward + 4 * 128 * 1000
-    assert hybrid.gradients == 4 * (34_944 + 307_456 + 885_120 + 663_936 + 442_624)
-    assert hybrid.forward == 4 * (64 * 9216 + 128 * 2048 + 128 * 1000)
-    authors = traffic(authors_2012, "columns", 128, 2)
-    assert columns.backward - authors.backward == 4 * 128 * 2 * (55**2 + 27**2)  # the program's window needs no halo
-    assert traffic(paper, "columns", 128, 2, activation=2).backward == columns.backward // 2
-    assert traffic(paper, "data", 128, 1).total == 0
 
 
 def test_one_process_has_the_trivial_layout() -> None:

@@ -160,7 +160,7 @@ def test_dynamo_can_compile_the_loss() -> None:
     assert found[0].item() == pytest.approx(expected[0].item(), rel=1e-5) and found[1].equal(expected[1])
 
 
-@pytest.mark.skipif(DEVICE != "cuda", reason="needs a GPU")
+@pytest.mark.gpu
 @pytest.mark.parametrize("low", [None, torch.bfloat16])
 def test_a_captured_graph_does_the_same_steps(low: torch.dtype | None) -> None:
     sizes = (BATCH,) * (WARM + 3) + (5,) + (BATCH,) * 3

@@ -1,14 +1,12 @@
-"""alexnet summary, doctor, gpu: a network in figures, what is wrong with a folder, all that needs a GPU."""
+"""alexnet summary, doctor: a network in figures, what is wrong with a folder."""
 
-import time
 from pathlib import Path
 
 import tyro
 from rich.table import Table
 from tyro.conf import Positional
 
-from alexnet.cli.console import argument_parser, err, first_name, out, out_line, print_json, print_wide
-from alexnet.cli.train import stop_signals
+from alexnet.cli.console import argument_parser, first_name, out, out_line, print_json, print_wide
 
 
 def summary(args: list[str]) -> int:
@@ -90,80 +88,3 @@ def doctor(path: Positional[Path], json: bool = False) -> int:
         warnings = sum(finding.level == "warning" for finding in findings)
         out.print(f"{errors} error{'s' * (errors != 1)}, {warnings} warning{'s' * (warnings != 1)}")
     return 2 if errors else 0
-
-
-def gpu(
-    pieces: Positional[tuple[str, ...]] = (),
-    data: Path | None = None,
-    cifar: Path | None = None,
-    out: Path = Path("runs/gpu"),
-    minutes: float = 8.0,
-    jobs: int | None = None,
-    note: str = "",
-    cifar_note: str = "",
-    again: bool = False,
-    table: bool = False,
-    rehearse: bool = False,
-    unchecked: bool = False,
-    json: bool = False,
-) -> int:
-    """All that needs a GPU, as far as the minutes reach: kernels checked, speed measured, networks trained; then a short table.
-
-    Pieces, in their order: check, ceilings, kernels, steps, profile, epoch, networks, averaged, longer, claims, cifar. What is done
-    is kept in small files under OUT, and the same command goes on where it was, on another machine too (docs/gpu.md).
-
-    Args:
-        pieces: some of the pieces; by default all that are not done.
-        data: Imagenette, prepared at 256 pixels, for networks, averaged, longer and claims; without it they are left out.
-        cifar: CIFAR-10, prepared at 32 pixels, for cifar; without it that is left out.
-        out: where everything goes; for --rehearse by default runs/gpu-rehearsal.
-        minutes: after so many nothing new is begun, and what is under way writes a checkpoint and ends.
-        jobs: training runs at a time, which share the GPU; by default 3, or fewer on fewer than 12 cores.
-        note: what to say of --data in the results, such as "a JPEG copy".
-        cifar_note: the same of --cifar.
-        again: measure the named pieces again, though they are there.
-        table: only print the table of what OUT has; needs no GPU.
-        rehearse: every piece on the CPU, on the built-in photographs: whether it runs. Gives no figures.
-        unchecked: go on though the check fails, once somebody has read why; everything that is done then says so.
-        json: print one JSON document on stdout.
-    """
-    from alexnet.gpu import run
-    from alexnet.gpu import table as tables
-
-    if table:
-        lines = tables.lines(out)
-        if json:
-            print_json({"out": str(out), "table": lines})
-        else:
-            for line in lines:
-                out_line(line)
-        return 0
-    if rehearse and out == Path("runs/gpu"):
-        out = Path("runs/gpu-rehearsal")
-    begun = time.monotonic()
-
-    def say(line: str) -> None:
-        err.print(f"{time.monotonic() - begun:5.0f} s  {line}", soft_wrap=True)
-
-    with stop_signals() as caught:
-        done = run.run(
-            pieces,
-            run.Set(data, note) if data else None,
-            run.Set(cifar, cifar_note) if cifar else None,
-            out,
-            minutes,
-            jobs,
-            say,
-            lambda: bool(caught),
-            again,
-            rehearse,
-            unchecked,
-        )
-    if json:
-        print_json(done.to_dict())
-    else:
-        for line in done.table:
-            out_line(line)
-    if caught:
-        return 128 + caught[0]
-    return 1 if done.failed else 0

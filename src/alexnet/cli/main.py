@@ -34,7 +34,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "units": ("look.units", "what excites a layer's units most, drawn"),
     "figures": ("look.figures", "all of the paper's figures, for a run"),
     "claims": ("experiments.claims", "every claim of the paper, Table 2 too, as an experiment, and what it gave"),
-    "gpu": ("machine.gpu", "all that needs a GPU, in the half hour that one is there"),
     "doctor": ("machine.doctor", "what is wrong with this folder, and the fix"),
 }
 UNTYPED = ("summary", "train", "claims")

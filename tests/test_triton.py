@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-SOURCE = HERE.parents[1] / "src" / "alexnet"
+SOURCE = HERE.parent / "src" / "alexnet"
 KERNELS = {
     "network": {"_forward_rows", "_backward_rows", "_forward_any", "_backward_any", "_forward_pool", "_backward_pool"},
     "training": {"_sgd"},
@@ -21,7 +21,7 @@ KERNELS = {
 def compile_all(room: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """In a process of its own, as Triton's interpreter is on in this one."""
     environment = {**os.environ, "TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(folder)}
-    program = [sys.executable, HERE / "compiling.py", room]
+    program = [sys.executable, HERE / "triton_compiling.py", room]
     return subprocess.run(program, env=environment, capture_output=True, text=True)
 
 

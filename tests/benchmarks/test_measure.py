@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from alexnet.gpu.figures import document, in_turn, ratios, row
+from benchmarks.measure import document, in_turn, ratios, row
 
 
 def test_a_row_is_median_lowest_and_highest() -> None:
@@ -28,21 +28,6 @@ def test_a_form_that_returns_nothing_is_timed() -> None:
     assert in_turn({"a": lambda: None}, repeats=1)["a"][0] > 0
 
 
-def test_what_is_told_to_stop_ends_with_whole_rounds_and_with_one_at_least() -> None:
-    rounds = 0
-
-    def form() -> float:
-        nonlocal rounds
-        rounds += 1
-        return 1.0
-
-    assert in_turn({"a": form, "b": lambda: 1.0}, repeats=9, warmup=1, stop=lambda: rounds >= 3) == {
-        "a": [1.0, 1.0],
-        "b": [1.0, 1.0],
-    }
-    assert in_turn({"a": form}, repeats=9, stop=lambda: True) == {"a": [1.0]}
-
-
 def test_a_ratio_is_of_one_round() -> None:
     assert ratios([1.0, 2.0], [3.0, 3.0]) == [3.0, 1.5]
     with pytest.raises(ValueError):
@@ -50,24 +35,8 @@ def test_a_ratio_is_of_one_round() -> None:
 
 
 def test_a_document_is_plain_json() -> None:
-    made = json.loads(json.dumps(document("steps", "alexnet gpu steps", [row("a", [1.0], "s")], limits={"copy": 1.0})))
+    text = json.dumps(document("steps", "python benchmarks/steps.py", [row("a", [1.0], "s")], limits={"copy": 1.0}))
+    made = json.loads(text)
     assert list(made) == ["benchmark", "command", "commit", "machine", "rows", "limits"]
     assert made["rows"] == [{"name": "a", "median": 1, "low": 1, "high": 1, "unit": "s", "rounds": 1, "note": ""}]
     assert made["machine"]["torch"]
-
-
-def test_a_form_that_fails_leaves_the_others_where_somebody_is_told() -> None:
-    rounds = iter(range(9))
-
-    def fails() -> float:
-        if next(rounds) == 2:
-            raise RuntimeError("an illegal address")
-        return 1.0
-
-    told: list[str] = []
-    forms = {"fails": fails, "b": lambda: 2.0}
-    seconds = in_turn(forms, 3, 1, leave_out=lambda name, error: told.append(f"{name}: {error}"))
-    assert seconds == {"b": [2.0, 2.0, 2.0]} and told == ["fails: an illegal address"]
-    rounds = iter((2,))
-    with pytest.raises(RuntimeError):
-        in_turn(forms, 3, 1)
