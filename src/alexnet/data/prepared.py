@@ -234,6 +234,23 @@ class Prepared:
                 problems.append(str(problem))
         return problems
 
+    def to_dict(self) -> dict[str, Any]:
+        """What `alexnet prepare` says of it: classes, images and skipped files, of each split and of all together."""
+        splits = {
+            name: {"images": facts["images"], "skipped": facts["skipped"], "classes": list(self.classes)}
+            for name, facts in self.manifest["splits"].items()
+        }
+        return {
+            "path": str(self.path),
+            "size": self.size,
+            "classes": list(self.classes),
+            "passed_over": self.passed_over.to_json(),
+            "images": sum(split["images"] for split in splits.values()),
+            "skipped": [item for split in splits.values() for item in split["skipped"]],
+            "splits": splits,
+            **splits,
+        }
+
     def describe(self) -> dict[str, Any]:
         """Counts, skipped files, colours and size on disk, in plain types that JSON takes."""
         return {
