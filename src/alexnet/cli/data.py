@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.table import Table
 from tyro.conf import Positional
@@ -13,7 +13,9 @@ from alexnet.cli.progress import Bar
 from alexnet.errors import InputError
 
 if TYPE_CHECKING:
+    from alexnet.data.prepare import Progress
     from alexnet.data.prepared import Prepared
+    from alexnet.data.sources.source import Source
     from alexnet.insight.dataset import DatasetReport
 
 
@@ -57,19 +59,10 @@ def prepare(
         as_classes: of the plan: in so many classes.
         json: print one JSON document on stdout.
     """
-    from alexnet.data.sources import open_source
-    from alexnet.data.sources.source import only_class
-    from alexnet.device import keep_memory
-
     for option, value in (("machines", machines), ("as-images", as_images), ("as-classes", as_classes)):
         if value is not None and not plan:
             raise InputError(f"--{option} {value}: belongs to --plan; give that too")
-    keep_memory()
-    if cluster and Path(source).expanduser().exists():
-        source = str(Path(source).expanduser().absolute())  # workers stand in other folders
-    opened = open_source(source, classes)
-    if len(opened.classes) == 1:
-        err.print(f"alexnet prepare: {only_class(opened.classes[0])}", soft_wrap=True)
+    opened = _open(source, classes, bool(cluster))
     if plan:
         from alexnet.data.plan import plan as plan_of
 
@@ -77,10 +70,32 @@ def prepare(
         if json:
             print_json(planned.to_dict())
         else:
-            for line in planned.lines():
-                out_line(line)
+            out_line("\n".join(planned.lines()))
         return 0
-    err.print(f"{opened.description} → {dest}", soft_wrap=True)
+    done = _prepare(opened, dest, cluster, workers=workers, size=size, max_bad=max_bad, store=store, quality=quality)
+    if json:
+        print_json(done.to_dict())
+    else:
+        _print_prepared(done)
+    return 0
+
+
+def _open(source: str, classes: tuple[str, ...], for_workers: bool) -> "Source":
+    from alexnet.data.sources import open_source
+    from alexnet.data.sources.source import only_class
+    from alexnet.device import keep_memory
+
+    keep_memory()
+    if for_workers and Path(source).expanduser().exists():
+        source = str(Path(source).expanduser().absolute())  # they stand in other folders
+    opened = open_source(source, classes)
+    if len(opened.classes) == 1:
+        err.print(f"alexnet prepare: {only_class(opened.classes[0])}", soft_wrap=True)
+    return opened
+
+
+def _prepare(source: "Source", dest: Path, cluster: str | None, **options: Any) -> "Prepared":
+    err.print(f"{source.description} → {dest}", soft_wrap=True)
     if (dest / "manifest.json").is_file():
         err.print("already prepared; checking that it is this source")
     if cluster:
@@ -90,23 +105,12 @@ def prepare(
     else:
         from alexnet.data.prepare import prepare as make
     with Bar("images", err) as bar:
-        done = make(
-            opened,
-            dest,
-            size=size,
-            max_bad=max_bad,
-            workers=workers,
-            store=store,
-            quality=quality,
-            progress=lambda now: bar.update(
-                now.split, now.done, now.total, _speed(now.images_per_second), now.seconds_left, now.skipped
-            ),
-        )
-    if json:
-        print_json(done.to_dict())
-    else:
-        _print_prepared(done)
-    return 0
+
+        def show(now: "Progress") -> None:
+            speed = _speed(now.images_per_second)
+            bar.update(now.split, now.done, now.total, speed, now.seconds_left, now.skipped)
+
+        return make(source, dest, progress=show, **options)
 
 
 def _speed(images_per_second: float) -> str:

@@ -23,7 +23,7 @@ from functools import partial
 from importlib.metadata import version
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from alexnet.data import prepare as preparing
 from alexnet.data.image import FORM
@@ -124,17 +124,12 @@ def prepare(source: Source, dest: Path, crew: Crew, **options: Any) -> Prepared:
 # ---------------------------------------------------------------- on the command's machine
 
 
-@dataclass(frozen=True)
-class _Shard:
-    """Some items of a split; `future` of who makes them, None where an earlier run left them."""
+class _Shard(NamedTuple):
+    """Where some items of a split will lie, and the future of who makes them."""
 
     path: Path
     items: int
-    future: Future | None
-
-    @property
-    def done(self) -> bool:
-        return self.future is None or self.future.done()
+    future: Future
 
 
 def _fill(crew: Crew, source: Source, split: str, writer: Writer, report: Report) -> None:
@@ -158,33 +153,35 @@ def _fill(crew: Crew, source: Source, split: str, writer: Writer, report: Report
     def take_over(longest: int) -> None:
         """Takes over the shards at the front until at most `longest` are waiting."""
         while len(waiting) > longest:
-            first = waiting[0]
-            while not first.done:
-                wait([future for future in (first.future,) if future], timeout=0.2)
-                report(sum(shard.items for shard in waiting if shard.done), kept)
-                for shard in waiting:
-                    if shard.future and shard.future.done():
-                        _result(shard.future)
-            if first.future:
-                _result(first.future)
-            if not first.path.is_dir():
-                raise InputError(f"{first.path} was made by a worker, and is not here: {_SEEN}")
-            writer.take_over(first.path)
-            shutil.rmtree(first.path)
+            path, _, first = waiting[0]
+            while not first.done():
+                wait([first], timeout=0.2)
+                done = [shard for shard in waiting if shard.future.done()]
+                report(sum(shard.items for shard in done), kept)
+                for shard in done:
+                    _result(shard.future)
+            _result(first)
+            if not path.is_dir():
+                raise InputError(f"{path} was made by a worker, and is not here: {_SEEN}")
+            writer.take_over(path)
+            shutil.rmtree(path)
             waiting.popleft()
 
     try:
         for start, stop, whole in _ranges(folder, writer.items, total, length):
-            kept += stop - start if whole else 0
-            future = None if whole else crew.submit(make_shard, shared, job, shared_counts, start, stop)
+            if whole:
+                kept += stop - start
+                future: Future = Future()
+                future.set_result(None)
+            else:
+                future = crew.submit(make_shard, shared, job, shared_counts, start, stop)
             waiting.append(_Shard(folder / _name(start, stop), stop - start, future))
             take_over(3 * crew.slots)  # so that no worker waits, and little lies on the disk twice
         take_over(0)
         report(0, kept)
     finally:
         for shard in waiting:
-            if shard.future:
-                shard.future.cancel()
+            shard.future.cancel()
 
 
 def _name(start: int, stop: int) -> str:

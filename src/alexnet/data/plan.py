@@ -130,24 +130,20 @@ def plan(
         if value is not None and value < 1:
             raise InputError(f"{name} {value}: must be at least 1")
     size, cores, dest = size or source.default_size, os.cpu_count() or 1, Path(dest)
-    threads = workers or cores
     begun = time.perf_counter()
     source.fingerprint()
     counts = {split: source.count(split) for split in source.splits}
     listing = time.perf_counter() - begun
-
-    sample = _measure(source, size, store, quality, threads)
+    sample = _measure(source, size, store, quality, workers or cores)
     estimated = {
         split: _estimate(source, split, sample.source_bytes) if n is None else n for split, n in counts.items()
     }
     total = {"train": images} if images else estimated
     number, kinds = sum(total.values()), classes or len(source.classes)
-    # Names of the classes, counts, checksums of the chunks, mean image: a line each.
-    rest = 24 * kinds + 105 * -(-number // CHUNK) + 12 * size**2 + 2000
+    rest = 24 * kinds + 105 * -(-number // CHUNK) + 12 * size**2 + 2000  # names, checksums, mean image
     whole = {name: round(number * length) + rest for name, length in sample.stored_bytes.items()}
     shards = cluster.LONGEST * CHUNK * sample.stored_bytes[store] * 4 * (machines * max(1, cores // 4))
     seconds, take_over = number / sample.rate, whole[store] / sample.checksum_rate
-    present = sum(path.stat().st_size for path in dest.rglob("*") if path.is_file()) if dest.is_dir() else 0
     return Plan(
         source=source.description,
         dest=str(dest),
@@ -158,12 +154,12 @@ def plan(
         classes=kinds,
         sampled=sample.images,
         unreadable=sample.unreadable,
-        threads=threads,
+        threads=workers or cores,
         images_per_second=sample.rate,
         source_bytes=sample.source_bytes,
         stored_bytes=sample.stored_bytes,
         bytes=whole,
-        free=_free(dest) + present,
+        free=_free(dest),
         shards=round(min(shards, whole[store])) if machines > 1 else 0,
         listing=listing * number / max(1, sum(estimated.values())) if images else listing,
         seconds=seconds,
@@ -265,11 +261,13 @@ def _estimate(source: Source, split: str, image_bytes: float) -> int:
     return round(length / (image_bytes + 512 + 256))
 
 
-def _free(path: Path) -> int:
-    path = path.absolute()
-    while not path.exists():
-        path = path.parent
-    return shutil.disk_usage(path).free
+def _free(dest: Path) -> int:
+    """Bytes on the disk of `dest`, those that an earlier run has taken in it among them."""
+    disk = dest.absolute()
+    while not disk.exists():
+        disk = disk.parent
+    taken = sum(path.stat().st_size for path in dest.rglob("*") if path.is_file()) if dest.is_dir() else 0
+    return shutil.disk_usage(disk).free + taken
 
 
 def _decoding(coded: list[bytes], size: int, threads: int) -> float:

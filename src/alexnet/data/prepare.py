@@ -102,6 +102,7 @@ def prepare(
     """
     check_options(size, max_bad, workers, store, quality)
     dest, progress = Path(dest), progress or (lambda _: None)
+    fill = fill or partial(_by_threads, workers=workers or os.cpu_count() or 1)
     begun = {
         "version": prepared.VERSIONS[store],
         "store": store,
@@ -111,17 +112,10 @@ def prepare(
         "size": source.default_size if size is None else size,
         "classes": list(source.classes),
     }
-    for folder in source.folders.values():
-        if dest.resolve().is_relative_to(folder.resolve()):
-            raise InputError(f"{dest} lies inside {folder}, where it would count as a class: give a DEST elsewhere")
-    try:
-        dest.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise InputError(f"{dest} is a file, or lies below one: give another DEST") from None
+    _make_folder(dest, source)
     with only_writer(dest, "alexnet prepare"):
         finished = manifests.finished(dest, begun)
         if not finished:
-            fill = fill or partial(_by_threads, workers=workers or os.cpu_count() or 1)
             try:
                 _prepare_all(source, dest, begun, max_bad, fill, progress)
             except OSError as error:
@@ -141,6 +135,16 @@ def prepare(
             done = counts["images"] + bad
             progress(Progress(split, done, done, bad, done, 0.0, 0.0))
     return opened
+
+
+def _make_folder(dest: Path, source: Source) -> None:
+    for folder in source.folders.values():
+        if dest.resolve().is_relative_to(folder.resolve()):
+            raise InputError(f"{dest} lies inside {folder}, where it would count as a class: give a DEST elsewhere")
+    try:
+        dest.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise InputError(f"{dest} is a file, or lies below one: give another DEST") from None
 
 
 def check_options(

@@ -105,3 +105,12 @@ def test_words_of_splits_inside_names() -> None:
         "eval",
     ]
     assert not any(split_word(name) for name in ("trained", "valley", "contest", "device", "cat", "2"))
+
+
+def test_some_classes_of_a_source(tmp_path: Path) -> None:
+    folder = class_folders(tmp_path / "in", {"cat": 2, "dog": 3, "emu": 1})
+    source = open_source(str(folder), ["emu", "dog"])
+    assert (source.classes, source.count("train")) == (("dog", "emu"), 4)
+    assert [item.label for item in source.items("train")] == [0, 0, 0, 1]
+    with pytest.raises(InputError, match="no class of .* is called that"):
+        open_source(str(folder), ["cow"])

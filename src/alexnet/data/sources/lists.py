@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -59,18 +59,14 @@ class Listed(Source):
             name = self.files[split][row]
             yield Item(name, int(self.labels[split][row]), partial(read_file, os.path.join(self.folder, name)))
 
-    @cached_property
-    def _fingerprint(self) -> str:
+    def fingerprint(self) -> str:
+        """sha256 over the lists, and the names and sizes of the images."""
         digest = hashlib.sha256(fingerprint_files(list(self.lists), first=None).encode())
         for split, names in self.files.items():
             for name in names:
                 size = size_of(os.path.join(self.folder, name))
                 digest.update(f"{split}\0{name}\0{size}\n".encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
-
-    def fingerprint(self) -> str:
-        """sha256 over the lists, and the names and sizes of the images."""
-        return self._fingerprint
 
 
 def open_list(path: Path) -> Listed:

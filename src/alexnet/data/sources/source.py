@@ -82,7 +82,7 @@ class Source(ABC):
     A source of your own needs two methods, `part` and `fingerprint`, and is passed to `prepare` as those here are:
 
         class Shapes(Source):
-            def part(self, split, number=0):
+            def part(self, split, number):
                 for index in range(100):
                     yield Item(f"{index}.png", index % 2, partial(draw, index))
 
