@@ -1,3 +1,4 @@
+import importlib.util
 import re
 from pathlib import Path
 
@@ -93,8 +94,13 @@ def test_a_missing_photograph_names_its_package(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_colour_alone_does_not_solve_it() -> None:
-    errors = builtin.baselines()
-    # The figures in the module's docstring, with room for other versions of scikit-learn.
+    file = Path(__file__).parents[2] / "benchmarks/builtin_baselines.py"
+    spec = importlib.util.spec_from_file_location("builtin_baselines", file)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    errors = module.baselines()
+    # The figures in the docstring of builtin.py, with room for other versions of scikit-learn.
     assert errors["nearest class mean colour"] == pytest.approx(47.4, abs=3)
     assert errors["logistic regression on the mean colour"] == pytest.approx(35.1, abs=3)
     assert errors["logistic regression on 8x8 thumbnails"] == pytest.approx(45.3, abs=4)

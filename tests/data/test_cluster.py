@@ -196,9 +196,9 @@ def test_whole_shards_are_kept_and_halves_are_not(
     def dies_before(at: int) -> Callable[..., Future]:
         def submit(function: Callable, *arguments: Any) -> Future:
             if function is cluster.make_shard:
-                start = arguments[4]
+                _, job, _, start, stop = arguments
                 if start == at:
-                    half = arguments[3] / f".{cluster._name(start, arguments[5])}.abc"
+                    half = job.folder / f".{cluster._name(start, stop)}.abc"
                     half.mkdir()
                     (half / "images.bin").write_bytes(b"half")
                     raise Death
@@ -317,8 +317,9 @@ def test_a_shard_that_the_storage_does_not_give_back(
     def spoil(function: Callable, *arguments: Any) -> Future:
         future: Future = Future()
         future.set_result(function(*arguments))
-        if arguments[4] == 4:  # the second shard of both splits
-            with (arguments[3] / cluster._name(4, arguments[5]) / file).open("r+b") as opened:
+        _, job, _, start, stop = arguments
+        if start == 4:  # the second shard of both splits
+            with (job.folder / cluster._name(4, stop) / file).open("r+b") as opened:
                 opened.write(b"\7")
         return future
 
@@ -336,7 +337,8 @@ def test_a_worker_with_another_version_of_the_package(folder: Path, tmp_path: Pa
     source = open_source(str(folder))
 
     def earlier(function: Callable, *arguments: Any) -> Future:
-        return crew.submit(function, *arguments[:-1], "alexnet 0.0.1, form 1")
+        shared, job, *others = arguments
+        return crew.submit(function, shared, replace(job, package="alexnet 0.0.1, form 1"), *others)
 
     with pytest.raises(RunFailed, match=r"worker \d+ on .* has alexnet .* install the same on every machine"):
         cluster.prepare(source, tmp_path / "many", replace(crew, submit=earlier), size=8)
@@ -405,9 +407,9 @@ def test_ray_starts_a_shard_anew_where_a_worker_dies(thousand: Path, tmp_path: P
         mark = tmp_path / "mark"
         deadly = replace(crew, submit=lambda function, *given: crew.submit(dies_first, mark, function, *given))
         cluster.prepare(source, tmp_path / "many", deadly, size=8)
-        lost = crew.submit(
-            cluster.count_parts, source, "train", [0], tmp_path / "nowhere/train/shards", b"", cluster.package()
-        )
+        nowhere = tmp_path / "nowhere/train/shards"
+        job = cluster.Job("train", nowhere, b"", 8, None, 7, 1, cluster.package())
+        lost = crew.submit(cluster.count_parts, source, job, [0])
         with pytest.raises(InputError, match="does not see"):  # as itself, whatever Ray wraps it in
             cluster._result(lost)
         only_here = tmp_path / "only_here"
@@ -417,7 +419,7 @@ def test_ray_starts_a_shard_anew_where_a_worker_dies(thousand: Path, tmp_path: P
             patch.syspath_prepend(only_here)
             lonely = importlib.import_module("lonely_source").Source()
             with pytest.raises(RunFailed, match="No module named 'lonely_source'.*install the same"):
-                cluster._result(crew.submit(cluster.count_parts, crew.share(lonely), "train", [], only_here, b"", ""))
+                cluster._result(crew.submit(cluster.count_parts, crew.share(lonely), job, []))
     assert mark.exists()
     assert contents(tmp_path / "many") == contents(tmp_path / "one")
 
@@ -428,7 +430,7 @@ def test_the_command(
     asked = []
 
     @contextmanager
-    def ray_crew(address: str, threads: int | None) -> Iterator[Crew]:
+    def ray_crew(address: str, threads: int | None = None) -> Iterator[Crew]:
         asked.append((address, threads))
         yield crew
 

@@ -20,8 +20,7 @@ from alexnet.data import prepared, writer
 from alexnet.data.image import to_square
 from alexnet.data.prepare import Progress, prepare
 from alexnet.data.sources import open_source
-from alexnet.data.sources.passed import PassedOver
-from alexnet.data.sources.source import Item
+from alexnet.data.sources.source import Item, Source
 from alexnet.errors import InputError, RunFailed
 from tests.data.making import add_bytes, class_folders, encode, jpeg, picture, write_folder
 
@@ -91,23 +90,20 @@ def test_reduction_does_not_alias() -> None:
 
 
 @dataclass(frozen=True)
-class ListSource:
+class ListSource(Source):
     """A source whose images the test holds in its hands."""
 
-    images: dict[str, list[tuple[int, bytes | np.ndarray]]]
-    classes: tuple[str, ...] = ("cat", "dog")
-    key: str = "abc"
     description: str = "a list"
+    classes: tuple[str, ...] = ("cat", "dog")
+    splits: tuple[str, ...] = ("train",)
+    images: dict[str, list[tuple[int, bytes | np.ndarray]]] = field(default_factory=dict)
+    key: str = "abc"
     default_size: int = 16
     reads: list[str] = field(default_factory=list)
 
-    @property
-    def splits(self) -> tuple[str, ...]:
-        return tuple(self.images)
-
-    def items(self, split: str) -> Iterator[Item]:
-        for number, (label, image) in enumerate(self.images[split]):
-            yield Item(f"{split}-{number}", label, partial(self._read, f"{split}-{number}", image))
+    def part(self, split: str, number: int) -> Iterator[Item]:
+        for index, (label, image) in enumerate(self.images[split]):
+            yield Item(f"{split}-{index}", label, partial(self._read, f"{split}-{index}", image))
 
     def _read(self, name: str, image: bytes | np.ndarray) -> bytes | np.ndarray:
         self.reads.append(name)
@@ -116,12 +112,12 @@ class ListSource:
     def count(self, split: str) -> int:
         return len(self.images[split])
 
-    @property
-    def passed_over(self) -> PassedOver:
-        return PassedOver()
-
     def fingerprint(self) -> str:
         return self.key
+
+
+def holding(images: dict[str, list[tuple[int, bytes | np.ndarray]]], kind: type[ListSource] = ListSource) -> ListSource:
+    return kind(splits=tuple(images), images=images)
 
 
 def good(count: int, seed: int = 0) -> list[tuple[int, bytes | np.ndarray]]:
@@ -133,7 +129,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_layout_on_disk(tmp_path: Path) -> None:
-    source = ListSource({"train": good(5), "val": good(3, seed=50)})
+    source = holding({"train": good(5), "val": good(3, seed=50)})
     result = prepare(source, tmp_path / "out", size=8)
     assert sorted(contents(tmp_path / "out")) == [
         "colour.json",
@@ -161,7 +157,7 @@ def test_layout_on_disk(tmp_path: Path) -> None:
 
 
 def test_statistics_are_of_the_training_images_only(tmp_path: Path) -> None:
-    source = ListSource({"train": good(6), "val": [(0, np.full((20, 20, 3), 255, np.uint8))]})
+    source = holding({"train": good(6), "val": [(0, np.full((20, 20, 3), 255, np.uint8))]})
     result = prepare(source, tmp_path)
     train = result.split("train").images[:].astype(np.float64)
     np.testing.assert_allclose(result.mean, train.mean(0), rtol=1e-6)
@@ -178,7 +174,7 @@ def test_order_and_labels_survive_bad_files_chunks_and_threads(whole: list[bool]
     images = [(n % 2, picture(20, 30, n) if ok else b"rubbish") for n, ok in enumerate([True, *whole])]
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(prepare_module, "CHUNK", chunk)
-        result = prepare(ListSource({"train": images}), Path(folder), size=8, max_bad=1.0, workers=workers)
+        result = prepare(holding({"train": images}), Path(folder), size=8, max_bad=1.0, workers=workers)
         kept = [n for n, ok in enumerate([True, *whole]) if ok]
         split = result.split("train")
         assert split.labels.tolist() == [n % 2 for n in kept]
@@ -189,7 +185,7 @@ def test_order_and_labels_survive_bad_files_chunks_and_threads(whole: list[bool]
 
 
 def test_the_sources_own_size_is_the_default(tmp_path: Path) -> None:
-    assert prepare(ListSource({"train": good(2)}), tmp_path / "a").size == 16
+    assert prepare(holding({"train": good(2)}), tmp_path / "a").size == 16
     assert prepare(open_source(str(class_folders(tmp_path / "b", {"cat": 1, "dog": 1}))), tmp_path / "c").size == 256
 
 
@@ -220,7 +216,7 @@ def test_bad_files_are_listed_with_the_reason_and_skipped(tmp_path: Path) -> Non
 def test_too_many_bad_files_are_an_error_and_a_higher_share_goes_on(tmp_path: Path) -> None:
     images = good(40)
     images[7] = images[8] = (0, b"rubbish")
-    source = ListSource({"train": images, "val": good(3)})
+    source = holding({"train": images, "val": good(3)})
     with pytest.raises(InputError, match=r"2 of the 40 images of train .*train-7: not an image.*--max-bad"):
         prepare(source, tmp_path / "out")
     with pytest.raises(InputError, match="not finished"):
@@ -236,21 +232,21 @@ def test_too_many_bad_files_are_an_error_and_a_higher_share_goes_on(tmp_path: Pa
 def test_exactly_the_allowed_share_passes(tmp_path: Path) -> None:
     images = good(100)
     images[50] = (0, b"rubbish")
-    assert len(prepare(ListSource({"train": images}), tmp_path).split("train").labels) == 99
+    assert len(prepare(holding({"train": images}), tmp_path).split("train").labels) == 99
 
 
 def test_nothing_but_bad_files_is_an_error_whatever_is_allowed(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="all of them"):
-        prepare(ListSource({"train": [(0, b"rubbish")]}), tmp_path, max_bad=1.0)
+        prepare(holding({"train": [(0, b"rubbish")]}), tmp_path, max_bad=1.0)
 
 
 def test_a_split_without_images_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no images in its split val"):
-        prepare(ListSource({"train": good(2), "val": []}), tmp_path)
+        prepare(holding({"train": good(2), "val": []}), tmp_path)
 
 
 def test_a_second_run_does_nothing(tmp_path: Path) -> None:
-    source = ListSource({"train": good(4), "test": good(2)})
+    source = holding({"train": good(4), "test": good(2)})
     prepare(source, tmp_path)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     source.reads.clear()
@@ -263,7 +259,7 @@ def test_a_second_run_does_nothing(tmp_path: Path) -> None:
 
 
 def test_leftovers_of_a_run_killed_at_its_very_end_are_swept(tmp_path: Path) -> None:
-    source = ListSource({"train": good(4)})
+    source = holding({"train": good(4)})
     prepare(source, tmp_path)
     before = contents(tmp_path)
     write_folder(tmp_path, {"begun.json": (tmp_path / "manifest.json").read_bytes(), "train/progress.jsonl": b"{}"})
@@ -276,7 +272,7 @@ def test_leftovers_of_a_run_killed_at_its_very_end_are_swept(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("finished", [True, False])
 def test_another_source_or_size_is_refused(tmp_path: Path, finished: bool) -> None:
-    source = ListSource({"train": good(4)})
+    source = holding({"train": good(4)})
     if finished:
         prepare(source, tmp_path)
     else:
@@ -306,7 +302,7 @@ def test_a_changed_folder_is_another_source(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_ours_is_left_alone(tmp_path: Path, files: dict[str, bytes]) -> None:
     write_folder(tmp_path, files)
     with pytest.raises(InputError, match="another DEST"):
-        prepare(ListSource({"train": good(2)}), tmp_path)
+        prepare(holding({"train": good(2)}), tmp_path)
     assert contents(tmp_path) == files
 
 
@@ -321,19 +317,19 @@ def test_dest_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for dest in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(InputError, match="another DEST"):
-            prepare(ListSource({"train": good(2)}), dest)
+            prepare(holding({"train": good(2)}), dest)
 
 
 @pytest.mark.parametrize("options", [{"size": 0}, {"max_bad": 1.5}, {"max_bad": -0.1}, {"workers": 0}])
 def test_options_out_of_range_are_named(tmp_path: Path, options: dict) -> None:
     with pytest.raises(InputError, match=next(iter(options)).replace("_", "-")):
-        prepare(ListSource({"train": good(2)}), tmp_path / "out", **options)
+        prepare(holding({"train": good(2)}), tmp_path / "out", **options)
     assert not (tmp_path / "out").exists()
 
 
 def test_two_runs_into_one_folder_are_kept_apart(tmp_path: Path) -> None:
     pytest.importorskip("fcntl")
-    source, refused = ListSource({"train": good(3)}), []
+    source, refused = holding({"train": good(3)}), []
 
     def second(_: Progress) -> None:
         if not refused:
@@ -350,7 +346,7 @@ def test_progress_counts_every_item(tmp_path: Path) -> None:
     images = good(30)
     images[3] = (1, b"rubbish")
     told: list[Progress] = []
-    prepare(ListSource({"train": images}), tmp_path, max_bad=0.1, progress=told.append)
+    prepare(holding({"train": images}), tmp_path, max_bad=0.1, progress=told.append)
     assert (told[0].done, told[0].total, told[0].seconds_left) == (0, 30, None)
     assert (told[-1].done, told[-1].skipped, told[-1].earlier, told[-1].seconds_left) == (30, 1, 0, 0.0)
     assert told[-1].images_per_second > 0
@@ -363,7 +359,7 @@ def test_progress_with_an_unknown_and_a_wrong_total(tmp_path: Path) -> None:
         def count(self, split: str) -> int:
             return {"train": None, "val": 1}[split]  # type: ignore[return-value]
 
-    prepare(Unknown({"train": good(4), "val": good(4)}), tmp_path, progress=told.append)
+    prepare(holding({"train": good(4), "val": good(4)}, Unknown), tmp_path, progress=told.append)
     assert [p.total for p in told if p.split == "train"] == [None] * (sum(p.split == "train" for p in told))
     assert told[-1].total == told[-1].done == 4
 
@@ -388,13 +384,13 @@ def test_few_images_are_in_flight(tmp_path: Path) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(prepare_module, "Writer", Writer)
-        prepare(Counting({"train": good(200)}), tmp_path, size=4, workers=2)
+        prepare(holding({"train": good(200)}, Counting), tmp_path, size=4, workers=2)
     assert out[0] == 0
     assert most[0] <= 16 * 2 + 1
 
 
 def test_a_full_disk_is_a_failed_run_that_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source, plain = ListSource({"train": good(20)}), writer.sync
+    source, plain = holding({"train": good(20)}), writer.sync
     monkeypatch.setattr(prepare_module, "CHUNK", 4)
     calls = iter(range(1000))
 
@@ -417,7 +413,7 @@ def test_an_odd_name_does_not_break_the_list(tmp_path: Path) -> None:
             for item, name in zip(super().items(split), ("a\nb", "c\u2028d", "e\udcff", "f"), strict=True):
                 yield replace(item, name=name)
 
-    split = prepare(Odd({"train": good(4)}), tmp_path).split("train")
+    split = prepare(holding({"train": good(4)}, Odd), tmp_path).split("train")
     assert list(split.files) == ["a\\nb", "c\u2028d", "e\udcff", "f"]
 
 

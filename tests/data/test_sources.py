@@ -18,7 +18,8 @@ from alexnet.data.sources import open_source
 from alexnet.data.sources import source as of_source
 from alexnet.data.sources.chosen import choose
 from alexnet.data.sources.devkit import read_devkit
-from alexnet.data.sources.source import IMAGE_SUFFIXES, Source
+from alexnet.data.sources.passed import IMAGE_SUFFIXES
+from alexnet.data.sources.source import Source
 from alexnet.errors import InputError
 from tests.data.making import (
     WNIDS,

@@ -1,10 +1,9 @@
 """alexnet prepare, data: images into a prepared dataset, and a look at one."""
 
 from collections.abc import Callable
-from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.table import Table
 from tyro.conf import Positional
@@ -12,7 +11,12 @@ from tyro.conf import Positional
 from alexnet.cli.console import err, out, out_line, print_json
 from alexnet.cli.progress import Bar
 from alexnet.errors import InputError
-from alexnet.files import refused
+
+if TYPE_CHECKING:
+    from alexnet.data.prepare import Progress
+    from alexnet.data.prepared import Prepared
+    from alexnet.data.sources.source import Source
+    from alexnet.insight.dataset import DatasetReport
 
 
 def prepare(
@@ -55,85 +59,76 @@ def prepare(
         as_classes: of the plan: in so many classes.
         json: print one JSON document on stdout.
     """
-    from alexnet.data.prepare import prepare as prepare_images
-    from alexnet.data.sources import open_source
-    from alexnet.data.sources.chosen import choose
-    from alexnet.data.sources.source import only_class
-    from alexnet.device import keep_memory
-
     for option, value in (("machines", machines), ("as-images", as_images), ("as-classes", as_classes)):
         if value is not None and not plan:
             raise InputError(f"--{option} {value}: belongs to --plan; give that too")
-    keep_memory()
-    if cluster and Path(source).expanduser().exists():
-        source = str(Path(source).expanduser().absolute())  # workers stand in other folders
-    opened = open_source(source)
-    opened = choose(opened, classes) if classes else opened
-    if len(opened.classes) == 1:
-        err.print(f"alexnet prepare: {only_class(opened.classes[0])}", soft_wrap=True)
+    opened = _open(source, classes, bool(cluster))
     if plan:
         from alexnet.data.plan import plan as plan_of
 
-        number = 1 if machines is None else machines
-        planned = plan_of(opened, dest, size, store, quality, workers, number, as_images, as_classes)
+        planned = plan_of(opened, dest, size, store, quality, workers, machines or 1, as_images, as_classes)
         if json:
             print_json(planned.to_dict())
-            return 0
-        for line in planned.lines():
-            out_line(line)
+        else:
+            out_line("\n".join(planned.lines()))
         return 0
-    err.print(f"{opened.description} → {dest}", soft_wrap=True)
+    done = _prepare(opened, dest, cluster, workers=workers, size=size, max_bad=max_bad, store=store, quality=quality)
+    if json:
+        print_json(done.to_dict())
+    else:
+        _print_prepared(done)
+    return 0
+
+
+def _open(source: str, classes: tuple[str, ...], for_workers: bool) -> "Source":
+    from alexnet.data.sources import open_source
+    from alexnet.data.sources.source import only_class
+    from alexnet.device import keep_memory
+
+    keep_memory()
+    if for_workers and Path(source).expanduser().exists():
+        source = str(Path(source).expanduser().absolute())  # they stand in other folders
+    opened = open_source(source, classes)
+    if len(opened.classes) == 1:
+        err.print(f"alexnet prepare: {only_class(opened.classes[0])}", soft_wrap=True)
+    return opened
+
+
+def _prepare(source: "Source", dest: Path, cluster: str | None, **options: Any) -> "Prepared":
+    err.print(f"{source.description} → {dest}", soft_wrap=True)
     if (dest / "manifest.json").is_file():
         err.print("already prepared; checking that it is this source")
-    with ExitStack() as stack:
-        make: Callable[..., Any] = partial(prepare_images, workers=workers)
-        if cluster:
-            from alexnet.data import cluster as clusters
+    if cluster:
+        from alexnet.data.cluster import prepare_on
 
-            make = partial(clusters.prepare, crew=stack.enter_context(clusters.ray_crew(cluster, workers)))
-        bar = stack.enter_context(Bar("images", err))
-        done = make(
-            opened,
-            dest,
-            size=size,
-            max_bad=max_bad,
-            store=store,
-            quality=quality,
-            progress=lambda now: bar.update(
-                now.split, now.done, now.total, _speed(now.images_per_second), now.seconds_left, now.skipped
-            ),
-        )
-    all_skipped = [item for name in done.splits for item in done.manifest["splits"][name]["skipped"]]
-    splits = {
-        name: {"images": part["images"], "skipped": part["skipped"], "classes": list(done.classes)}
-        for name, part in done.manifest["splits"].items()
-    }
-    passed = done.passed_over
-    if json:
-        document = {
-            "path": str(dest),
-            "size": done.size,
-            "classes": list(done.classes),
-            "passed_over": passed.to_json(),
-        }
-        totals = {"images": sum(part["images"] for part in splits.values()), "skipped": all_skipped}
-        print_json({**document, **totals, "splits": splits, **splits})
-        return 0
-    for name, part in splits.items():
+        make: Callable[..., Prepared] = partial(prepare_on, cluster)
+    else:
+        from alexnet.data.prepare import prepare as make
+    with Bar("images", err) as bar:
+
+        def show(now: "Progress") -> None:
+            speed = _speed(now.images_per_second)
+            bar.update(now.split, now.done, now.total, speed, now.seconds_left, now.skipped)
+
+        return make(source, dest, progress=show, **options)
+
+
+def _speed(images_per_second: float) -> str:
+    return f"{images_per_second:,.0f} images/s" if images_per_second else "there already"
+
+
+def _print_prepared(done: "Prepared") -> None:
+    facts, passed = done.to_dict(), done.passed_over
+    for name, part in facts["splits"].items():
         out.print(f"{name}: {part['images']:,} images of {len(done.classes)} classes, {len(part['skipped'])} skipped")
     if passed:
         out_line(f"passed over: {passed}")
     if passed.fix:
         err.print(f"alexnet prepare: {passed.fix}", soft_wrap=True)
-    for item in all_skipped[:10]:
+    for item in facts["skipped"][:10]:
         out_line(f"skipped {item['file']}: {item['reason']}")
-    if len(all_skipped) > 10:
-        out.print(f"... and {len(all_skipped) - 10} more, all in {dest / 'manifest.json'}")
-    return 0
-
-
-def _speed(images_per_second: float) -> str:
-    return f"{images_per_second:,.0f} images/s" if images_per_second else "there already"
+    if len(facts["skipped"]) > 10:
+        out.print(f"... and {len(facts['skipped']) - 10} more, all in {done.path / 'manifest.json'}")
 
 
 def data(dest: Positional[Path], sheet: Path | None = None, json: bool = False) -> int:
@@ -144,49 +139,43 @@ def data(dest: Positional[Path], sheet: Path | None = None, json: bool = False) 
         sheet: where to draw the contact sheet; by default contact-sheet.png in the dataset's folder.
         json: print one JSON document on stdout.
     """
-    from alexnet.data import prepared as prepared_sets
-    from alexnet.insight import contact_sheet
+    from alexnet.insight.dataset import report_dataset
 
-    opened = prepared_sets.open(dest)
-    problems = opened.check()
-    picture = None if problems else sheet or dest / "contact-sheet.png"
-    if picture:
-        shown = opened.sample(opened.splits[0], 6 if len(opened.classes) <= 20 else 1)
-        try:
-            contact_sheet.draw(shown.images[:], [opened.classes[label] for label in shown.labels], picture)
-        except OSError as error:  # a dataset that may be read only is as good
-            if sheet:
-                raise
-            err.print(f"no contact sheet ({refused(error)}); name a place for it with --sheet", soft_wrap=True)
-            picture = None
+    report = report_dataset(dest, sheet)
+    if report.no_sheet:
+        err.print(f"no contact sheet ({report.no_sheet}); name a place for it with --sheet", soft_wrap=True)
     if json:
-        print_json({**opened.describe(), "problems": problems, "sheet": picture and str(picture)})
+        print_json(report.to_dict())
     else:
-        facts = opened.describe()
-        out.print(
-            f"{facts['source']}, prepared at {facts['size']}×{facts['size']}"
-            f"{', JPEGs of quality ' + str(facts['quality']) if facts['quality'] else ''}, {facts['bytes'] / 1e6:,.0f} MB",
-        )
-        table = Table("class", *facts["splits"])
-        for column in table.columns[1:]:
-            column.justify = "right"
-        for name in facts["classes"][:100]:
-            table.add_row(name, *(f"{part['per_class'][name]:,}" for part in facts["splits"].values()))
-        table.add_section()
-        table.add_row("all", *(f"{part['images']:,}" for part in facts["splits"].values()), style="bold")
-        table.add_row("skipped", *(f"{len(part['skipped']):,}" for part in facts["splits"].values()))
-        out.table(table)
-        if len(facts["classes"]) > 100:
-            out.print(f"the first 100 of {len(facts['classes'])} classes")
-        if passed := opened.passed_over:
-            out.print(f"passed over when it was prepared: {passed}")
-        rgb, roots = (", ".join(f"{value:.2f}" for value in facts[key]) for key in ("mean_colour", "eigenvalue_roots"))
-        out.print(f"mean colour (RGB, 0-255): {rgb}")
-        out.print(f"standard deviation along the principal components of RGB: {roots}")
-        if not problems:
-            out.print("whole: sizes, labels and checksums are right")
-        if picture:
-            out_line(f"contact sheet: {picture}")
-    for problem in problems:
+        _print_report(report)
+    for problem in report.problems:
         err.print(f"alexnet data: {problem}", soft_wrap=True)
-    return 2 if problems else 0
+    return 2 if report.problems else 0
+
+
+def _print_report(report: "DatasetReport") -> None:
+    facts = report.facts
+    out.print(
+        f"{facts['source']}, prepared at {facts['size']}×{facts['size']}"
+        f"{', JPEGs of quality ' + str(facts['quality']) if facts['quality'] else ''}, {facts['bytes'] / 1e6:,.0f} MB",
+    )
+    table = Table("class", *facts["splits"])
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name in facts["classes"][:100]:
+        table.add_row(name, *(f"{part['per_class'][name]:,}" for part in facts["splits"].values()))
+    table.add_section()
+    table.add_row("all", *(f"{part['images']:,}" for part in facts["splits"].values()), style="bold")
+    table.add_row("skipped", *(f"{len(part['skipped']):,}" for part in facts["splits"].values()))
+    out.table(table)
+    if len(facts["classes"]) > 100:
+        out.print(f"the first 100 of {len(facts['classes'])} classes")
+    if report.passed_over:
+        out.print(f"passed over when it was prepared: {report.passed_over}")
+    rgb, roots = (", ".join(f"{value:.2f}" for value in facts[key]) for key in ("mean_colour", "eigenvalue_roots"))
+    out.print(f"mean colour (RGB, 0-255): {rgb}")
+    out.print(f"standard deviation along the principal components of RGB: {roots}")
+    if not report.problems:
+        out.print("whole: sizes, labels and checksums are right")
+    if report.sheet:
+        out_line(f"contact sheet: {report.sheet}")

@@ -13,11 +13,10 @@ Colour alone goes some way. Test error of classifiers that see no shapes (scikit
     logistic regression on the mean colour   35.1%
     logistic regression on 8x8 thumbnails    45.3%
 
-`python -m alexnet.data.builtin` prints them again. A network well below 35% has learned more than colours.
+`python benchmarks/builtin_baselines.py` prints them again. A network well below 35% has learned more than colours.
 """
 
 import hashlib
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, partial
@@ -27,8 +26,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from alexnet.data.sources.passed import PassedOver
-from alexnet.data.sources.source import Item, Part, Parted
+from alexnet.data.sources.source import Item, Part, Source
 from alexnet.errors import InputError
 
 # class -> (package, file inside it). Drawings and diagrams are left out, and the second of the stereo pair.
@@ -65,8 +63,8 @@ def photograph(name: str) -> np.ndarray:
 
 def _path(name: str) -> Path:
     package, file = FILES[name]
-    found = find_spec(package)
-    path = Path(found.origin).parent / file if found and found.origin else Path(file)
+    spec = find_spec(package)
+    path = Path(spec.origin).parent / file if spec and spec.origin else Path(file)
     if not path.is_file():
         raise InputError(
             f"builtin: {file} is not in the installed {package}; install the version this package is pinned to"
@@ -78,9 +76,8 @@ def is_test(name: str) -> np.ndarray:
     """bool [H, W]: the pixels kept for testing. Blocks cut off at the right and bottom edge are for training."""
     height, width = photograph(name).shape[:2]
     rows, columns = height // BLOCK, width // BLOCK
-    shift = 2 * int(
-        _random(name, "blocks").integers(2)
-    )  # even: the small photographs then have test blocks in two rows
+    # Even, so that the small photographs have test blocks in two rows.
+    shift = 2 * int(_random(name, "blocks").integers(2))
     row, column = np.indices((rows, columns))
     mask = np.zeros((height, width), bool)
     # Two test blocks never share a side, so that training patches fit between them.
@@ -97,34 +94,34 @@ def patches(name: str, split: str, number: int) -> list[tuple[int, int, int]]:
     inside = np.zeros((height + 1, width + 1), np.int64)
     inside[1:, 1:] = mask.cumsum(0).cumsum(1)
     random = _random(name, split)
-    found: list[tuple[int, int, int]] = []
-    while len(found) < number:
+    squares: list[tuple[int, int, int]] = []
+    while len(squares) < number:
         side = int(random.integers(SIDES[0], SIDES[1] + 1))
         top, left = int(random.integers(height - side + 1)), int(random.integers(width - side + 1))
         bottom, right = top + side, left + side
         if inside[bottom, right] - inside[top, right] - inside[bottom, left] + inside[top, left] == side * side:
-            found.append((top, left, side))
-    return found
+            squares.append((top, left, side))
+    return squares
 
 
 def _random(name: str, purpose: str) -> np.random.Generator:
     return np.random.default_rng([SEED, *name.encode(), 0, *purpose.encode()])
 
 
-def cut(name: str, top: int, left: int, side: int) -> np.ndarray:
+def _cut(name: str, top: int, left: int, side: int) -> np.ndarray:
     return photograph(name)[top : top + side, left : left + side]
 
 
 @dataclass(frozen=True)
-class Photographs(Parted):
+class Photographs(Source):
     """The built-in source: splits train and test, 13 classes, patches of real pixels."""
 
+    description: str = "built-in photographs"
+    classes: tuple[str, ...] = tuple(sorted(FILES))
+    splits: tuple[str, ...] = ("train", "test")
     train_patches: int = 300  # per class
     test_patches: int = 60
     default_size: int = 64
-    description: str = "built-in photographs"
-    splits: tuple[str, ...] = ("train", "test")
-    classes: tuple[str, ...] = tuple(sorted(FILES))
 
     def parts(self, split: str) -> tuple[Part, ...]:
         return tuple(Part(label, self._per_class(split)) for label in range(len(self.classes)))
@@ -133,17 +130,10 @@ class Photographs(Parted):
         name = self.classes[number]
         for count, (top, left, side) in enumerate(patches(name, split, self._per_class(split))):
             where = f"{name}/{count:03}-x{left}-y{top}-side{side}"
-            yield Item(where, number, partial(cut, name, top, left, side))
+            yield Item(where, number, partial(_cut, name, top, left, side))
 
     def _per_class(self, split: str) -> int:
         return self.train_patches if split == "train" else self.test_patches
-
-    def count(self, split: str) -> int:
-        return len(self.classes) * self._per_class(split)
-
-    @property
-    def passed_over(self) -> PassedOver:
-        return PassedOver()
 
     def fingerprint(self) -> str:
         """sha256 over the photographs' files and the way they are cut."""
@@ -151,44 +141,3 @@ class Photographs(Parted):
         for name in self.classes:
             digest.update(_path(name).read_bytes())
         return digest.hexdigest()
-
-
-def baselines() -> dict[str, float]:
-    """Test error in % of two classifiers that see no shapes: what a network must beat to have learned any."""
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.neighbors import NearestCentroid
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    from alexnet.data.image import to_square
-
-    source = Photographs()
-    labels = {split: np.array([item.label for item in source.items(split)]) for split in source.splits}
-    # Through 64 first, as a network sees them.
-    thumbs = {
-        split: np.stack([to_square(to_square(item.read(), 64), 8).ravel() for item in source.items(split)]) / 255
-        for split in source.splits
-    }
-    colours = {split: thumbs[split].reshape(-1, 64, 3).mean(1) for split in source.splits}
-    errors = {}
-    for what, model, features in (
-        ("nearest class mean colour", NearestCentroid(), colours),
-        (
-            "logistic regression on the mean colour",
-            make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000)),
-            colours,
-        ),
-        (
-            "logistic regression on 8x8 thumbnails",
-            make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000)),
-            thumbs,
-        ),
-    ):
-        model.fit(features["train"], labels["train"])
-        errors[what] = 100 * (1 - model.score(features["test"], labels["test"]))
-    return errors
-
-
-if __name__ == "__main__":
-    for what, error in baselines().items():
-        sys.stdout.write(f"{what}: {error:.1f}% test error\n")

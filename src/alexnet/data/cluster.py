@@ -23,7 +23,7 @@ from functools import partial
 from importlib.metadata import version
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from alexnet.data import prepare as preparing
 from alexnet.data.image import FORM
@@ -53,6 +53,20 @@ class Crew:
     slots: int  # tasks at a time
     threads: int = 1  # of each
     share: Callable[[Any], Any] = lambda value: value
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker is told beside the source: what the split is made into, where, and by which package."""
+
+    split: str
+    folder: Path  # of the shards
+    begun: bytes  # what begun.json holds
+    size: int
+    quality: int | None
+    classes: int
+    threads: int
+    package: str
 
 
 @contextmanager
@@ -92,48 +106,61 @@ def ray_crew(address: str, threads: int | None = None) -> Iterator[Crew]:
         ray.shutdown()
 
 
+def prepare_on(address: str, source: Source, dest: Path, workers: int | None = None, **options: Any) -> Prepared:
+    """`prepare.prepare` by the Ray cluster at `address`, with `workers` threads a task; raises what `ray_crew` does too."""
+    with ray_crew(address, workers) as crew:
+        return prepare(source, dest, crew, **options)
+
+
 def prepare(source: Source, dest: Path, crew: Crew, **options: Any) -> Prepared:
     """`prepare.prepare` by `crew`; takes its options, and raises what it raises.
 
     Besides, InputError where a worker does not see `dest` or `source` as this machine does, and RunFailed where workers
     keep dying. What whole shards hold is kept, whatever happens.
     """
-    return preparing.prepare(source, Path(dest).absolute(), fill=partial(_fill, crew), **options)
+    return preparing.prepare(source, dest, fill=partial(_fill, crew), **options)
 
 
-# ---------------------------------------------------------------- here
+# ---------------------------------------------------------------- on the command's machine
+
+
+class _Shard(NamedTuple):
+    """Where some items of a split will lie, and the future of who makes them."""
+
+    path: Path
+    items: int
+    future: Future
 
 
 def _fill(crew: Crew, source: Source, split: str, writer: Writer, report: Report) -> None:
-    folder = writer.folder / SHARDS
+    folder = (writer.folder / SHARDS).absolute()  # workers stand in other folders
     folder.mkdir(exist_ok=True)
     for half in folder.glob(".*"):  # by a worker of an earlier run
         shutil.rmtree(half) if half.is_dir() else half.unlink()
-    shared, begun = crew.share(source), (writer.folder.parent / "begun.json").read_bytes()
-    counts = _counts(crew, source, shared, split, folder, begun)
+    begun = (folder.parent.parent / "begun.json").read_bytes()
+    job = Job(split, folder, begun, writer.size, writer.quality, len(source.classes), crew.threads, package())
+    shared = crew.share(source)
+    counts = _counts(crew, source, shared, job)
     total = sum(counts)
     if total < writer.items:
         raise InputError(f"{source.description} had more images when {writer.folder} was begun: give another DEST")
     chunks = -(-total // preparing.CHUNK)
     length = preparing.CHUNK * max(1, min(LONGEST, chunks // (4 * crew.slots)))
-    of_all = crew.share(counts)
-
-    waiting: deque[tuple[Path, int, Future | None]] = deque()  # with the number of items
+    shared_counts = crew.share(counts)
+    waiting: deque[_Shard] = deque()
     kept = 0  # items that earlier runs left in whole shards
 
     def take_over(longest: int) -> None:
         """Takes over the shards at the front until at most `longest` are waiting."""
         while len(waiting) > longest:
             path, _, first = waiting[0]
-            futures = [future for _, _, future in waiting if future]
-            while first and not first.done():
+            while not first.done():
                 wait([first], timeout=0.2)
-                report(sum(n for _, n, future in waiting if not future or future.done()), kept)
-                for future in futures:
-                    if future.done():
-                        _result(future)
-            if first:
-                _result(first)
+                done = [shard for shard in waiting if shard.future.done()]
+                report(sum(shard.items for shard in done), kept)
+                for shard in done:
+                    _result(shard.future)
+            _result(first)
             if not path.is_dir():
                 raise InputError(f"{path} was made by a worker, and is not here: {_SEEN}")
             writer.take_over(path)
@@ -141,21 +168,20 @@ def _fill(crew: Crew, source: Source, split: str, writer: Writer, report: Report
             waiting.popleft()
 
     try:
-        for start, stop, there in _ranges(folder, writer.items, total, length):
-            future = None
-            if there:
+        for start, stop, whole in _ranges(folder, writer.items, total, length):
+            if whole:
                 kept += stop - start
+                future: Future = Future()
+                future.set_result(None)
             else:
-                job = (folder, start, stop, begun, writer.size, writer.quality, crew.threads, package())
-                future = crew.submit(make_shard, shared, split, of_all, *job)
-            waiting.append((folder / _name(start, stop), stop - start, future))
+                future = crew.submit(make_shard, shared, job, shared_counts, start, stop)
+            waiting.append(_Shard(folder / _name(start, stop), stop - start, future))
             take_over(3 * crew.slots)  # so that no worker waits, and little lies on the disk twice
         take_over(0)
         report(0, kept)
     finally:
-        for _, _, future in waiting:
-            if future:
-                future.cancel()
+        for shard in waiting:
+            shard.future.cancel()
 
 
 def _name(start: int, stop: int) -> str:
@@ -163,7 +189,7 @@ def _name(start: int, stop: int) -> str:
 
 
 def _ranges(folder: Path, at: int, total: int, length: int) -> Iterator[tuple[int, int, bool]]:
-    """(start, stop, whether it is there as a whole shard), in order, of all items from `at` on."""
+    """(start, stop, whether it lies there as a whole shard), in order, of all items from `at` on."""
     names = sorted(path.name for path in folder.iterdir() if path.is_dir())
     for start, stop in [*((int(name[:10]), int(name[11:])) for name in names), (total, total)]:
         if start < at:  # taken over already, by a run that was killed before it could remove it
@@ -178,16 +204,16 @@ def _ranges(folder: Path, at: int, total: int, length: int) -> Iterator[tuple[in
             at = stop
 
 
-def _counts(crew: Crew, source: Source, shared: Any, split: str, folder: Path, begun: bytes) -> tuple[int, ...]:
+def _counts(crew: Crew, source: Source, shared: Any, job: Job) -> tuple[int, ...]:
     """Items of each part of a split; those of archives are counted by the crew, once."""
-    known = folder / "parts.json"
+    known = job.folder / "parts.json"
     if known.exists():
         return tuple(read_json(known))
-    counts = [part.items for part in source.parts(split)]
-    open_ = [number for number, items in enumerate(counts) if items is None]
-    step = max(1, len(open_) // (8 * crew.slots))
-    groups = [open_[at : at + step] for at in range(0, len(open_), step)]
-    futures = [crew.submit(count_parts, shared, split, group, folder, begun, package()) for group in groups]
+    counts = [part.items for part in source.parts(job.split)]
+    unknown = [number for number, items in enumerate(counts) if items is None]
+    step = max(1, len(unknown) // (8 * crew.slots))
+    groups = [unknown[at : at + step] for at in range(0, len(unknown), step)]
+    futures = [crew.submit(count_parts, shared, job, group) for group in groups]
     for group, future in zip(groups, futures, strict=True):
         for number, items in zip(group, _result(future), strict=True):
             counts[number] = items
@@ -220,60 +246,51 @@ def _result(future: Future) -> Any:
 _SEEN = "SOURCE and DEST must lie on storage that all machines see under the same path"
 
 
-def _here() -> str:
+def _worker() -> str:
     return f"worker {os.getpid()} on {socket.gethostname()}"
 
 
-def _check_sees(folder: Path, begun: bytes, wanted: str) -> None:
-    if wanted != package():
+def _check_sees(job: Job) -> None:
+    """RunFailed where this machine's package is another, InputError where it does not see what the others see."""
+    if job.package != package():
         raise RunFailed(
-            f"{_here()} has {package()}, the command's machine has {wanted}: install the same on every machine"
+            f"{_worker()} has {package()}, the command's machine has {job.package}: install the same on every machine"
         )
+    dest = job.folder.parent.parent
     try:
-        same = (folder.parent.parent / "begun.json").read_bytes() == begun
+        same = (dest / "begun.json").read_bytes() == job.begun
     except OSError:
         same = False
     if not same:
-        raise InputError(f"{_here()} does not see {folder.parent.parent} as the command's machine does: {_SEEN}")
+        raise InputError(f"{_worker()} does not see {dest} as the command's machine does: {_SEEN}")
 
 
-def count_parts(source: Source, split: str, numbers: list[int], folder: Path, begun: bytes, wanted: str) -> list[int]:
+def count_parts(source: Source, job: Job, numbers: list[int]) -> list[int]:
     """How many items each of these parts has; raises what `make_shard` raises."""
-    _check_sees(folder, begun, wanted)
-    return [sum(1 for _ in source.part(split, number)) for number in numbers]
+    _check_sees(job)
+    return [sum(1 for _ in source.part(job.split, number)) for number in numbers]
 
 
-def make_shard(
-    source: Source,
-    split: str,
-    counts: tuple[int, ...],
-    folder: Path,
-    start: int,
-    stop: int,
-    begun: bytes,
-    size: int,
-    quality: int | None,
-    threads: int,
-    wanted: str,
-) -> None:
-    """Prepares the items from `start` to the one before `stop` into a folder of its own in `folder`.
+def make_shard(source: Source, job: Job, counts: tuple[int, ...], start: int, stop: int) -> None:
+    """Prepares the items from `start` to the one before `stop` into a folder of its own in that of the shards.
 
-    `counts` are the items of each part, `wanted` is `package()` of the command's machine. Raises InputError where this
-    machine does not see what the others see, RunFailed where its package is another.
+    `counts` are the items of each part. Raises InputError where this machine does not see what the others see, RunFailed
+    where its package is another.
     """
-    _check_sees(folder, begun, wanted)
-    whole, own = folder / _name(start, stop), folder / f".{_name(start, stop)}.{uuid.uuid4().hex}"
-    sums = Sums(size) if split == "train" else None
+    _check_sees(job)
+    whole = job.folder / _name(start, stop)
+    half = job.folder / f".{_name(start, stop)}.{uuid.uuid4().hex}"
+    sums = Sums(job.size) if job.split == "train" else None
     try:
-        with closing(Writer(own, size, quality, len(source.classes), sums, safe=False)) as writer:
-            preparing.write_items(_items(source, split, counts, start, stop), writer, threads)
+        with closing(Writer(half, job.size, job.quality, job.classes, sums, safe=False)) as writer:
+            preparing.write_items(_items(source, job.split, counts, start, stop), writer, job.threads)
         try:
-            own.rename(whole)
+            half.rename(whole)
         except OSError:
             if not whole.is_dir():  # else another attempt at it, given up for dead, was faster
                 raise
     finally:
-        shutil.rmtree(own, ignore_errors=True)
+        shutil.rmtree(half, ignore_errors=True)
 
 
 def _items(source: Source, split: str, counts: tuple[int, ...], start: int, stop: int) -> Iterator[Item]:
@@ -290,6 +307,6 @@ def _items(source: Source, split: str, counts: tuple[int, ...], start: int, stop
                 return
         if seen != counts[number]:
             raise InputError(
-                f"{_here()} sees {seen:,} images in part {number} of {source.description}, {split}, not "
+                f"{_worker()} sees {seen:,} images in part {number} of {source.description}, {split}, not "
                 f"{counts[number]:,}: {_SEEN}"
             )

@@ -1,6 +1,6 @@
 """Loops over pixels that numba compiles (extra `fast`); each gives the very bits of its plain form, which is tested.
 
-The plain forms: `augment.plain_batch`, `prepare.plain_resize`, `statistics.products_of`.
+The plain forms: `augment.plain_batch`, `image.plain_resize`, `statistics.products_of`.
 """
 
 from functools import lru_cache

@@ -13,7 +13,7 @@ from typing import Any
 import PIL._imaging
 
 _Handler = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_void_p)
-_here = threading.local()
+_thread = threading.local()
 
 
 def hush() -> None:
@@ -37,15 +37,15 @@ def _keep(module: bytes | None, form: bytes | None, values: Any) -> None:
         text = ctypes.create_string_buffer(200)
         ctypes.pythonapi.PyOS_vsnprintf(text, ctypes.c_size_t(len(text)), form, ctypes.c_void_p(values))
         where = b"" if module == b"tempfile.tif" else module  # what Pillow calls every file
-        said = ": ".join(part.decode(errors="replace") for part in (where, text.value) if part)
-        if not getattr(_here, "complaint", ""):  # the first is the cause of the others
-            _here.complaint = " ".join(said.split()).rstrip(".")
+        words = ": ".join(part.decode(errors="replace") for part in (where, text.value) if part)
+        if not getattr(_thread, "complaint", ""):  # the first is the cause of the others
+            _thread.complaint = " ".join(words.split()).rstrip(".")
     except Exception:  # nobody could catch it, and Python would print it
         pass
 
 
 def complaint() -> str:
     """What libtiff has complained of in this thread since this was asked last; "" if of nothing."""
-    said: str = getattr(_here, "complaint", "")
-    _here.complaint = ""
-    return said
+    words: str = getattr(_thread, "complaint", "")
+    _thread.complaint = ""
+    return words

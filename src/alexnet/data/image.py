@@ -31,7 +31,6 @@ FORMATS = sorted(
 )
 FORM = 2  # of `to_square`: raised when an image would get other pixels, so that no set is begun with one and ended with another
 
-
 # Bytes a pixel while an image is decoded, measured (benchmarks/prepare_memory.py --formats).
 DECODED = {"JPEG": 13, "MPO": 13, "WEBP": 17, "AVIF": 16, "JPEG2000": 32}
 OTHERS = 9
@@ -51,9 +50,8 @@ class Budget:
     """
 
     def __init__(self, total: int) -> None:
-        self.total = total
-        """Bytes; an image that needs more alone is Unreadable."""
-        self._left = total
+        """total: bytes; an image that needs more alone is Unreadable."""
+        self.total = self._left = total
         self._changed = threading.Condition()
 
     @contextmanager
@@ -108,26 +106,19 @@ def to_square(image: bytes | np.ndarray | Image.Image, size: int) -> np.ndarray:
         return _from_pillow(image, size)
     if not image:
         raise Unreadable("empty file (0 bytes)")
-    try:
-        return _from_jpeg(image, size)
-    except _NotPlainJpeg:
-        return _from_pillow(image, size)
+    square = _from_jpeg(image, size) if image[:2] == b"\xff\xd8" else None
+    return _from_pillow(image, size) if square is None else square
 
 
-class _NotPlainJpeg(Exception):
-    pass
-
-
-def _from_jpeg(data: bytes, size: int) -> np.ndarray:
-    if data[:2] != b"\xff\xd8":
-        raise _NotPlainJpeg
+def _from_jpeg(data: bytes, size: int) -> np.ndarray | None:
+    """The square of a JPEG; None where Pillow is to decide what it is."""
     try:
         height, width, space, _ = simplejpeg.decode_jpeg_header(data)
     except ValueError:
-        raise _NotPlainJpeg from None
+        return None
     _check_pixels(width, height)
     if space not in ("YCbCr", "Gray", "RGB"):
-        raise _NotPlainJpeg
+        return None
     # Large photographs are decoded at 1/2, 3/8, 1/4 or 1/8, never under twice what is needed: the antialiased resize
     # still does the last step. (Left to itself the decoder would also take 3/4, and round thin images out of shape.)
     side = min(height, width)
@@ -140,16 +131,23 @@ def _from_jpeg(data: bytes, size: int) -> np.ndarray:
             # Pillow would show the missing part in grey where the file has an end marker all the same.
             if "premature end" in str(error).lower():
                 raise Unreadable(f"truncated ({error})") from None
-            raise _NotPlainJpeg from None  # damage that decoders get over, or no JPEG that simplejpeg knows: Pillow decides
-        return _square(pixels, size, _orientation(data), (width, height))
+            return None  # damage that decoders get over, or no JPEG that simplejpeg knows
+        return _square(pixels, size, _jpeg_orientation(data), (width, height))
 
 
-def _orientation(data: bytes) -> int:
+def _jpeg_orientation(data: bytes) -> int:
     if not _has(data, _is_exif):
         return 1
     try:
         with Image.open(io.BytesIO(data), formats=["JPEG", "MPO"]) as image:
-            return int(image.getexif().get(0x0112, 1))
+            return _orientation(image)
+    except Exception:  # as in _orientation
+        return 1
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(0x0112, 1))
     except Exception:  # broken EXIF blocks raise all sorts of things, and the image is fine
         return 1
 
@@ -198,11 +196,7 @@ def _loaded(image: Image.Image, size: int) -> np.ndarray:
     _check_pixels(*image.size)
     with budget().room_for(image.width * image.height * DECODED.get(image.format or "", OTHERS)):
         image.load()
-        try:
-            orientation = int(image.getexif().get(0x0112, 1))
-        except Exception:  # as in _orientation
-            orientation = 1
-        return _square(_to_array(image), size, orientation)
+        return _square(_to_array(image), size, _orientation(image))
 
 
 def _check_pixels(width: int, height: int) -> None:
@@ -248,10 +242,9 @@ def _from_array(array: np.ndarray) -> np.ndarray:
 def _square(image: np.ndarray, size: int, orientation: int, whole: tuple[int, int] | None = None) -> np.ndarray:
     """The central square, upright. `whole` is (width, height) of an image that a JPEG decoder gave in eighths of it."""
     width, height = image.shape[1::-1]
-    whole, eighths = whole or (width, height), 8
-    if whole != (width, height):
-        # The decoder rounds sides up, so that the middle of what it gives is not the middle of the image.
-        eighths = next(n for n in range(1, 8) if (-(-whole[0] * n // 8), -(-whole[1] * n // 8)) == (width, height))
+    whole = whole or (width, height)
+    # The decoder rounds sides up, so that the middle of what it gives is not the middle of the image.
+    eighths = next(n for n in range(8, 0, -1) if (-(-whole[0] * n // 8), -(-whole[1] * n // 8)) == (width, height))
     side = min(whole)
     box = (whole[0] - side) / 2 * eighths / 8, (whole[1] - side) / 2 * eighths / 8, side * eighths / 8
     if parallel.compiled():

@@ -72,6 +72,7 @@ class Plan:
         """The plan for people, with what it assumes."""
         store, other = self.store, "raw" if self.store == "jpeg" else "jpeg"
         counts = ", ".join(f"{number:,} {split}" for split, number in self.images.items())
+        disks = [f"{duration(self.epoch_bytes / speed)} from {disk}" for disk, speed in DISKS.items()]
         lines = [
             f"{self.source} → {self.dest}: {'' if self.counted else 'about '}{self.total:,} images ({counts}) "
             f"of {self.classes:,} classes",
@@ -83,17 +84,9 @@ class Plan:
             + (f", {gigabytes(self.shards)} of it for shards on their way" if self.shards else "")
             + ("" if self.room else f": NOT ENOUGH for --store {store}"),
             f"time: {duration(self.listing + self.seconds)} on this machine, {duration(self.listing)} of it listing the source",
+            *([self._on_machines()] if self.machines > 1 else []),
+            f"an epoch reads {gigabytes(self.epoch_bytes)}: at least {', '.join(disks)}",
         ]
-        if self.machines > 1:
-            reads = self.machines * self.images_per_second * self.source_bytes / 1e6
-            writes = self.machines * self.images_per_second * self.stored_bytes[store] / 1e6
-            lines.append(
-                f"time: {duration(self.listing + self.seconds_on_machines)} on {self.machines} machines like this one; one takes "
-                f"over all shards, which takes it at least {duration(self.take_over)}; at full speed their storage "
-                f"reads {reads:,.0f} MB/s of images, writes {writes:,.0f} MB/s of shards, and reads and writes these once more"
-            )
-        disks = [f"{duration(self.epoch_bytes / speed)} from {disk}" for disk, speed in DISKS.items()]
-        lines.append(f"an epoch reads {gigabytes(self.epoch_bytes)}: at least {', '.join(disks)}")
         if self.decode_per_second:
             train = self.images.get("train", self.total)
             lines.append(
@@ -105,6 +98,15 @@ class Plan:
             + ("; listing takes as long per image as it did here" if not self.counted else "")
         )
         return lines
+
+    def _on_machines(self) -> str:
+        rate = self.machines * self.images_per_second / 1e6
+        reads, writes = rate * self.source_bytes, rate * self.stored_bytes[self.store]
+        return (
+            f"time: {duration(self.listing + self.seconds_on_machines)} on {self.machines} machines like this one; one takes "
+            f"over all shards, which takes it at least {duration(self.take_over)}; at full speed their storage "
+            f"reads {reads:,.0f} MB/s of images, writes {writes:,.0f} MB/s of shards, and reads and writes these once more"
+        )
 
 
 def plan(
@@ -127,74 +129,93 @@ def plan(
     for name, value in (("--machines", machines), ("--as-images", images), ("--as-classes", classes)):
         if value is not None and value < 1:
             raise InputError(f"{name} {value}: must be at least 1")
-    size, cores = size or source.default_size, os.cpu_count() or 1
-    threads = workers or cores
+    size, cores, dest = size or source.default_size, os.cpu_count() or 1, Path(dest)
     begun = time.perf_counter()
     source.fingerprint()
     counts = {split: source.count(split) for split in source.splits}
     listing = time.perf_counter() - begun
-
-    sizes: list[int] = []  # of the encoded images, noted as they are read
-    sample = [_noting(item, sizes) for item in _spread(source, SAMPLE)]
-    list(prepared_images(iter(sample[:8]), size, None, threads, with_sums=True))  # compiles the loops
-    sizes.clear()
-    sums, digest, stored, unreadable = Sums(size), hashlib.sha256(), [], 0
-    begun = time.perf_counter()
-    for _, image in prepared_images(iter(sample), size, quality if store == "jpeg" else None, threads, with_sums=True):
-        if isinstance(image, str) or image.pixels is None:
-            unreadable += 1
-        else:
-            digest.update(image.stored)
-            sums.add(image.pixels, image.products)
-            stored.append(image)
-    rate = len(sample) / (time.perf_counter() - begun)
-    if not stored:
-        raise InputError(f"{source.description}: none of {len(sample)} images looked at can be read")
-
-    names = sum(len(prepared.encode_name(item.name)) + 1 for item in sample) / len(sample)
-    if store == "jpeg":
-        coded = [bytes(image.stored) for image in stored]
-    else:
-        coded = [jpegs.encode(image.pixels, quality) for image in stored if image.pixels is not None]
-    good = len(stored) / len(sample)
-    each = {"raw": size * size * 3 + 4 + names, "jpeg": sum(map(len, coded)) / len(coded) + 8 + 4 + names}
-    each = {name: good * number for name, number in each.items()}
-
-    estimated = {split: _estimate(source, split, sizes) if n is None else n for split, n in counts.items()}
+    sample = _measure(source, size, store, quality, workers or cores)
+    estimated = {
+        split: _estimate(source, split, sample.source_bytes) if n is None else n for split, n in counts.items()
+    }
     total = {"train": images} if images else estimated
-    number, known = sum(total.values()), None not in counts.values() and images is None
-    listing *= number / max(1, sum(estimated.values())) if images else 1
-    kinds = classes or len(source.classes)
-    # Names of the classes, counts, checksums of the chunks, mean image: a line each.
-    rest = 24 * kinds + 105 * -(-number // CHUNK) + 12 * size**2 + 2000
-    whole = {name: round(number * length) + rest for name, length in each.items()}
-    hashing = _rate_of_checksums(b"".join(bytes(image.stored) for image in stored))
-    shard = cluster.LONGEST * CHUNK * each[store] * 4 * (machines * max(1, cores // 4))
-    here = sum(path.stat().st_size for path in Path(dest).rglob("*") if path.is_file()) if Path(dest).is_dir() else 0
+    number, kinds = sum(total.values()), classes or len(source.classes)
+    rest = 24 * kinds + 105 * -(-number // CHUNK) + 12 * size**2 + 2000  # names, checksums, mean image
+    whole = {name: round(number * length) + rest for name, length in sample.stored_bytes.items()}
+    shards = cluster.LONGEST * CHUNK * sample.stored_bytes[store] * 4 * (machines * max(1, cores // 4))
+    seconds, take_over = number / sample.rate, whole[store] / sample.checksum_rate
     return Plan(
         source=source.description,
         dest=str(dest),
         size=size,
         store=store,
         images=total,
-        counted=known,
+        counted=None not in counts.values() and images is None,
         classes=kinds,
-        sampled=len(sample),
-        unreadable=unreadable,
-        threads=threads,
-        images_per_second=rate,
-        source_bytes=sum(sizes) / len(sizes),
-        stored_bytes=each,
+        sampled=sample.images,
+        unreadable=sample.unreadable,
+        threads=workers or cores,
+        images_per_second=sample.rate,
+        source_bytes=sample.source_bytes,
+        stored_bytes=sample.stored_bytes,
         bytes=whole,
-        free=_free(Path(dest)) + here,
-        shards=round(min(shard, whole[store])) if machines > 1 else 0,
-        listing=listing,
-        seconds=number / rate,
+        free=_free(dest),
+        shards=round(min(shards, whole[store])) if machines > 1 else 0,
+        listing=listing * number / max(1, sum(estimated.values())) if images else listing,
+        seconds=seconds,
         machines=machines,
-        seconds_on_machines=max(number / rate / machines, whole[store] / hashing if machines > 1 else 0.0),
-        take_over=whole[store] / hashing,
-        epoch_bytes=round(total.get("train", number) * each[store]),
-        decode_per_second=_decoding(coded, size, cores) if store == "jpeg" else None,
+        seconds_on_machines=max(seconds / machines, take_over if machines > 1 else 0.0),
+        take_over=take_over,
+        epoch_bytes=round(total.get("train", number) * sample.stored_bytes[store]),
+        decode_per_second=_decoding(sample.coded, size, cores) if store == "jpeg" else None,
+    )
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """What preparing a few hundred images in memory has shown."""
+
+    images: int
+    unreadable: int
+    rate: float  # images a second
+    source_bytes: float  # of an image as it comes
+    stored_bytes: dict[str, float]  # of an image in either store, its label and name with it
+    coded: list[bytes]  # the readable ones as JPEGs
+    checksum_rate: float  # bytes a second of what a machine does at least with the shards of others
+
+
+def _measure(source: Source, size: int, store: str, quality: int, threads: int) -> _Sample:
+    sizes: list[int] = []  # of the images as they come, noted as they are read
+    items = [_noting(item, sizes) for item in _spread(source, SAMPLE)]
+    list(prepared_images(iter(items[:8]), size, None, threads, with_sums=True))  # compiles the loops
+    sizes.clear()
+    sums, digest, images = Sums(size), hashlib.sha256(), []
+    begun = time.perf_counter()
+    for _, image in prepared_images(iter(items), size, quality if store == "jpeg" else None, threads, with_sums=True):
+        if not isinstance(image, str) and image.pixels is not None:
+            digest.update(image.stored)
+            sums.add(image.pixels, image.products)
+            images.append((bytes(image.stored), image.pixels))
+    rate = len(items) / (time.perf_counter() - begun)
+    if not images:
+        raise InputError(f"{source.description}: none of {len(items)} images looked at can be read")
+    names = sum(len(prepared.encode_name(item.name)) + 1 for item in items) / len(items)
+    coded = [content if store == "jpeg" else jpegs.encode(pixels, quality) for content, pixels in images]
+    readable = len(images) / len(items)
+    content = b"".join(stored for stored, _ in images)[: 1 << 26]
+    begun = time.perf_counter()
+    hashlib.sha256(content)
+    return _Sample(
+        images=len(items),
+        unreadable=len(items) - len(images),
+        rate=rate,
+        source_bytes=sum(sizes) / len(sizes),
+        stored_bytes={
+            "raw": readable * (size * size * 3 + 4 + names),
+            "jpeg": readable * (sum(map(len, coded)) / len(coded) + 8 + 4 + names),
+        },
+        coded=coded,
+        checksum_rate=len(content) / (time.perf_counter() - begun),
     )
 
 
@@ -206,14 +227,14 @@ def _spread(source: Source, number: int) -> list[Item]:
     step = -(-len(parts) // number)
     taken = parts[step // 2 :: step]
     each = -(-number // max(1, len(taken)))
-    found: list[Item] = []
+    items: list[Item] = []
     for split, n, part in taken:
         # Over a part as well, where that does not mean going through all of a large one.
         apart = max(1, min((part.items or 0) // each, 16))
-        found += islice(source.part(split, n), 0, each * apart, apart)
-    if not found:
+        items += islice(source.part(split, n), 0, each * apart, apart)
+    if not items:
         raise InputError(f"{source.description}: no images in it")
-    return found
+    return items
 
 
 def _noting(item: Item, sizes: list[int]) -> Item:
@@ -225,34 +246,28 @@ def _noting(item: Item, sizes: list[int]) -> Item:
     return replace(item, read=read)
 
 
-def _estimate(source: Source, split: str, sizes: list[int]) -> int:
+def _estimate(source: Source, split: str, image_bytes: float) -> int:
     """Images of a split that nobody has counted: as many of the sample's mean size as its archives would hold."""
-    inner, share = (
-        (source.source, source.labels) if isinstance(source, Chosen) else (source, range(len(source.classes)))
-    )
+    inner, labels = source, tuple(range(len(source.classes)))
+    if isinstance(source, Chosen):
+        inner, labels = source.source, source.labels
     if not isinstance(inner, Archives):
         return sum(1 for _ in source.items(split))
     if split == "train":
-        length = sum(inner.tars[label].bytes for label in share)
+        length = sum(inner.tars[label].bytes for label in labels)
     else:
-        length = (inner.val.bytes if inner.val else 0) * len(share) // len(inner.classes)
+        length = (inner.val.bytes if inner.val else 0) * len(labels) // len(inner.classes)
     # A tar fills up to whole blocks of 512 bytes, and has one more before each file.
-    return round(length / (sum(sizes) / len(sizes) + 512 + 256))
+    return round(length / (image_bytes + 512 + 256))
 
 
-def _free(path: Path) -> int:
-    path = path.absolute()
-    while not path.exists():
-        path = path.parent
-    return shutil.disk_usage(path).free
-
-
-def _rate_of_checksums(data: bytes) -> float:
-    """Bytes a second of what a machine does at least with the shards of others."""
-    data = data[: 1 << 26]
-    begun = time.perf_counter()
-    hashlib.sha256(bytearray(data))
-    return len(data) / (time.perf_counter() - begun)
+def _free(dest: Path) -> int:
+    """Bytes on the disk of `dest`, those that an earlier run has taken in it among them."""
+    disk = dest.absolute()
+    while not disk.exists():
+        disk = disk.parent
+    taken = sum(path.stat().st_size for path in dest.rglob("*") if path.is_file()) if dest.is_dir() else 0
+    return shutil.disk_usage(disk).free + taken
 
 
 def _decoding(coded: list[bytes], size: int, threads: int) -> float:

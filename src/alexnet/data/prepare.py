@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 
@@ -30,10 +30,9 @@ from alexnet.data import manifest as manifests
 from alexnet.data.image import FORM, Unreadable, to_square
 from alexnet.data.sources.source import Item, Source
 from alexnet.data.statistics import Sums, products_of
-from alexnet.data.writer import PreparedImage, Writer
+from alexnet.data.writer import JOURNAL, PreparedImage, Writer
 from alexnet.errors import InputError, RunFailed
 from alexnet.files import only_writer, write_bytes
-from alexnet.reading import read_json
 
 CHUNK = 512  # source items per commit
 SHARDS = "shards"  # a folder in that of a split: what cluster.py's workers have made and nobody has taken over yet
@@ -52,16 +51,29 @@ class Progress:
     seconds_left: float | None
 
 
-class Fill(Protocol):
-    """Brings the items of a split that `writer` has not into it, in their order, and commits them."""
+class Report:
+    """Shows where `writer` is: called as often as one likes, it passes on ten reports a second."""
 
-    def __call__(self, source: Source, split: str, writer: "Writer", report: "Report") -> None: ...
+    def __init__(self, split: str, total: int | None, writer: Writer, progress: Callable[[Progress], None]) -> None:
+        self._split, self._total, self._writer, self._progress = split, total, writer, progress
+        self._resumed, self._start = writer.items, time.perf_counter()
+        self._shown, self._earlier = -1.0, 0
+
+    def __call__(self, ahead: int = 0, earlier: int = 0, last: bool = False) -> None:
+        """`ahead` items are done besides those that are written, `earlier` of them by earlier runs."""
+        now, self._earlier = time.perf_counter(), max(earlier, self._earlier)
+        if now - self._shown < 0.1 and not last:
+            return
+        self._shown = now
+        done, before = self._writer.items + ahead, self._resumed + self._earlier
+        rate = (done - before) / max(now - self._start, 1e-9)
+        total = None if self._total is None else max(self._total, done)  # a source may have estimated
+        left = None if total is None or rate == 0 else (total - done) / rate
+        self._progress(Progress(self._split, done, total, len(self._writer.skipped), before, rate, left))
 
 
-class Report(Protocol):
-    """Shows where `writer` is, as often as one likes. `ahead` items are done besides, `earlier` of them by earlier runs."""
-
-    def __call__(self, ahead: int = 0, earlier: int = 0) -> None: ...
+Fill = Callable[[Source, str, Writer, Report], None]
+"""Brings the items of a split that the writer has not into it, in their order, and commits them."""
 
 
 def prepare(
@@ -81,67 +93,62 @@ def prepare(
     that they are decoded to, since training sees those.
 
     Resumes what an earlier run left; does nothing where `dest` is this source prepared already (`progress` then gets one
-    call per split, with earlier == done). `workers` threads decode (default: one per core); memory holds a few images
-    per worker and one sum image, whatever the size of the source. `fill` does the work in their place, elsewhere.
+    call per split, with earlier == done). `workers` threads decode (default: one per core), or `fill` does it elsewhere;
+    memory holds a few images per worker and one sum image, whatever the size of the source.
 
     Raises InputError where an option is out of range, where more than the share `max_bad` of a split's items is
     unreadable (what was done stays, a run with a higher share goes on from it), where `dest` belongs to another source,
     another size or store or something else, and where another run is writing it. Raises RunFailed where the disk is full.
     """
     check_options(size, max_bad, workers, store, quality)
-    size = source.default_size if size is None else size
-    kept_at = quality if store == "jpeg" else None
-    dest = Path(dest)
+    dest, progress = Path(dest), progress or (lambda _: None)
+    fill = fill or partial(_by_threads, workers=workers or os.cpu_count() or 1)
     begun = {
         "version": prepared.VERSIONS[store],
         "store": store,
         **({"quality": quality} if store == "jpeg" else {}),
         "form": FORM,
         "source": {"description": source.description, "fingerprint": source.fingerprint()},
-        "size": size,
+        "size": source.default_size if size is None else size,
         "classes": list(source.classes),
     }
-    for folder in getattr(source, "folders", {}).values():
+    _make_folder(dest, source)
+    with only_writer(dest, "alexnet prepare"):
+        finished = manifests.finished(dest, begun)
+        if not finished:
+            try:
+                _prepare_all(source, dest, begun, max_bad, fill, progress)
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+                again = "make room and run the same command again, it goes on"
+                raise RunFailed(f"{dest}: the disk is full; {again}") from error
+        for pattern in ("begun.json", f"*/{JOURNAL}", "*/sums-*", "**/.*.new"):
+            for path in list(dest.glob(pattern)):
+                path.unlink(missing_ok=True)
+        for folder in dest.glob(f"*/{SHARDS}"):
+            shutil.rmtree(folder)
+    opened = prepared.open(dest)
+    if finished:
+        for split, counts in opened.manifest["splits"].items():
+            bad = len(counts["skipped"])
+            done = counts["images"] + bad
+            progress(Progress(split, done, done, bad, done, 0.0, 0.0))
+    return opened
+
+
+def _make_folder(dest: Path, source: Source) -> None:
+    for folder in source.folders.values():
         if dest.resolve().is_relative_to(folder.resolve()):
             raise InputError(f"{dest} lies inside {folder}, where it would count as a class: give a DEST elsewhere")
     try:
         dest.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         raise InputError(f"{dest} is a file, or lies below one: give another DEST") from None
-    with only_writer(dest, "alexnet prepare"):
-        if not _finished(dest, begun):
-            try:
-                fill = fill or partial(_fill, workers=workers or os.cpu_count() or 1)
-                _prepare_all(source, dest, begun, size, kept_at, max_bad, fill, progress or (lambda _: None))
-            except OSError as error:
-                if error.errno != errno.ENOSPC:
-                    raise
-                raise RunFailed(
-                    f"{dest}: the disk is full; make room and run the same command again, it goes on"
-                ) from error
-        elif progress:
-            for split, counts in prepared.open(dest).manifest["splits"].items():
-                bad = len(counts["skipped"])
-                done = counts["images"] + bad
-                progress(Progress(split, done, done, bad, done, 0.0, 0.0))
-        for path in [
-            dest / "begun.json",
-            *dest.glob("*/progress.jsonl"),
-            *dest.glob("*/sums-*"),
-            *dest.rglob(".*.new"),
-        ]:
-            path.unlink(missing_ok=True)
-        for folder in dest.glob(f"*/{SHARDS}"):
-            shutil.rmtree(folder)
-    return prepared.open(dest)
 
 
 def check_options(
-    size: int | None = None,
-    max_bad: float = 0.0,
-    workers: int | None = None,
-    store: str = "raw",
-    quality: int = 95,
+    size: int | None = None, max_bad: float = 0.0, workers: int | None = None, store: str = "raw", quality: int = 95
 ) -> None:
     """InputError, naming the option, for one that is out of range."""
     if size is not None and size < 1:
@@ -157,119 +164,52 @@ def check_options(
 
 
 def _prepare_all(
-    source: Source,
-    dest: Path,
-    begun: dict,
-    size: int,
-    quality: int | None,
-    max_bad: float,
-    fill: Fill,
-    progress: Callable[[Progress], None],
+    source: Source, dest: Path, begun: dict[str, Any], max_bad: float, fill: Fill, progress: Callable[[Progress], None]
 ) -> None:
-    splits = {}
+    """Writes the splits, or what is missing of them, the statistics of train, and last the manifest."""
+    splits, size = {}, begun["size"]
     for split in source.splits:
-        splits[split], sums = _prepare_split(source, split, dest / split, size, quality, max_bad, fill, progress)
-        if sums is not None:
-            mean, colour = io.BytesIO(), json.dumps(sums.colour().to_json(), indent=1).encode()
-            np.save(mean, sums.mean_image())
+        sums = Sums(size) if split == "train" else None
+        with closing(Writer(dest / split, size, begun.get("quality"), len(source.classes), sums)) as writer:
+            report = Report(split, source.count(split), writer, progress)
+            report()
+            fill(source, split, writer, report)
+            report(last=True)
+        _check_bad(source, split, writer, max_bad)
+        splits[split] = writer.manifest()
+        if writer.sums is not None:
+            mean, colour = io.BytesIO(), json.dumps(writer.sums.colour().to_json(), indent=1).encode()
+            np.save(mean, writer.sums.mean_image())
             write_bytes(dest / "mean.npy", mean.getvalue())
             write_bytes(dest / "colour.json", colour)
     checksums = {name: hashlib.sha256((dest / name).read_bytes()).hexdigest() for name in ("mean.npy", "colour.json")}
-    others = {"passed_over": source.passed_over.to_json()} if source.passed_over else {}
-    manifest = begun | {"splits": splits, "statistics": checksums, **others, "complete": True}
+    passed = {"passed_over": source.passed_over.to_json()} if source.passed_over else {}
+    manifest = begun | {"splits": splits, "statistics": checksums, **passed, "complete": True}
     write_bytes(dest / "manifest.json", json.dumps(manifest, indent=1).encode())
 
 
-def _finished(dest: Path, begun: dict) -> bool:
-    """Whether `dest` holds this source complete; writes begun.json into an empty one; raises for anybody else's."""
-    for name in ("manifest.json", "begun.json"):
-        if (dest / name).exists():
-            try:
-                earlier = read_json(dest / name, manifests.MOST)
-                pairs = [
-                    ("--store", begun["store"], earlier.get("store", "raw")),
-                    ("--quality", begun.get("quality"), earlier.get("quality")),
-                    ("format version", begun["version"], earlier["version"]),
-                    ("--size", begun["size"], earlier["size"]),
-                    ("source", _name(begun["source"]), _name(earlier["source"])),
-                ]
-                if name == "begun.json":
-                    pairs.append(("form of resizing", begun["form"], earlier.get("form", 1)))
-            except (ValueError, KeyError, TypeError, AttributeError):
-                raise InputError(f"{dest / name} is no prepared dataset's: give another DEST") from None
-            for what, now, then in pairs:
-                if now != then:
-                    raise InputError(
-                        f"{dest} was prepared with {what} {then}, this run has {what} {now}: "
-                        "give another DEST, or delete that folder to prepare it anew"
-                    )
-            return name == "manifest.json"
-    if any(not path.name.startswith(".") for path in dest.iterdir()):
-        raise InputError(f"{dest} is not empty and no prepared dataset: give another DEST")
-    write_bytes(dest / "begun.json", json.dumps(begun).encode())
-    return False
-
-
-def _name(source: dict[str, str]) -> str:
-    return f"{source['description']} ({source['fingerprint'][:12]})"
-
-
-def _prepare_split(
-    source: Source,
-    split: str,
-    folder: Path,
-    size: int,
-    quality: int | None,
-    max_bad: float,
-    fill: Fill,
-    progress: Callable[[Progress], None],
-) -> tuple[dict, Sums | None]:
-    """Writes one split, or what is missing of it -> its part of the manifest, and for train its sums."""
-    sums = Sums(size) if split == "train" else None
-    with closing(Writer(folder, size, quality, len(source.classes), sums)) as writer:
-        total, resumed, start = source.count(split), writer.items, time.perf_counter()
-        told, known_earlier = -1.0, 0
-
-        def report(ahead: int = 0, earlier: int = 0, last: bool = False) -> None:
-            nonlocal told, known_earlier
-            now, known_earlier = time.perf_counter(), max(earlier, known_earlier)
-            if now - told < 0.1 and not last:
-                return
-            done, before, told = writer.items + ahead, resumed + known_earlier, now
-            rate = (done - before) / max(now - start, 1e-9)
-            known = None if total is None else max(total, done)  # a source may have estimated
-            left = None if known is None or rate == 0 else (known - done) / rate
-            progress(Progress(split, done, known, len(writer.skipped), before, rate, left))
-
-        report()
-        fill(source, split, writer, report)
-        report(last=True)
-
-    bad = len(writer.skipped)
-    if not writer.items:
+def _check_bad(source: Source, split: str, writer: Writer, max_bad: float) -> None:
+    """InputError where a split has no images, or more unreadable ones than the share `max_bad`."""
+    bad, items = len(writer.skipped), writer.items
+    if not items:
         raise InputError(f"{source.description}: no images in its split {split}")
-    if bad > max_bad * writer.items or bad == writer.items:
+    if bad > max_bad * items or bad == items:
         first = "; ".join(f"{skipped['file']}: {skipped['reason']}" for skipped in writer.skipped[:3])
         first += " and others" if bad > 3 else ""
-        allowed = (
-            "all of them" if bad == writer.items else f"{100 * bad / writer.items:.2g}%, allowed {100 * max_bad:g}%"
-        )
+        share = "all of them" if bad == items else f"{100 * bad / items:.2g}%, allowed {100 * max_bad:g}%"
         raise InputError(
-            f"{bad} of the {writer.items} images of {split} are unreadable ({allowed}): {first}. "
+            f"{bad} of the {items} images of {split} are unreadable ({share}): {first}. "
             "Mend or remove them, or allow a higher share with --max-bad"
         )
-    return writer.manifest(), writer.sums
 
 
-def _fill(source: Source, split: str, writer: "Writer", report: Report, workers: int) -> None:
+def _by_threads(source: Source, split: str, writer: Writer, report: Report, workers: int) -> None:
     write_items(islice(source.items(split), writer.items, None), writer, workers, report)
 
 
-def write_items(items: Iterator[Item], writer: "Writer", workers: int, report: Report | None = None) -> None:
+def write_items(items: Iterator[Item], writer: Writer, workers: int, report: Callable[[], None] | None = None) -> None:
     """Prepares these items, the ones that follow what `writer` has; commits a chunk at a time, and the rest."""
-    with closing(
-        prepared_images(items, writer.size, writer.quality, workers, with_sums=writer.sums is not None)
-    ) as images:
+    with closing(prepared_images(items, writer.size, writer.quality, workers, writer.sums is not None)) as images:
         for item, image in images:
             writer.add(item, image)
             if writer.items % CHUNK == 0:
@@ -312,8 +252,7 @@ def prepared_images(
             if len(window) >= 16 * workers:
                 item, future = window.popleft()
                 yield item, future.result()
-        while window:
-            item, future = window.popleft()
+        for item, future in window:
             yield item, future.result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

@@ -73,15 +73,13 @@ class Names(Sequence[str]):
 
 
 class Images(Protocol):
-    """What the images of a split can be asked, whichever way they are stored: `RawImages`, or `JpegImages`."""
+    """uint8 [N, S, S, 3], an array or whatever else can be indexed like one: `RawImages`, `JpegImages`."""
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        """(N, S, S, 3)"""
+    def shape(self) -> tuple[int, ...]: ...
 
     @property
-    def dtype(self) -> np.dtype:
-        """uint8"""
+    def dtype(self) -> np.dtype: ...
 
     def __len__(self) -> int: ...
 
@@ -100,6 +98,17 @@ class Split:
     files: Sequence[str]
 
 
+@dataclass(frozen=True)
+class _Files:
+    """The open files of a split, and the image after each of its chunks, int64."""
+
+    name: str
+    images: StoredImages
+    labels: np.ndarray
+    names: Names
+    ends: np.ndarray
+
+
 class Prepared:
     """An open prepared dataset; see the module for what it holds."""
 
@@ -110,12 +119,14 @@ class Prepared:
         self.store: str = manifest.get("store", "raw")
         self.classes: tuple[str, ...] = tuple(manifest["classes"])
         self.splits: tuple[str, ...] = tuple(manifest["splits"])
-        self.mean: np.ndarray = read_mean(self._statistics("mean.npy"), path / "mean.npy")
+        self.mean = read_mean(self._statistics("mean.npy"), path / "mean.npy")
         if len(self.mean) != self.size:
             raise InputError(f"{path / 'mean.npy'} is {list(self.mean.shape)}, the images are of {self.size}")
         colour = read_colour(self._statistics("colour.json"), path / "colour.json")
         self.covariance, self.eigenvalues, self.eigenvectors = colour
         self._compared: dict[str, np.ndarray] = {}
+        self._pixels = jpegs.PIXELS if self.store == "jpeg" else stored.PIXELS
+        self._mend = f"delete {path} and run `alexnet prepare SOURCE {path}` again"
 
     def _statistics(self, name: str) -> bytes:
         """A file of statistics, as it was written; InputError, without the mending, if it was changed since."""
@@ -134,58 +145,50 @@ class Prepared:
             name = "test"
         if name not in self.splits:
             raise InputError(f"{self.path} has no split {name!r}; it has {', '.join(self.splits)}")
-        split = self._opened(name)
-        ends = self._ends(name)
-        compared = self._compared.setdefault(name, np.zeros(len(ends), np.bool_))
-        assert isinstance(split.images, StoredImages)
-        image_bytes = split.images.file.size / max(len(split.images), 1)
-        split.images.chunks = Chunks(ends, image_bytes, partial(self._compare, split, ends), compared)
-        return split
+        files = self._opened(name)
+        compared = self._compared.setdefault(name, np.zeros(len(files.ends), np.bool_))
+        image_bytes = files.images.file.size / max(len(files.images), 1)
+        files.images.chunks = Chunks(files.ends, image_bytes, partial(self._compare, files), compared)
+        return Split(name, files.images, files.labels, self.classes, files.names)
 
-    def _ends(self, name: str) -> np.ndarray:
-        """int64, the image after each chunk of a split."""
-        return np.cumsum([chunk["images"] for chunk in self.manifest["splits"][name]["checksums"]], dtype=np.int64)
-
-    def _opened(self, name: str) -> Split:
-        """A split whose files have the right lengths and counts; their bytes are not compared with the checksums."""
+    def _opened(self, name: str) -> _Files:
+        """The files of a split, of the right lengths and counts; their bytes are not compared with the checksums."""
         folder, facts = self.path / name, self.manifest["splits"][name]
-        images, labels_bytes = facts["images"], 4 * facts["images"]
+        number, labels_bytes = facts["images"], 4 * facts["images"]
         for file in (self._pixels, "labels.bin", "files.txt", *([jpegs.OFFSETS] if self.store == "jpeg" else [])):
             if not (folder / file).is_file():
                 raise InputError(f"{folder / file} is missing: {self._mend}")
         try:
-            form = JpegImages if self.store == "jpeg" else RawImages
-            pixels = form(folder, images, self.size)
+            images = (JpegImages if self.store == "jpeg" else RawImages)(folder, number, self.size)
             labels = np.frombuffer(read_bytes(folder / "labels.bin", labels_bytes), "<i4").astype(np.int64)
-            if len(labels) != images:
+            if len(labels) != number:
                 raise ValueError(f"labels.bin has {4 * len(labels):,} bytes, not {labels_bytes:,}")
-            files = Names(folder / "files.txt")
+            names = Names(folder / "files.txt")
         except (FileNotFoundError, ValueError) as error:  # another OSError, as of no memory, is no damage
             raise InputError(f"{folder} is damaged ({error}): {self._mend}") from None
-        if len(files) != images:
-            raise InputError(f"{folder / 'files.txt'} has {len(files):,} lines, not {images:,}: {self._mend}")
-        if images and not 0 <= labels.min() <= labels.max() < len(self.classes):
+        if len(names) != number:
+            raise InputError(f"{folder / 'files.txt'} has {len(names):,} lines, not {number:,}: {self._mend}")
+        if number and not 0 <= labels.min() <= labels.max() < len(self.classes):
             raise InputError(f"{folder / 'labels.bin'} has labels outside 0 to {len(self.classes) - 1}: {self._mend}")
         if np.bincount(labels, minlength=len(self.classes)).tolist() != facts["per_class"]:
             raise InputError(f"{folder / 'labels.bin'} has other counts per class than the manifest: {self._mend}")
-        return Split(name, pixels, labels, self.classes, files)
+        ends = np.cumsum([chunk["images"] for chunk in facts["checksums"]], dtype=np.int64)
+        return _Files(name, images, labels, names, ends)
 
-    def _compare(self, split: Split, ends: np.ndarray, chunk: int) -> None:
+    def _compare(self, files: _Files, chunk: int) -> None:
         """InputError if a chunk of a split is not what its checksum is of."""
-        start, stop = int(ends[chunk - 1]) if chunk else 0, int(ends[chunk])
-        images, files = split.images, split.files
-        assert isinstance(images, StoredImages) and isinstance(files, Names)
+        images, start, stop = files.images, int(files.ends[chunk - 1]) if chunk else 0, int(files.ends[chunk])
         digest = hashlib.sha256()
         begin, end = images.place_of(start, stop)
         for place in range(begin, end, BLOCK):
             digest.update(images.file.read(place, min(place + BLOCK, end)).data)
         if isinstance(images, JpegImages):
             digest.update(images.ends[start:stop].data)
-        digest.update(split.labels[start:stop].astype("<i4").data)
-        digest.update(files.stored(start, stop).data)
-        if digest.hexdigest() != self.manifest["splits"][split.name]["checksums"][chunk]["sha256"]:
+        digest.update(files.labels[start:stop].astype("<i4").data)
+        digest.update(files.names.stored(start, stop).data)
+        if digest.hexdigest() != self.manifest["splits"][files.name]["checksums"][chunk]["sha256"]:
             raise InputError(
-                f"{self.path / split.name}: images {start} to {stop - 1} ({self._pixels}), their labels or names have"
+                f"{self.path / files.name}: images {start} to {stop - 1} ({self._pixels}), their labels or names have"
                 f" changed since they were written: {self._mend}"
             )
 
@@ -200,14 +203,6 @@ class Prepared:
         files = [self.path / name / self._pixels for name in self.splits]
         return sum(file.stat().st_size for file in files if file.is_file())
 
-    @property
-    def _pixels(self) -> str:
-        return jpegs.PIXELS if self.store == "jpeg" else stored.PIXELS
-
-    @property
-    def _mend(self) -> str:
-        return f"delete {self.path} and run `alexnet prepare SOURCE {self.path}` again"
-
     def check(self) -> list[str]:
         """What is wrong with the files, one line each; [] where all is well. Reads everything once (checksums)."""
         problems = []
@@ -217,22 +212,34 @@ class Prepared:
             except InputError as problem:
                 problems.append(f"{problem}: {self._mend}")
         for name in self.splits:
-            problems += self._check_split(name)
-        return problems
-
-    def _check_split(self, name: str) -> list[str]:
-        try:
-            split = self._opened(name)
-        except InputError as problem:
-            return [str(problem)]
-        problems = []
-        ends = self._ends(name)
-        for chunk in range(len(ends)):
             try:
-                self._compare(split, ends, chunk)
+                files = self._opened(name)
             except InputError as problem:
                 problems.append(str(problem))
+                continue
+            for chunk in range(len(files.ends)):
+                try:
+                    self._compare(files, chunk)
+                except InputError as problem:
+                    problems.append(str(problem))
         return problems
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `alexnet prepare` says of it: classes, images and skipped files, of each split and of all together."""
+        splits = {
+            name: {"images": facts["images"], "skipped": facts["skipped"], "classes": list(self.classes)}
+            for name, facts in self.manifest["splits"].items()
+        }
+        return {
+            "path": str(self.path),
+            "size": self.size,
+            "classes": list(self.classes),
+            "passed_over": self.passed_over.to_json(),
+            "images": sum(split["images"] for split in splits.values()),
+            "skipped": [item for split in splits.values() for item in split["skipped"]],
+            "splits": splits,
+            **splits,
+        }
 
     def describe(self) -> dict[str, Any]:
         """Counts, skipped files, colours and size on disk, in plain types that JSON takes."""
@@ -265,10 +272,9 @@ class Prepared:
         Of more than SAMPLED_CLASSES classes every second, third ... is taken.
         """
         whole, random = self.split(split), np.random.default_rng(seed)
-        of_classes = _by_class(whole.labels, len(self.classes))
         # Of 22,000 classes an image each would be gigabytes, and no sheet that anybody can look at.
-        of_classes = of_classes[:: -(-len(of_classes) // SAMPLED_CLASSES)]
-        indices = np.concatenate([np.sort(random.permutation(of_class)[:k_per_class]) for of_class in of_classes])
+        classes = _by_class(whole.labels, len(self.classes))[:: -(-len(self.classes) // SAMPLED_CLASSES)]
+        indices = np.concatenate([np.sort(random.permutation(members)[:k_per_class]) for members in classes])
         files = [whole.files[index] for index in indices]
         return Split(whole.name, whole.images[indices], whole.labels[indices], self.classes, files)
 
@@ -283,16 +289,14 @@ def open(path: Path | str) -> Prepared:  # read as prepared.open(...)
             raise InputError(f"{path} is not finished: run the same `alexnet prepare SOURCE {path}` again, it goes on")
         raise InputError(f"{path} is no prepared dataset: make one with `alexnet prepare SOURCE DEST`")
     try:
-        said = manifests.read(path / "manifest.json")
-        if said.get("version") in VERSIONS.values():
-            return Prepared(path, said)
+        manifest = manifests.read(path / "manifest.json")
+        if manifest.get("version") in VERSIONS.values():
+            return Prepared(path, manifest)
     except (FileNotFoundError, ValueError) as error:
         mend = f"delete it and run `alexnet prepare SOURCE {path}` again"
         raise InputError(f"{path} is damaged ({error}): {mend}") from None
-    known = " and ".join(str(version) for version in VERSIONS.values())
-    raise InputError(
-        f"{path} has format version {said.get('version')!r:.20}, this program reads {known}: prepare it again"
-    )
+    version, readable = manifest.get("version"), " and ".join(map(str, VERSIONS.values()))
+    raise InputError(f"{path} has format version {version!r:.20}, this program reads {readable}: prepare it again")
 
 
 def _by_class(labels: np.ndarray, classes: int) -> list[np.ndarray]:
@@ -311,11 +315,9 @@ def hold_out(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, n
         raise InputError(f"the share held out for validation is {share}, but must lie between 0 and 1")
     random = np.random.default_rng(seed)
     validation: list[np.ndarray] = []
-    for of_class in _by_class(labels, int(labels.max(initial=-1)) + 1):
-        if not len(of_class):
-            continue
-        of_class = random.permutation(of_class)
-        number = min(max(round(share * len(of_class)), 1), len(of_class) - 1)
-        validation.append(of_class[:number])
+    for members in _by_class(labels, int(labels.max(initial=-1)) + 1):
+        if len(members):
+            number = min(max(round(share * len(members)), 1), len(members) - 1)
+            validation.append(random.permutation(members)[:number])
     held = np.sort(np.concatenate(validation)) if validation else np.zeros(0, np.int64)
     return np.setdiff1d(np.arange(len(labels)), held), held

@@ -4,8 +4,8 @@ Everything is summed in integers: a set prepared in one go, in pieces, or by any
 """
 
 import io
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,8 +17,7 @@ LARGEST = 1 << 28
 """Bytes of a mean image: of 4,700 pixels a side."""
 
 
-@dataclass(frozen=True)
-class Colour:
+class Colour(NamedTuple):
     """The RGB values of all training pixels, on the scale 0-255.
 
     covariance [3, 3]; eigenvalues [3], descending; eigenvectors [3, 3]: column i belongs to eigenvalue i, has length 1,
@@ -30,11 +29,7 @@ class Colour:
     eigenvectors: np.ndarray
 
     def to_json(self) -> dict[str, list]:
-        return {
-            "covariance": self.covariance.tolist(),
-            "eigenvalues": self.eigenvalues.tolist(),
-            "eigenvectors": self.eigenvectors.tolist(),
-        }
+        return {name: array.tolist() for name, array in self._asdict().items()}
 
 
 def read_mean(content: bytes, where: Path | str) -> np.ndarray:
@@ -45,20 +40,19 @@ def read_mean(content: bytes, where: Path | str) -> np.ndarray:
     return _finite(mean, "the mean image", where)
 
 
-def read_colour(content: bytes, where: Path | str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(covariance, eigenvalues, eigenvectors) from colour.json; InputError, naming `where`, for anything else, NaN too."""
+def read_colour(content: bytes, where: Path | str) -> Colour:
+    """What colour.json says; InputError, naming `where`, for anything else, NaN too."""
     values = parse_json(content, str(where))
-    shapes = {"eigenvalues": (3,), "eigenvectors": (3, 3), "covariance": (3, 3)}
-    found = {}
-    for name, shape in shapes.items():
+    arrays = {}
+    for name, shape in (("covariance", (3, 3)), ("eigenvalues", (3,)), ("eigenvectors", (3, 3))):
         try:
             array = np.array(values[name], np.float64)
         except (KeyError, TypeError, ValueError, OverflowError):
             raise InputError(f"{where}: {name} is missing or no numbers; it is damaged") from None
         if array.shape != shape:
             raise InputError(f"{where}: {name} is {list(array.shape)}, not {list(shape)}; it is damaged")
-        found[name] = _finite(array, name, where)
-    return found["covariance"], found["eigenvalues"], found["eigenvectors"]
+        arrays[name] = _finite(array, name, where)
+    return Colour(**arrays)
 
 
 def _finite(array: np.ndarray, name: str, where: Path | str) -> np.ndarray:
@@ -94,19 +88,18 @@ class Sums:
         self.products = np.zeros((3, 3), np.int64)
         self._image_sum = np.zeros((size, size, 3), np.int64)
         self._recent = np.zeros((size, size, 3), np.uint16)  # of the last images: a quarter of the memory to go through
-        self._recent_images = 0
 
     def add(self, image: np.ndarray, products: np.ndarray | None = None) -> None:
         """Adds one uint8 [size, size, 3]; `products` where a worker has computed `products_of(image)` already."""
-        self._recent += image
-        self._recent_images += 1
-        if self._recent_images == RECENT:
+        if self.images % RECENT == 0:
             self._take_up()
+        self._recent += image
         self.products += products_of(image) if products is None else products
         self.images += 1
 
     def take_over(self, other: "Sums") -> None:
         """Adds the images that `other` has summed."""
+        self._take_up()
         self._image_sum += other.image_sum
         self.products += other.products
         self.images += other.images
@@ -114,7 +107,6 @@ class Sums:
     def _take_up(self) -> None:
         self._image_sum += self._recent
         self._recent[:] = 0
-        self._recent_images = 0
 
     @property
     def image_sum(self) -> np.ndarray:

@@ -14,11 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
-from alexnet.data import jpegs, prepared
+from alexnet.data import jpegs, prepared, stored
 from alexnet.data.sources.source import Item
 from alexnet.data.statistics import Sums
 from alexnet.errors import InputError, RunFailed
 from alexnet.files import sync, write_bytes
+
+LABELS, NAMES, JOURNAL = "labels.bin", "files.txt", "progress.jsonl"
 
 
 @dataclass(frozen=True)
@@ -40,60 +42,49 @@ class Writer:
     def __init__(
         self, folder: Path, size: int, quality: int | None, classes: int, sums: Sums | None, safe: bool = True
     ) -> None:
+        """Raises InputError where files of the earlier run are not as long as its journal says."""
         self.folder, self.size, self.quality, self.sums, self.safe = folder, size, quality, sums, safe
-        self.coded = quality is not None
+        self.pixels_file = stored.PIXELS if quality is None else jpegs.PIXELS
         self.items = 0  # of the source, skipped ones included
         self.per_class = [0] * classes
         self.skipped: list[dict[str, str]] = []
         self.checksums: list[dict[str, int | str]] = []  # of the chunks
         self._end = 0  # of the pixels' file, in bytes
         folder.mkdir(exist_ok=True)
-        self._cut_back()
-        self._images, self._labels, self._names, self._journal = (
-            (folder / name).open("ab") for name in (self._pixels, "labels.bin", "files.txt", "progress.jsonl")
-        )
-        self._offsets = (folder / jpegs.OFFSETS).open("ab") if self.coded else None
+        lengths = self._take_up_journal()
+        self._files = {name: (folder / name).open("ab") for name in lengths}
         self._start_line()
 
-    @property
-    def _pixels(self) -> str:
-        return jpegs.PIXELS if self.coded else "images.bin"
-
-    def _cut_back(self) -> None:
-        """Takes up what the journal says is whole, and cuts off what was written after."""
-        journal = self.folder / "progress.jsonl"
+    def _take_up_journal(self) -> dict[str, int]:
+        """Takes up what the journal says is whole, and cuts off what was written after -> the files and their lengths."""
+        lost = f"{self.folder} has lost what an earlier run wrote: delete {self.folder.parent} and run this again"
+        journal = self.folder / JOURNAL
         # What follows the last line break is half a line.
         lines = journal.read_bytes().split(b"\n")[:-1] if journal.exists() else []
         names_bytes = 0
-        for line in lines:
-            chunk = json.loads(line)
-            names_bytes += chunk["names_bytes"]
-            for label, images in chunk["per_class"].items():
-                self.per_class[int(label)] += images
-            # Earlier versions wrote a line for each chunk, with one checksum, and the first knew no JPEGs.
-            checksums = chunk["checksums"] if "checksums" in chunk else [chunk["checksum"]]
-            raw = sum(int(one["images"]) for one in checksums) * self.size**2 * 3
-            self._end += chunk.get("image_bytes", raw)
-            self.items += chunk["items"]
-            self.skipped += chunk["skipped"]
-            self.checksums += checksums
-        lost = f"{self.folder} has lost what an earlier run wrote: delete {self.folder.parent} and run this again"
-        for name, length in (
-            (self._pixels, self._end),
-            *([(jpegs.OFFSETS, sum(self.per_class) * 8)] if self.coded else []),
-            ("labels.bin", sum(self.per_class) * 4),
-            ("files.txt", names_bytes),
-            ("progress.jsonl", sum(len(line) + 1 for line in lines)),
-        ):
+        try:
+            for line in map(json.loads, lines):
+                for label, images in line["per_class"].items():
+                    self.per_class[int(label)] += images
+                names_bytes += line["names_bytes"]
+                self._end += line["image_bytes"]
+                self.items += line["items"]
+                self.skipped += line["skipped"]
+                self.checksums += line["checksums"]
+            if self.sums is not None and lines:
+                self.sums = Sums.load(self._sums_path(len(self.checksums)), self.size)
+        except (OSError, ValueError, LookupError, TypeError):  # such as a journal of another version
+            raise InputError(lost) from None
+        images = sum(self.per_class)
+        lengths = {self.pixels_file: self._end, LABELS: 4 * images, NAMES: names_bytes}
+        lengths |= {} if self.quality is None else {jpegs.OFFSETS: 8 * images}
+        lengths[JOURNAL] = sum(len(line) + 1 for line in lines)
+        for name, length in lengths.items():
             with (self.folder / name).open("ab") as file:
                 if file.tell() < length:
                     raise InputError(lost)
                 file.truncate(length)
-        if self.sums is not None and lines:
-            try:
-                self.sums = Sums.load(self._sums_path(len(self.checksums)), self.size)
-            except (OSError, ValueError):
-                raise InputError(lost) from None
+        return lengths
 
     def _start_chunk(self) -> None:
         self._digest = hashlib.sha256()
@@ -118,8 +109,7 @@ class Writer:
         if isinstance(image, str):
             self.skipped.append({"file": item.name, "reason": image})
             return
-        self._images.write(image.stored)
-        self._digest.update(image.stored)
+        self._write(self.pixels_file, image.stored)
         self._end += len(image.stored)
         self._chunk_ends.append(self._end)
         self._chunk_labels.append(item.label)
@@ -130,16 +120,24 @@ class Writer:
     def commit(self, last: bool = False) -> None:
         """Ends a chunk, and makes what was added safe."""
         if self.items > self._chunk_first:
-            labels, names = np.array(self._chunk_labels, "<i4").tobytes(), b"".join(self._chunk_names)
-            self._write(np.array(self._chunk_ends, "<i8").tobytes(), labels, names)
-            self._line_classes.update(self._chunk_labels)
-            self._line_names += len(names)
-            self._add_checksum(len(self._chunk_labels))
+            labels, ends = np.array(self._chunk_labels, "<i4"), np.array(self._chunk_ends, "<i8")
+            self._end_chunk(ends.tobytes(), labels.tobytes(), b"".join(self._chunk_names))
         if self.items > self._line_first and (self.safe or last):
             self._vouch()
 
-    def _add_checksum(self, images: int) -> None:
-        self.checksums.append({"images": images, "sha256": self._digest.hexdigest()})
+    def _write(self, name: str, content: bytes | memoryview) -> None:
+        self._files[name].write(content)
+        self._digest.update(content)
+
+    def _end_chunk(self, ends: bytes, labels: bytes, names: bytes) -> None:
+        """The rest of a chunk whose images are written."""
+        if self.quality is not None:
+            self._write(jpegs.OFFSETS, ends)
+        self._write(LABELS, labels)
+        self._write(NAMES, names)
+        self._line_names += len(names)
+        self._line_classes.update(np.frombuffer(labels, "<i4").tolist())
+        self.checksums.append({"images": len(labels) // 4, "sha256": self._digest.hexdigest()})
         self._start_chunk()
 
     def take_over(self, folder: Path) -> None:
@@ -148,55 +146,42 @@ class Writer:
         Raises RunFailed where the storage does not give back what was written, and removes it.
         """
         sums = None if self.sums is None else Sums(self.size)
-        with closing(Writer(folder, self.size, self.quality, len(self.per_class), sums)) as other:
-            with (
-                (folder / self._pixels).open("rb") as images,
-                (folder / "labels.bin").open("rb") as labels,
-                (folder / "files.txt").open("rb") as names,
-            ):
-                ends = np.fromfile(folder / jpegs.OFFSETS, "<i8") if self.coded else None
-                done = 0
-                for chunk in other.checksums:
-                    number = int(chunk["images"])
-                    there = ends[done : done + number] if ends is not None else np.zeros(0, "<i8")
-                    length = number * self.size**2 * 3 if ends is None else int(there[-1:].sum()) - images.tell()
-                    while length > 0 and (block := images.read(min(length, 1 << 22))):
-                        self._images.write(block)
-                        self._digest.update(block)
-                        length -= len(block)
-                    rest = labels.read(number * 4), b"".join(islice(names, number))
-                    check = self._digest.copy()
-                    check.update(there.tobytes() + b"".join(rest))
-                    if check.hexdigest() != chunk["sha256"]:
-                        shutil.rmtree(folder)
-                        raise RunFailed(
-                            f"{folder} did not hold what was written, and is gone: run the same command again"
-                        )
-                    self._write((there + self._line_start).tobytes(), *rest)
-                    self._line_names += len(rest[1])
-                    self._add_checksum(number)
-                    done += number
+        with (
+            closing(Writer(folder, self.size, self.quality, len(self.per_class), sums)) as other,
+            (folder / self.pixels_file).open("rb") as images,
+            (folder / LABELS).open("rb") as labels,
+            (folder / NAMES).open("rb") as names,
+        ):
+            image_ends = np.arange(1, sum(other.per_class) + 1, dtype="<i8") * self.size**2 * 3
+            if self.quality is not None:
+                image_ends = np.fromfile(folder / jpegs.OFFSETS, "<i8")
+            done = 0
+            for chunk in other.checksums:
+                number = int(chunk["images"])
+                ends = image_ends[done : done + number]
+                length = int(ends[-1]) - images.tell() if number else 0
+                while length > 0 and (block := images.read(min(length, 1 << 22))):
+                    self._write(self.pixels_file, block)
+                    length -= len(block)
+                chunk_labels, chunk_names = labels.read(number * 4), b"".join(islice(names, number))
+                check = self._digest.copy()
+                check.update((b"" if self.quality is None else ends.tobytes()) + chunk_labels + chunk_names)
+                if check.hexdigest() != chunk["sha256"]:
+                    shutil.rmtree(folder)
+                    raise RunFailed(f"{folder} did not hold what was written, and is gone: run the same command again")
+                self._end_chunk((ends + self._line_start).tobytes(), chunk_labels, chunk_names)
+                done += number
             self.items += other.items
             self.skipped += other.skipped
             self._end += other._end
-            self._line_classes.update({label: images for label, images in enumerate(other.per_class) if images})
             if self.sums is not None and other.sums is not None:
                 self.sums.take_over(other.sums)
         self._vouch()
 
-    def _write(self, ends: bytes, labels: bytes, names: bytes) -> None:
-        """The rest of a chunk whose images are written."""
-        if self._offsets:
-            self._offsets.write(ends)
-            self._digest.update(ends)
-        self._labels.write(labels)
-        self._names.write(names)
-        self._digest.update(labels + names)
-
     def _vouch(self) -> None:
         """Files, then sums, then the journal's line that makes them count."""
-        for file in (self._images, self._labels, self._names, self._offsets):
-            if file and self.safe:
+        for name, file in self._files.items():
+            if self.safe and name != JOURNAL:
                 sync(file)
         for label, images in self._line_classes.items():
             self.per_class[label] += images
@@ -211,8 +196,8 @@ class Writer:
             "skipped": self.skipped[self._line_skipped :],
             "checksums": self.checksums[self._line_chunks :],
         }
-        self._journal.write(json.dumps(line).encode() + b"\n")
-        sync(self._journal)
+        self._files[JOURNAL].write(json.dumps(line).encode() + b"\n")
+        sync(self._files[JOURNAL])
         self._sums_path(self._line_chunks).unlink(missing_ok=True)
         self._start_line()
 
@@ -225,6 +210,5 @@ class Writer:
         }
 
     def close(self) -> None:
-        for file in (self._images, self._labels, self._names, self._journal, self._offsets):
-            if file:
-                file.close()
+        for file in self._files.values():
+            file.close()

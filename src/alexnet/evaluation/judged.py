@@ -13,7 +13,8 @@ import numpy as np
 
 from alexnet.data.image import Unreadable, to_square
 from alexnet.data.prepared import Images, Prepared
-from alexnet.data.sources.source import is_image_name, read_file
+from alexnet.data.sources.passed import is_image_name
+from alexnet.data.sources.source import read_file
 from alexnet.data.sources.tar import members, read_member
 from alexnet.errors import InputError
 from alexnet.run import checkpoint, predict

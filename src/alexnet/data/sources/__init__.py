@@ -6,10 +6,12 @@ files, one .npz file of arrays, and the built-in photographs (builtin.py). `open
 classes out. What they all are is in source.py; what lies in one and is no image of it, in passed.py.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from alexnet.data.sources.archives import open_archives, open_tars
 from alexnet.data.sources.arrays import open_arrays
+from alexnet.data.sources.chosen import choose
 from alexnet.data.sources.folders import open_folder, subfolders
 from alexnet.data.sources.lists import open_list
 from alexnet.data.sources.source import KINDS, LISTS, TRAIN_TAR, VAL_TAR, Source, check_classes
@@ -17,14 +19,14 @@ from alexnet.data.sources.tables import open_hub, open_parquet
 from alexnet.errors import InputError
 
 
-def open_source(text: str) -> Source:
-    """The source that `text` names. Raises InputError where there is none, or it lacks something.
+def open_source(text: str, classes: Sequence[str] = ()) -> Source:
+    """The source that `text` names, or these of its classes. Raises InputError where there is none, or it lacks something.
 
-    One class is too few: whoever wants one alone names it, with `choose`.
+    One class is too few: whoever wants one alone names it in `classes`.
     """
     source = _open(text)
     check_classes(text, source.classes)
-    return source
+    return choose(source, classes) if classes else source
 
 
 def _open(text: str) -> Source:

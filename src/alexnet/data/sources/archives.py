@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from alexnet.data.sources.devkit import Devkit, Truth, read_devkit
-from alexnet.data.sources.passed import PassedOver, kind_of
-from alexnet.data.sources.source import DEVKIT, TRAIN_TAR, VAL_TAR, Item, Part, Parted, fingerprint_files, read_part
+from alexnet.data.sources.passed import kind_of
+from alexnet.data.sources.source import DEVKIT, TRAIN_TAR, VAL_TAR, Item, Part, Source, fingerprint_files, read_file
 from alexnet.data.sources.tar import Member, members, read_member
 from alexnet.errors import InputError
 
@@ -42,7 +42,7 @@ class Tar:
 
     def _images(self) -> Iterator[Member]:
         for member in members(self.path, self.start, self.end):
-            first = partial(read_part, str(self.path), member.offset, min(member.size, 32))
+            first = partial(read_file, str(self.path), member.offset, min(member.size, 32))
             if member.problem or kind_of(member.name, first) is None:
                 yield replace(member, name=os.path.normpath(member.name))
 
@@ -58,11 +58,12 @@ class Tar:
 
 
 @dataclass(frozen=True)
-class Archives(Parted):
-    """One tar of images per class: ILSVRC-2012 as it is downloaded, Fall 2011. Read where they are; nothing is unpacked."""
+class Archives(Source):
+    """One tar of images per class: ILSVRC-2012 as it is downloaded, Fall 2011. Read where they are; nothing is unpacked.
 
-    description: str
-    classes: tuple[str, ...]
+    Files in archives that are no images are not counted in `passed_over`.
+    """
+
     folder_names: tuple[str, ...]  # WordNet ids in label order
     tars: tuple[Tar, ...]  # of the classes
     files: tuple[Path, ...]  # that the fingerprint is made of
@@ -70,14 +71,9 @@ class Archives(Parted):
     truth: Truth | None = None
     val: Tar | None = None  # flat, with its labels in `truth`
     fingerprinted: int = 1 << 20  # bytes of each file
-    default_size: int = 256
-
-    @property
-    def splits(self) -> tuple[str, ...]:
-        return ("train", "val") if self.truth else ("train",)
 
     def parts(self, split: str) -> tuple[Part, ...]:
-        return tuple(Part(label, None) for label in range(len(self.tars))) if split == "train" else (Part(None, None),)
+        return tuple(Part(label) for label in range(len(self.tars))) if split == "train" else (Part(),)
 
     def part(self, split: str, number: int) -> Iterator[Item]:
         if split == "train":
@@ -89,32 +85,26 @@ class Archives(Parted):
                 yield self.val.item(image, 0 if image.problem else self.truth.label(image.name))
 
     def _class(self, label: int) -> Iterator[Item]:
-        wnid, tar, there = self.folder_names[label], self.tars[label], 0
+        wnid, tar, images = self.folder_names[label], self.tars[label], 0
         for image in tar.images():
-            there += 1
+            images += 1
             yield tar.item(image, label, f"{wnid}/")
         where = f"{tar.path}: {wnid}.tar"
-        if not there:
+        if not images:
             raise InputError(f"{where} has no images in it: download it again, or choose others with --classes")
-        told = self.devkit.train_images.get(wnid, there) if self.devkit else there
-        if not there <= told <= 2 * there:
-            raise InputError(f"{where} has {there:,} images, but the devkit says {told:,}: download both again")
-        for number in range(there + 1, told + 1):
-            problem = f"not in the archive; the devkit says that {wnid} has {told:,} images"
-            yield tar.item(Member(f"image {number} of {told}", 0, 0, problem), label, f"{wnid}/")
+        expected = self.devkit.train_images.get(wnid, images) if self.devkit else images
+        if not images <= expected <= 2 * images:
+            raise InputError(f"{where} has {images:,} images, but the devkit says {expected:,}: download both again")
+        for number in range(images + 1, expected + 1):
+            problem = f"not in the archive; the devkit says that {wnid} has {expected:,} images"
+            yield tar.item(Member(f"image {number} of {expected}", 0, 0, problem), label, f"{wnid}/")
 
     def count(self, split: str) -> int | None:
         """What the devkit says (true of the real archives); counting would mean walking through 138 GB."""
         if split == "val":
             return len(self.truth.labels) if self.truth else None
-        if self.devkit is None or not all(wnid in self.devkit.train_images for wnid in self.folder_names):
-            return None
-        return sum(self.devkit.train_images[wnid] for wnid in self.folder_names)
-
-    @property
-    def passed_over(self) -> PassedOver:
-        """Nothing: files in archives that are no images are not counted."""
-        return PassedOver()
+        counts = [self.devkit.train_images.get(wnid) for wnid in self.folder_names] if self.devkit else [None]
+        return None if None in counts else sum(number or 0 for number in counts)
 
     def fingerprint(self) -> str:
         """sha256 over the archives' names, sizes and first bytes."""
@@ -130,8 +120,8 @@ def open_archives(root: Path) -> Archives:
     train = root / TRAIN_TAR
     if not train.is_file():
         raise InputError(f"{root} has {VAL_TAR} but no {TRAIN_TAR}: put it beside, there is nothing else to train on")
-    found = _inner_tars(train)
-    wnids = sorted(found)
+    tars = _inner_tars(train)
+    wnids = sorted(tars)
     devkit, truth = read_devkit(root), None
     if (root / VAL_TAR).is_file():
         if devkit is None:
@@ -143,8 +133,9 @@ def open_archives(root: Path) -> Archives:
     return Archives(
         f"ILSVRC-2012 archives, {root.resolve().name}/",
         devkit.class_names(wnids) if devkit else tuple(wnids),
+        ("train", "val") if truth else ("train",),
         tuple(wnids),
-        tuple(found[wnid] for wnid in wnids),
+        tuple(tars[wnid] for wnid in wnids),
         tuple(root / name for name in (TRAIN_TAR, VAL_TAR, f"{DEVKIT}.tar.gz")),
         devkit,
         truth,
@@ -159,14 +150,14 @@ def open_tars(path: Path) -> Archives:
         member = next(members(inside[0]), None)
         path = inside[0] if member and member.name.endswith(".tar") else path
     if path.is_file():
-        found, files, first = _inner_tars(path), [path], 1 << 20
+        tars, files, first = _inner_tars(path), [path], 1 << 20
     else:
         files, first = sorted(path.glob("*.tar")), 1 << 12  # 22,000 files: 90 MB to read, not 23 GB
-        found = {file.stem: Tar(file) for file in files}
-    names = sorted(found)
+        tars = {file.stem: Tar(file) for file in files}
+    names = tuple(sorted(tars))
     description = f"tars by class, {path.resolve().name}{'' if path.is_file() else '/'}"
-    tars = tuple(found[name] for name in names)
-    return Archives(description, tuple(names), tuple(names), tars, tuple(files), fingerprinted=first)
+    ordered = tuple(tars[name] for name in names)
+    return Archives(description, names, ("train",), names, ordered, tuple(files), fingerprinted=first)
 
 
 def _inner_tars(path: Path) -> dict[str, Tar]:

@@ -10,41 +10,26 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo, is_zipfile
 import numpy as np
 
 from alexnet.data.sources.passed import PassedOver
-from alexnet.data.sources.source import SPLITS, Item, Part, Parted, blocks, fingerprint_files
+from alexnet.data.sources.source import SPLITS, Item, Part, Source, blocks, fingerprint_files, parts_of_rows
 from alexnet.errors import InputError
 from alexnet.memory import memory_free
 from alexnet.words import gigabytes, short
 
 
 @dataclass(frozen=True)
-class Arrays(Parted):
-    """uint8 images [N, H, W, 3] or [N, H, W] with integer labels [N], in memory."""
+class Arrays(Source):
+    """uint8 images [N, H, W, 3] or [N, H, W] with integer labels [N] of each split, in memory."""
 
     path: Path
     arrays: dict[str, tuple[np.ndarray, np.ndarray]]
-    classes: tuple[str, ...]
-    passed_over: PassedOver
-    default_size: int = 256
-
-    @property
-    def description(self) -> str:
-        return f"arrays, {self.path.name}"
-
-    @property
-    def splits(self) -> tuple[str, ...]:
-        return tuple(self.arrays)
 
     def parts(self, split: str) -> tuple[Part, ...]:
-        """Blocks of images."""
-        return tuple(Part(None, len(rows)) for rows in blocks(self.count(split)))
+        return parts_of_rows(len(self.arrays[split][1]))
 
     def part(self, split: str, number: int) -> Iterator[Item]:
         images, labels = self.arrays[split]
         for index in blocks(len(labels))[number]:
             yield Item(f"{split}/{index}", int(labels[index]), partial(images.__getitem__, index))
-
-    def count(self, split: str) -> int:
-        return len(self.arrays[split][1])
 
     def fingerprint(self) -> str:
         """sha256 over the whole file."""
@@ -73,7 +58,7 @@ def open_arrays(path: Path) -> Arrays:
             f"{path} needs arrays images and labels, or train_images and train_labels, or x_train and y_train"
         )
     arrays = {}
-    for split in ("train", "val", "test"):
+    for split in dict.fromkeys(SPLITS.values()):
         if f"{split}_images" in content:
             images, labels = content[f"{split}_images"], content.get(f"{split}_labels", np.zeros(0))
             if images.ndim == 4 and images.shape[3] == 1:
@@ -82,29 +67,34 @@ def open_arrays(path: Path) -> Arrays:
                 labels = labels[:, 0]
             _check_arrays(f"{path}, {split}", images, labels)
             arrays[split] = (images, labels.astype(np.int64))
+    classes = _classes(path, {split: labels for split, (_, labels) in arrays.items()}, content.get("classes"))
+    return Arrays(f"arrays, {path.name}", classes, tuple(arrays), path, arrays, passed=passed)
 
-    train_labels = arrays["train"][1]
-    if "classes" in content:
-        classes = tuple(str(name) for name in content["classes"].ravel())
-    elif (largest := int(train_labels.max())) < len(train_labels):
+
+def _classes(path: Path, labels: dict[str, np.ndarray], names: np.ndarray | None) -> tuple[str, ...]:
+    """The classes: `names`, or "0", "1", ... Raises InputError for labels outside them, and for one without images."""
+    train = labels["train"]
+    if names is not None:
+        classes = tuple(str(name) for name in names.ravel())
+    elif (largest := int(train.max())) < len(train):
         classes = tuple(str(number) for number in range(largest + 1))
     else:
         raise InputError(
-            f"{path}: label {largest} with {len(train_labels):,} training images: labels begin at 0, and each class has "
+            f"{path}: label {largest} with {len(train):,} training images: labels begin at 0, and each class has "
             "an image"
         )
-    for split, (_, labels) in arrays.items():
-        if labels.min() < 0 or labels.max() >= len(classes):
+    for split, numbers in labels.items():
+        if numbers.min() < 0 or numbers.max() >= len(classes):
             raise InputError(
-                f"{path}, {split}: labels go from {labels.min()} to {labels.max()}, but must lie in 0 to "
+                f"{path}, {split}: labels go from {numbers.min()} to {numbers.max()}, but must lie in 0 to "
                 f"{len(classes) - 1}, an index into the {len(classes)} classes"
             )
-    empty = np.flatnonzero(np.bincount(train_labels, minlength=len(classes)) == 0)
+    empty = np.flatnonzero(np.bincount(train, minlength=len(classes)) == 0)
     if len(empty):
         raise InputError(
             f"{path}: class {short(classes[empty[0]])} (label {empty[0]}) has no training image; labels begin at 0"
         )
-    return Arrays(path, arrays, classes, passed)
+    return classes
 
 
 def _read(path: Path, file: ZipFile) -> tuple[dict[str, np.ndarray], PassedOver]:

@@ -64,12 +64,11 @@ class Devkit:
     def truth_for(self, wnids: list[str]) -> Truth:
         label_of = {wnid: label for label, wnid in enumerate(wnids)}
         try:
-            of_id = {id: label_of[self.wnid_of_id[id]] for id in set(self.truth)}
+            return Truth(np.array([label_of[self.wnid_of_id[id]] for id in self.truth], np.int32))
         except KeyError as error:
             raise InputError(
                 f"the training images lack class {error.args[0]}, which the validation images have: is the download whole?"
             ) from None
-        return Truth(np.array([of_id[id] for id in self.truth], np.int32))
 
 
 META, TRUTH = "data/meta.mat", "data/ILSVRC2012_validation_ground_truth.txt"

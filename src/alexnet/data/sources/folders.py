@@ -8,19 +8,21 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 
-from alexnet.data.sources.devkit import DEVKIT, Truth, read_devkit
-from alexnet.data.sources.passed import FOLDERS, PassedOver, is_a, is_image
+from alexnet.data.sources.devkit import Truth, read_devkit
+from alexnet.data.sources.passed import FOLDERS, PassedOver, is_a, is_image, is_image_name
 from alexnet.data.sources.source import (
+    DEVKIT,
     GENERAL,
     KINDS,
     LISTS,
     SPLITS,
     Item,
     Part,
-    Parted,
+    Source,
     check_classes,
-    is_image_name,
+    order_of_split,
     read_file,
+    size_of,
     split_word,
     words,
 )
@@ -75,34 +77,23 @@ def image_files(
     if len(above) >= DEEPEST:
         raise InputError(f"{short(folder, 200)} lies more than {DEEPEST} folders deep: move its images up")
     status = os.stat(folder)
-    here = above | {(status.st_dev, status.st_ino)}
+    around = above | {(status.st_dev, status.st_ino)}
     for name, entry in visible(folder, passed):
         if is_a(entry, "folder"):
             inside = entry.stat()
-            if (inside.st_dev, inside.st_ino) not in here:
-                yield from image_files(entry.path, f"{prefix}/{name}", here, passed)
+            if (inside.st_dev, inside.st_ino) not in around:
+                yield from image_files(entry.path, f"{prefix}/{name}", around, passed)
         elif is_image(entry, passed):
             yield f"{prefix}/{name}", entry
 
 
 @dataclass(frozen=True)
-class ClassFolders(Parted):
+class ClassFolders(Source):
     """A folder with one folder of images per class, in splits or not; the labels follow the sorted folder names."""
 
     root: Path
-    folders: dict[str, Path]  # split -> the folder that holds its class folders
     folder_names: tuple[str, ...]  # in label order
-    classes: tuple[str, ...]
     truth: Truth | None = None  # where val/ is ILSVRC's flat one
-    default_size: int = 256
-
-    @property
-    def description(self) -> str:
-        return f"folder of class folders, {self.root.resolve().name}/"
-
-    @property
-    def splits(self) -> tuple[str, ...]:
-        return tuple(self.folders)
 
     def _flat(self, split: str) -> bool:
         return split == "val" and self.truth is not None
@@ -111,8 +102,7 @@ class ClassFolders(Parted):
         self, split: str, number: int, passed: PassedOver | None = None
     ) -> Iterator[tuple[str, int, "os.DirEntry[str]"]]:
         folder = self.folders[split]
-        if self._flat(split):
-            assert self.truth is not None
+        if self.truth is not None and self._flat(split):
             for name, entry in image_files(str(folder), folder.name, passed=passed):
                 yield name, self.truth.label(name), entry
             return
@@ -133,22 +123,17 @@ class ClassFolders(Parted):
     def _survey(self) -> tuple[dict[str, list[int]], str, PassedOver]:
         """Items of each part of each split, the fingerprint, and what is no item; goes through all folders once."""
         counts: dict[str, list[int]] = {}
-        passed = beside(self.root, self.folders, self.folders["val"] if self.truth else None)
+        passed = _beside(self.root, self.folders, self.folders["val"] if self.truth else None)
         digest = hashlib.sha256(repr(self.classes).encode("utf-8", "surrogateescape"))
         for split in self.splits:
             counts[split] = [0] * (1 if self._flat(split) else len(self.folder_names))
             for number in range(len(counts[split])):
                 for name, label, entry in self._entries(split, number, passed):
-                    try:
-                        size = entry.stat().st_size
-                    except OSError:  # a dangling link
-                        size = -1
                     counts[split][number] += 1
-                    digest.update(f"{split}\0{name}\0{label}\0{size}\n".encode("utf-8", "surrogateescape"))
+                    digest.update(
+                        f"{split}\0{name}\0{label}\0{size_of(entry.path)}\n".encode("utf-8", "surrogateescape")
+                    )
         return counts, digest.hexdigest(), passed
-
-    def count(self, split: str) -> int:
-        return sum(self._survey[0][split])
 
     def fingerprint(self) -> str:
         """sha256 over classes, names and sizes of all images."""
@@ -159,7 +144,7 @@ class ClassFolders(Parted):
         return self._survey[2]
 
 
-def beside(root: Path, folders: dict[str, Path], flat: Path | None = None) -> PassedOver:
+def _beside(root: Path, folders: dict[str, Path], flat: Path | None) -> PassedOver:
     """What lies in `root` beside the folders of its splits, and in these beside their class folders: of no class.
 
     `flat` is the one of `folders` whose images are counted, without class folders.
@@ -190,7 +175,7 @@ def splits_of(root: Path) -> dict[str, Path]:
     nested = [name for name in names if split_word(name) and _has_class_folders(root / name)]
     folders: dict[str, Path] = {}
     if any(known.get(name) == "train" for name in nested):
-        for name, split in sorted(known.items(), key=lambda pair: list(SPLITS).index(pair[0].lower())):
+        for name, split in sorted(known.items(), key=lambda pair: order_of_split(pair[0])):
             if split in folders:
                 raise InputError(
                     f"{folders[split]} and {root / name} are both the split {split}: put their images into one of them, "
@@ -207,13 +192,12 @@ def splits_of(root: Path) -> dict[str, Path]:
         raise InputError(
             f"{root} has {', '.join(names)} but no train/ with class folders in it: {fix}{_list_hint(root)}"
         )
-    unclear = [name for name in nested if root / name not in folders.values()]
+    others = [name for name in names if root / name not in folders.values()]
+    unclear = [name for name in nested if name in others]
     if folders:  # whatever its name, a folder of the same classes beside train/ was meant for something
         classes = set(subfolders(folders["train"]))
-        for name in names:
-            alike = root / name not in folders.values() and classes & set(subfolders(root / name))
-            if alike and _has_class_folders(root / name):
-                unclear.append(name)
+        alike = [name for name in others if classes & set(subfolders(root / name))]
+        unclear += [name for name in alike if _has_class_folders(root / name)]
     if unclear:
         raise InputError(
             f"{root / unclear[0]} looks like a split: rename it to train, val or test if it is one, or move it out of "
@@ -239,33 +223,19 @@ def _list_hint(folder: Path) -> str:
 def open_folder(root: Path) -> ClassFolders:
     """A folder of class folders, or ILSVRC-2012 unpacked: train/ in class folders, val/ flat, and the devkit."""
     folders = splits_of(root)
-    class_folders = subfolders(folders["train"])
-    if not class_folders:
-        if any(is_image_name(name) for name, _ in visible(str(root))):
-            raise InputError(
-                f"{root} has images but no class folders: put them into one folder per class{_list_hint(root)}"
-            )
-        raise InputError(f"{root} has no images in it: {KINDS}")
-    for name in class_folders:
-        folder = folders["train"] / name
-        inner = [n for n in subfolders(folder) if SPLITS.get(n.lower()) == "train"]
-        if any(subfolders(folder / n) for n in inner):
-            raise InputError(f"{root} has no class folders, but {folder} looks like a dataset: give that folder")
-        if next(image_files(str(folder), name), None) is None:
-            raise InputError(f"{folder}, a class folder, has no images in it: fill it or remove it")
-
+    class_folders = _training_classes(root, folders["train"])
     truth, classes = None, tuple(class_folders)
     for split in list(folders)[1:]:
         folder = folders[split]
-        extra = sorted(set(subfolders(folder)) - set(class_folders))
-        if extra:
+        inside = subfolders(folder)
+        if extra := sorted(set(inside) - set(class_folders)):
             raise InputError(
                 f"{folder / extra[0]} is a class folder that {folders['train']} does not have: "
                 "give it the same name in both (letter case counts), or remove it"
             )
         if next(image_files(str(folder), ""), None) is None:
             raise InputError(f"{folder} has no images in it: fill it or remove it")
-        if subfolders(folder):
+        if inside:
             continue
         devkit = read_devkit(root) if split == "val" else None
         if split == "test":
@@ -281,7 +251,27 @@ def open_folder(root: Path) -> ClassFolders:
             truth.check(names, len(names), folder)
             classes = devkit.class_names(class_folders)
     _check_several(root, folders["train"], class_folders)
-    return ClassFolders(root, folders, tuple(class_folders), classes, truth)
+    description = f"folder of class folders, {root.resolve().name}/"
+    return ClassFolders(description, classes, tuple(folders), root, tuple(class_folders), truth, folders=folders)
+
+
+def _training_classes(root: Path, train: Path) -> list[str]:
+    """The class folders of the training images. Raises InputError where there are none, and where one holds no images."""
+    class_folders = subfolders(train)
+    if not class_folders:
+        if any(is_image_name(name) for name, _ in visible(str(root))):
+            raise InputError(
+                f"{root} has images but no class folders: put them into one folder per class{_list_hint(root)}"
+            )
+        raise InputError(f"{root} has no images in it: {KINDS}")
+    for name in class_folders:
+        folder = train / name
+        nested = [inner for inner in subfolders(folder) if SPLITS.get(inner.lower()) == "train"]
+        if any(subfolders(folder / inner) for inner in nested):
+            raise InputError(f"{root} has no class folders, but {folder} looks like a dataset: give that folder")
+        if next(image_files(str(folder), name), None) is None:
+            raise InputError(f"{folder}, a class folder, has no images in it: fill it or remove it")
+    return class_folders
 
 
 def _check_several(root: Path, train: Path, class_folders: list[str]) -> None:

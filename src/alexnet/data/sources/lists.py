@@ -9,27 +9,28 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from alexnet.data.sources.folders import subfolders
-from alexnet.data.sources.passed import PassedOver
+from alexnet.data.sources.passed import IMAGE_SUFFIXES, PassedOver, is_image_name
 from alexnet.data.sources.rows import Row, Unlabelled, lines_of, opened, rows_of
 from alexnet.data.sources.source import (
-    IMAGE_SUFFIXES,
     SPLITS,
     Item,
     Part,
-    Parted,
+    Source,
     blocks,
     check_classes,
     check_numbers,
     fingerprint_files,
-    is_image_name,
+    order_of_split,
+    parts_of_rows,
     read_file,
+    size_of,
 )
 from alexnet.errors import InputError
 from alexnet.words import short, some
@@ -37,58 +38,35 @@ from alexnet.words import short, some
 NAMES_OF_CLASSES = ("synset_words.txt", "classes.txt", "class_names.txt", "class_map.txt", "labels.txt", "synsets.txt")
 """Files beside a list, a class a line: the name of class 0, 1, ..."""
 
-
 ENDINGS = (".jpg", ".JPEG", ".jpeg", ".JPG", ".png", ".PNG")
 """Of images whose list names them without, looked for first."""
 
 
 @dataclass(frozen=True)
-class Listed(Parted):
+class Listed(Source):
     """Images named by a list, or by a list for each split; in the order of the lists."""
 
-    path: Path
-    files: dict[str, list[str]] = field(repr=False)  # split -> paths from the list's folder on
-    labels: dict[str, np.ndarray] = field(repr=False)  # split -> int32 [N]
-    classes: tuple[str, ...]
+    folder: Path  # that names count from
+    files: dict[str, list[str]] = field(repr=False)
+    labels: dict[str, np.ndarray] = field(repr=False)  # of each split: int32 [N]
     lists: tuple[Path, ...]  # whose contents the fingerprint is made of
-    passed_over: PassedOver
-    default_size: int = 256
-
-    @property
-    def description(self) -> str:
-        return f"list of images, {self.path.name}"
-
-    @property
-    def splits(self) -> tuple[str, ...]:
-        return tuple(self.files)
 
     def parts(self, split: str) -> tuple[Part, ...]:
-        """Blocks of lines."""
-        return tuple(Part(None, len(rows)) for rows in blocks(self.count(split)))
+        return parts_of_rows(len(self.files[split]))
 
     def part(self, split: str, number: int) -> Iterator[Item]:
-        for row in blocks(self.count(split))[number]:
+        for row in blocks(len(self.files[split]))[number]:
             name = self.files[split][row]
-            yield Item(name, int(self.labels[split][row]), partial(read_file, os.path.join(self.path.parent, name)))
-
-    def count(self, split: str) -> int:
-        return len(self.files[split])
-
-    @cached_property
-    def _fingerprint(self) -> str:
-        digest = hashlib.sha256(fingerprint_files(list(self.lists), first=None).encode())
-        for split, names in self.files.items():
-            for name in names:
-                try:
-                    size = os.stat(os.path.join(self.path.parent, name)).st_size
-                except OSError:  # not there: it will be among the skipped
-                    size = -1
-                digest.update(f"{split}\0{name}\0{size}\n".encode("utf-8", "surrogateescape"))
-        return digest.hexdigest()
+            yield Item(name, int(self.labels[split][row]), partial(read_file, os.path.join(self.folder, name)))
 
     def fingerprint(self) -> str:
         """sha256 over the lists, and the names and sizes of the images."""
-        return self._fingerprint
+        digest = hashlib.sha256(fingerprint_files(list(self.lists), first=None).encode())
+        for split, names in self.files.items():
+            for name in names:
+                size = size_of(os.path.join(self.folder, name))
+                digest.update(f"{split}\0{name}\0{size}\n".encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()
 
 
 def open_list(path: Path) -> Listed:
@@ -103,12 +81,12 @@ def open_list(path: Path) -> Listed:
     passed, lists = PassedOver(), _siblings(path)
     rows: dict[str, list[Row]] = {}
     where: dict[str, Path] = {}
-    for split in sorted(lists, key=list(SPLITS).index):
+    for split in sorted(lists, key=order_of_split):
         try:
             for row in rows_of(lists[split], lists["train"]):
-                of_row = _split_of(row, lists[split]) or split
-                rows.setdefault(of_row, []).append(row)
-                where.setdefault(of_row, lists[split])
+                row_split = _split_of(row, lists[split]) or split
+                rows.setdefault(row_split, []).append(row)
+                where.setdefault(row_split, lists[split])
         except Unlabelled:
             if split != "test":
                 raise
@@ -122,7 +100,7 @@ def open_list(path: Path) -> Listed:
     classes, label_of = _classes(path, rows["train"], names)
     files: dict[str, list[str]] = {}
     labels: dict[str, np.ndarray] = {}
-    for split in sorted(rows, key=list(SPLITS).index):
+    for split in sorted(rows, key=order_of_split):
         files[split] = _files(where[split], rows[split], split)
         for row in rows[split]:
             if row.label not in label_of:
@@ -131,7 +109,8 @@ def open_list(path: Path) -> Listed:
                 )
         labels[split] = np.array([label_of[row.label] for row in rows[split]], np.int32)
     used = dict.fromkeys((*lists.values(), *([names[0]] if names else [])))
-    return Listed(path, files, labels, classes, tuple(used), passed)
+    description = f"list of images, {path.name}"
+    return Listed(description, classes, tuple(files), path.parent, files, labels, tuple(used), passed=passed)
 
 
 def _siblings(path: Path) -> dict[str, Path]:
@@ -154,9 +133,6 @@ def _split_of(row: Row, file: Path) -> str:
     if row.split and row.split.lower() not in SPLITS:
         raise InputError(f"{file}, row {row.number}: {short(row.split)!r} is no split: write train, val or test")
     return SPLITS[row.split.lower()] if row.split else ""
-
-
-# --- classes and files ------------------------------------------------------------------------------------------------
 
 
 def _names_of_classes(path: Path) -> tuple[Path, list[str]] | None:
@@ -185,9 +161,8 @@ def _classes(
         if names and high < len(names[1]):
             check_classes(names[0], names[1])
             return tuple(names[1]), {str(number): number for number in range(len(names[1]))} | numbers
-        present = sorted(set(numbers.values()))
-        classes = tuple(str(number) for number in present)
-        label_of = {number: label for label, number in enumerate(present)}
+        label_of = {number: label for label, number in enumerate(sorted(set(numbers.values())))}
+        classes = tuple(map(str, label_of))
         check_classes(path, classes)
         return classes, {cell: label_of[number] for cell, number in numbers.items()}
     order = names[1] if names and cells <= set(names[1]) else sorted(cells)
@@ -199,14 +174,12 @@ def _files(list_: Path, rows: list[Row], split: str) -> list[str]:
     """The paths of a split from the list's folder on, each once, none outside it."""
     root = os.path.abspath(list_.parent)
     base, ending = _base(list_.parent, [_plain(row.path) for row in islice(rows, 20)], split)
+    folders = [os.path.join(folder, "") for folder in (root, os.path.realpath(root))]
     seen: dict[str, int] = {}
     for row in rows:
         path = os.path.normpath(os.path.join(root, base, _plain(row.path) + ending))
-        for folder in dict.fromkeys((root, os.path.realpath(root))):
-            if path.startswith(os.path.join(folder, "")):
-                name = path[len(os.path.join(folder, "")) :]
-                break
-        else:
+        name = next((path.removeprefix(folder) for folder in folders if path.startswith(folder)), None)
+        if name is None:
             raise InputError(
                 f"{list_}, row {row.number}: {short(row.path)!r} lies outside {list_.parent}, the list's folder: "
                 "put the images there"
@@ -230,14 +203,14 @@ def _base(folder: Path, paths: list[str], split: str) -> tuple[str, str]:
     without an ending.
     """
 
-    def there(base: str, ending: str) -> bool:
+    def lead_to_files(base: str, ending: str) -> bool:
         return any(os.path.isfile(folder / base / f"{path}{ending}") for path in paths if ".." not in path)
 
     lacking = () if any(map(is_image_name, paths)) else (*ENDINGS, *sorted(IMAGE_SUFFIXES - {*ENDINGS}))
     for ending in ("", *lacking):
-        if there("", ending):
+        if lead_to_files("", ending):
             return "", ending
-        inside = [name for name in subfolders(folder) if there(name, ending)]
+        inside = [name for name in subfolders(folder) if lead_to_files(name, ending)]
         if len(inside) > 1:  # 1.jpg may be in train/ and in test/
             inside = [name for name in inside if SPLITS.get(name.lower()) == split] or inside
         if len(inside) > 1:

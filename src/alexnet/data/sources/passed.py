@@ -8,7 +8,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
 
-from alexnet.data.sources.source import is_image_name
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".avif", ".jp2"}
+    | {".ppm", ".pgm", ".pbm", ".pnm"}
+)
+"""Endings of files that are images."""
 
 FOLDERS = frozenset(
     {"__macosx", "@eadir", ".ipynb_checkpoints", "$recycle.bin", "system volume information", "lost+found"}
@@ -72,16 +76,16 @@ class PassedOver:
 
     def __str__(self) -> str:
         """ "3 files (2 .heic, 1 .txt), 1 folder (@eaDir)" """
-        said = []
+        texts = []
         for what, kinds in self.to_json().items():
             total = sum(kinds.values())
-            each = [
+            names = [
                 name if number == total or (number == 1 and what != "file") else f"{number:,} {name}"
                 for name, number in Counter(kinds).most_common()
             ]
-            more = f" and {len(each) - 9} other kinds" if len(each) > 10 else ""
-            said.append(f"{total:,} {what}{'s' * (total != 1)} ({', '.join(each[: 9 if more else 10])}{more})")
-        return ", ".join(said)
+            more = f" and {len(names) - 9} other kinds" if len(names) > 10 else ""
+            texts.append(f"{total:,} {what}{'s' * (total != 1)} ({', '.join(names[: 9 if more else 10])}{more})")
+        return ", ".join(texts)
 
     def to_json(self) -> dict[str, dict[str, int]]:
         """What the constructor takes, in an order that no file system has a say in."""
@@ -92,6 +96,11 @@ class PassedOver:
         """What to do about it; empty where nothing need be."""
         photographs = sorted(NOT_READ & set(self.counts.get("file", {})))
         return f"{', '.join(photographs)} cannot be read: convert them to JPEG or PNG" if photographs else ""
+
+
+def is_image_name(name: str) -> bool:
+    """Whether the ending of a file's name says that it is an image."""
+    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
 
 
 def is_image(entry: "os.DirEntry[str]", passed: PassedOver | None = None) -> bool:

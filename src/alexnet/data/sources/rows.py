@@ -10,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
-from alexnet.data.sources.source import is_image_name
+from alexnet.data.sources.passed import is_image_name
 from alexnet.errors import InputError
 from alexnet.reading import parse_json
 from alexnet.words import gigabytes, short

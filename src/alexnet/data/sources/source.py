@@ -4,31 +4,31 @@ import hashlib
 import os
 import re
 import stat
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from alexnet.data.sources.passed import PassedOver
 from alexnet.errors import InputError
 from alexnet.words import gigabytes, short
 
-if TYPE_CHECKING:  # which asks for endings of names
-    from alexnet.data.sources.passed import PassedOver
-
-IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".avif", ".jp2"}
-    | {".ppm", ".pgm", ".pbm", ".pnm"}
-)
 SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "dev", "eval"), "val"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
 """Names of folders, tables and lists, in small letters -> the three splits."""
+
+
+def order_of_split(name: str) -> int:
+    """Where a name comes among SPLITS, behind them if it is none: a key to sort by."""
+    return list(SPLITS).index(name.lower()) if name.lower() in SPLITS else len(SPLITS)
+
 
 GENERAL = (
     *("set", "data", "dataset", "split", "my", "image", "images", "img", "imgs", "photos", "pictures"),
@@ -41,7 +41,7 @@ LISTS = (".csv", ".tsv", ".json", ".txt")
 """Endings of lists of images and their labels."""
 
 LARGEST_FILE = 600_000_000
-"""Bytes of the largest image file that is read: the most pixels that are taken (prepare.py), uncompressed, are 537 MB."""
+"""Bytes of the largest image file that is read: the most pixels that are taken (image.py), uncompressed, are 537 MB."""
 MOST_CLASSES = 100_000
 """Class numbers from here on are believed only where there are as many images; Fall 2011 has 22,000 classes."""
 LONGEST_NAME = 1000
@@ -71,87 +71,106 @@ class Item:
 class Part:
     """A stretch of a split that can be opened without reading what lies before it: a class folder, an archive, a file."""
 
-    label: int | None  # of all its images; None: of several classes
-    items: int | None  # how many; None where only going through it tells
+    label: int | None = None  # of all its images; None: of several classes
+    items: int | None = None  # how many; None where only going through it tells
 
 
-class Source(Protocol):
-    """Labelled images, always in the same order, and never a whole listing of them in memory."""
+@dataclass(frozen=True)
+class Source(ABC):
+    """Labelled images, always in the same order, and never a whole listing of them in memory.
+
+    A source of your own needs two methods, `part` and `fingerprint`, and is passed to `prepare` as those here are:
+
+        class Shapes(Source):
+            def part(self, split, number):
+                for index in range(100):
+                    yield Item(f"{index}.png", index % 2, partial(draw, index))
+
+            def fingerprint(self):
+                return "shapes, second edition"
+
+        prepare(Shapes("drawn shapes", ("circle", "square"), ("train",)), Path("data/shapes"))
+    """
+
+    description: str
+    """One line for people."""
+    classes: tuple[str, ...]
+    """Names in the order of the labels."""
+    splits: tuple[str, ...]
+    """("train",), and "val" or "test" or both where the source has them."""
+    default_size: int = field(default=256, kw_only=True)
+    """Side of the prepared images where nobody says otherwise."""
+    folders: dict[str, Path] = field(default_factory=dict, kw_only=True)
+    """Split -> the folder whose folders are the classes, where that is so; nothing may be written into it."""
+    passed: PassedOver = field(default_factory=PassedOver, kw_only=True)
+    """What of `passed_over` was known when the source was opened."""
+
+    @abstractmethod
+    def part(self, split: str, number: int) -> Iterator[Item]:
+        """The items of one of `parts`, lazily. Raises InputError for what only reading shows, such as a cut-off archive."""
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """A text that changes when the source changes. Made of names and sizes (contents where cheap), never of times."""
 
     @property
-    def description(self) -> str:
-        """One line for people."""
-
-    @property
-    def splits(self) -> tuple[str, ...]:
-        """("train",), and "val" or "test" or both where the source has them."""
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Names in the order of the labels."""
-
-    @property
-    def default_size(self) -> int:
-        """Side of the prepared images where nobody says otherwise."""
-
-    def items(self, split: str) -> Iterator[Item]:
-        """The images of a split, lazily. Raises InputError for what only reading shows, such as a cut-off archive."""
+    def passed_over(self) -> PassedOver:
+        """What lies in the source and is no image of it; may go through all of it."""
+        return self.passed
 
     def parts(self, split: str) -> tuple[Part, ...]:
-        """The stretches that the items of a split come in, in their order."""
+        """The stretches that the items of a split come in, in their order; one by default."""
+        return (Part(),)
 
-    def part(self, split: str, number: int) -> Iterator[Item]:
-        """The items of one of `parts`, lazily; all of them in turn are `items`."""
+    def items(self, split: str) -> Iterator[Item]:
+        """The images of a split, lazily, one part after the other."""
+        return chain.from_iterable(self.part(split, number) for number in range(len(self.parts(split))))
 
     def count(self, split: str) -> int | None:
         """How many items a split has, for the progress bar; None where counting would mean reading everything."""
-
-    @property
-    def passed_over(self) -> "PassedOver":
-        """What lies in the source and is no image of it."""
-
-    def fingerprint(self) -> str:
-        """Hex; changes when the source changes. Made of names and sizes (and contents where cheap), never of times."""
+        numbers = [part.items for part in self.parts(split)]
+        return None if None in numbers else sum(number or 0 for number in numbers)
 
 
-class Parted:
-    """A source whose items are those of its parts, one part after the other."""
-
-    def items(self, split: str) -> Iterator[Item]:
-        return chain.from_iterable(self.part(split, number) for number in range(len(self.parts(split))))
-
-    def parts(self, split: str) -> tuple[Part, ...]:
-        raise NotImplementedError
-
-    def part(self, split: str, number: int) -> Iterator[Item]:
-        raise NotImplementedError
+ROWS = 4096
+"""Rows of a table, or images of an array, that are one part."""
 
 
-def read_file(path: str) -> bytes:
-    """An image file, whole. OSError for one over LARGEST_FILE, and for what is no file: a pipe or /dev/zero never ends."""
-    return _read(path, 0, None)
+def blocks(number: int) -> list[range]:
+    """`number` rows as stretches of ROWS."""
+    return [range(start, min(start + ROWS, number)) for start in range(0, number, ROWS)]
 
 
-def read_part(path: str, offset: int, size: int) -> bytes:
-    """`size` bytes of a file from byte `offset` on, fewer where it ends before. OSError as in `read_file`."""
-    return _read(path, offset, size)
+def parts_of_rows(number: int) -> tuple[Part, ...]:
+    """The same as parts of a split."""
+    return tuple(Part(None, len(rows)) for rows in blocks(number))
 
 
-def _read(path: str, offset: int, size: int | None) -> bytes:
+def read_file(path: str, offset: int = 0, size: int | None = None) -> bytes:
+    """`size` bytes (None: all) of an image file from byte `offset` on, fewer where it ends before.
+
+    OSError for more than LARGEST_FILE, and for what is no file: a pipe or /dev/zero never ends.
+    """
     about = os.stat(path)  # before it is opened: that alone waits, at a pipe
     if stat.S_ISDIR(about.st_mode):
         raise IsADirectoryError("a folder")
     if not stat.S_ISREG(about.st_mode):
         raise OSError("a pipe or a device, not a file")
     size = about.st_size if size is None else size
-    if size < 0:
-        raise ValueError(f"{size} bytes of {path}")
     if size > LARGEST_FILE:
         raise OSError(f"{gigabytes(size)}, more than the {gigabytes(LARGEST_FILE)} that an image file may have")
     # Opened anew each time: 20 µs, and no file is shared between threads.
     with open(path, "rb", buffering=0) as file:
         file.seek(offset)
         return file.read(max(0, min(size, about.st_size - offset)))  # what is asked for is set aside before it is read
+
+
+def size_of(path: str) -> int:
+    """Bytes of an image file, for a fingerprint; -1 where it is not there: it will be among the skipped."""
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return -1
 
 
 def fingerprint_files(paths: list[Path], first: int | None = 1 << 20) -> str:
@@ -166,11 +185,6 @@ def fingerprint_files(paths: list[Path], first: int | None = 1 << 20) -> str:
                     digest.update(block)
                     left -= len(block)
     return digest.hexdigest()
-
-
-def is_image_name(name: str) -> bool:
-    """Whether the ending of a file's name says that it is an image."""
-    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
 
 
 def words(name: str) -> list[str]:
@@ -215,12 +229,3 @@ def check_numbers(where: object, largest: int, images: int) -> None:
             f"{where}: label {largest} with {images:,} images: labels are class numbers from 0 on, "
             f"below {max(images, MOST_CLASSES):,} here"
         )
-
-
-ROWS = 4096
-"""Rows of a table, or images of an array, that are one part."""
-
-
-def blocks(number: int) -> list[range]:
-    """`number` rows as stretches of ROWS."""
-    return [range(start, min(start + ROWS, number)) for start in range(0, number, ROWS)]

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
@@ -15,9 +15,12 @@ from alexnet.data.sources.source import (
     SPLITS,
     Item,
     Part,
+    Source,
     blocks,
     check_numbers,
     fingerprint_files,
+    order_of_split,
+    parts_of_rows,
     read_file,
     split_word,
 )
@@ -31,56 +34,44 @@ UNPACKED = 1 << 28
 
 
 @dataclass(frozen=True)
-class Tables:
-    """Rows of a Hugging Face dataset, in their own order; at most a few rows in memory."""
+class Tables(Source):
+    """Rows of a Hugging Face dataset, in their own order; at most a few rows in memory.
 
-    description: str
+    Its parts are the row groups of parquet files, or blocks of rows of what is memory-mapped.
+    """
+
     key: str  # the fingerprint
     tables: dict[str, Any]  # split -> datasets.Dataset or _Rows
-    counts: dict[str, int]
-    image: str  # column names
-    label: str
-    classes: tuple[str, ...]
+    columns: tuple[str, str]  # of the images, of the labels
     label_of: dict[Any, int] = field(repr=False)  # a cell of the label column -> label
     folders_of_files: tuple[Path, ...]  # where the files of rows that only name one may lie; paths count from the first
-    passed_over: PassedOver
-    groups: dict[str, list[tuple[str, int, int]]] = field(default_factory=dict, repr=False)
-    """Of parquet files: file, number in it and rows of each row group of a split."""
-    default_size: int = 256
-
-    @property
-    def splits(self) -> tuple[str, ...]:
-        return tuple(self.tables)
-
-    def items(self, split: str) -> Iterator[Item]:
-        return self._items(split, self.tables[split], 0)
 
     def parts(self, split: str) -> tuple[Part, ...]:
-        """Row groups of parquet files; blocks of rows of what is memory-mapped."""
-        if self.groups:
-            return tuple(Part(None, rows) for _, _, rows in self.groups[split])
-        return tuple(Part(None, len(rows)) for rows in blocks(self.counts[split]))
+        table = self.tables[split]
+        if isinstance(table, _Rows):
+            return tuple(Part(None, rows) for _, _, rows in table.groups)
+        return parts_of_rows(table.num_rows)
 
     def part(self, split: str, number: int) -> Iterator[Item]:
-        if self.groups:
-            first = sum(rows for _, _, rows in self.groups[split][:number])
-            return self._items(split, self.tables[split].group(*self.groups[split][number][:2]), first)
-        rows = blocks(self.counts[split])[number]
-        return self._items(split, self.tables[split].select(rows), rows.start)
-
-    def _items(self, split: str, rows: Any, first: int) -> Iterator[Item]:
-        for number, row in enumerate(_reading(self.description, rows), first):
-            name = f"{split}/{number:08}"
-            if row[self.label] not in self.label_of:
+        table = self.tables[split]
+        if isinstance(table, _Rows):
+            first, rows = sum(rows for _, _, rows in table.groups[:number]), table.group(number)
+        else:
+            block = blocks(table.num_rows)[number]
+            first, rows = block.start, table.select(block)
+        image_column, label_column = self.columns
+        for index, row in enumerate(_reading(self.description, rows), first):
+            name, label = f"{split}/{index:08}", row[label_column]
+            if label not in self.label_of:
                 raise InputError(
-                    f"{self.description}: row {name} has the label {short(repr(row[self.label]))}, no class of train"
+                    f"{self.description}: row {name} has the label {short(repr(label))}, no class of train"
                 )
-            image = row[self.image] or {}
+            image = row[image_column] or {}
             if image.get("bytes") is None and image.get("path"):
                 read: Callable[[], bytes] = partial(read_file, self._inside(image["path"], name))
             else:
                 read = partial(bytes, image.get("bytes") or b"")
-            yield Item(name, self.label_of[row[self.label]], read)
+            yield Item(name, self.label_of[label], read)
 
     def _inside(self, path: str, row: str) -> str:
         """Where the file is that a row names. InputError where that is outside the dataset: a table could name any file."""
@@ -91,9 +82,6 @@ class Tables:
                 "export the table with the images in it"
             )
         return resolved
-
-    def count(self, split: str) -> int:
-        return self.counts[split]
 
     def fingerprint(self) -> str:
         return self.key
@@ -107,8 +95,12 @@ class _Rows:
     thousands ended the process.
     """
 
-    groups: list[tuple[str, int, int]] = field(repr=False)  # as in Tables
+    groups: list[tuple[str, int, int]] = field(repr=False)  # file, number in it and rows of each row group
     features: Any
+
+    @property
+    def num_rows(self) -> int:
+        return sum(rows for _, _, rows in self.groups)
 
     def select_columns(self, names: list[str]) -> "_Rows":
         return replace(self, features=type(self.features)({name: self.features[name] for name in names}))
@@ -117,13 +109,14 @@ class _Rows:
         return replace(self, features=type(self.features)({**self.features, name: kind}))
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        return chain.from_iterable(self.group(file, number) for file, number, _ in self.groups)
+        return chain.from_iterable(self.group(place) for place in range(len(self.groups)))
 
-    def group(self, file: str, number: int) -> Iterator[dict[str, Any]]:
+    def group(self, place: int) -> Iterator[dict[str, Any]]:
         import pyarrow
         import pyarrow.parquet
         from datasets.table import cast_table_to_features
 
+        file, number, _ = self.groups[place]
         with pyarrow.parquet.ParquetFile(file, pre_buffer=False) as opened:
             about = opened.metadata.row_group(number)
             rows = about.num_rows * BATCH // max(1, about.total_byte_size)  # large images are not held by the dozen
@@ -170,14 +163,12 @@ def open_hub(name: str) -> Tables:
             f"hf:{name} cannot be loaded ({_said(error)}): check the name and the connection; "
             "without one, give a folder with the dataset's .parquet files"
         ) from None
-    description = f"Hugging Face dataset {name}"
-    counts = {split: table.num_rows for split, table in tables.items()}
     facts = [(split, table.num_rows, table.info.dataset_size, str(table.features)) for split, table in tables.items()]
     key = hashlib.sha256(repr((name, sorted(facts))).encode()).hexdigest()
     from huggingface_hub.constants import HF_HUB_CACHE
 
     caches = tuple(Path(cache).expanduser().resolve() for cache in (datasets.config.HF_DATASETS_CACHE, HF_HUB_CACHE))
-    return _open_tables(datasets, description, key, dict(tables), counts, caches)
+    return _open_tables(f"Hugging Face dataset {name}", key, dict(tables), caches)
 
 
 def open_parquet(path: Path) -> Tables:
@@ -190,7 +181,30 @@ def open_parquet(path: Path) -> Tables:
     import pyarrow.parquet
 
     files = [path] if path.is_file() else sorted(path.glob("*.parquet")) or sorted(path.glob("data/*.parquet"))
-    of_split: dict[str, list[str]] = {}
+    split_files = _by_split(path, files)
+    try:
+        groups: dict[str, list[tuple[str, int, int]]] = {split: [] for split in split_files}
+        for split, names in split_files.items():
+            for name in names:
+                about = pyarrow.parquet.read_metadata(name)
+                _check_size(name, sum(about.row_group(n).total_byte_size for n in range(about.num_row_groups)))
+                groups[split] += [(name, n, about.row_group(n).num_rows) for n in range(about.num_row_groups)]
+        kinds = datasets.Features.from_arrow_schema(pyarrow.parquet.read_schema(files[0]))
+    except InputError:
+        raise
+    except Exception as error:  # pyarrow and datasets have many kinds
+        raise InputError(f"{path} cannot be read as parquet: {_said(error)}") from None
+    tables = {split: _Rows(places, kinds) for split, places in groups.items()}
+    rows, size = sum(table.num_rows for table in tables.values()), sum(file.stat().st_size for file in files)
+    if rows > size:  # a repeated value costs a table nothing
+        raise InputError(f"{path} declares {rows:,} rows in {gigabytes(size)}: no images can be in it")
+    description, key = f"parquet files, {path.resolve().name}", fingerprint_files(files)
+    return _open_tables(description, key, tables, (files[0].parent.resolve(),))
+
+
+def _by_split(path: Path, files: list[Path]) -> dict[str, list[str]]:
+    """The names of the files of each split, by the words that they begin with."""
+    split_files: dict[str, list[str]] = {}
     words: dict[str, str] = {}
     for file in files:
         first = re.match("[a-z]*", file.name.lower())
@@ -200,25 +214,8 @@ def open_parquet(path: Path) -> Tables:
         split = SPLITS.get(word, "train")
         if word and words.setdefault(split, word) != word:
             raise InputError(f"{path}: {words[split]} and {word} are both the split {split}: rename the files of one")
-        of_split.setdefault(split, []).append(str(file))
-    try:
-        groups: dict[str, list[tuple[str, int, int]]] = {split: [] for split in of_split}
-        for split, names in of_split.items():
-            for name in names:
-                about = pyarrow.parquet.read_metadata(name)
-                _check_size(name, sum(about.row_group(n).total_byte_size for n in range(about.num_row_groups)))
-                groups[split] += [(name, n, about.row_group(n).num_rows) for n in range(about.num_row_groups)]
-        counts = {split: sum(rows for _, _, rows in of_one) for split, of_one in groups.items()}
-        _check_counts(path, files, sum(counts.values()))
-        kinds = datasets.Features.from_arrow_schema(pyarrow.parquet.read_schema(files[0]))
-        tables = {split: _Rows(of_one, kinds) for split, of_one in groups.items()}
-    except InputError:
-        raise
-    except Exception as error:  # pyarrow and datasets have many kinds
-        raise InputError(f"{path} cannot be read as parquet: {_said(error)}") from None
-    description, key = f"parquet files, {path.resolve().name}", fingerprint_files(files)
-    opened = _open_tables(datasets, description, key, tables, counts, (files[0].parent.resolve(),))
-    return replace(opened, groups=groups)
+        split_files.setdefault(split, []).append(str(file))
+    return split_files
 
 
 def _check_size(file: str, unpacked: int) -> None:
@@ -228,32 +225,20 @@ def _check_size(file: str, unpacked: int) -> None:
         raise InputError(f"{file} declares {gigabytes(unpacked)} in {gigabytes(size)}: images do not pack so well")
 
 
-def _check_counts(path: Path, files: list[Path], rows: int) -> None:
-    """InputError where files declare more rows than they have bytes: a repeated value costs a table nothing."""
-    size = sum(file.stat().st_size for file in files)
-    if rows > size:
-        raise InputError(f"{path} declares {rows:,} rows in {gigabytes(size)}: no images can be in it")
+def _open_tables(description: str, key: str, tables: dict[str, Any], folders_of_files: tuple[Path, ...]) -> Tables:
+    import datasets
 
-
-def _open_tables(
-    datasets: Any,
-    description: str,
-    key: str,
-    tables: dict[str, Any],
-    counts: dict[str, int],
-    folders_of_files: tuple[Path, ...],
-) -> Tables:
-    by_split: dict[str, Any] = {}
-    passed, order = PassedOver(), list(SPLITS)
-    for name in sorted(tables, key=lambda name: order.index(name.lower()) if name.lower() in SPLITS else len(order)):
+    splits: dict[str, Any] = {}
+    passed = PassedOver()
+    for name in sorted(tables, key=order_of_split):
         split = SPLITS.get(name.lower())
-        if split is None or split in by_split:
+        if split is None or split in splits:
             passed.add("split", name)
         else:
-            by_split[split] = (tables[name], counts[name])
-    if "train" not in by_split:
+            splits[split] = tables[name]
+    if "train" not in splits:
         raise InputError(f"{description} has no split train; it has {', '.join(tables)}")
-    features = by_split["train"][0].features
+    features = splits["train"].features
     image = next((name for name, kind in features.items() if isinstance(kind, datasets.Image)), None)
     image = image or next((name for name in ("image", "img", "images") if name in features), None)
     label = next((name for name in ("label", "labels", "fine_label") if name in features), None)
@@ -263,28 +248,38 @@ def _open_tables(
         raise InputError(f"{description} has no column for the {missing}; it has {', '.join(features)}")
 
     if isinstance(features[label], datasets.ClassLabel):
-        classes = tuple(features[label].names)
+        classes: Sequence[str] = tuple(features[label].names)
         label_of: dict[Any, int] = {number: number for number in range(len(classes))}
-    elif not isinstance(features[label], datasets.Value):
-        raise InputError(f"{description}: column {label} must hold class numbers from 0, or names")
     else:
-        cells = {row[label] for row in _reading(description, by_split["train"][0].select_columns([label]))}
-        if all(isinstance(cell, int) and cell >= 0 for cell in cells):
-            check_numbers(f"{description}, column {label}", max(cells, default=-1), by_split["train"][1])
-            classes = tuple(str(number) for number in range(max(cells, default=-1) + 1))
-            label_of = {number: number for number in range(len(classes))}
-        elif all(isinstance(cell, str) for cell in cells):
-            classes = tuple(sorted(cells))
-            label_of = {name: number for number, name in enumerate(classes)}
-        else:
-            raise InputError(f"{description}: column {label} must hold class numbers from 0, or names")
-
-    chosen, rows = {}, {}
-    for split, (table, count) in by_split.items():
+        classes, label_of = _classes(description, splits["train"], label, isinstance(features[label], datasets.Value))
+    labelled = {}
+    for split, table in splits.items():
         first = next(_reading(description, table.select_columns([label])), None)
         if split != "train" and (first is None or first[label] in (-1, None)):
             passed.add("split", f"{split}, its labels kept back")
             continue
-        chosen[split] = table.select_columns([image, label]).cast_column(image, datasets.Image(decode=False))
-        rows[split] = count
-    return Tables(description, key, chosen, rows, image, label, classes, label_of, folders_of_files, passed)
+        labelled[split] = table.select_columns([image, label]).cast_column(image, datasets.Image(decode=False))
+    return Tables(
+        description,
+        tuple(classes),
+        tuple(labelled),
+        key,
+        labelled,
+        (image, label),
+        label_of,
+        folders_of_files,
+        passed=passed,
+    )
+
+
+def _classes(where: str, train: Any, label: str, single: bool) -> tuple[list[str], dict[Any, int]]:
+    """The classes that the cells of a column without names of classes stand for, and the label of each cell."""
+    cells: set[Any] = {row[label] for row in _reading(where, train.select_columns([label]))} if single else {None}
+    if all(isinstance(cell, int) and cell >= 0 for cell in cells):
+        largest = max(cells, default=-1)
+        check_numbers(f"{where}, column {label}", largest, train.num_rows)
+        return [str(number) for number in range(largest + 1)], {number: number for number in range(largest + 1)}
+    if all(isinstance(cell, str) for cell in cells):
+        names = sorted(cells)
+        return names, {name: number for number, name in enumerate(names)}
+    raise InputError(f"{where}: column {label} must hold class numbers from 0, or names")

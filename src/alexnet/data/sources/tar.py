@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from alexnet.data.image import Unreadable
-from alexnet.data.sources.source import read_part
+from alexnet.data.sources.source import read_file
 from alexnet.errors import InputError
 
 BLOCK = 512
@@ -105,7 +105,7 @@ def read_member(path: str, member: Member) -> bytes:
     """The contents of a member of the archive in `path`. Raises Unreadable with its `problem`."""
     if member.problem:
         raise Unreadable(member.problem)
-    return read_part(path, member.offset, member.size)
+    return read_file(path, member.offset, member.size)
 
 
 def _read(file: BinaryIO, start: int, end: int) -> bytes:
