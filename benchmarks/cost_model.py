@@ -25,7 +25,8 @@ from rich.table import Table
 
 from alexnet import provenance
 from alexnet.files import write_text
-from alexnet.network.spec import Network, networks
+from alexnet.network.networks import networks
+from alexnet.network.spec import Network
 from alexnet.network.summary import summarize
 from alexnet.processes import Mode
 from alexnet.training.traffic import exchanged, traffic

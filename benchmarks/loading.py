@@ -36,7 +36,7 @@ from alexnet.data.sources.arrays import Arrays
 from alexnet.data.sources.passed import PassedOver
 from alexnet.data.stored import RawImages
 from alexnet.network.model import AlexNet
-from alexnet.network.spec import networks
+from alexnet.network.networks import networks
 from alexnet.run.recipes import recipes
 from alexnet.run.trained import preparation_of
 from alexnet.training import rule

@@ -22,12 +22,12 @@ from alexnet.gpu import check as checks  # noqa: E402
 from alexnet.gpu import whole  # noqa: E402
 from alexnet.gpu.comparing import Case, Extent, apart, clear, poisoned, worst  # noqa: E402
 from alexnet.network import gpu  # noqa: E402
-from alexnet.network.normalization import plain  # noqa: E402
+from alexnet.network.normalization import local_response_normalization as plain  # noqa: E402
 
 LOW = torch.bfloat16
 NETWORK = replace(TINY_NETWORK, input_size=16)
 TINY = Extent(
-    cases=(Case(LOW, 8, 3), Case(torch.float32, 8, 4, 2), Case(torch.float32, 10, 2, 2)),
+    cases=(Case(LOW, 8, 3), Case(torch.float32, 8, 4, 2), Case(torch.float32, 10, 3)),
     networks=(NETWORK, replace(NETWORK, name="authors-2012", normalization="authors-2012")),
     image=20,
     images=3,
@@ -71,7 +71,6 @@ def slightly(form: Callable[..., Tensor]) -> Callable[..., Tensor]:
     ("part", "module", "kernel"),
     [
         ("normalization", gpu, "local_response_normalization"),
-        ("normalization", gpu, "relu_lrn"),
         ("normalization", checks, "map_normalization"),
         ("ReLU, normalization, pooling", gpu, "relu_lrn_pool"),
         ("augmentation", alexnet.data.gpu, "augment"),
@@ -92,11 +91,11 @@ def test_one_number_that_is_wrong_is_found(
 
 def test_a_wrong_window_order_or_coefficient_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     right, fused = gpu.local_response_normalization, gpu.relu_lrn_pool
-    monkeypatch.setattr(gpu, "local_response_normalization", lambda x, alpha, columns: right(x, alpha=alpha))
+    monkeypatch.setattr(gpu, "local_response_normalization", lambda x, lrn, columns: right(x, lrn, 1))
     with pytest.raises(RunFailed) as found:
         check("normalization")
     assert "2 columns" in str(found.value) and "1 column," not in str(found.value)
-    monkeypatch.setattr(gpu, "relu_lrn_pool", lambda x, relu, **how: fused(x, relu="before", **how))
+    monkeypatch.setattr(gpu, "relu_lrn_pool", lambda x, relu, **how: fused(x, True, **how))
     with pytest.raises(RunFailed) as found:
         check("ReLU, normalization, pooling")
     assert "ReLU none" in str(found.value) and "ReLU before" not in str(found.value)
@@ -159,7 +158,7 @@ def test_other_draws_in_a_step_are_found(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_wrong_network_is_found_in_the_logits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(whole, "plain", lambda x, size, k, alpha, beta, columns: plain(x, size, k + 0.1, alpha, beta))
+    monkeypatch.setattr(whole, "plain", lambda x, lrn, columns: plain(x, replace(lrn, k=lrn.k + 0.1)))
     with pytest.raises(RunFailed, match="logits, tiny, float32"):
         check("logits")
 

@@ -9,7 +9,7 @@ from torch.autograd import DeviceType
 from alexnet.errors import RunFailed
 from alexnet.gpu.needs import Pass, floors, operations, passes
 from alexnet.gpu.profile import kernels_of, kind_of, sum_up, table
-from alexnet.network.spec import networks
+from alexnet.network.networks import networks
 
 PAPER = networks["paper"]
 H100 = {"product": 800e12, "copy": 3e12}

@@ -104,7 +104,7 @@ def test_the_zoos_network_comes_in_as_caffes(tmp_path: Path, capsys: pytest.Capt
         wanted, found = logits(layers, torch.from_numpy(crop)), network(images)
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4 * float(wanted.abs().max()))
     spec = network.network.spec
-    assert (spec.columns, spec.normalization, spec.hidden[0].then) == (2, "caffe", ("relu", "dropout"))
+    assert (spec.columns, spec.normalization_name, spec.hidden[0].then) == (2, "caffe", ("relu", "dropout"))
 
 
 @pytest.mark.parametrize("unit", [True, False])

@@ -14,7 +14,7 @@ from alexnet.data.batches import Preparation
 from alexnet.errors import InputError
 from alexnet.export import weights
 from alexnet.imports import read, run, torchvision
-from alexnet.network import spec as specs
+from alexnet.network import networks
 from alexnet.network.weights import NAMES
 from alexnet.run import recipes
 from alexnet.run.trained import TrainedNetwork
@@ -104,4 +104,4 @@ def test_another_network_is_refused_with_what_differs(tiny_run: Path, tmp_path: 
 
     with pytest.raises(InputError, match=r"not torchvision's alexnet: input: 28 pixels \(not 224 pixels\)"):
         weights.export(trained.load(tiny_run), "torchvision", tmp_path / "a.pth")
-    assert not list(tmp_path.iterdir()) and specs.torchvision.columns == 1
+    assert not list(tmp_path.iterdir()) and networks.torchvision.columns == 1

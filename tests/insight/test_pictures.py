@@ -13,7 +13,7 @@ from PIL import Image
 from alexnet.errors import InputError
 from alexnet.insight import confusion, contact_sheet, curves, kernels, neighbours, picture, predictions
 from alexnet.network.model import AlexNet
-from alexnet.network.spec import networks
+from alexnet.network.networks import networks
 
 ODD_NAMES = ["<script>alert(1)</script>", "$x^2$ & $", "a\nb", "강아지", "\udce9t\udce9", "W" * 80, ""]
 STEERING = ["\x1b[31mred\x1b[0m", "\x00\x07\x9b2J\x85", "\u202egnp.exe", "\uffff\ufffe\u2028", r"$\frac{", "]]>&#27;"]

@@ -2,13 +2,15 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 
+from alexnet.cli import main
 from alexnet.errors import InputError
 from alexnet.network.model import AlexNet
-from alexnet.network.spec import networks, paper, small
+from alexnet.network.networks import networks, paper, small
 from alexnet.network.summary import HEADINGS, summarize
 
 from .tiny import tiny
@@ -178,3 +180,17 @@ def test_a_scaled_input_is_said_and_costs_nothing() -> None:
     assert scaled.layers[0].reads == "image × 0.0167"
     assert (scaled.parameters, scaled.multiply_adds) == TOTALS["paper"][:2]
     assert scaled.layers[1:] == summarize(paper).layers[1:]
+
+
+def test_the_numbers_of_3_3_and_3_4_are_options(capsys: pytest.CaptureFixture[str]) -> None:
+    def table(*options: str) -> dict[str, Any]:
+        assert main(["summary", "paper", *options, "--json"]) == 0
+        return {layer["name"]: layer for layer in json.loads(capsys.readouterr().out)["layers"]}
+
+    pooled = table("--pooling.window", "2", "--pooling.stride", "2", "--lrn.alpha", "2e-5", "--normalization", "caffe")
+    assert (pooled["pool1"]["size"], pooled["pool1"]["stride"], pooled["pool1"]["arithmetic"]) == (
+        2,
+        2,
+        "(55+1−2)/2+1 = 28",
+    )
+    assert main(["summary", "paper", "--lrn.n", "4"]) == 2 and "network.lrn.n: 4" in capsys.readouterr().err

@@ -18,7 +18,7 @@ from torch import Tensor
 from alexnet.data.batches import Augmentation
 from alexnet.data.prepared import Prepared
 from alexnet.errors import InputError, RunFailed
-from alexnet.network.spec import networks
+from alexnet.network.networks import networks
 from alexnet.run import checkpoint, metrics, recipes, trained
 from alexnet.run.images import training_of, validation_of
 from alexnet.run.metrics import read_metrics

@@ -5,8 +5,8 @@ from typing import Any
 
 from alexnet.claims.claim import Change
 from alexnet.network import spec
-from alexnet.network.model import slide
 from alexnet.network.spec import Hidden, Network
+from alexnet.network.window import slide
 from alexnet.run.recipe import Recipe
 from alexnet.run.schedule import Schedule
 
@@ -90,7 +90,7 @@ def _after(row: spec.Convolution, size: int, pool: int, rounding: str) -> int:
 def _map_size(of: Network, last: int) -> int:
     size = of.input_size
     for row in of.convolutions[: last + 1]:
-        size = _after(row, size, int(of.pooling[0]), of.rounding)
+        size = _after(row, size, of.pooling.window, of.rounding)
     return size
 
 

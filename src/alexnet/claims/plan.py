@@ -10,7 +10,7 @@ from alexnet.claims.claim import Claim, Scale, at, search_of
 from alexnet.claims.ledger import duration
 from alexnet.claims.runner import Task
 from alexnet.data.prepared import Prepared
-from alexnet.network import spec
+from alexnet.network import networks
 from alexnet.network.summary import summarize
 from alexnet.run.images import training_of, validation_of
 
@@ -73,7 +73,7 @@ class Plan:
         """On two CPU cores, for the runs that are left: the multiply-adds a second of the paper's network, for all. Small
         networks do not reach that."""
         work = sum(row.images * (row.runs - row.done) * row.multiply_adds for row in self.runs)
-        return work / (IMAGES_PER_SECOND * summarize(spec.paper).multiply_adds)
+        return work / (IMAGES_PER_SECOND * summarize(networks.paper).multiply_adds)
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""

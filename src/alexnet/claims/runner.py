@@ -65,6 +65,9 @@ SINCE = (
 defaults: then they are left out of the hash, so that older run folders are found. A new field of a recipe goes here."""
 
 
+WORDS = ("network.lrn.", "network.pooling.")
+
+
 class Stopped(Exception):
     """The runner was asked to stop; the same call goes on where it was."""
 
@@ -103,9 +106,15 @@ def decisive(recipe: Recipe) -> dict[str, Any]:
     left_out = {*NO_MATTER, "seed"}
     if recipe.precision == "auto" and low_precision("auto", pick()):
         recipe = replace(recipe, precision="bf16")  # which it is; before there was this, "auto" was float32 on a CPU
+    # The first results had one word for the numbers of §3.3, and one for those of §3.4.
+    values = {name: value for name, value in flatten(recipe).items() if not name.startswith(WORDS)}
+    values |= {
+        "network.normalization": recipe.network.normalization_name,
+        "network.pooling": str(recipe.network.pooling),
+    }
     return {
         name: value
-        for name, value in flatten(recipe).items()
+        for name, value in values.items()
         if name not in left_out and not (name in SINCE and value == defaults[name])
     }
 

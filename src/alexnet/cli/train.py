@@ -23,7 +23,7 @@ def train(args: list[str]) -> int:
     from alexnet import processes
     from alexnet.data import prepared as prepared_sets
     from alexnet.network.named import network_of
-    from alexnet.network.spec import networks
+    from alexnet.network.networks import networks
     from alexnet.run import checkpoint, recipe
     from alexnet.run import recipes as named
     from alexnet.run.images import check_fit

@@ -19,8 +19,8 @@ from alexnet.errors import InputError
 from alexnet.files import write_bytes
 from alexnet.imports import caffe, caffe_forward
 from alexnet.imports import caffe_messages as messages
-from alexnet.network.model import AlexNet, ColumnLinear, Convolution, Dropout, Scale
-from alexnet.network.normalization import LocalResponseNormalization
+from alexnet.network.layers import ColumnLinear, Convolution, Dropout, LocalResponseNormalization, Scale
+from alexnet.network.model import AlexNet
 from alexnet.run.trained import TrainedNetwork
 
 ACTIVATIONS = {nn.ReLU: "ReLU", nn.Tanh: "TanH", nn.Sigmoid: "Sigmoid"}
@@ -109,7 +109,8 @@ def messages_of(network: AlexNet) -> Any:
                 )
             _no_factor(name, factor)
             how = add(name, "LRN").lrn_param
-            how.local_size, how.alpha, how.beta, how.k = module.size, module.alpha * module.size, module.beta, module.k
+            lrn = module.lrn
+            how.local_size, how.alpha, how.beta, how.k = lrn.n, lrn.alpha * lrn.n, lrn.beta, lrn.k
         elif type(module) in ACTIVATIONS:
             if type(module) is not nn.ReLU:
                 _no_factor(name, factor)

@@ -16,7 +16,7 @@ from alexnet.errors import InputError
 from alexnet.export import caffe, write
 from alexnet.export.write import Export
 from alexnet.imports import torchvision
-from alexnet.network import spec as specs
+from alexnet.network import networks
 from alexnet.network.named import differences
 from alexnet.network.weights import to_torchvision
 from alexnet.run.trained import TrainedNetwork
@@ -70,7 +70,7 @@ def export(
 
 def _write_torchvision(network: TrainedNetwork, file: Path, takes: str) -> None:
     spec = replace(network.network.spec, input_scale=1.0)
-    differ = differences(spec, specs.torchvision)
+    differ = differences(spec, networks.torchvision)
     if differ:
         raise InputError(f"{network.path}: not torchvision's alexnet: {'; '.join(differ[:4])}")
     state = {name: tensor.detach().clone() for name, tensor in network.network.state_dict().items()}

@@ -17,7 +17,9 @@ from alexnet.gpu.kernels import responses
 from alexnet.gpu.stepping import statistics, synthetic
 from alexnet.gpu.timing import LAST, LOW, free
 from alexnet.gpu.whole import judging, training
-from alexnet.network.normalization import map_normalization, plain
+from alexnet.network.normalization import local_response_normalization as plain
+from alexnet.network.normalization import map_normalization
+from alexnet.network.spec import LRN
 
 
 def check(
@@ -60,37 +62,33 @@ def normalization(extent: Extent, device: torch.device, seed: int) -> Iterator[F
     for case in extent.cases:
         x = responses(extent.mapped, case.channels, case.side, case.dtype, device)
         for alpha in (1e-4, 1e-4 / 5):
-            how: dict[str, Any] = {"alpha": alpha, "columns": case.columns}
+            how: dict[str, Any] = {"lrn": LRN(alpha=alpha), "columns": case.columns}
             ours, theirs = partial(gpu.local_response_normalization, **how), partial(plain, **how)
             yield compared(f"{case}, alpha {alpha:g}", ours, theirs, x)
         yield compared(f"{case}, contiguous", ours, theirs, x.contiguous())
-        yield compared(f"{case}, after ReLU", partial(gpu.relu_lrn, **how), lambda x, f=theirs: f(x.relu()), x)  # type: ignore[misc]
     for case in extent.cases[:2]:
         x = responses(extent.mapped, case.channels, case.side, torch.float32, device)
         yield compared(f"{case}, within a map", map_normalization, map_normalization, x)
 
 
 def fused(extent: Extent, device: torch.device, seed: int) -> Iterator[Found]:
-    """ReLU, normalization and pooling in one pass: ReLU before (§3.5), after the pooling or not at all (2012, layer 1)."""
+    """ReLU, normalization and pooling in one pass: with the ReLU (§3.5), or without (2012, layer 1)."""
     from alexnet.network import gpu
 
     for case in extent.cases:
-        if case.channels % (case.columns * 16 // case.dtype.itemsize):
-            continue  # these go one after another; rounded in between, their maxima would be others
-        for relu in ("before", "after", "none") if case.columns == 2 else ("before",):
+        for relu in (True, False) if case.columns == 2 else (True,):
             for ceil in (True, False) if case.side % 2 == 0 else (True,):  # else the windows are the same
                 x = responses(extent.mapped, case.channels, case.side, case.dtype, device)
-                how: dict[str, Any] = {"alpha": 1e-4, "columns": case.columns}
+                how: dict[str, Any] = {"lrn": LRN(), "columns": case.columns}
 
-                def normalized(x: Tensor, relu: str = relu, how: dict = how) -> Tensor:
-                    return plain(x.relu() if relu == "before" else x, **how)
+                def normalized(x: Tensor, relu: bool = relu, how: dict = how) -> Tensor:
+                    return plain(x.relu() if relu else x, **how)
 
-                def theirs(x: Tensor, relu: str = relu, ceil: bool = ceil, form: Callable = normalized) -> Tensor:
-                    pooled = F.max_pool2d(form(x), 3, 2, ceil_mode=ceil)
-                    return pooled.relu() if relu == "after" else pooled
+                def theirs(x: Tensor, ceil: bool = ceil, form: Callable = normalized) -> Tensor:
+                    return F.max_pool2d(form(x), 3, 2, ceil_mode=ceil)
 
-                ours = partial(gpu.relu_lrn_pool, ceil=ceil, relu=relu, **how)
-                name = f"{case}, ReLU {relu}{'' if ceil else ', sides rounded down'}"
+                ours = partial(gpu.relu_lrn_pool, relu=relu, window=3, stride=2, ceil=ceil, **how)
+                name = f"{case}, ReLU {'before' if relu else 'none'}{'' if ceil else ', sides rounded down'}"
                 yield compared(name, ours, theirs, x, clear(normalized(x.double()), ceil))
 
 

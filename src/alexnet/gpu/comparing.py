@@ -18,7 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from alexnet.gpu.timing import LOW
-from alexnet.network.spec import Network, networks
+from alexnet.network.networks import networks
+from alexnet.network.spec import Network
 from alexnet.training.graph import WARM
 
 CLOSE = {torch.float32: 1e-5, LOW: 2**-7, torch.float16: 2**-10}
@@ -48,8 +49,7 @@ CASES = (
     Case(LOW, 130, 27),
     Case(torch.float32, 96, 55),
     Case(torch.float32, 256, 27, 2),
-    Case(torch.float32, 20, 14, 2),  # which no vector divides
-    Case(torch.float16, 32, 14),  # whose last pooling window hangs over the edge
+    Case(torch.float32, 32, 14),  # whose last pooling window hangs over the edge
 )
 
 

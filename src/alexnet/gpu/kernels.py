@@ -18,8 +18,8 @@ from alexnet.gpu.figures import Row, ratios, row
 from alexnet.gpu.stepping import statistics, synthetic
 from alexnet.gpu.timing import LAST, LOW, Given, free, of_copy, timed
 from alexnet.network.model import AlexNet
-from alexnet.network.normalization import plain
-from alexnet.network.spec import Network
+from alexnet.network.normalization import local_response_normalization as plain
+from alexnet.network.spec import LRN, Network
 from alexnet.network.summary import summarize
 
 
@@ -67,13 +67,19 @@ def normalization(given: Given, limits: dict[str, float]) -> list[Row]:
             break
         x = responses(given.size.maps, channels, side, LOW, given.device)
         g = torch.randn_like(x)
-        how = (5, 2.0, 1e-4, 0.75, 1)  # §3.3
+        how = (2.0, 1e-4, 1)  # §3.3: k, α; one column
         theirs = nn.LocalResponseNorm(5, 5e-4, 0.75, 2.0)
-        pooled, positions = ops.lrn_pool(x, *how, 3, 2, True, "before")
+        pooled, positions = ops.lrn_pool(x, *how, 3, 2, True, True)
         small = torch.randn_like(pooled)
 
+        def normalized(x: Tensor) -> Tensor:
+            return gpu.local_response_normalization(x, LRN(), 1)
+
+        def in_one_pass(x: Tensor) -> Tensor:
+            return gpu.relu_lrn_pool(x, True, LRN(), 1, 3, 2, True)
+
         def unfused(x: Tensor) -> Tensor:
-            return F.max_pool2d(gpu.relu_lrn(x), 3, 2, ceil_mode=True)
+            return F.max_pool2d(normalized(x.relu()), 3, 2, ceil_mode=True)
 
         def torchs(x: Tensor, theirs: nn.Module = theirs) -> Tensor:
             return F.max_pool2d(theirs(x.relu()), 3, 2, ceil_mode=True)
@@ -85,14 +91,14 @@ def normalization(given: Given, limits: dict[str, float]) -> list[Row]:
             "fused backward": f"ReLU, LRN, pooling {layer}, backward",
         }
         forms: dict[str, Callable[[], object]] = {
-            names["forward"]: partial(ops.lrn, x, *how, False),
-            names["backward"]: partial(ops.lrn_backward, x, g, *how, False),
-            "ours": gradient(gpu.local_response_normalization, x, g),
+            names["forward"]: partial(ops.lrn, x, *how),
+            names["backward"]: partial(ops.lrn_backward, x, g, *how),
+            "ours": gradient(normalized, x, g),
             "plain form": gradient(plain, x, g),
             "nn.LocalResponseNorm": gradient(theirs, x, g),
-            names["fused forward"]: partial(ops.lrn_pool, x, *how, 3, 2, True, "before"),
-            names["fused backward"]: partial(ops.lrn_pool_backward, x, small, positions, *how, 3, 2, "before"),
-            "fused": gradient(gpu.relu_lrn_pool, x, small),
+            names["fused forward"]: partial(ops.lrn_pool, x, *how, 3, 2, True, True),
+            names["fused backward"]: partial(ops.lrn_pool_backward, x, small, positions, *how, 3, 2, True),
+            "fused": gradient(in_one_pass, x, small),
             "kernel by kernel": gradient(unfused, x, small),
             "torch's three layers": gradient(torchs, x, small),
         }

@@ -17,9 +17,10 @@ from torch import Tensor, nn
 
 from alexnet.data.batches import Augmentation, Preparation, training_batch
 from alexnet.gpu.timing import LAST, LOW, Size, wait
+from alexnet.network.layers import LocalResponseNormalization
 from alexnet.network.model import AlexNet
-from alexnet.network.normalization import LocalResponseNormalization
-from alexnet.network.spec import Network, networks
+from alexnet.network.networks import networks
+from alexnet.network.spec import Network
 from alexnet.parallel import TRITON
 from alexnet.training import rule
 from alexnet.training.graph import WARM, Step
@@ -142,7 +143,8 @@ def plain_port(network: Network) -> AlexNet:
     """`network` with PyTorch's own normalization layer, as most people write it."""
     # PyTorch divides alpha by the window; its sums know no columns.
     return with_normalization(
-        AlexNet(network), lambda layer: nn.LocalResponseNorm(layer.size, layer.alpha * layer.size, layer.beta, layer.k)
+        AlexNet(network),
+        lambda layer: nn.LocalResponseNorm(layer.lrn.n, layer.lrn.alpha * layer.lrn.n, layer.lrn.beta, layer.lrn.k),
     )
 
 

@@ -16,7 +16,8 @@ import torch
 
 from alexnet.errors import RunFailed
 from alexnet.gpu.figures import Row, in_turn, row
-from alexnet.network.spec import Network, networks
+from alexnet.network.networks import networks
+from alexnet.network.spec import Network
 
 INSIDE = 5
 """Repetitions of a form in one graph: what it costs to start the graph is then a small part of its time."""

@@ -12,8 +12,9 @@ from alexnet.data.batches import VIEW, Augmentation, _plain_batch, draw
 from alexnet.gpu.comparing import Extent, Found, apart
 from alexnet.gpu.stepping import Images, step_of, with_normalization
 from alexnet.gpu.timing import LAST, LOW, Size, free
+from alexnet.network.layers import LocalResponseNormalization
 from alexnet.network.model import AlexNet
-from alexnet.network.normalization import LocalResponseNormalization, plain
+from alexnet.network.normalization import local_response_normalization as plain
 from alexnet.network.spec import Network
 from alexnet.run import recipes
 from alexnet.training import rule
@@ -29,7 +30,7 @@ class Plain(nn.Module):
 
     def __init__(self, layer: LocalResponseNormalization) -> None:
         super().__init__()
-        self.how = layer.size, layer.k, layer.alpha, layer.beta, layer.columns
+        self.how = layer.lrn, layer.columns
 
     def forward(self, x: Tensor) -> Tensor:
         return plain(x, *self.how)

@@ -15,8 +15,8 @@ from torch import Tensor
 from alexnet.errors import InputError
 from alexnet.imports.steps import Activation, BatchNorm, Conv, Dropout, Linear, Lrn, MapNorm, Pool, Step
 from alexnet.network import spec as specs
-from alexnet.network.model import slide
 from alexnet.network.spec import Network
+from alexnet.network.window import slide
 
 
 @dataclass

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from alexnet.errors import InputError
-from alexnet.network import spec as specs
+from alexnet.network import networks
 from alexnet.network.weights import from_torchvision
 from alexnet.reading import check_archive
 
@@ -73,7 +73,7 @@ class Reference(nn.Module):
 
     def __init__(self, classes: int) -> None:
         super().__init__()
-        rows = specs.torchvision.convolutions
+        rows = networks.torchvision.convolutions
         layers: list[nn.Module] = []
         channels = 3
         for row in rows:

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from alexnet.data.prepared import Images, Split
 from alexnet.errors import InputError
 from alexnet.insight import activations, picture
+from alexnet.network.layers import MapNormalization
 from alexnet.network.model import AlexNet
-from alexnet.network.normalization import MapNormalization
 from alexnet.run.trained import TrainedNetwork
 
 

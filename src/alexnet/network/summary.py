@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from alexnet.network import networks
 from alexnet.network import spec as specs
 from alexnet.network.model import AlexNet
 
@@ -39,6 +40,12 @@ HEADINGS = (
     "neurons",
 )
 """Headings of `Summary.rows_for_table`."""
+
+DETAILS = ("kernels", "size, stride, padding", "then", "init std", "bias")
+"""Those of columns that a short table leaves out."""
+
+FIGURES = ("parameters", "multiply-adds", "neurons")
+"""Those of columns of numbers."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +155,7 @@ class Summary:
 def summarize(spec: specs.Network) -> Summary:
     """The table of the network that `spec` describes. No weight is allocated; InputError if it cannot be built."""
     layers = _layers(spec)
-    comparable = _outputs(layers) == _outputs(_layers(specs.paper))
+    comparable = _outputs(layers) == _outputs(_layers(networks.paper))
     return Summary(spec.name, tuple(layers), 3 * spec.input_size**2, comparable)
 
 
