@@ -26,7 +26,7 @@ import torch
 import torch.nn.functional as F
 from measure import Peer, Row, arguments, finish, have_peers, in_turn, ratios, row
 
-from alexnet import parallel
+from alexnet import fast
 from alexnet.data import batches, prepared
 from alexnet.data.builtin import Photographs
 from alexnet.data.jpegs import JpegImages
@@ -43,7 +43,7 @@ from alexnet.training import rule
 
 IMAGES, BATCH = 1280, 128
 CORES = os.cpu_count() or 1
-compiled = parallel.compiled
+compiled = fast.compiled
 
 
 def written(data: str, folder: Path) -> dict[str, Prepared]:
@@ -91,15 +91,15 @@ def main() -> None:
         preparation = preparation_of(one.mean, one.eigenvalues, one.eigenvectors, recipe)
         generator = torch.Generator().manual_seed(0)
 
-        def passing(store: str, fast: bool) -> Callable[[], None]:
+        def passing(store: str, loops: bool) -> Callable[[], None]:
             split = splits[store]
             parts = list(np.random.default_rng(2).permutation(len(split.labels))[:IMAGES].reshape(-1, BATCH))
 
             def one_pass() -> None:
-                parallel.compiled = compiled if fast else lambda: False  # type: ignore[assignment]
+                fast.compiled = compiled if loops else lambda: False  # type: ignore[assignment]
                 for pixels, _ in batches.read_ahead(split.images, split.labels, parts, torch.device("cpu")):
                     batches.training_batch(pixels, preparation, recipe.augmentation, generator)
-                parallel.compiled = compiled
+                fast.compiled = compiled
 
             return one_pass
 

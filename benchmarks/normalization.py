@@ -12,11 +12,11 @@ import torch
 from measure import arguments, finish, in_turn, ratios, row
 from torch import Tensor, nn
 
+from alexnet.fast import compiled
 from alexnet.network import cpu
 from alexnet.network.layers import LocalResponseNormalization, through
 from alexnet.network.normalization import local_response_normalization as plain
 from alexnet.network.spec import LRN
-from alexnet.parallel import compiled
 
 
 def main() -> None:

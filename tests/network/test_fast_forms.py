@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from alexnet import parallel
+from alexnet import fast
 from alexnet.network import fused as fused_forms
 from alexnet.network import normalization
 from alexnet.network.fused import local_response_normalization, map_normalization, relu_lrn_pool
@@ -67,7 +67,7 @@ def test_the_function_keeps_one_tensor(loops: None) -> None:
 
 
 def test_without_compiled_loops_the_plain_form_does_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parallel, "compiled", lambda: False)
+    monkeypatch.setattr(fast, "compiled", lambda: False)
     x = responses(2, 8, 5, 5)
     for form, formula in ((local_response_normalization, plain), (map_normalization, normalization.map_normalization)):
         assert torch.equal(form(x), formula(x))

@@ -16,10 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from alexnet import parallel
+from alexnet import fast
 from alexnet.data.prepared import Images
 from alexnet.errors import InputError
-from alexnet.parallel import TRITON, in_parts
+from alexnet.fast import TRITON, in_parts
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ def draw(
 
 def _compilable(images: Tensor, preparation: Preparation) -> bool:
     here = images.device.type == "cpu" and images.dtype == torch.uint8
-    return here and images.shape[1] == preparation.size and parallel.compiled()
+    return here and images.shape[1] == preparation.size and fast.compiled()
 
 
 def _plain_batch(images: Tensor, preparation: Preparation, how: Augmentation, drawn: Drawn) -> Tensor:

@@ -27,12 +27,12 @@ from alexnet.claims.scales import scales
 from alexnet.data import prepared as prepared_sets
 from alexnet.data.prepared import Prepared
 from alexnet.errors import InputError
+from alexnet.fast import TRITON
 from alexnet.files import only_writer, write_text
 from alexnet.gpu import pieces as pieces_
 from alexnet.gpu import table
 from alexnet.gpu.apart import Apart
 from alexnet.gpu.pieces import PIECES, UNCHECKED, Experiment, Piece
-from alexnet.parallel import TRITON
 
 JOBS = 3
 """Runs at a time where there are cores for them: one alone leaves the GPU waiting at every epoch's end."""

@@ -16,12 +16,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from alexnet.data.batches import Augmentation, Preparation, training_batch
+from alexnet.fast import TRITON
 from alexnet.gpu.timing import LAST, LOW, Size, wait
 from alexnet.network.layers import LocalResponseNormalization
 from alexnet.network.model import AlexNet
 from alexnet.network.networks import networks
 from alexnet.network.spec import Network
-from alexnet.parallel import TRITON
 from alexnet.training import rule
 from alexnet.training.graph import WARM, Step
 from alexnet.training.trainer import LOG_STEPS, seed_of

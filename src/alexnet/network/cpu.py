@@ -16,9 +16,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from alexnet.bf16 import array_of, rounded, wide
+from alexnet.fast import in_parts, loop
 from alexnet.network.normalization import MAP
 from alexnet.network.spec import LRN
-from alexnet.parallel import in_parts, loop
 
 
 def local_response_normalization(x: Tensor, lrn: LRN, columns: int) -> Tensor:

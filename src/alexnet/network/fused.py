@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from alexnet.fast import TRITON, loops_take
 from alexnet.network import normalization
 from alexnet.network.spec import LRN
-from alexnet.parallel import TRITON, loops_take
 
 
 def local_response_normalization(x: Tensor, lrn: LRN = LRN(), columns: int = 1) -> Tensor:

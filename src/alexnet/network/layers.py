@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from alexnet.fast import float32_on_the_cpu
 from alexnet.network import fused
 from alexnet.network.convolution import Convolved
 from alexnet.network.spec import LRN
-from alexnet.parallel import float32_on_the_cpu
 
 
 class ColumnLinear(nn.Module):

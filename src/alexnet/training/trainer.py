@@ -20,10 +20,10 @@ from alexnet.data.prepared import Images, Prepared
 from alexnet.device import keep_memory, low_precision, pick, precision_name
 from alexnet.errors import InputError, RunFailed, out_of_memory
 from alexnet.evaluation.errors import evaluate
+from alexnet.fast import TRITON
 from alexnet.files import no_room, only_writer, refused, why, write_text
 from alexnet.network.model import AlexNet
 from alexnet.network.spec import BOTTLENECK
-from alexnet.parallel import TRITON
 from alexnet.processes import FailedElsewhere, FailedHere, Mode, Processes, job
 from alexnet.reading import read_json
 from alexnet.run import checkpoint, memory, schedule
