@@ -42,13 +42,14 @@ def summary(args: list[str]) -> int:
     if known.json:
         print_json(described.to_dict())
         return 0
-    headings = [heading for heading in summaries.HEADINGS if known.all or heading not in summaries.DETAILS]
+    rows = described.rows_for_table()
+    headings = [heading for heading in rows[0] if known.all or heading not in summaries.DETAILS]
     size = f"{spec.input_size}×{spec.input_size}"
     table = Table(title=f"{spec.name}: {size} RGB → {spec.classes} classes", title_justify="left")
     for heading in headings:
         table.add_column(heading, justify="right" if heading in summaries.FIGURES else "left", no_wrap=True)
-    for row in described.rows_for_table():
-        table.add_row(*(cell for name, cell in zip(summaries.HEADINGS, row, strict=True) if name in headings))
+    for row in rows:
+        table.add_row(*(row[heading] for heading in headings))
     print_wide(table)
     totals = Table("in all", spec.name, *(["the paper"] if described.comparable else []))
     for what, count, stated in described.totals():
