@@ -16,15 +16,14 @@ from peers.serve import keep_memory, serve
 from training_step import form, plain_learner
 
 from alexnet import networks
-from alexnet.network import convolution, linear, model, normalization
+from alexnet.network import fused, layers, linear
 from alexnet.network.model import AlexNet
 from alexnet.run.recipes import recipes
 from alexnet.training import rule
 
 
-def never(*given: Any) -> bool:
-    """In place of a function that says whether a fast form is to be used."""
-    return False
+def never(*given: Any) -> None:
+    """In place of a function that says whether, or gives what, a fast form computes."""
 
 
 def taken_back(what: str, batch: int) -> Callable[[], None]:
@@ -36,17 +35,16 @@ def taken_back(what: str, batch: int) -> Callable[[], None]:
         learner = plain_learner(network, rule.optimizer_of(recipes["paper"], network))
         return lambda: learner(images, labels)
     for module, name in CHANGES[what]:
-        setattr(module, name, normalization.plain if name == "local_response_normalization" else never)
+        setattr(module, name, never)
     return form("ours, float32", batch)
 
 
 CHANGES: dict[str, list[tuple[Any, str]]] = {
     "as it is": [],
-    "ReLU, normalization and pooling one after another": [(model, "can_fuse")],
-    "the same, normalization in pieces": [(model, "can_fuse"), (normalization, "loops_take")],
-    "the same, normalization plain": [(model, "can_fuse"), (normalization, "local_response_normalization")],
+    "ReLU, normalization and pooling one after another": [(fused, "relu_lrn_pool")],
+    "the same, normalization plain": [(fused, "_form")],
     "fully connected layers by torch's product": [(linear, "_available")],
-    "biases' gradients with the weights'": [(convolution, "float32_on_the_cpu")],
+    "biases' gradients with the weights'": [(layers, "float32_on_the_cpu")],
     "the update in four passes": [(rule, "compiled")],
     "contiguous memory": [],
 }

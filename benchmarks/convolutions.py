@@ -16,7 +16,8 @@ from measure import arguments, finish, in_turn, ratios, row
 from torch import Tensor
 
 from alexnet import networks
-from alexnet.network.convolution import Convolution, _Convolved
+from alexnet.network.convolution import Convolved
+from alexnet.network.layers import Convolution
 from alexnet.network.model import AlexNet
 
 
@@ -32,7 +33,7 @@ def over_blocks(layer: Convolution) -> Callable[[Tensor], Tensor]:
         weight = F.pad(layer.weight, (0, 1, 0, 1)).reshape(96, 3, 3, 4, 3, 4).permute(0, 2, 4, 3, 5, 1)
         kernels = weight.reshape(96, 3, 3, 48).permute(0, 3, 1, 2)
         blocks = cut.view(x.dtype).reshape(len(x), 57, 57, 48).permute(0, 3, 1, 2)
-        return _Convolved.apply(blocks, kernels, layer.bias, 1, 0, 1)
+        return Convolved.apply(blocks, kernels, layer.bias, 1, 0, 1)
 
     return run
 
@@ -80,13 +81,13 @@ def main() -> None:
 
             def two(x: Tensor, layer: Convolution = layer, padding: int = padding) -> Tensor:
                 parts = zip(x.chunk(2, 1), layer.weight.chunk(2), layer.bias.chunk(2), strict=True)  # type: ignore[union-attr]
-                return torch.cat([_Convolved.apply(*each, 1, padding, 1) for each in parts], dim=1)
+                return torch.cat([Convolved.apply(*each, 1, padding, 1) for each in parts], dim=1)
 
             def dense(x: Tensor, layer: Convolution = layer, padding: int = padding) -> Tensor:
                 first, second = layer.weight.chunk(2)
                 zero = torch.zeros_like(first)
                 whole = torch.cat([torch.cat([first, zero], 1), torch.cat([zero, second], 1)])
-                return _Convolved.apply(x, whole, layer.bias, 1, padding, 1)
+                return Convolved.apply(x, whole, layer.bias, 1, padding, 1)
 
             for form, function in (("two convolutions", two), ("block-dense", dense)):
                 forms[f"{name}: {form}"] = both(function, x, layer)

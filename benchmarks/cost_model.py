@@ -26,7 +26,8 @@ from traffic import exchanged, traffic
 
 from alexnet import provenance
 from alexnet.files import write_text
-from alexnet.network.spec import Network, networks
+from alexnet.network.networks import networks
+from alexnet.network.spec import Network
 from alexnet.network.summary import summarize
 from alexnet.processes import Mode
 

@@ -22,11 +22,11 @@ from torch import Tensor, nn
 
 from alexnet.data.augment import Preparation, centre, to_channels
 from alexnet.data.image import to_square
+from alexnet.fast import bf16_unit
+from alexnet.network.layers import LocalResponseNormalization
 from alexnet.network.low_precision import LowPrecision
 from alexnet.network.model import AlexNet
-from alexnet.network.normalization import LocalResponseNormalization
-from alexnet.network.spec import paper
-from alexnet.parallel import bf16_unit
+from alexnet.network.networks import paper
 from alexnet.run import predict, recipes
 from alexnet.run.trained import TrainedNetwork
 from alexnet.run.views import view_probabilities

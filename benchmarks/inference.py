@@ -21,7 +21,7 @@ from measure import Peer, Row, arguments, finish, have_peers, in_turn, ratios, r
 from alexnet.exchange import runtimes
 from alexnet.exchange.onnx_write import onnx_model
 from alexnet.network.model import AlexNet
-from alexnet.network.spec import paper
+from alexnet.network.networks import paper
 
 TIMES = {1: 30, 64: 1}
 """Batch size -> batches in a round."""

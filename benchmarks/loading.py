@@ -26,7 +26,6 @@ import torch
 import torch.nn.functional as F
 from measure import Peer, Row, arguments, finish, have_peers, in_turn, ratios, row
 
-from alexnet import parallel
 from alexnet.data import prepared
 from alexnet.data.augment import Preparation, training_batch
 from alexnet.data.builtin import Photographs
@@ -38,14 +37,14 @@ from alexnet.data.sources.arrays import Arrays
 from alexnet.data.sources.passed import PassedOver
 from alexnet.data.stored import RawImages
 from alexnet.network.model import AlexNet
-from alexnet.network.spec import networks
+from alexnet.network.networks import networks
 from alexnet.run.recipes import recipes
 from alexnet.run.trained import preparation_of
 from alexnet.training import rule
 
 IMAGES, BATCH = 1280, 128
 CORES = os.cpu_count() or 1
-compiled = parallel.compiled
+compiled = fast.compiled
 
 
 def written(data: str, folder: Path) -> dict[str, Prepared]:
@@ -93,15 +92,15 @@ def main() -> None:
         preparation = preparation_of(one.mean, one.eigenvalues, one.eigenvectors, recipe)
         generator = torch.Generator().manual_seed(0)
 
-        def passing(store: str, fast: bool) -> Callable[[], None]:
+        def passing(store: str, loops: bool) -> Callable[[], None]:
             split = splits[store]
             parts = list(np.random.default_rng(2).permutation(len(split.labels))[:IMAGES].reshape(-1, BATCH))
 
             def one_pass() -> None:
-                parallel.compiled = compiled if fast else lambda: False  # type: ignore[assignment]
+                fast.compiled = compiled if loops else lambda: False  # type: ignore[assignment]
                 for pixels, _ in read_ahead(split.images, split.labels, parts, torch.device("cpu")):
                     training_batch(pixels, preparation, recipe.augmentation, generator)
-                parallel.compiled = compiled
+                fast.compiled = compiled
 
             return one_pass
 

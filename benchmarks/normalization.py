@@ -12,9 +12,11 @@ import torch
 from measure import arguments, finish, in_turn, ratios, row
 from torch import Tensor, nn
 
-from alexnet.network import normalization
-from alexnet.network.normalization import LocalResponseNormalization, normalize_and_pool, plain
-from alexnet.parallel import compiled
+from alexnet.fast import compiled
+from alexnet.network import cpu
+from alexnet.network.layers import LocalResponseNormalization, through
+from alexnet.network.normalization import local_response_normalization as plain
+from alexnet.network.spec import LRN
 
 
 def main() -> None:
@@ -37,15 +39,14 @@ def main() -> None:
         pooled = torch.randn(given.batch, 96, 27, 27).to(memory_format=format)
         forms[f"nn.LocalResponseNorm, {layout}"] = form(peer, x, came)
         forms[f"plain, {layout}"] = form(plain, x, came)
-        forms[f"in pieces, {layout}"] = form(lambda x: normalization._InPieces.apply(x, 5, 2.0, 1e-4, 0.75, 1), x, came)
         if compiled():
-            forms[f"compiled, {layout}"] = form(lambda x: normalization._Compiled.apply(x, 2.0, 1e-4, 1), x, came)
+            forms[f"compiled, {layout}"] = form(lambda x: cpu.local_response_normalization(x, LRN(), 1), x, came)
             if layout == "channels-last":
                 forms["ReLU, normalization, pooling: compiled, one after another"] = form(
                     lambda x: pool(norm(relu(x))), x, pooled
                 )
                 forms["ReLU, normalization, pooling: compiled, in one pass"] = form(
-                    lambda x: normalize_and_pool(x, True, norm, pool), x, pooled
+                    lambda x: through([relu, norm, pool], x), x, pooled
                 )
     target = torch.empty_like(came)
     forms["a copy of the map"] = lambda: (target.copy_(came), None)[1]
@@ -53,10 +54,9 @@ def main() -> None:
     seconds = in_turn(forms, given.repeats)
     rows = [row(name, [1000 * each for each in took], "ms") for name, took in seconds.items()]
     for layout in ("channels-last", "contiguous"):
-        for name in ("in pieces", "compiled"):
-            if f"{name}, {layout}" in seconds:
-                against = ratios(seconds[f"{name}, {layout}"], seconds[f"nn.LocalResponseNorm, {layout}"])
-                rows.append(row(f"{name} against nn.LocalResponseNorm, {layout}", against, "×"))
+        if f"compiled, {layout}" in seconds:
+            against = ratios(seconds[f"compiled, {layout}"], seconds[f"nn.LocalResponseNorm, {layout}"])
+            rows.append(row(f"compiled against nn.LocalResponseNorm, {layout}", against, "×"))
     if compiled():
         # Whoever ports the network plainly has contiguous memory.
         fast, plainly = seconds["compiled, channels-last"], seconds["nn.LocalResponseNorm, contiguous"]

@@ -14,7 +14,7 @@ from training_step import our_learner
 
 from alexnet.claims.scales import scales
 from alexnet.device import Precision
-from alexnet.parallel import bf16_unit
+from alexnet.fast import bf16_unit
 from alexnet.run.recipe import Recipe
 from alexnet.run.recipes import recipes
 

@@ -24,7 +24,7 @@ from measure import Peer, arguments, finish, in_turn, ratios, row
 from peers.serve import keep_memory, serve
 
 from alexnet.network.model import AlexNet
-from alexnet.network.spec import networks
+from alexnet.network.networks import networks
 from alexnet.processes import Processes
 from alexnet.training.layouts import layout
 from alexnet.training.rule import PaperSGD, groups

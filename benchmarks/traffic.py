@@ -9,9 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from alexnet.network.convolution import Convolution
-from alexnet.network.model import AlexNet, ColumnLinear
-from alexnet.network.normalization import LocalResponseNormalization
+from alexnet.network.layers import ColumnLinear, Convolution, LocalResponseNormalization
+from alexnet.network.model import AlexNet
 from alexnet.network.spec import Network
 from alexnet.processes import Mode, Processes
 
@@ -95,7 +94,7 @@ def exchanged(spec: Network) -> Exchanged:
             hidden.append(channels)
             reads_both = isinstance(layer, nn.Linear)
         elif isinstance(layer, LocalResponseNormalization) and layer.columns == 1:
-            halos[name] = min(layer.size // 2, channels // 2) * side**2
+            halos[name] = min(layer.lrn.n // 2, channels // 2) * side**2
         if reads_both:
             links[name] = channels // 2 * side**2
         if not isinstance(layer, nn.BatchNorm2d) and "bias" in dict(layer.named_parameters()):

@@ -21,9 +21,9 @@ from torch import nn
 
 from alexnet import networks
 from alexnet.device import Precision, low_precision
+from alexnet.fast import bf16_unit
 from alexnet.network.linear import _available, _times
 from alexnet.network.model import AlexNet
-from alexnet.parallel import bf16_unit
 from alexnet.run.recipe import Recipe
 from alexnet.run.recipes import recipes
 from alexnet.training.layouts import Layout

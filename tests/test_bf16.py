@@ -7,7 +7,7 @@ import torch
 pytest.importorskip("numba")
 
 from alexnet.bf16 import array_of, rounded, wide
-from alexnet.parallel import loop
+from alexnet.fast import loop
 
 
 @loop

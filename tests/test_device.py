@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from alexnet import device, parallel
+from alexnet import device, fast
 from alexnet.errors import InputError
 
 
@@ -67,7 +67,7 @@ def test_a_cpu_computes_in_bf16_where_it_multiplies_it(
     monkeypatch.setattr(device, "compiled", lambda: loops)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: vectors)
-    monkeypatch.setattr(device, "bf16_unit", parallel.bf16_unit.__wrapped__)  # which looks once and remembers
+    monkeypatch.setattr(device, "bf16_unit", fast.bf16_unit.__wrapped__)  # which looks once and remembers
     cpu = torch.device("cpu")
     low = device.low_precision("auto", cpu)
     assert low is (torch.bfloat16 if unit else None)

@@ -20,6 +20,7 @@ from triton.runtime.jit import JITFunction
 
 from alexnet.data.gpu import augment
 from alexnet.network import gpu
+from alexnet.network.spec import LRN
 from alexnet.training.gpu import sgd_
 
 POINTERS = {
@@ -69,16 +70,16 @@ def troubles(made: Any, name: str) -> Iterator[str]:
     registers, *memory = (int(number) for number in found.groups())
     if registers > REGISTERS or any(memory) or made.metadata.shared or "convert_layout" in made.asm["ttgir"]:
         yield f"{found[0]}, {made.asm['ttgir'].count('convert_layout')} exchanges between threads"
-    wide = not name.endswith("_any") and name != "_augment"
+    wide = name != "_augment"
     if wide and not ("ld.global.v4.b32" in made.asm["ptx"] and "st.global.v4.b32" in made.asm["ptx"]):
         yield "no loads and stores of 16 bytes"
 
 
-def layers(channels: int, side: int, columns: int, dtype: torch.dtype, format: torch.memory_format, relu: str) -> None:
+def layers(channels: int, side: int, columns: int, dtype: torch.dtype, relu: bool) -> None:
     """Normalization and pooling of a map there and back."""
-    z = torch.zeros(2, channels, side, side, dtype=dtype).contiguous(memory_format=format).requires_grad_()
-    gpu.local_response_normalization(z, columns=columns).sum().backward()
-    gpu.relu_lrn_pool(z, columns=columns, relu=relu).sum().backward()
+    z = torch.zeros(2, channels, side, side, dtype=dtype).contiguous(memory_format=LAST).requires_grad_()
+    gpu.local_response_normalization(z, LRN(), columns).sum().backward()
+    gpu.relu_lrn_pool(z, relu, LRN(), columns, 3, 2, True).sum().backward()
 
 
 def update(gradient: torch.dtype, copy: torch.dtype | None) -> None:
@@ -95,13 +96,11 @@ def batch(colour: bool, own_mean: bool, divide: float, dtype: torch.dtype, index
     augment(images, zeros if indexed else None, zeros, zeros, zeros.bool(), mean, noise, divide, 224, dtype)
 
 
-LAST, PLAIN, LOW, FULL = torch.channels_last, torch.contiguous_format, torch.bfloat16, torch.float32
+LAST, LOW, FULL = torch.channels_last, torch.bfloat16, torch.float32
 STARTS: dict[str, list[Callable[[], None]]] = {
     "network": [
-        lambda: layers(96, 55, 1, LOW, LAST, "before"),
-        lambda: layers(256, 27, 2, FULL, LAST, "none"),
-        lambda: layers(96, 55, 1, LOW, PLAIN, "before"),
-        lambda: layers(20, 13, 2, FULL, LAST, "before"),  # columns that rows do not fill; a step of 1 is a constant
+        lambda: layers(96, 55, 1, LOW, True),
+        lambda: layers(256, 27, 2, FULL, False),
     ],
     "training": [lambda: update(LOW, LOW), lambda: update(FULL, None), lambda: update(FULL, LOW)],
     "data": [

@@ -18,7 +18,8 @@ from torch import Tensor
 from alexnet.claims.scales import scales
 from alexnet.data.augment import Augmentation, Preparation, training_batch
 from alexnet.files import write_text
-from alexnet.network.spec import Network, networks
+from alexnet.network.networks import networks
+from alexnet.network.spec import Network
 from benchmarks.measure import Row, document, in_turn, row
 
 LOW = torch.bfloat16

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from alexnet.data.augment import draw, plain_batch
 from alexnet.network.model import AlexNet
+from alexnet.network.spec import LRN
 from alexnet.network.summary import summarize
 from benchmarks.gpu.common import LAST, LOW, Bench, Images, against, compare, compiled, start
 from benchmarks.measure import Row, ratios, row
@@ -86,7 +87,13 @@ def normalization(layer: str, pooling: bool, bench: Bench) -> Task:
     def layers(x: Tensor) -> Tensor:
         return F.max_pool2d(normalize(x.relu()), 3, 2, ceil_mode=True)
 
-    plain, by_hand = (layers, gpu.relu_lrn_pool) if pooling else (normalize, gpu.local_response_normalization)
+    def pooled(x: Tensor) -> Tensor:
+        return gpu.relu_lrn_pool(x, True, LRN(), 1, 3, 2, True)
+
+    def normalized(x: Tensor) -> Tensor:
+        return gpu.local_response_normalization(x, LRN(), 1)
+
+    plain, by_hand = (layers, pooled) if pooling else (normalize, normalized)
     g = torch.randn_like(by_hand(x))
     forms = {BY_HAND: with_gradients(by_hand, g, x), BY_TORCH: with_gradients(compiled(plain, bench), g, x)}
     # In bfloat16: x in, y out; x and g in, gradient out. Pooled: a byte says where a maximum lay.

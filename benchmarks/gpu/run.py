@@ -25,7 +25,7 @@ from alexnet.files import write_text
 from benchmarks.measure import Row, document, row
 
 ROOT = Path(__file__).resolve().parents[2]
-TESTS = [f"tests/{room}/test_gpu.py" for room in ("network", "data", "training")] + ["tests/training/test_graph.py"]
+TESTS = [f"tests/{room}/test_gpu.py" for room in ("network", "data", "training")] + ["tests/training/test_step.py"]
 CLAIMS = ("lrn", "depth", "dropout")
 GRACE = 20.0
 """Seconds between asking a child to stop, which lets a training write its checkpoint, and killing it."""

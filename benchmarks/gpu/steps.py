@@ -16,10 +16,10 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.benchmark import Timer
 
+from alexnet.fast import TRITON
+from alexnet.network.layers import LocalResponseNormalization
 from alexnet.network.model import AlexNet
-from alexnet.network.normalization import LocalResponseNormalization
-from alexnet.network.spec import networks
-from alexnet.parallel import TRITON
+from alexnet.network.networks import networks
 from alexnet.run.recipes import recipes
 from alexnet.training.layouts import Layout
 from alexnet.training.rule import optimizer_of

@@ -31,7 +31,7 @@ _HOMES = {
     "Prediction": "alexnet.run.predict",
     "TrainedNetwork": "alexnet.run.trained",
     "load": "alexnet.run.trained",
-    "networks": "alexnet.network.spec",
+    "networks": "alexnet.network.networks",
     "recipes": "alexnet.run.recipes",
 }
 

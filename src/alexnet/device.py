@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 
 from alexnet.errors import InputError
-from alexnet.parallel import bf16_unit, compiled
+from alexnet.fast import bf16_unit, compiled
 
 
 def pick(wanted: str = "auto") -> torch.device:

@@ -115,7 +115,7 @@ def _number(error: BaseException | None) -> int | None:
     while error is not None:
         if isinstance(error, OSError) and error.errno:
             return error.errno
-        if told := re.search(r"\(os error (\d+)\)", str(error)):  # as safetensors passes on what the system said
-            return int(told[1])
+        if match := re.search(r"\(os error (\d+)\)", str(error)):  # as safetensors passes on what the system said
+            return int(match[1])
         error = error.__cause__ or error.__context__
     return None

@@ -7,18 +7,18 @@ from pathlib import Path
 
 def memory_free() -> int | None:
     """Bytes that a new process could have on the CPU: what is free, within the container's limit; None if unknown."""
-    found = []
+    limits = []
     try:
         text = Path("/proc/meminfo").read_text()
-        found += [1024 * int(kib) for kib in re.findall(r"MemAvailable:\s+(\d+) kB", text)]
+        limits += [1024 * int(kib) for kib in re.findall(r"MemAvailable:\s+(\d+) kB", text)]
         limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
         if limit != "max":
-            found.append(int(limit) - int(Path("/sys/fs/cgroup/memory.current").read_text()))
+            limits.append(int(limit) - int(Path("/sys/fs/cgroup/memory.current").read_text()))
     except (OSError, ValueError):
         pass
-    if not found and hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    return max(0, min(found)) if found else None
+    if not limits and hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    return max(0, min(limits)) if limits else None
 
 
 def address_space_left() -> int | None:

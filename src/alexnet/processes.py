@@ -73,9 +73,9 @@ class Processes:
             dist.all_reduce(values)
         return values
 
-    def any(self, here: bool) -> bool:
-        """Whether it is so in any process. All have to call it."""
-        return bool(self.sum(torch.tensor(int(here))))
+    def any(self, value: bool) -> bool:
+        """Whether `value` is true in any process. All have to call it."""
+        return bool(self.sum(torch.tensor(int(value))))
 
     def agree(self, value: int) -> int:
         """Process 0's value, in every process. All have to call it."""
@@ -117,10 +117,12 @@ class Processes:
                 f"--device {wanted}: several processes take a GPU each, by auto or cuda where there are any, or share the cpu;"
                 " use --device auto"
             )
-        here = int(os.environ.get("LOCAL_WORLD_SIZE", self.number))  # so that all of a machine find it, and none waits
-        if here > torch.cuda.device_count():
+        number = int(
+            os.environ.get("LOCAL_WORLD_SIZE", self.number)
+        )  # so that all of a machine find it, and none waits
+        if number > torch.cuda.device_count():
             raise InputError(
-                f"--processes {here}: each takes a GPU of its own, and this machine has {torch.cuda.device_count()}; use so many,"
+                f"--processes {number}: each takes a GPU of its own, and this machine has {torch.cuda.device_count()}; use so many,"
                 " or --device cpu"
             )
         return f"cuda:{self.local}"
@@ -153,21 +155,21 @@ def joined(wanted: str = "auto") -> Iterator[Processes]:
 
     wanted: a recipe's `device`. One process alone meets nobody.
     """
-    here = place()
-    if here.number == 1:
-        yield here
+    processes = place()
+    if processes.number == 1:
+        yield processes
         return
-    device = torch.device(here.device(wanted))
+    device = torch.device(processes.device(wanted))
     if device.type == "cuda":
         torch.cuda.set_device(device)
     store, rank, number = next(dist.rendezvous("env://", timeout=WAIT))
     if int(os.environ["LOCAL_WORLD_SIZE"]) == number:
-        # The agent keeps its store when it starts all again, with the addresses of the dead in it.
+        # The agent keeps its store when it starts all again, with the addresses of the processes that died in it.
         store = dist.PrefixStore(f"start-{os.environ['TORCHELASTIC_RESTART_COUNT']}", store)
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(backend, store=store, rank=rank, world_size=number, timeout=WAIT)
     try:
-        yield here
+        yield processes
     finally:
         dist.destroy_process_group()
 
@@ -183,14 +185,14 @@ def launch(number: int, restarts: int, work: Callable[..., int], *arguments: Any
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    # Of a death we speak ourselves, without its traceback.
+    # RunFailed says in one line which process died and why; the agent's loggers would add tracebacks.
     modules = ("elastic.multiprocessing.api", "elastic.agent.server.api")
     names = ["torch.multiprocessing.spawn", *(f"torch.distributed.{module}" for module in modules)]
     loggers = {name: logging.getLogger(name).level for name in names}
     for name in names:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     # As many threads in all as one process would have; and time to write a checkpoint after SIGTERM.
-    given = dict(os.environ)
+    environment = dict(os.environ)
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, torch.get_num_threads() // number)))
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "600")
     logs = tempfile.TemporaryDirectory(prefix="alexnet-")
@@ -206,7 +208,7 @@ def launch(number: int, restarts: int, work: Callable[..., int], *arguments: Any
         start_method="spawn",
         logs_specs=DefaultLogsSpecs(log_dir=logs.name),
     )
-    before = {each: signal.getsignal(each) for each in (*STOPPING, signal.SIGQUIT)}
+    handlers = {number: signal.getsignal(number) for number in (*STOPPING, signal.SIGQUIT)}
     try:
         return elastic_launch(config, work)(*arguments)[0]
     except SignalException as stopped:
@@ -217,12 +219,12 @@ def launch(number: int, restarts: int, work: Callable[..., int], *arguments: Any
         again = f" ({restarts} restarts)" if restarts else ""
         raise RunFailed(f"process {rank} ended with {why}{again}: {_last_line(failure.message)}") from None
     finally:
-        for each, handler in before.items():  # the agent leaves its own
-            signal.signal(each, handler)
+        for stopping, handler in handlers.items():  # the agent leaves its own
+            signal.signal(stopping, handler)
         for name, level in loggers.items():
             logging.getLogger(name).setLevel(level)
         os.environ.clear()
-        os.environ.update(given)
+        os.environ.update(environment)
         logs.cleanup()
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from alexnet.parallel import bf16_unit, compiled
+from alexnet.fast import bf16_unit, compiled
 
 
 def machine() -> dict[str, str | int]:

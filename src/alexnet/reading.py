@@ -70,9 +70,9 @@ def parse_array(content: bytes, where: str) -> np.ndarray:
         shape, by_column, dtype = read(file)
         if dtype.kind not in "biuf":
             raise ValueError(f"of {dtype}")
-        there, told = len(content) - file.tell(), math.prod(shape) * dtype.itemsize
-        if there != told:
-            raise ValueError(f"{there:,} bytes of numbers, not the {told:,} of its shape")
+        length, expected = len(content) - file.tell(), math.prod(shape) * dtype.itemsize
+        if length != expected:
+            raise ValueError(f"{length:,} bytes of numbers, not the {expected:,} of its shape")
         array = np.frombuffer(content, dtype, offset=file.tell()).reshape(shape, order="F" if by_column else "C")
     except Exception as error:  # of Python's own parser, which reads the header
         raise InputError(f"{where}: no array of numbers ({error or type(error).__name__}); it is damaged") from None

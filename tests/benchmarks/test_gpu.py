@@ -16,7 +16,7 @@ from torch.autograd import DeviceType
 from alexnet import cli
 from alexnet.data.prepared import Prepared
 from alexnet.network import normalization
-from alexnet.network.spec import networks
+from alexnet.network.networks import networks
 from benchmarks.gpu import run
 from benchmarks.gpu.common import Bench, against
 from benchmarks.gpu.kernels import Task, as_blocks, block_dense, measure, normalize

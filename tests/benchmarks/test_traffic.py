@@ -1,6 +1,6 @@
 """The bytes of a step, by hand; tests/training/test_distributed.py compares them with what processes send."""
 
-from alexnet.network.spec import authors_2012, paper
+from alexnet.network.networks import authors_2012, paper
 from benchmarks.traffic import traffic
 
 

@@ -13,7 +13,7 @@ from alexnet.claims.claims import claims, experiment, table2
 from alexnet.claims.scales import scales
 from alexnet.claims.sections_6_and_7 import MIDDLE_LAYERS
 from alexnet.cli import experiments
-from alexnet.network import spec
+from alexnet.network import networks
 from alexnet.network.summary import summarize
 from alexnet.run.recipe import Recipe
 from alexnet.run.recipes import recipes
@@ -180,7 +180,7 @@ def outputs(recipe: Recipe, layers: str) -> dict[str, tuple[int, int, int]]:
 
 def test_pooling_without_overlap_has_run_147s_paddings() -> None:
     made = not_overlapping(recipes["paper"])
-    assert made.network.pooling == "2/2"
+    assert str(made.network.pooling) == "2/2"
     assert [row.padding for row in made.network.convolutions] == [0, 1, 1, 1, 0]
 
 
@@ -220,11 +220,11 @@ def test_removed_middle_layers_exist_at_every_scale() -> None:
 
 
 def test_shrinking_scales_widths_and_deviations() -> None:
-    made = changes.shrunk(spec.paper, 0.25, 2.0, input_size=112)
+    made = changes.shrunk(networks.paper, 0.25, 2.0, input_size=112)
     assert [row.kernels for row in made.convolutions] == [24, 64, 96, 96, 64]
     assert [row.units for row in made.hidden] == [1024, 1024]
-    assert [row.std for row in made.convolutions] == [2 * row.std for row in spec.paper.convolutions]
-    assert made.input_size == 112 and made.last_std == spec.paper.last_std
+    assert [row.std for row in made.convolutions] == [2 * row.std for row in networks.paper.convolutions]
+    assert made.input_size == 112 and made.last_std == networks.paper.last_std
 
 
 def test_scales_are_named_as_they_are_asked_for() -> None:

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from alexnet import parallel
 from alexnet.data.augment import Augmentation, Preparation, training_batch
 from alexnet.data.image import plain_resize, to_square
 from alexnet.data.statistics import products_of
@@ -29,7 +28,7 @@ EVERY = [
 def plain(monkeypatch: pytest.MonkeyPatch, work: Callable[[], object]) -> object:
     """What `work` gives where numba is not installed."""
     with monkeypatch.context() as patch:
-        patch.setattr(parallel, "compiled", lambda: False)
+        patch.setattr(fast, "compiled", lambda: False)
         return work()
 
 
@@ -37,7 +36,7 @@ def plain(monkeypatch: pytest.MonkeyPatch, work: Callable[[], object]) -> object
 def test_a_training_batch_has_the_same_bits(
     how: Augmentation, preparation_for: Maker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parallel, "compiled", lambda: True)
+    monkeypatch.setattr(fast, "compiled", lambda: True)
     for size, input_size, number in ((12, 8, 5), (13, 8, 40), (9, 9, 1), (37, 30, 33)):
         preparation = preparation_for(size, input_size)
         pixels = np.random.default_rng(size).integers(0, 256, (number, size, size, 3), dtype=np.uint8)
@@ -45,14 +44,14 @@ def test_a_training_batch_has_the_same_bits(
         def batch(pixels: np.ndarray = pixels, preparation: Preparation = preparation) -> torch.Tensor:
             return training_batch(torch.from_numpy(pixels), preparation, how, torch.Generator().manual_seed(4))
 
-        fast, slow = batch(), plain(monkeypatch, batch)
+        quick, slow = batch(), plain(monkeypatch, batch)
         assert isinstance(slow, torch.Tensor)
-        assert torch.equal(fast.view(torch.int32), slow.view(torch.int32))
-        assert fast.stride() == slow.stride()
+        assert torch.equal(quick.view(torch.int32), slow.view(torch.int32))
+        assert quick.stride() == slow.stride()
 
 
 def test_threads_change_nothing(preparation_for: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parallel, "compiled", lambda: True)
+    monkeypatch.setattr(fast, "compiled", lambda: True)
     preparation = preparation_for(16, 11)
     images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (7, 16, 16, 3), dtype=np.uint8))
     batches = []
@@ -63,7 +62,7 @@ def test_threads_change_nothing(preparation_for: Maker, monkeypatch: pytest.Monk
 
 
 def test_images_to_be_averaged_take_the_plain_form(preparation_for: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parallel, "compiled", lambda: True)
+    monkeypatch.setattr(fast, "compiled", lambda: True)
     images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (4, 24, 24, 3), dtype=np.uint8))
     halved = images.reshape(4, 12, 2, 12, 2, 3).float().mean(dim=(2, 4)).permute(0, 3, 1, 2)
     preparation = Preparation(12, torch.zeros(3, 12, 12), torch.zeros(3), torch.eye(3))
@@ -108,13 +107,13 @@ def test_a_square_of_a_photograph_s_size_too(height: int, width: int) -> None:
     ],
 )
 def test_any_image_gives_the_same_square(image: bytes | np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parallel, "compiled", lambda: True)
+    monkeypatch.setattr(fast, "compiled", lambda: True)
     np.testing.assert_array_equal(to_square(image, 24), plain(monkeypatch, lambda: to_square(image, 24)))
 
 
 @pytest.mark.parametrize("pixels", [np.full((300, 300, 3), 255, np.uint8), picture(64, 65, 1)])
 def test_sums_of_products_are_exact(pixels: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parallel, "compiled", lambda: True)
+    monkeypatch.setattr(fast, "compiled", lambda: True)
     flat = pixels.reshape(-1, 3).astype(np.int64)
     for found in (products_of(pixels), plain(monkeypatch, lambda: products_of(pixels))):
         np.testing.assert_array_equal(found, flat.T @ flat)

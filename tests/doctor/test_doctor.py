@@ -17,7 +17,7 @@ from alexnet.data.prepare import prepare
 from alexnet.data.sources import open_source
 from alexnet.doctor import Finding, examine, machine
 from alexnet.errors import InputError
-from alexnet.network import spec
+from alexnet.network import networks, spec
 from alexnet.run import memory, recipes
 from alexnet.run.recipe import Recipe
 from alexnet.run.recipe import read as read_recipe
@@ -459,7 +459,7 @@ def test_batch_size_against_rate(run: Path) -> None:
 def test_activations_are_counted_as_the_network_has_them() -> None:
     from alexnet.network.model import AlexNet
 
-    for network in (spec.small, spec.four_layer, replace(TINY, conv6=True, bottleneck=8)):
+    for network in (networks.small, networks.four_layer, replace(TINY, conv6=True, bottleneck=8)):
         model = AlexNet(network).eval()
         images = torch.zeros(1, 3, network.input_size, network.input_size)
         outputs = {name: output for name, output in model.activations(images).items() if name != "flatten"}

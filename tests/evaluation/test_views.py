@@ -5,7 +5,6 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from alexnet import parallel
 from alexnet.data.augment import Preparation
 from alexnet.data.views import test_views
 
@@ -18,7 +17,7 @@ def test_the_compiled_views_are_the_plain_ones(
     images = torch.randint(256, (5, 13, 13, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     found: dict[bool, list[torch.Tensor]] = {}
     for compiled in (True, False):
-        monkeypatch.setattr(parallel, "compiled", lambda compiled=compiled: compiled)
+        monkeypatch.setattr(fast, "compiled", lambda compiled=compiled: compiled)
         found[compiled] = list(test_views(images, preparation_for(13, 8), views))
     assert len(found[True]) == views
     for one, other in zip(found[True], found[False], strict=True):

@@ -57,7 +57,7 @@ def test_a_model_computes_what_its_layers_say(
         found = network(images)
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4 * float(wanted.abs().max()))
     spec = network.network.spec
-    assert spec.columns == 2 and spec.links == ("conv3", "fc6", "fc7") and spec.normalization == "caffe"
+    assert spec.columns == 2 and spec.links == ("conv3", "fc6", "fc7") and spec.normalization_name == "caffe"
     assert spec.convolutions[0].then == ("relu", *ORDERS[order]) and spec.dropout_form == "inverted"
     np.testing.assert_array_equal(np.load(out / "preparation" / "mean.npy"), mean[::-1].transpose(1, 2, 0))
 

@@ -25,8 +25,8 @@ def test_two_columns_come_as_one_network(tmp_path: Path) -> None:
     )
     assert made.hidden == (Hidden(32, 0.01, 1.0), Hidden(32, 0.01, 1.0))
     assert (made.columns, made.links, made.classes) == (2, ("conv3", "fc4", "fc5"), 10)
-    assert (made.normalization, made.normalization_window, made.rounding) == ("authors-2012", "column", "up")
-    assert (made.dropout, made.dropout_form, made.pooling, made.activation) == (0.5, "mask", "3/2", "relu")
+    assert (made.normalization_name, made.normalization_window, made.rounding) == ("authors-2012", "column", "up")
+    assert (made.dropout, made.dropout_form, str(made.pooling), made.activation) == (0.5, "mask", "3/2", "relu")
     assert [name for name, _ in AlexNet(made).named_children()][:4] == ["conv1", "norm1", "pool1", "relu1"]
 
 
@@ -47,7 +47,7 @@ def test_the_parameter_file_decides_the_normalization(tmp_path: Path) -> None:
     both = "".join(section(f"rnorm1{c}", scale=0.0005, pow=0.75, minDiv=2) for c in "ab")
     params = write(tmp_path / "layer-params-x.cfg", section("conv1a", epsW=0.01, momW=0.9, wc=0.0005) + both)
     made = layer_files.read(layers, params, 28)
-    assert made.network.normalization == "paper"  # whose coefficient is not divided by five
+    assert made.network.normalization_name == "paper"  # whose coefficient is not divided by five
     assert any("epsw, momw, wc belong to a recipe" in note for note in made.notes)
     off = "".join(section(f"hs1{c}", enable="false") + section(f"hs2{c}", enable="false") for c in "ab")
     made = layer_files.read(layers, write(params, off), 28)

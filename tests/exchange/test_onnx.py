@@ -105,7 +105,7 @@ def test_the_zoos_network_comes_in_as_caffes(tmp_path: Path, capsys: pytest.Capt
         wanted, found = logits(layers, torch.from_numpy(crop)), network(images)
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4 * float(wanted.abs().max()))
     spec = network.network.spec
-    assert (spec.columns, spec.normalization, spec.hidden[0].then) == (2, "caffe", ("relu", "dropout"))
+    assert (spec.columns, spec.normalization_name, spec.hidden[0].then) == (2, "caffe", ("relu", "dropout"))
 
 
 def test_a_mean_image_is_subtracted_under_the_crop(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from alexnet.network.model import AlexNet
-from alexnet.network.spec import Convolution, Network, networks
+from alexnet.network.networks import networks
+from alexnet.network.spec import Convolution, Network
 from tests.network.tiny import images, seeded, tiny
 
 onnx = pytest.importorskip("onnx")

@@ -13,7 +13,7 @@ from torch import Tensor
 from alexnet.data.augment import Preparation
 from alexnet.errors import InputError
 from alexnet.exchange import exports, foreign, imports, torchvision
-from alexnet.network import spec as specs
+from alexnet.network import networks
 from alexnet.network.weights import NAMES
 from alexnet.run import recipes
 from alexnet.run.trained import TrainedNetwork
@@ -103,4 +103,4 @@ def test_another_network_is_refused_with_what_differs(tiny_run: Path, tmp_path: 
 
     with pytest.raises(InputError, match=r"not torchvision's alexnet: input: 28 pixels \(not 224 pixels\)"):
         exports.export_network(trained.load(tiny_run), "torchvision", tmp_path / "a.pth")
-    assert not list(tmp_path.iterdir()) and specs.torchvision.columns == 1
+    assert not list(tmp_path.iterdir()) and networks.torchvision.columns == 1

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from alexnet.data.prepared import Prepared
 from alexnet.insight import activations, layers, picture
 from alexnet.network.model import AlexNet
-from alexnet.network.spec import networks
+from alexnet.network.networks import networks
 from alexnet.run import recipes
 from alexnet.run.trained import TrainedNetwork, load, preparation_of
 from tests.conftest import TINY_NETWORK

@@ -14,7 +14,7 @@ from alexnet.data.prepared import Split
 from alexnet.errors import InputError
 from alexnet.insight import confusion, contact_sheet, curves, kernels, neighbours, picture, predictions
 from alexnet.network.model import AlexNet
-from alexnet.network.spec import networks
+from alexnet.network.networks import networks
 from alexnet.run import trained
 
 ODD_NAMES = ["<script>alert(1)</script>", "$x^2$ & $", "a\nb", "강아지", "\udce9t\udce9", "W" * 80, ""]

@@ -17,8 +17,8 @@ from alexnet.data import prepare, prepared, sources
 from alexnet.errors import InputError
 from alexnet.evaluation.measure import evaluate
 from alexnet.insight import figures, report, settings
-from alexnet.network import spec
-from alexnet.network.spec import Convolution, Hidden, Network
+from alexnet.network import networks
+from alexnet.network.spec import LRN, Convolution, Hidden, Network
 from alexnet.run import checkpoint, trained
 from alexnet.run.recipe import Recipe
 from alexnet.run.recipes import paper, recipes
@@ -335,10 +335,13 @@ def changed(value: object) -> object:
         return not value
     if isinstance(value, (int, float)):
         return value * 2 + 2
+    if isinstance(value, LRN):
+        return replace(value, k=1.0)
     if isinstance(value, tuple):
         return value[:-1] or ("conv1",)
     return {
-        "paper": "none", "auto": "bf16", "image": "centre", "position": "centre", "plateau": "constant", "across": "column",
+        "paper": "none", "local": "none",
+        "auto": "bf16", "image": "centre", "position": "centre", "plateau": "constant", "across": "column",
         "by-kind": "plain" , "rows": "authors-2012", "3/2": "2/2", "up": "down", "relu": "tanh", "mask": "inverted",
     }[str(value)]  # fmt: skip
 
@@ -349,7 +352,7 @@ FIELDS = [
         for field in dataclasses.fields(paper)
         if field.name not in ("name", "network", "schedule", "augmentation")
     ],
-    *[("network", field.name) for field in dataclasses.fields(spec.paper) if field.name != "name"],
+    *[("network", field.name) for field in dataclasses.fields(networks.paper) if field.name != "name"],
     *[("augmentation", field.name) for field in dataclasses.fields(paper.augmentation)],
     *[("schedule", name) for name in ("kind", "factor", "times", "patience", "biases", "last_third")],
 ]

@@ -11,9 +11,10 @@ from torch import nn
 from alexnet.errors import InputError
 from alexnet.insight import layers, units
 from alexnet.insight.units import Field
+from alexnet.network.layers import MapNormalization
 from alexnet.network.model import AlexNet
-from alexnet.network.normalization import MapNormalization
-from alexnet.network.spec import Hidden, Network, networks
+from alexnet.network.networks import networks
+from alexnet.network.spec import Hidden, Network
 from tests.conftest import TINY_NETWORK
 
 

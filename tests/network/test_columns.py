@@ -8,8 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from alexnet.network.model import AlexNet, ColumnLinear
-from alexnet.network.spec import Network, small
+from alexnet.network.layers import ColumnLinear
+from alexnet.network.model import AlexNet
+from alexnet.network.networks import small
+from alexnet.network.spec import Network
 
 from .tiny import images, seeded, tiny
 
@@ -48,7 +50,7 @@ class TwoColumns(nn.Module):
         classes, inputs = model.get_parameter("fc8.weight").shape
         self.last = nn.Linear(inputs, classes).double()
         self.last.load_state_dict(model.get_submodule("fc8").state_dict())
-        self.norm = {"paper": 1e-4, "authors-2012": 1e-4 / 5, "none": 0.0}[model.spec.normalization]
+        self.norm = model.spec.lrn.alpha
 
     def normalize(self, maps: list[Tensor]) -> list[Tensor]:
         norm = nn.LocalResponseNorm(5, alpha=self.norm * 5, beta=0.75, k=2.0)

@@ -7,13 +7,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from alexnet import parallel
-from alexnet.network import model as model_module
+from alexnet import fast
+from alexnet.network import fused as fused_forms
 from alexnet.network import normalization
-from alexnet.network.convolution import Convolution
+from alexnet.network.fused import local_response_normalization, map_normalization, relu_lrn_pool
+from alexnet.network.layers import Convolution
 from alexnet.network.linear import Linear, _available
 from alexnet.network.model import AlexNet
-from alexnet.network.normalization import LocalResponseNormalization, can_fuse, normalize_and_pool, plain
+from alexnet.network.normalization import local_response_normalization as plain
+from alexnet.network.spec import LRN
 
 from .tiny import seeded, tiny
 
@@ -40,31 +42,18 @@ def responses(*shape: int, layout: torch.memory_format = CHANNELS_LAST) -> Tenso
     return (150 * torch.randn(*shape, generator=seeded(3))).to(memory_format=layout)
 
 
-def compiled_form(x: Tensor, k: float, alpha: float, columns: int) -> Tensor:
-    return normalization._Compiled.apply(x, k, alpha, columns)
-
-
-def form_in_pieces(x: Tensor, k: float, alpha: float, columns: int) -> Tensor:
-    return normalization._InPieces.apply(x, 5, k, alpha, 0.75, columns)
-
-
 @pytest.mark.parametrize("layout", [CHANNELS_LAST, CONTIGUOUS])
 @pytest.mark.parametrize("columns", [1, 2])
 @pytest.mark.parametrize("shape", [(2, 2, 1, 1), (1, 8, 3, 5), (3, 6, 13, 11), (2, 96, 9, 9)])
-@pytest.mark.parametrize("form", [compiled_form, form_in_pieces])
-def test_forms_of_normalization_equal_the_plain_one(
-    form: Callable[..., Tensor],
-    shape: tuple[int, ...],
-    columns: int,
-    layout: torch.memory_format,
-    monkeypatch: pytest.MonkeyPatch,
+def test_the_loops_equal_the_plain_form(
+    loops: None, shape: tuple[int, ...], columns: int, layout: torch.memory_format
 ) -> None:
-    if form is compiled_form:
-        pytest.importorskip("numba")
-    monkeypatch.setattr(normalization, "PIECE", 500)  # several pieces, and a last one of another size
     x = responses(*shape, layout=layout)
+    assert type(local_response_normalization(x.requires_grad_()).grad_fn).__name__ == "_NormalizedBackward"
     expected = gradients(lambda x: plain(x.double(), columns=columns).float(), x)
-    for actual, wanted in zip(gradients(lambda x: form(x, 2.0, 1e-4, columns), x), expected, strict=True):
+    for actual, wanted in zip(
+        gradients(lambda x: local_response_normalization(x, columns=columns), x), expected, strict=True
+    ):
         # A few units in the last place of what is added up: values up to 100, gradients up to 2.
         assert torch.allclose(actual, wanted, rtol=2e-6, atol=2e-6)
 
@@ -73,24 +62,29 @@ def test_the_function_keeps_one_tensor(loops: None) -> None:
     kept: list[Tensor] = []
     with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
         x = responses(2, 8, 5, 5).requires_grad_()
-        normalization.local_response_normalization(x)
+        local_response_normalization(x)
     assert [each.data_ptr() for each in kept] == [x.data_ptr()]
 
 
-def test_without_compiled_loops_the_form_in_pieces_does_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parallel, "compiled", lambda: False)
-    x = responses(2, 8, 5, 5).requires_grad_()
-    y = normalization.local_response_normalization(x)
-    assert type(y.grad_fn).__name__ == "_InPiecesBackward"
-    assert not can_fuse(x, LocalResponseNormalization(), nn.MaxPool2d(3, 2))
+def test_without_compiled_loops_the_plain_form_does_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fast, "compiled", lambda: False)
+    x = responses(2, 8, 5, 5)
+    for form, formula in ((local_response_normalization, plain), (map_normalization, normalization.map_normalization)):
+        assert torch.equal(form(x), formula(x))
+    assert relu_lrn_pool(x, True, LRN(), 1, nn.MaxPool2d(3, 2)) is None
 
 
-def test_other_windows_and_powers_are_not_compiled() -> None:
+@pytest.mark.parametrize("lrn", [LRN(n=3), LRN(beta=0.5), LRN(n=7, beta=1.0)])
+def test_other_windows_and_powers_are_not_compiled(lrn: LRN) -> None:
     x = responses(1, 8, 3, 3)
-    for size, beta in ((3, 0.75), (5, 0.5), (7, 1.0)):
-        expected = plain(x.double(), size=size, beta=beta).float()
-        actual = normalization.local_response_normalization(x, size=size, beta=beta)
-        assert torch.allclose(actual, expected, rtol=2e-6, atol=2e-6)
+    assert torch.equal(local_response_normalization(x, lrn), plain(x, lrn))
+    assert relu_lrn_pool(x, True, lrn, 1, nn.MaxPool2d(3, 2)) is None
+
+
+def in_one_pass(z: Tensor, relu: bool, lrn: LRN | None, columns: int, pool: nn.MaxPool2d) -> Tensor:
+    y = relu_lrn_pool(z, relu, lrn, columns, pool)
+    assert y is not None
+    return y
 
 
 @pytest.mark.parametrize(("relu", "columns"), [(True, 1), (True, 2), (False, 1), (False, 2), (True, None)])
@@ -102,13 +96,13 @@ def test_normalization_and_pooling_in_one_pass(
     loops: None, size: tuple[int, int], pool: nn.MaxPool2d, columns: int | None, relu: bool
 ) -> None:
     z = responses(3, 12, *size)
-    norm = LocalResponseNormalization(columns=columns) if columns else None
-    y, gradient = gradients(lambda z: normalize_and_pool(z, relu, norm, pool), z)
+    lrn = LRN() if columns else None
+    y, gradient = gradients(lambda z: in_one_pass(z, relu, lrn, columns or 1, pool), z)
     assert y.is_contiguous(memory_format=CHANNELS_LAST)
 
     def apart(z: Tensor) -> Tensor:
         x = F.relu(z) if relu else z
-        return pool(normalization._Compiled.apply(x, norm.k, norm.alpha, columns) if norm else x)
+        return pool(local_response_normalization(x, lrn, columns) if lrn else x)
 
     # The same loops apart, so that rounding decides no maximum another way; they equal the plain form by the test above.
     wanted, wanted_gradient = gradients(apart, z)
@@ -117,30 +111,30 @@ def test_normalization_and_pooling_in_one_pass(
 
 
 def test_equal_maxima_go_to_the_first_and_a_nan_stays_one(loops: None) -> None:
-    norm, pool = LocalResponseNormalization(), nn.MaxPool2d(3, 2)
+    pool = nn.MaxPool2d(3, 2)
     zeros = torch.zeros(1, 4, 3, 3).to(memory_format=CHANNELS_LAST)
-    _, gradient = gradients(lambda z: normalize_and_pool(z, False, norm, pool), zeros, torch.ones(1, 4, 1, 1))
+    _, gradient = gradients(lambda z: in_one_pass(z, False, LRN(), 1, pool), zeros, torch.ones(1, 4, 1, 1))
     expected = torch.zeros(1, 4, 3, 3)
     expected[:, :, 0, 0] = 2**-0.75
     assert torch.allclose(gradient, expected)
     spoilt = responses(1, 4, 5, 5)
     spoilt[0, 1, 4, 4] = torch.nan
     for relu in (True, False):
-        assert normalize_and_pool(spoilt, relu, norm, pool)[0, :, 1, 1].isnan().any()
-        assert not normalize_and_pool(spoilt, relu, norm, pool)[0, :, 0, 0].isnan().any()
+        assert in_one_pass(spoilt, relu, LRN(), 1, pool)[0, :, 1, 1].isnan().any()
+        assert not in_one_pass(spoilt, relu, LRN(), 1, pool)[0, :, 0, 0].isnan().any()
 
 
 @pytest.fixture
 def fused(loops: None, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the layers that AlexNet has taken in one pass, as "relu+norm+pool"."""
     taken: list[str] = []
-    plain_form = model_module.normalize_and_pool
+    right = fused_forms.relu_lrn_pool
 
-    def noted(x: Tensor, relu: bool, norm: LocalResponseNormalization | None, pool: nn.MaxPool2d) -> Tensor:
-        taken.append("+".join(["relu"] * relu + ["norm"] * (norm is not None) + ["pool"]))
-        return plain_form(x, relu, norm, pool)
+    def noted(x: Tensor, relu: bool, lrn: LRN | None, columns: int, pool: nn.MaxPool2d) -> Tensor | None:
+        taken.append("+".join(["relu"] * relu + ["norm"] * (lrn is not None) + ["pool"]))
+        return right(x, relu, lrn, columns, pool)
 
-    monkeypatch.setattr(model_module, "normalize_and_pool", noted)
+    monkeypatch.setattr(fused_forms, "relu_lrn_pool", noted)
     return taken
 
 
@@ -187,7 +181,7 @@ def test_a_hook_on_a_layer_is_called_although_its_layers_could_be_fused(fused: l
     ],
 )
 def test_a_pooling_that_the_loops_do_not_know_is_not_fused(loops: None, pool: nn.MaxPool2d) -> None:
-    assert not can_fuse(responses(1, 4, 20, 20), LocalResponseNormalization(), pool)
+    assert relu_lrn_pool(responses(1, 4, 20, 20), True, LRN(), 1, pool) is None
 
 
 def test_a_layer_that_was_replaced_does_what_it_says(fused: list[str]) -> None:
@@ -268,7 +262,7 @@ def test_a_convolution_and_its_gradients_equal_torchs(
     for wanted in (False, True):
         x = images.clone(memory_format=torch.preserve_format).requires_grad_(wanted)
         y = layer(x)
-        assert (type(y.grad_fn).__name__ == "_ConvolvedBackward") == (layout == CHANNELS_LAST)
+        assert (type(y.grad_fn).__name__ == "ConvolvedBackward") == (layout == CHANNELS_LAST)
         came = torch.randn(y.shape, generator=seeded(8))
         y.backward(came)
         own = [y, layer.weight.grad, layer.bias.grad, x.grad]
@@ -316,11 +310,13 @@ def test_a_changed_convolution_trains_as_it_computes(loops: None) -> None:
 def test_the_pass_in_bf16_is_that_in_float32_rounded_once(loops: None, columns: int | None, relu: bool) -> None:
     if columns is None and not relu:
         pytest.skip("there is nothing to fuse")
-    norm, pool = (LocalResponseNormalization(columns=columns) if columns else None), nn.MaxPool2d(3, 2, ceil_mode=True)
+    lrn, pool = (LRN() if columns else None), nn.MaxPool2d(3, 2, ceil_mode=True)
     z = responses(3, 32, 13, 13).bfloat16()
     came = torch.randn(3, 32, 6, 6, generator=seeded(5)).bfloat16().to(memory_format=CHANNELS_LAST)
-    y, gradient = gradients(lambda z: normalize_and_pool(z, relu, norm, pool), z, came)
-    wanted, wanted_gradient = gradients(lambda z: normalize_and_pool(z, relu, norm, pool), z.float(), came.float())
+    y, gradient = gradients(lambda z: in_one_pass(z, relu, lrn, columns or 1, pool), z, came)
+    wanted, wanted_gradient = gradients(
+        lambda z: in_one_pass(z, relu, lrn, columns or 1, pool), z.float(), came.float()
+    )
     assert y.dtype == gradient.dtype == torch.bfloat16
     assert torch.equal(y, wanted.bfloat16()) and torch.equal(gradient, wanted_gradient.bfloat16())
 
@@ -328,8 +324,8 @@ def test_the_pass_in_bf16_is_that_in_float32_rounded_once(loops: None, columns: 
 @pytest.mark.parametrize("columns", [1, 2])
 def test_normalization_alone_in_bf16_is_that_in_float32_rounded_once(loops: None, columns: int) -> None:
     x, came = responses(2, 16, 5, 7).bfloat16(), responses(2, 16, 5, 7).bfloat16()
-    here = gradients(lambda x: normalization.local_response_normalization(x, columns=columns), x, came)
-    there = gradients(lambda x: normalization.local_response_normalization(x, columns=columns), x.float(), came.float())
+    here = gradients(lambda x: local_response_normalization(x, columns=columns), x, came)
+    there = gradients(lambda x: local_response_normalization(x, columns=columns), x.float(), came.float())
     assert all(torch.equal(one, other.bfloat16()) for one, other in zip(here, there, strict=True))
 
 
@@ -343,8 +339,8 @@ def test_the_loop_of_map_normalization_equals_the_formula(
 ) -> None:
     x = responses(*shape).to(dtype)
     came = responses(*shape).to(dtype)
-    assert type(normalization.map_normalization(x.requires_grad_()).grad_fn).__name__ == "_MapCompiledBackward"
-    here = gradients(normalization.map_normalization, x, came)
+    assert type(map_normalization(x.requires_grad_()).grad_fn).__name__ == "_NormalizedMapBackward"
+    here = gradients(map_normalization, x, came)
     there = gradients(normalization.map_normalization, x.double(), came.double())
     accuracy = 2e-6 if dtype == torch.float32 else 2**-8  # of bf16: half a unit in the last place
     for one, other in zip(here, there, strict=True):

@@ -8,7 +8,7 @@ import torch
 
 from alexnet.network.low_precision import LowPrecision, copies
 from alexnet.network.model import AlexNet
-from alexnet.network.spec import networks
+from alexnet.network.networks import networks
 from tests.conftest import TINY_NETWORK
 
 from .tiny import seeded

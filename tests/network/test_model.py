@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from alexnet.errors import InputError
-from alexnet.network.model import AlexNet, Dropout
-from alexnet.network.spec import Convolution, Hidden, Network, authors_2012, networks, paper, small
+from alexnet.network.layers import Dropout
+from alexnet.network.model import AlexNet
+from alexnet.network.networks import authors_2012, networks, paper, small
+from alexnet.network.spec import Convolution, Hidden, Network
 
 from .tiny import images, seeded, tiny
 

@@ -7,7 +7,8 @@ import pytest
 
 from alexnet.errors import InputError
 from alexnet.network.named import differences, nearest, network_of, to_json, without_dropout
-from alexnet.network.spec import Convolution, authors_2012, networks, paper, torchvision
+from alexnet.network.networks import authors_2012, networks, paper, torchvision
+from alexnet.network.spec import Convolution
 
 
 @pytest.mark.parametrize("name", networks)

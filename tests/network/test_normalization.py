@@ -6,14 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from alexnet.network.layers import LocalResponseNormalization, MapNormalization
 from alexnet.network.model import AlexNet
-from alexnet.network.normalization import (
-    LocalResponseNormalization,
-    MapNormalization,
-    local_response_normalization,
-    map_normalization,
-)
-from alexnet.network.spec import networks
+from alexnet.network.networks import networks
+from alexnet.network.normalization import local_response_normalization, map_normalization
+from alexnet.network.spec import LRN
 
 from .tiny import seeded, tiny
 
@@ -47,7 +44,15 @@ def test_across_the_columns_equals_the_formula(name: str, kernels: int) -> None:
     k, alpha = COEFFICIENTS[name]
     a = responses(2, kernels, 2, 3)
     expected = by_formula(a, 5, k, alpha, 0.75)
-    assert torch.allclose(local_response_normalization(a, 5, k, alpha, 0.75), expected, rtol=1e-12)
+    assert torch.allclose(local_response_normalization(a, LRN(k=k, alpha=alpha)), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("lrn", [LRN(n=3, k=1.5, alpha=1e-3, beta=0.5), LRN(n=7), LRN(n=1, beta=1.0)])
+def test_other_coefficients_are_those_of_the_formula(lrn: LRN) -> None:
+    model = AlexNet(replace(tiny, lrn=lrn)).double()
+    a = responses(1, 4, 2, 3)
+    expected = by_formula(a, lrn.n, lrn.k, lrn.alpha, lrn.beta)
+    assert torch.allclose(model.get_submodule("norm1")(a), expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("kernels", [2, 4, 12])
@@ -56,9 +61,9 @@ def test_inside_a_column_equals_the_formula_on_each_half(name: str, kernels: int
     k, alpha = COEFFICIENTS[name]
     a = responses(2, kernels, 2, 3)
     expected = torch.cat([by_formula(half, 5, k, alpha, 0.75) for half in a.chunk(2, dim=1)], dim=1)
-    actual = local_response_normalization(a, 5, k, alpha, 0.75, columns=2)
+    actual = local_response_normalization(a, LRN(k=k, alpha=alpha), columns=2)
     assert torch.allclose(actual, expected, rtol=1e-12)
-    across = local_response_normalization(a, 5, k, alpha, 0.75)
+    across = local_response_normalization(a, LRN(k=k, alpha=alpha))
     assert not torch.allclose(actual, across, rtol=1e-3)
 
 
@@ -67,7 +72,7 @@ def test_equals_pytorchs_layer_whose_alpha_is_divided_by_the_window(name: str) -
     k, alpha = COEFFICIENTS[name]
     a = responses(2, 32, 5, 5)
     theirs = nn.LocalResponseNorm(5, alpha=alpha * 5, beta=0.75, k=k)(a)
-    assert torch.allclose(local_response_normalization(a, 5, k, alpha, 0.75), theirs, rtol=1e-12)
+    assert torch.allclose(local_response_normalization(a, LRN(k=k, alpha=alpha)), theirs, rtol=1e-12)
 
 
 @pytest.mark.parametrize("window", ["across", "column"])
@@ -85,8 +90,8 @@ def test_the_named_networks_normalize_as_their_sources_say() -> None:
         with torch.device("meta"):
             layer = AlexNet(networks[name]).get_submodule("norm2")
         assert isinstance(layer, LocalResponseNormalization)
-        assert (layer.size, layer.beta) == (5, 0.75)
-        return layer.k, layer.alpha, layer.columns
+        assert (layer.lrn.n, layer.lrn.beta) == (5, 0.75)
+        return layer.lrn.k, layer.lrn.alpha, layer.columns
 
     assert coefficients("paper") == (2, 1e-4, 1)
     assert coefficients("authors-2012") == (2, 1e-4 / 5, 2)
@@ -111,9 +116,9 @@ def test_map_normalization_equals_a_loop() -> None:
 
 
 LAYERS = {
-    "paper": LocalResponseNormalization(5, 2.0, 1e-4, 0.75),
-    "authors-2012": LocalResponseNormalization(5, 2.0, 1e-4 / 5, 0.75, columns=2),
-    "caffe": LocalResponseNormalization(5, 1.0, 1e-4 / 5, 0.75),
+    "paper": LocalResponseNormalization(),
+    "authors-2012": LocalResponseNormalization(LRN(alpha=1e-4 / 5), columns=2),
+    "caffe": LocalResponseNormalization(LRN(k=1.0, alpha=1e-4 / 5)),
     "map": MapNormalization(),
     "batch": nn.BatchNorm2d(6).double(),
 }

@@ -8,9 +8,12 @@ import pytest
 import torch
 
 from alexnet.errors import InputError
-from alexnet.network.model import AlexNet, Window
-from alexnet.network.spec import Convolution, Hidden, Network, from_dict, networks, paper, small
+from alexnet.network.model import AlexNet
+from alexnet.network.networks import networks, paper, small
+from alexnet.network.spec import LRN, Convolution, Hidden, Network, Pooling
 from alexnet.network.summary import summarize
+from alexnet.network.window import Window
+from alexnet.typed import from_dict
 
 from .tiny import tiny
 
@@ -56,7 +59,12 @@ def test_widths_of_the_one_gpu_network() -> None:
 
 def test_the_demo_network_keeps_every_mechanism() -> None:
     assert small.columns == 2 and small.links == paper.links
-    assert small.normalization == "paper" and small.pooling == "3/2" and small.dropout == 0.5
+    assert (
+        small.normalization == "local"
+        and small.lrn == LRN()
+        and small.pooling == Pooling(3, 2)
+        and small.dropout == 0.5
+    )
     assert children(small) == PAPER_LAYERS
     assert windows(small)["conv1"].overhang == 1
 
@@ -153,7 +161,7 @@ def test_links_say_which_layers_read_both_columns(links: tuple[str, ...], shapes
 def test_pooling_windows() -> None:
     assert (windows(paper)["pool1"].window, windows(paper)["pool1"].stride) == (3, 2)
     assert windows(paper)["pool1"].output == 27
-    plain = windows(replace(paper, pooling="2/2"))["pool1"]
+    plain = windows(replace(paper, pooling=Pooling(2, 2)))["pool1"]
     assert (plain.window, plain.stride, plain.output) == (2, 2, 28)
 
 
@@ -189,6 +197,29 @@ def test_initial_values_by_switch() -> None:
 def test_a_network_survives_json(name: str) -> None:
     spec = networks[name]
     assert from_dict(Network, json.loads(json.dumps(asdict(spec)))) == spec
+
+
+def test_a_network_of_an_old_recipe_has_the_numbers_that_its_names_meant() -> None:
+    # As recipe.json had it before the numbers of §3.3 and §3.4 were fields of their own.
+    old = json.loads(json.dumps(asdict(paper))) | {"normalization": "caffe", "pooling": "2/2"}
+    del old["lrn"]
+    read = from_dict(Network, old)
+    assert (read.normalization, read.lrn, read.pooling) == ("local", LRN(5, 1.0, 1e-4 / 5, 0.75), Pooling(2, 2))
+    for name, alpha in (("paper", 1e-4), ("authors-2012", 1e-4 / 5)):
+        assert from_dict(Network, old | {"normalization": name}).lrn == LRN(5, 2.0, alpha, 0.75)
+    for name in ("none", "batch"):
+        assert from_dict(Network, old | {"normalization": name}).normalization == name
+    with pytest.raises(InputError, match=r"network\.pooling: 3 by 2; write WINDOW/STRIDE, as 3/2"):
+        from_dict(Network, old | {"pooling": "3 by 2"})
+
+
+def test_short_names_stand_for_coefficients() -> None:
+    assert replace(paper, normalization="caffe").lrn == networks["caffe"].lrn
+    assert replace(networks["caffe"], normalization="paper") == replace(networks["caffe"], lrn=LRN())
+    assert [networks[name].normalization_name for name in ("paper", "authors-2012", "caffe", "torchvision")] == [
+        *("paper", "authors-2012", "caffe", "none"),
+    ]
+    assert replace(paper, lrn=LRN(k=1.0)).normalization_name == "n 5, k 1, alpha 0.0001, beta 0.75"
 
 
 def test_an_unknown_field_is_named() -> None:
@@ -227,8 +258,15 @@ REFUSED = [
     ({"classes": 1}, r"^network\.classes: 1 classes; there must be at least 2"),
     ({"convolutions": ()}, r"^network\.convolutions: .* at least one"),
     ({"columns": 3}, r"^network\.columns: 3; choose one of 1, 2"),
-    ({"normalization": "lrn"}, r"^network\.normalization: lrn; choose one of none, paper, authors-2012, caffe, batch"),
-    ({"pooling": "3/1"}, r"^network\.pooling: 3/1; choose one of 3/2, 2/2"),
+    (
+        {"normalization": "lrn"},
+        r"^network\.normalization: lrn; choose one of local, batch, none, paper, authors-2012, caffe",
+    ),
+    ({"pooling": Pooling(2, 3)}, r"^network\.pooling: 2/3; the stride must be at least 1 and at most the window"),
+    ({"pooling": Pooling(3, 0)}, r"^network\.pooling: 3/0; the stride"),
+    ({"lrn": LRN(n=4)}, r"^network\.lrn\.n: 4 kernels; it must be odd"),
+    ({"lrn": LRN(k=0.0)}, r"^network\.lrn: .*k=0\.0.*k must be above 0"),
+    ({"lrn": LRN(alpha=float("nan"))}, r"^network\.lrn: .*all finite"),
     ({"activation": "gelu"}, r"^network\.activation: gelu; choose one of relu, tanh, sigmoid"),
 ]
 

@@ -2,14 +2,16 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 
+from alexnet.cli import main
 from alexnet.errors import InputError
 from alexnet.network.model import AlexNet
-from alexnet.network.spec import networks, paper, small
-from alexnet.network.summary import HEADINGS, summarize
+from alexnet.network.networks import networks, paper, small
+from alexnet.network.summary import DETAILS, FIGURES, summarize
 
 from .tiny import tiny
 
@@ -158,14 +160,14 @@ def test_the_papers_figures_stand_beside_networks_of_its_shape_only() -> None:
 
 def test_table_rows_are_texts_under_the_headings() -> None:
     rows = summarize(paper).rows_for_table()
-    assert all(len(row) == len(HEADINGS) and all(isinstance(cell, str) for cell in row) for row in rows)
-    first = dict(zip(HEADINGS, rows[0], strict=True))
+    assert all(list(row) == list(rows[0]) and {*DETAILS, *FIGURES} <= row.keys() for row in rows)
+    first = rows[0]
     assert first["kernels"] == "48 / 96"
     assert first["size, stride, padding"] == "11×11, 4, 0"
     assert first["output"] == "96×55×55"
     assert first["arithmetic"] == "(224+3−11)/4+1 = 55"
     assert first["neurons"] == "290,400 (paper: 253,440)"
-    assert dict(zip(HEADINGS, rows[2], strict=True))["neurons"] == "186,624"  # the paper's own figure
+    assert rows[2]["neurons"] == "186,624"  # the paper's own figure
 
 
 def test_a_network_that_cannot_be_built_is_refused_as_in_the_module() -> None:
@@ -178,3 +180,17 @@ def test_a_scaled_input_is_said_and_costs_nothing() -> None:
     assert scaled.layers[0].reads == "image × 0.0167"
     assert (scaled.parameters, scaled.multiply_adds) == TOTALS["paper"][:2]
     assert scaled.layers[1:] == summarize(paper).layers[1:]
+
+
+def test_the_numbers_of_3_3_and_3_4_are_options(capsys: pytest.CaptureFixture[str]) -> None:
+    def table(*options: str) -> dict[str, Any]:
+        assert main(["summary", "paper", *options, "--json"]) == 0
+        return {layer["name"]: layer for layer in json.loads(capsys.readouterr().out)["layers"]}
+
+    pooled = table("--pooling.window", "2", "--pooling.stride", "2", "--lrn.alpha", "2e-5", "--normalization", "caffe")
+    assert (pooled["pool1"]["size"], pooled["pool1"]["stride"], pooled["pool1"]["arithmetic"]) == (
+        2,
+        2,
+        "(55+1−2)/2+1 = 28",
+    )
+    assert main(["summary", "paper", "--lrn.n", "4"]) == 2 and "network.lrn.n: 4" in capsys.readouterr().err

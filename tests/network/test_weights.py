@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from alexnet.errors import InputError
 from alexnet.network.model import AlexNet
-from alexnet.network.spec import torchvision
+from alexnet.network.networks import torchvision
 from alexnet.network.weights import LAYERS, from_torchvision, to_torchvision
 
 from .tiny import images

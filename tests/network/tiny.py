@@ -5,7 +5,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from alexnet.network.spec import Convolution, Hidden, small
+from alexnet.network.networks import small
+from alexnet.network.spec import Convolution, Hidden
 
 tiny = replace(
     small,

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from alexnet.errors import InputError
 from alexnet.network.model import AlexNet
-from alexnet.network.spec import Hidden, Network, small
+from alexnet.network.networks import small
+from alexnet.network.spec import Hidden, Network
 from alexnet.processes import Processes
 from alexnet.training import rule
 from alexnet.training.layouts import Mode, layout

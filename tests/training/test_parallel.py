@@ -22,7 +22,7 @@ from alexnet.data import prepared as prepared_sets
 from alexnet.data.prepared import Prepared
 from alexnet.evaluation.measure import Evaluation, evaluate
 from alexnet.network.model import AlexNet
-from alexnet.network.spec import one_gpu
+from alexnet.network.networks import one_gpu
 from alexnet.processes import Mode, Processes
 from alexnet.run import checkpoint, trained
 from alexnet.run.metrics import read_metrics

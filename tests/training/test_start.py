@@ -10,7 +10,7 @@ import torch
 
 from alexnet.data.prepared import Prepared
 from alexnet.errors import InputError
-from alexnet.network.spec import networks
+from alexnet.network.networks import networks
 from alexnet.run import checkpoint, recipes
 from alexnet.run.recipe import Recipe
 from alexnet.run.recipe import read as read_recipe

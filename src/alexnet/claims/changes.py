@@ -5,8 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from alexnet.network import spec
-from alexnet.network.model import slide
 from alexnet.network.spec import Hidden, Network
+from alexnet.network.window import slide
 from alexnet.run.recipe import Recipe
 from alexnet.run.recipes import recipes
 from alexnet.run.schedule import Schedule
@@ -94,7 +94,7 @@ def _after(row: spec.Convolution, size: int, pool: int, rounding: str) -> int:
 def _map_size(network: Network, last: int) -> int:
     size = network.input_size
     for row in network.convolutions[: last + 1]:
-        size = _after(row, size, int(network.pooling[0]), network.rounding)
+        size = _after(row, size, network.pooling.window, network.rounding)
     return size
 
 

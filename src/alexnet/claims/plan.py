@@ -10,7 +10,7 @@ from alexnet.claims.expand import networks, search_tasks, tasks
 from alexnet.claims.keys import Folders, Run, Task, decisive
 from alexnet.claims.sheet import trials_of
 from alexnet.data.prepared import Prepared
-from alexnet.network import spec
+from alexnet.network.networks import paper
 from alexnet.network.summary import summarize
 from alexnet.run.images import training_of, validation_of
 from alexnet.words import duration
@@ -74,7 +74,7 @@ class Plan:
         """On two CPU cores, for the runs that are left: the multiply-adds a second of the paper's network, for all. Small
         networks do not reach that."""
         work = sum(row.images * (row.runs - row.done) * row.multiply_adds for row in self.runs)
-        return work / (IMAGES_PER_SECOND * summarize(spec.paper).multiply_adds)
+        return work / (IMAGES_PER_SECOND * summarize(paper).multiply_adds)
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""

@@ -4,14 +4,14 @@ from dataclasses import replace
 
 from alexnet.claims.changes import fine_tuned, shrunk
 from alexnet.claims.claim import Scale, Search
-from alexnet.network import spec
+from alexnet.network import networks
 from alexnet.run import recipes
 from alexnet.run.schedule import Schedule
 
 _smoke = replace(
     recipes.demo,
     name="smoke",
-    network=shrunk(spec.small, 0.25, 1.5, input_size=28),
+    network=shrunk(networks.small, 0.25, 1.5, input_size=28),
     epochs=1,
     image_size=32,
     stuck_steps=0,
@@ -26,7 +26,7 @@ _four_layer = replace(recipes.cifar10, name="small", validate_every=2, stuck_ste
 _cifar = replace(
     recipes.cifar10,
     name="cifar",
-    network=shrunk(spec.four_layer, 2.0, 0.75, input_size=24),
+    network=shrunk(networks.four_layer, 2.0, 0.75, input_size=24),
     epochs=160,
     batch=128,
     rate=0.0015,
@@ -62,7 +62,7 @@ scales: dict[str, Scale] = {
             "made by the command",
             "a minute or two on two cores",
             _smoke,
-            replace(_smoke, network=shrunk(spec.four_layer, 0.25, 2.0, input_size=28), rate=0.001),
+            replace(_smoke, network=shrunk(networks.four_layer, 0.25, 2.0, input_size=28), rate=0.001),
             search=Search((0.001, 0.003), 1),
             target=90.0,
             most_epochs=2,

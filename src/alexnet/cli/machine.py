@@ -13,7 +13,8 @@ def summary(args: list[str]) -> int:
     """Sizes, parameters, neurons and multiply-adds of a network, beside the paper's figures."""
     from alexnet.network import summary as summaries
     from alexnet.network.named import network_of
-    from alexnet.network.spec import Network, networks
+    from alexnet.network.networks import networks
+    from alexnet.network.spec import Network
 
     usage = (
         "NETWORK [--json] [--classes N] [--normalization none] ...\n\n"
@@ -35,29 +36,22 @@ def summary(args: list[str]) -> int:
         rest.remove(name)
     if rest:
         spec = tyro.cli(Network, default=spec, args=rest, prog=f"alexnet summary {spec.name}")
-    made = summaries.summarize(spec)
+    described = summaries.summarize(spec)
     if known.json:
-        print_json(made.to_dict())
+        print_json(described.to_dict())
         return 0
-    columns = [
-        at
-        for at, name in enumerate(summaries.HEADINGS)
-        if name not in ("kernels", "size, stride, padding", "then", "init std", "bias") or known.all
-    ]
-    table = Table(
-        title=f"{spec.name}: {spec.input_size}×{spec.input_size} RGB → {spec.classes} classes", title_justify="left"
-    )
-    for at in columns:
-        heading = summaries.HEADINGS[at]
-        table.add_column(
-            heading, justify="right" if heading in ("parameters", "multiply-adds", "neurons") else "left", no_wrap=True
-        )
-    for row in made.rows_for_table():
-        table.add_row(*(row[at] for at in columns))
+    rows = described.rows_for_table()
+    headings = [heading for heading in rows[0] if known.all or heading not in summaries.DETAILS]
+    size = f"{spec.input_size}×{spec.input_size}"
+    table = Table(title=f"{spec.name}: {size} RGB → {spec.classes} classes", title_justify="left")
+    for heading in headings:
+        table.add_column(heading, justify="right" if heading in summaries.FIGURES else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*(row[heading] for heading in headings))
     print_wide(table)
-    totals = Table("in all", spec.name, *(["the paper"] if made.comparable else []))
-    for what, here, paper in made.totals():
-        totals.add_row(what, here, *([paper] if made.comparable else []))
+    totals = Table("in all", spec.name, *(["the paper"] if described.comparable else []))
+    for what, count, stated in described.totals():
+        totals.add_row(what, count, *([stated] if described.comparable else []))
     print_wide(totals)
     return 0
 

@@ -75,7 +75,7 @@ def train(args: list[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from alexnet.network.spec import networks
+    from alexnet.network.networks import networks
     from alexnet.run.recipes import recipes
 
     usage = (

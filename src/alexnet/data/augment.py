@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from alexnet import parallel
+from alexnet import fast
 from alexnet.errors import InputError
-from alexnet.parallel import TRITON, in_parts
+from alexnet.fast import TRITON, in_parts
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ def draw(
 
 def compilable(images: Tensor, preparation: Preparation) -> bool:
     on_cpu = images.device.type == "cpu" and images.dtype == torch.uint8
-    return on_cpu and images.shape[1] == preparation.size and parallel.compiled()
+    return on_cpu and images.shape[1] == preparation.size and fast.compiled()
 
 
 def plain_batch(images: Tensor, preparation: Preparation, augmentation: Augmentation, drawn: Drawn) -> Tensor:

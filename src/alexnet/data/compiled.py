@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 
 from alexnet.bf16 import rounded
-from alexnet.parallel import loop
+from alexnet.fast import loop
 
 BITS = 22  # of Pillow's fixed-point weights, Resample.c: 32 - 8 - 2
 ROWS = 32  # of an image that are resized at once: their columns are vectors of the processor

@@ -12,7 +12,7 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
-from alexnet import parallel
+from alexnet import fast
 from alexnet.data import decoders
 from alexnet.errors import InputError
 from alexnet.words import gigabytes
@@ -247,7 +247,7 @@ def _square(image: np.ndarray, size: int, orientation: int, whole: tuple[int, in
     eighths = next(n for n in range(8, 0, -1) if (-(-whole[0] * n // 8), -(-whole[1] * n // 8)) == (width, height))
     side = min(whole)
     box = (whole[0] - side) / 2 * eighths / 8, (whole[1] - side) / 2 * eighths / 8, side * eighths / 8
-    if parallel.compiled():
+    if fast.compiled():
         from alexnet.data import compiled
 
         square = compiled.resize(image, size, *box)

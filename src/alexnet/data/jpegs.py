@@ -12,7 +12,7 @@ import simplejpeg
 
 from alexnet.data.stored import StoredImages
 from alexnet.errors import InputError
-from alexnet.parallel import in_parts
+from alexnet.fast import in_parts
 
 PIXELS, OFFSETS = "jpegs.bin", "offsets.bin"
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from alexnet import parallel
+from alexnet import fast
 from alexnet.errors import InputError
 from alexnet.reading import parse_array, parse_json
 
@@ -67,7 +67,7 @@ def products_of(image: np.ndarray) -> np.ndarray:
 
     float64 holds these integers exactly for any image under 2^53 / 255² = 138 thousand million pixels.
     """
-    if parallel.compiled():
+    if fast.compiled():
         from alexnet.data import compiled
 
         return compiled.products(image.reshape(-1, 3))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from alexnet.parallel import in_parts
+from alexnet.fast import in_parts
 from alexnet.reading import ByPosition
 
 PIXELS = "images.bin"

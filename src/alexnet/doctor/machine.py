@@ -14,8 +14,8 @@ import torch
 from alexnet import device as devices
 from alexnet.doctor.finding import Finding, error, gigabytes, ok, warning
 from alexnet.errors import InputError
+from alexnet.fast import bf16_unit, compiled
 from alexnet.memory import memory_free
-from alexnet.parallel import bf16_unit, compiled
 from alexnet.run.memory import batch_memory
 from alexnet.run.recipe import Recipe
 

@@ -52,7 +52,7 @@ def _which(recipe: Recipe, model: AlexNet) -> Iterator[Finding]:
     parameters = sum(parameter.numel() for parameter in model.parameters())
     columns = "two columns" if network.columns == 2 else "no columns"
     text = f"network {network.name}: {parameters:,} parameters, {columns}, {network.classes} classes"
-    yield ok(f"recipe {recipe.name}, {text}, normalization {_normalization(network.normalization)}")
+    yield ok(f"recipe {recipe.name}, {text}, normalization {_normalization(network.normalization_name)}")
 
     # 224 or 227: an 11×11 window with stride 4 does not come out even on 224.
     first = model.windows["conv1"]

@@ -27,8 +27,8 @@ from alexnet.exchange.steps import (
     Weighted,
 )
 from alexnet.network import spec as specs
-from alexnet.network.model import slide
 from alexnet.network.spec import Network
+from alexnet.network.window import slide
 
 
 @dataclass
@@ -123,6 +123,10 @@ def _rows(steps: Sequence[Step]) -> tuple[list[_Row], dict[str, Any]]:
     return rows, {"normalization": "none", "dropout": 0.0, **switches}
 
 
+POOLINGS = ("3/2", "2/2")
+"""Window and stride of the pooling that is read: the paper's, and that without overlap."""
+
+
 def _word(step: Activation | Lrn | MapNorm | BatchNorm | Pool | Dropout) -> tuple[specs.Step, dict[str, Any]]:
     """What a step is called in a row, and the fields of Network that it decides."""
     if isinstance(step, Activation):
@@ -137,7 +141,7 @@ def _word(step: Activation | Lrn | MapNorm | BatchNorm | Pool | Dropout) -> tupl
     if isinstance(step, Dropout):
         return "dropout", {"dropout": step.p, "dropout_form": step.form}
     pooling = f"{step.size}/{step.stride}"
-    if pooling not in specs.POOLINGS or step.padding:
+    if pooling not in POOLINGS or step.padding:
         raise InputError(
             f"{step.name}: pooling {pooling} with padding {step.padding}; a network here pools 3/2 or 2/2 without padding"
         )

@@ -20,8 +20,8 @@ from alexnet.errors import InputError
 from alexnet.exchange import caffe_read
 from alexnet.exchange.caffe_messages import CLASSES
 from alexnet.files import write_bytes
-from alexnet.network.model import AlexNet, ColumnLinear, Convolution, Dropout, Scale
-from alexnet.network.normalization import LocalResponseNormalization
+from alexnet.network.layers import ColumnLinear, Convolution, Dropout, LocalResponseNormalization, Scale
+from alexnet.network.model import AlexNet
 from alexnet.run.trained import TrainedNetwork
 
 ACTIVATIONS = {nn.ReLU: "ReLU", nn.Tanh: "TanH", nn.Sigmoid: "Sigmoid"}
@@ -89,8 +89,8 @@ def message_of(network: AlexNet) -> Any:
                 raise InputError(
                     f"{name}: its sum stays inside a column, and Caffe's LRN crosses from one into the other"
                 )
-            lrn = _add(net, name, "LRN").lrn_param
-            lrn.local_size, lrn.alpha, lrn.beta, lrn.k = module.size, module.alpha * module.size, module.beta, module.k
+            lrn, numbers = _add(net, name, "LRN").lrn_param, module.lrn
+            lrn.local_size, lrn.alpha, lrn.beta, lrn.k = numbers.n, numbers.alpha * numbers.n, numbers.beta, numbers.k
         elif type(module) in ACTIVATIONS:
             _add(net, name, ACTIVATIONS[type(module)])
         elif not isinstance(module, nn.Flatten):  # InnerProduct flattens by itself, in the same order

@@ -13,7 +13,7 @@ from alexnet.errors import InputError
 from alexnet.exchange import torchvision
 from alexnet.exchange.build import Built, network_of_steps
 from alexnet.exchange.inputs import Input, Takes, as_run, input_of, mean_of
-from alexnet.network import spec as specs
+from alexnet.network import networks
 from alexnet.network.model import AlexNet
 from alexnet.network.named import differences, nearest, without_dropout
 from alexnet.network.spec import Network
@@ -152,8 +152,8 @@ def _caffe(files: Sequence[Path], options: Options) -> Foreign:
 def _torchvision(file: Path, options: Options) -> Foreign:
     state = torchvision.read(file)
     weights = torchvision.weights(state, file)
-    size = options.input_size or specs.torchvision.input_size
-    network = replace(specs.torchvision, classes=len(weights["fc8.bias"]), input_size=size)
+    size = options.input_size or networks.torchvision.input_size
+    network = replace(networks.torchvision, classes=len(weights["fc8.bias"]), input_size=size)
     network = replace(network, name=options.name or network.name)
     takes = options.takes or "torchvision"
     input = input_of(takes, mean_of(options.mean, takes))
@@ -211,9 +211,9 @@ def _guess(file: Path, network: Network, graph: "onnx_read.Graph") -> Takes:
             return "pixels"
         if mean > 0 or largest > 1.5:
             return "unit"
-    elif not differences(without_dropout(replace(network, input_scale=1.0)), without_dropout(specs.torchvision)):
+    elif not differences(without_dropout(replace(network, input_scale=1.0)), without_dropout(networks.torchvision)):
         return "torchvision"
-    elif network.normalization == "caffe":
+    elif network.normalization_name == "caffe":
         return "caffe"
     raise InputError(f"{file}: what it takes is not in it; say --input {', '.join(get_args(Takes))}")
 
@@ -224,7 +224,7 @@ def _named(built: Built, options: Options) -> tuple[Network, tuple[str, ...]]:
     named, differ = nearest(network)
     if differ and not network.dropout:
         # A file made for use alone has no dropout; where all else is a named network's, that one's comes back.
-        for candidate in specs.networks.values():
+        for candidate in networks.networks.values():
             if not differences(network, without_dropout(candidate)):
                 note = f"no dropout is in the file; that of {candidate.name} is taken for training"
                 named, differ, notes = candidate, [], (*notes, note)

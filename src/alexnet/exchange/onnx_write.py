@@ -6,7 +6,6 @@ convolution, the power two square roots. And the columns (§3.2) are two chains 
 links say, as on the two GPUs of 2012: a grouped convolution would be computed in float32 even in a network of int8.
 """
 
-import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,8 +15,17 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from alexnet.network.model import AlexNet, ColumnLinear, Convolution, Dropout, Scale, Window
-from alexnet.network.normalization import LocalResponseNormalization, MapNormalization, band, map_normalization
+from alexnet.network.layers import (
+    ColumnLinear,
+    Convolution,
+    Dropout,
+    LocalResponseNormalization,
+    MapNormalization,
+    Scale,
+)
+from alexnet.network.model import AlexNet
+from alexnet.network.normalization import MAP, band
+from alexnet.network.window import Window
 
 OPSET, IR_VERSION = 17, 8
 """Versions of the format, low enough for the runtimes of the last years."""
@@ -115,18 +123,17 @@ def _layer(
     if isinstance(layer, nn.Dropout):  # the inverted form: nothing at test
         return parts
     x = _whole(graph, name, parts)
-    if isinstance(layer, LocalResponseNormalization) and layer.beta == 0.75:
-        sums_of = graph.constant(f"{name}.band", layer.alpha * band(channels, layer.size, layer.columns))
-        k = graph.constant(f"{name}.k", torch.full((channels,), layer.k))
+    if isinstance(layer, LocalResponseNormalization) and layer.lrn.beta == 0.75:
+        sums_of = graph.constant(f"{name}.band", layer.lrn.alpha * band(channels, layer.lrn.n, layer.columns))
+        k = graph.constant(f"{name}.k", torch.full((channels,), layer.lrn.k))
         squares = graph.add("Mul", f"{name}.squares", [x, x])
         return _divided(graph, name, x, graph.add("Conv", f"{name}.sums", [squares, sums_of, k]))
     if isinstance(layer, MapNormalization):
-        size, least, alpha, _ = inspect.getfullargspec(map_normalization).defaults or ()
-        sizes = {"kernel_shape": [size] * 2, "pads": [size // 2] * 4}
+        sizes = {"kernel_shape": [MAP.n] * 2, "pads": [MAP.n // 2] * 4}
         squares = graph.add("Mul", f"{name}.squares", [x, x])
         means = graph.add("AveragePool", f"{name}.means", [squares], count_include_pad=1, **sizes)
-        scaled = graph.add("Mul", f"{name}.scaled", [means, graph.constant(f"{name}.alpha", alpha * size**2)])
-        return _divided(graph, name, x, graph.add("Add", f"{name}.sums", [scaled, graph.constant(f"{name}.k", least)]))
+        scaled = graph.add("Mul", f"{name}.scaled", [means, graph.constant(f"{name}.alpha", MAP.alpha * MAP.n**2)])
+        return _divided(graph, name, x, graph.add("Add", f"{name}.sums", [scaled, graph.constant(f"{name}.k", MAP.k)]))
     if isinstance(layer, nn.BatchNorm2d):
         assert layer.running_mean is not None and layer.running_var is not None
         numbers = {"scale": layer.weight, "shift": layer.bias, "mean": layer.running_mean, "var": layer.running_var}

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from alexnet.data.augment import centre
 from alexnet.errors import InputError
 from alexnet.exchange.steps import check_finite
-from alexnet.network import spec as specs
+from alexnet.network import networks
 from alexnet.network.named import differences
 from alexnet.network.weights import from_torchvision, to_torchvision
 from alexnet.reading import check_archive
@@ -83,7 +83,7 @@ def reference(state: Mapping[str, Tensor]) -> nn.Module:
     with torch.device("meta"):
         features: list[nn.Module] = []
         channels = 3
-        for row in specs.torchvision.convolutions:
+        for row in networks.torchvision.convolutions:
             features += [nn.Conv2d(channels, row.kernels, row.size, row.stride, row.padding), nn.ReLU()]
             features += [nn.MaxPool2d(3, 2)] if "pool" in row.then else []
             channels = row.kernels
@@ -106,7 +106,7 @@ def write(network: TrainedNetwork, file: Path, takes: str) -> None:
     takes: what the network is given, kept in a .safetensors file.
     """
     spec = replace(network.network.spec, input_scale=1.0)
-    differ = differences(spec, specs.torchvision)
+    differ = differences(spec, networks.torchvision)
     if differ:
         raise InputError(f"{network.path}: not torchvision's alexnet: {'; '.join(differ[:4])}")
     state = {name: tensor.detach().clone() for name, tensor in network.network.state_dict().items()}

@@ -68,11 +68,15 @@ _FIELDS = (
     ("hold_out", "held out if there is no validation split"),
     ("precision", "precision"),
 )
-_SENTENCES = ("schedule.", "augmentation.", "network.convolutions.", "network.hidden.")
+_SENTENCES = (
+    *("schedule.", "augmentation.", "network.convolutions."),
+    *("network.hidden.", "network.lrn.", "network.pooling."),
+)
 
 
 def _lines(recipe: Recipe) -> dict[str, str]:
-    network, flat = recipe.network, flatten(recipe)
+    network = recipe.network
+    flat = flatten(recipe) | {"network.normalization": network.normalization_name, "network.pooling": network.pooling}
     lines = {name: _layer(network, name, row) for name, row in network.rows()}
     lines[network.last_name] = f"{network.classes} classes; from std {network.std_of_last:g}"
     for field, name in _FIELDS:

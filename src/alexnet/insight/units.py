@@ -16,8 +16,8 @@ from alexnet.errors import InputError
 from alexnet.evaluation.judged import Judged, Progress, of_split
 from alexnet.insight import layers
 from alexnet.insight import picture as pictures
+from alexnet.network.layers import MapNormalization
 from alexnet.network.model import AlexNet
-from alexnet.network.normalization import MapNormalization
 from alexnet.network.spec import Convolution
 from alexnet.run.dataset import open_run
 from alexnet.run.trained import TrainedNetwork

@@ -1,44 +1,14 @@
-"""A convolution with an overhanging window, and a cheaper gradient of its biases on the CPU (benchmarks/convolutions.py)."""
+"""A convolution with a cheaper gradient of its biases on the CPU (benchmarks/convolutions.py)."""
 
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from alexnet.parallel import float32_on_the_cpu
 
-
-class Convolution(nn.Conv2d):
-    """A convolution whose last window may hang over the right and bottom edge, where it reads zeros.
-
-    `overhang` is by how many pixels. 0 is the mean, because the mean has been subtracted (the 2012 program, layer 1).
-    """
-
-    def __init__(
-        self, inputs: int, kernels: int, size: int, stride: int, padding: int, groups: int = 1, overhang: int = 0
-    ) -> None:
-        super().__init__(inputs, kernels, size, stride, padding, groups=groups)
-        self.overhang = overhang
-
-    def extra_repr(self) -> str:
-        return super().extra_repr() + (f", overhang={self.overhang}" if self.overhang else "")
-
-    def forward(self, input: Tensor) -> Tensor:
-        """input [N, inputs, H, W] -> [N, kernels, H', W']"""
-        if self.overhang:
-            input = F.pad(input, (0, self.overhang, 0, self.overhang))
-        plain = self.padding_mode == "zeros" and self.dilation == (1, 1) and self.bias is not None
-        trains = torch.is_grad_enabled() and self.weight.requires_grad
-        channels_last = input.is_contiguous(memory_format=torch.channels_last)
-        if plain and trains and channels_last and float32_on_the_cpu(input):
-            padding = int(self.padding[0])
-            return _Convolved.apply(input, self.weight, self.bias, self.stride[0], padding, self.groups)
-        return super().forward(input)
-
-
-class _Convolved(torch.autograd.Function):
+class Convolved(torch.autograd.Function):
     """conv2d, whose biases' gradient is summed apart: asked for both at once, oneDNN takes the longer for the weights'."""
 
     @staticmethod

@@ -1,7 +1,7 @@
 """A network in bf16 from float32 weights: copies of the weights, which it computes with in their place.
 
-The copies of a network are made once, so that no layer converts weights or activations to and fro, as under autocast. Batch
-normalization keeps float32 weights, as under autocast; it takes and gives bf16 all the same.
+Copies are made once, so that no layer converts weights or activations to and fro, as under autocast. Batch normalization
+keeps float32 weights, as under autocast; it takes and gives bf16 all the same.
 """
 
 import torch

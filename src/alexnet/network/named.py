@@ -9,8 +9,10 @@ import torch
 
 from alexnet.errors import InputError
 from alexnet.network.model import AlexNet
-from alexnet.network.spec import Convolution, Network, from_dict, networks
+from alexnet.network.networks import networks
+from alexnet.network.spec import Convolution, Network
 from alexnet.reading import read_json
+from alexnet.typed import from_dict
 
 
 def network_of(name_or_file: str) -> Network:
@@ -31,10 +33,10 @@ def network_of(name_or_file: str) -> Network:
         raise InputError(f"{file}: cannot be read ({error.strerror or error})") from None
     except InputError as error:
         raise InputError(f"{error}; alexnet import LAYERS.cfg --out {file} writes such a file") from None
-    made: Network = from_dict(Network, values, str(file))
+    network: Network = from_dict(Network, values, str(file))
     with torch.device("meta"):  # shapes without memory: whether it can be built at all
-        AlexNet(made)
-    return made
+        AlexNet(network)
+    return network
 
 
 def to_json(network: Network) -> str:
@@ -69,13 +71,13 @@ def structure(network: Network, initial: bool = False) -> dict[str, tuple[str, .
             window = f"{row.size}×{row.size}, stride {row.stride}, padding {row.padding}"
             shape = (f"{row.kernels} kernels", window, "maps of " + ", then ".join(f"{side}×{side}" for side in maps))
         said[name] = (*shape, reads, f"then {' '.join(then) or 'nothing'}", start)
-    norm: str = network.normalization
+    norm = network.normalization_name
     if norm != "batch" and network.columns == 2:
         norm += {"across": ", across columns", "column": ", inside a column"}[network.normalization_window]
     dropout = f"{network.dropout:g}, {network.dropout_form}"
     for step, part, text in (
         ("norm", "normalization", norm),
-        ("pool", "pooling", network.pooling),
+        ("pool", "pooling", str(network.pooling)),
         ("relu", "activation", network.activation),
         ("dropout", "dropout", dropout),
     ):
@@ -86,26 +88,26 @@ def structure(network: Network, initial: bool = False) -> dict[str, tuple[str, .
 
 def differences(one: Network, other: Network, initial: bool = False) -> list[str]:
     """What `one` computes in another way than `other`, a line each; [] if they compute the same."""
-    here, there = structure(one, initial), structure(other, initial)
+    ours, theirs = structure(one, initial), structure(other, initial)
     lines = []
-    for part in [*here, *(part for part in there if part not in here)]:
-        if part not in here or part not in there:
-            text = ", ".join(word for word in (here.get(part) or there[part]) if word)
-            lines.append(f"{part}: {text}" if part in here else f"no {part} ({text})")
+    for part in [*ours, *(part for part in theirs if part not in ours)]:
+        if part not in ours or part not in theirs:
+            text = ", ".join(word for word in (ours.get(part) or theirs[part]) if word)
+            lines.append(f"{part}: {text}" if part in ours else f"no {part} ({text})")
             continue
-        pairs = [(a, b) for a, b in zip(here[part], there[part], strict=True) if a != b]
+        pairs = [(a, b) for a, b in zip(ours[part], theirs[part], strict=True) if a != b]
         # Sizes of maps follow from the input and from what is before.
         pairs = [pair for pair in pairs if not pair[0].startswith("maps of")] if lines else pairs
         if pairs:
-            ours, theirs = (", ".join(word for word in words if word) or "none" for words in zip(*pairs, strict=True))
-            lines.append(f"{part}: {ours} (not {theirs})")
+            said, not_said = (", ".join(word for word in words if word) or "none" for words in zip(*pairs, strict=True))
+            lines.append(f"{part}: {said} (not {not_said})")
     return lines
 
 
 def nearest(network: Network, initial: bool = False) -> tuple[Network, list[str]]:
     """The named network that differs from this one in the fewest parts, and in which."""
-    found = [(named, differences(network, named, initial)) for named in networks.values()]
-    return min(found, key=lambda pair: len(pair[1]))
+    compared = [(named, differences(network, named, initial)) for named in networks.values()]
+    return min(compared, key=lambda pair: len(pair[1]))
 
 
 def without_dropout(network: Network) -> Network:

@@ -1,14 +1,13 @@
-"""A network as data: rows of layers, switches over them, and the named networks.
+"""A network as data: rows of layers and switches over them; the named ones are in `networks.py`.
 
-`paper` is the text of §3, row by row; every other named network is the difference from it. A switch is a field, so a
-variant is `dataclasses.replace(paper, normalization="none")` in Python and `--network.normalization none` at the
-command line.
+A switch is a field, so a variant is `dataclasses.replace(paper, normalization="none")` in Python and `--network.normalization
+none` at the command line.
 """
 
+import math
 from collections.abc import Iterator
-from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
-from types import UnionType
-from typing import Any, Literal, get_args, get_origin
+from dataclasses import dataclass, fields, replace
+from typing import Literal, get_args, get_origin
 
 from alexnet.errors import InputError
 
@@ -27,35 +26,45 @@ BOTTLENECK = "bottleneck"
 
 
 @dataclass(frozen=True)
-class Normalization:
+class LRN:
     """Local response normalization (§3.3): a is divided by (k + alpha · the sum of a² over n adjacent kernels)^beta."""
 
-    k: float = 2.0
     n: int = 5
+    """Adjacent kernels at the same position that the sum is over, the kernel itself in the middle."""
+    k: float = 2.0
     alpha: float = 1e-4
-    """What multiplies the plain sum, as in the paper."""
+    """What multiplies the plain sum, as in the paper; PyTorch's and Caffe's alpha is divided by n."""
     beta: float = 0.75
 
 
 NORMALIZATIONS = {
-    "paper": Normalization(k=2.0, n=5, alpha=1e-4, beta=0.75),
+    "paper": LRN(),
     # The 2012 program and Caffe divide the sum by n.
-    "authors-2012": Normalization(k=2.0, n=5, alpha=1e-4 / 5, beta=0.75),
-    "caffe": Normalization(k=1.0, n=5, alpha=1e-4 / 5, beta=0.75),
+    "authors-2012": LRN(alpha=1e-4 / 5),
+    "caffe": LRN(k=1.0, alpha=1e-4 / 5),
 }
-"""What the values of `Network.normalization` stand for."""
+"""Short names of coefficients: `normalization="caffe"` is `normalization="local"` with these in `lrn`."""
 
 
 @dataclass(frozen=True)
 class Pooling:
-    """Max pooling (§3.4): windows of z x z pixels, s pixels apart; they overlap where s < z."""
+    """Overlapping max pooling (§3.4): windows of z x z pixels, s pixels apart; they overlap where s < z."""
 
-    z: int
-    s: int
+    window: int = 3
+    """z, the side of a window in pixels."""
+    stride: int = 2
+    """s, the pixels between two windows, at most z."""
 
+    def __str__(self) -> str:
+        return f"{self.window}/{self.stride}"
 
-POOLINGS = {"3/2": Pooling(z=3, s=2), "2/2": Pooling(z=2, s=2)}
-"""What the values of `Network.pooling` stand for."""
+    @staticmethod
+    def parse(text: str) -> "Pooling":
+        """The pooling that text such as "3/2" stands for, as recipes once had it; InputError if it is none."""
+        window, _, stride = text.partition("/")
+        if not (window.isdecimal() and stride.isdecimal() and len(text) < 20):
+            raise InputError(f"network.pooling: {text:.60}; write WINDOW/STRIDE, as 3/2")
+        return Pooling(int(window), int(stride))
 
 
 @dataclass(frozen=True)
@@ -108,10 +117,13 @@ class Network:
     columns: Literal[1, 2] = 2
     """Halves of the network, one a GPU in 2012 (§3.2); a layer's first half of kernels is column 1."""
     links: tuple[str, ...] = ("conv3", "fc6", "fc7")
-    """Layers that read both columns; all others read their own. The first and the last layer read everything."""
-    normalization: Literal["none", "paper", "authors-2012", "caffe", "batch"] = "paper"
-    """What "norm" is in the rows: local response normalization by the paper's, the 2012 program's (the sum divided by n)
-    or Caffe's (k = 1) coefficients, batch normalization at the same places; or no normalization at all."""
+    """Layers that read both columns; all others read their own. The kernels of the third layer are connected to all kernel
+    maps of the second (§3.5). The first and the last layer read everything."""
+    normalization: Literal["local", "batch", "none", "paper", "authors-2012", "caffe"] = "local"
+    """What "norm" is in the rows: local response normalization with the coefficients of `lrn`, batch normalization at the same
+    places, or none at all. The other names are local too, and set `lrn` to the paper's coefficients, to those of the 2012
+    program (the sum divided by n) or to Caffe's (k = 1)."""
+    lrn: LRN = LRN()
     normalization_window: Literal["across", "column"] = "across"
     """Whether the window of adjacent kernels crosses from one column into the other (the text) or not (the program)."""
     map_normalization: bool = True
@@ -126,8 +138,7 @@ class Network:
         "pool-norm-relu",
     ] = "rows"
     """The order of the steps in layers that normalize: as the rows list them, or this one everywhere."""
-    pooling: Literal["3/2", "2/2"] = "3/2"
-    """Window / stride of max pooling; 3/2 overlaps (§3.4)."""
+    pooling: Pooling = Pooling()
     rounding: Literal["up", "down"] = "up"
     """Output size where (size + padding - window) / stride is no whole number: up lets the last window hang over the
     right and bottom edge (2012; a convolution reads zeros there), down leaves those pixels unread (PyTorch)."""
@@ -150,6 +161,23 @@ class Network:
     input_scale: float = 1.0
     """What the input, pixels 0-255 minus the mean, is multiplied by: 1 in the paper. About 1/60 gives it the unit variance
     that others use, for which the paper's initial values, rates and normalization were not made."""
+
+    def __post_init__(self) -> None:
+        # Short names, from Python, the command line or an old recipe.json, are turned into the values that they stand for.
+        if self.normalization in NORMALIZATIONS:
+            object.__setattr__(self, "lrn", NORMALIZATIONS[self.normalization])
+            object.__setattr__(self, "normalization", "local")
+        if isinstance(self.pooling, str):
+            object.__setattr__(self, "pooling", Pooling.parse(self.pooling))
+
+    @property
+    def normalization_name(self) -> str:
+        """The normalization in words: the short name of its coefficients, or else the coefficients themselves."""
+        if self.normalization != "local":
+            return self.normalization
+        names = [name for name, lrn in NORMALIZATIONS.items() if lrn == self.lrn]
+        n, k, alpha, beta = self.lrn.n, self.lrn.k, self.lrn.alpha, self.lrn.beta
+        return names[0] if names else f"n {n}, k {k:g}, alpha {alpha:g}, beta {beta:g}"
 
     def rows(self) -> Iterator[tuple[str, Convolution | Hidden]]:
         """(name, row) of every layer but the last: conv1 .. conv5, fc6, fc7, with the switches applied.
@@ -194,11 +222,13 @@ class Network:
                 convolutions[heirs[0]] = replace(convolutions[heirs[0]], then=("relu", *steps))
         else:
             del hidden[at - len(convolutions)]
-        made = replace(self, name=f"{self.name}-without-{name}", convolutions=tuple(convolutions), hidden=tuple(hidden))
-        left = [row_name for row_name, _ in replace(made, conv6=False, bottleneck=0).rows()] + [made.last_name]
+        shorter = replace(
+            self, name=f"{self.name}-without-{name}", convolutions=tuple(convolutions), hidden=tuple(hidden)
+        )
+        left = [row_name for row_name, _ in replace(shorter, conv6=False, bottleneck=0).rows()] + [shorter.last_name]
         places = [names.index(link) for link in self.links if link in names]
         links = dict.fromkeys(left[place if place <= at else place - 1] for place in places)
-        return replace(made, links=tuple(link for link in links if link != made.last_name))
+        return replace(shorter, links=tuple(link for link in links if link != shorter.last_name))
 
     @property
     def last_name(self) -> str:
@@ -240,185 +270,73 @@ class Network:
         return replace(row, std=self._std(row), then=tuple(steps))
 
 
-def from_dict(kind: Any, values: dict[str, Any], where: str = "network") -> Any:
-    """Build dataclass `kind` (Network, Recipe ...) from the dictionary that `dataclasses.asdict` and JSON made of one.
-
-    Raises InputError, naming the field, for one that `kind` does not have, one that is missing, or a value of another
-    type than its annotation's.
-    """
-    if not isinstance(values, dict):
-        raise InputError(f"{where}: {_short(values)}; it must be an object")
-    known = {field.name: field for field in fields(kind)}
-    for name in values:
-        if name not in known:
-            raise InputError(f"{where}.{str(name)[:60]}: no such field; the fields are {', '.join(known)}")
-    for name, field in known.items():
-        if name not in values and field.default is MISSING:
-            raise InputError(f"{where}.{name} is missing")
-    return kind(**{name: _typed(known[name].type, value, f"{where}.{name}") for name, value in values.items()})
-
-
-def _typed(annotation: Any, value: Any, where: str) -> Any:
-    # JSON knows no tuples, no dataclasses and hardly a float; the annotation says what a value was.
-    if isinstance(annotation, UnionType):  # the only ones are "or None"
-        return None if value is None else _typed(get_args(annotation)[0], value, where)
-    if is_dataclass(annotation):
-        return from_dict(annotation, value, where)
-    if get_origin(annotation) is tuple:
-        if isinstance(value, list):
-            inner = get_args(annotation)[0]
-            return tuple(_typed(inner, item, f"{where}.{number}") for number, item in enumerate(value))
-        raise InputError(f"{where}: {_short(value)}; it must be a list")
-    if get_origin(annotation) is Literal:
-        if any(value == choice and type(value) is type(choice) for choice in get_args(annotation)):
-            return value
-        raise InputError(f"{where}: {_short(value)}; choose one of {', '.join(map(str, get_args(annotation)))}")
-    if annotation is float and type(value) is int and abs(value) < 1 << 1000:
-        return float(value)
-    if type(value) is not annotation:  # not isinstance: a bool is an int
-        raise InputError(f"{where}: {_short(value)}; it must be {_WORDS[annotation]}")
-    return value
+def check(spec: Network) -> None:
+    """Raise InputError, naming the layer and the fix, if `spec` cannot be built for a reason other than map sizes."""
+    for field in fields(spec):
+        value = getattr(spec, field.name)
+        if get_origin(field.type) is Literal and value not in get_args(field.type):
+            choices = ", ".join(str(choice) for choice in get_args(field.type))
+            raise InputError(f"network.{field.name}: {value}; choose one of {choices}")
+    if not spec.convolutions:
+        raise InputError("network.convolutions: a network needs at least one convolution")
+    if spec.classes < 2:
+        raise InputError(f"network.classes: {spec.classes} classes; there must be at least 2")
+    if spec.input_size < 1:
+        raise InputError(f"network.input_size: {spec.input_size} pixels; it must be positive")
+    if not 0 < spec.input_scale < math.inf:
+        raise InputError(f"network.input_scale: {spec.input_scale}; it must be above 0 and finite")
+    if spec.bottleneck < 0:
+        raise InputError(f"network.bottleneck: {spec.bottleneck} units; it must be at least 0, and 0 is none")
+    if not 0 <= spec.dropout < 1:
+        raise InputError(f"network.dropout: {spec.dropout}; the probability must be at least 0 and less than 1")
+    _check_sizes(spec)
+    _check_coefficients(spec.lrn, spec.pooling)
+    names = dict(spec.rows())
+    if spec.columns > 1:
+        for link in spec.links:
+            # The last layer reads both columns anyway, and conv6 may be switched off.
+            if link not in names and link not in (spec.last_name, spec.extra_name):
+                raise InputError(f"network.links: no layer is called {link:.60}; the layers are {', '.join(names)}")
+    for name, row in names.items():
+        _check_row(name, row, spec.columns)
 
 
-def _short(value: Any) -> str:
-    """A value of somebody else's as text for a message."""
-    try:
-        text = repr(value)
-    except (ValueError, RecursionError):  # of thousands of digits, of lists within lists
-        return f"a value of type {type(value).__name__} without end"
-    return text if len(text) <= 60 else f"{text[:60]}..."
+def _check_sizes(spec: Network) -> None:
+    layers = len(spec.convolutions) + len(spec.hidden)
+    if layers > MAX_LAYERS:
+        raise InputError(f"network: {layers:,} layers; there may be {MAX_LAYERS:,}")
+    for name in ("classes", "input_size", "bottleneck", "last_std"):
+        if not 0 <= getattr(spec, name) <= MAX_WIDTH:
+            raise InputError(f"network.{name}: it must be at least 0 and at most {MAX_WIDTH:,}")
 
 
-_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+def _check_coefficients(lrn: LRN, pooling: Pooling) -> None:
+    if not (0 < lrn.n <= MAX_WIDTH and lrn.n % 2):
+        raise InputError(
+            f"network.lrn.n: {lrn.n} kernels; it must be odd and positive, the kernel itself in the middle"
+        )
+    if not (0 < lrn.k < math.inf and 0 <= lrn.alpha < math.inf and 0 <= lrn.beta < math.inf):
+        raise InputError(f"network.lrn: {lrn}; k must be above 0, alpha and beta at least 0, and all finite")
+    if not 1 <= pooling.stride <= pooling.window <= MAX_WIDTH:
+        raise InputError(f"network.pooling: {pooling}; the stride must be at least 1 and at most the window")
 
 
-paper = Network(
-    name="paper",
-    convolutions=(
-        Convolution(96, 11, stride=4, bias=0.0, then=("relu", "norm", "pool")),
-        Convolution(256, 5, padding=2, bias=1.0, then=("relu", "norm", "pool")),
-        Convolution(384, 3, padding=1, bias=0.0),
-        Convolution(384, 3, padding=1, bias=1.0),
-        Convolution(256, 3, padding=1, bias=1.0, then=("relu", "pool")),
-    ),
-    hidden=(Hidden(4096), Hidden(4096)),
-)
-
-# layers/layers-145.cfg: the network behind the published error rates.
-authors_2012 = replace(
-    paper,
-    name="authors-2012",
-    convolutions=(
-        replace(paper.convolutions[0], then=("norm", "pool", "relu")),
-        replace(paper.convolutions[1], then=("relu", "norm", "norm-map", "pool")),
-        *paper.convolutions[2:],
-    ),
-    normalization="authors-2012",
-    normalization_window="column",
-    init="authors-2012",
-)
-
-# §3.2, run 145-half: half the kernels in the convolutions but the last, so that there are nearly as many parameters.
-one_gpu = replace(
-    paper,
-    name="one-gpu",
-    columns=1,
-    convolutions=(
-        *(replace(row, kernels=row.kernels // 2) for row in paper.convolutions[:4]),
-        paper.convolutions[4],
-    ),
-)
-
-one_tower = replace(paper, name="one-tower", columns=1)
-
-# §3.4, run 147: 2x2 windows and the paddings that lead to maps of the same size.
-non_overlapping = replace(
-    paper,
-    name="non-overlapping",
-    pooling="2/2",
-    convolutions=(
-        paper.convolutions[0],
-        replace(paper.convolutions[1], padding=1),
-        *paper.convolutions[2:4],
-        replace(paper.convolutions[4], padding=0),
-    ),
-)
-
-# Caffe's bvlc_alexnet, models/bvlc_alexnet/train_val.prototxt.
-caffe = replace(
-    paper,
-    name="caffe",
-    input_size=227,
-    normalization="caffe",
-    dropout_form="inverted",
-    convolutions=tuple(replace(row, bias=0.1 * row.bias) for row in paper.convolutions),
-    hidden=(Hidden(4096, std=0.005, bias=0.1), Hidden(4096, std=0.005, bias=0.1)),
-)
-
-# torchvision.models.alexnet: the widths of Krizhevsky's 2014 paper, dropout before the hidden layers.
-torchvision = replace(
-    paper,
-    name="torchvision",
-    columns=1,
-    rounding="down",
-    normalization="none",
-    dropout_form="inverted",
-    init="pytorch",
-    convolutions=(
-        Convolution(64, 11, stride=4, padding=2, then=("relu", "pool")),
-        Convolution(192, 5, padding=2, then=("relu", "pool")),
-        Convolution(384, 3, padding=1),
-        Convolution(256, 3, padding=1),
-        Convolution(256, 3, padding=1, then=("relu", "pool", "dropout")),
-    ),
-    hidden=(Hidden(4096), Hidden(4096, then=("relu",))),
-)
-
-# §3.1 does not list its four-layer CIFAR-10 network. This is three convolutions and the classes, as the network that the same
-# group published with cuda-convnet for 18%, with twice the kernels in layer 2 and max pooling throughout; its initial
-# deviations keep the scale of the activations, so that the first epoch is not spent on growing them.
-four_layer = Network(
-    name="four-layer",
-    convolutions=(
-        Convolution(32, 5, padding=2, std=1e-3, then=("relu", "pool", "norm")),
-        Convolution(64, 5, padding=2, std=0.03, then=("relu", "pool", "norm")),
-        Convolution(64, 5, padding=2, std=0.02, then=("relu", "pool")),
-    ),
-    hidden=(),
-    classes=10,
-    input_size=32,
-    columns=1,
-    links=(),
-    last_std=0.03,
-)
-
-# The demo's: every mechanism of the paper at a sixtieth of the multiply-adds, on inputs of 56 pixels.
-small = Network(
-    name="small",
-    convolutions=(
-        Convolution(32, 7, stride=2, std=0.01, then=("relu", "norm", "pool")),
-        Convolution(64, 5, padding=2, std=0.04, bias=0.1, then=("relu", "norm", "pool")),
-        Convolution(96, 3, padding=1, std=0.05),
-        Convolution(96, 3, padding=1, std=0.05, bias=0.1),
-        Convolution(64, 3, padding=1, std=0.05, bias=0.1, then=("relu", "pool")),
-    ),
-    hidden=(Hidden(256, std=0.05, bias=0.1), Hidden(256, std=0.05, bias=0.1)),
-    classes=13,
-    input_size=56,
-    last_std=0.05,
-)
-
-networks: dict[str, Network] = {
-    network.name: network
-    for network in (
-        paper,
-        authors_2012,
-        one_gpu,
-        one_tower,
-        non_overlapping,
-        caffe,
-        torchvision,
-        four_layer,
-        small,
-    )
-}
+def _check_row(name: str, row: Convolution | Hidden, columns: int) -> None:
+    numbers = [value for value in vars(row).values() if isinstance(value, int | float)]
+    if not all(abs(number) <= MAX_WIDTH for number in numbers):  # NaN is refused too
+        raise InputError(f"{name}: a number that is NaN, or beyond {MAX_WIDTH:,}")
+    if row.std < 0:
+        raise InputError(f"{name}: a standard deviation of {row.std}; it must be at least 0")
+    width = row.kernels if isinstance(row, Convolution) else row.units
+    if width < 1:
+        raise InputError(f"{name}: {width} kernels or units; there must be at least 1")
+    if width % columns:
+        raise InputError(f"{name}: {width} kernels or units cannot be halved into two columns; make it even")
+    if isinstance(row, Convolution) and (row.size < 1 or row.stride < 1 or row.padding < 0):
+        raise InputError(f"{name}: size and stride must be at least 1, padding at least 0")
+    possible = get_args(Step) if isinstance(row, Convolution) else ("relu", "dropout")
+    for step in row.then:
+        if step not in possible:
+            raise InputError(f"{name}: the step {step} cannot follow it; choose from {', '.join(possible)}")
+        if row.then.count(step) > 1:
+            raise InputError(f"{name}: the step {step} follows it twice; list it once")

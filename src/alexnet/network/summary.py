@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from alexnet.network import networks
 from alexnet.network import spec as specs
 from alexnet.network.model import AlexNet
 
@@ -24,21 +25,11 @@ PAPER_LAYER_NEURONS = {
 }
 """The neurons that §3.5 lists, by layer."""
 
-HEADINGS = (
-    "layer",
-    "reads",
-    "kernels",
-    "size, stride, padding",
-    "output",
-    "arithmetic",
-    "then",
-    "init std",
-    "bias",
-    "parameters",
-    "multiply-adds",
-    "neurons",
-)
-"""Headings of `Summary.rows_for_table`."""
+DETAILS = ("kernels", "size, stride, padding", "then", "init std", "bias")
+"""Headings of columns that a short table leaves out."""
+
+FIGURES = ("parameters", "multiply-adds", "neurons")
+"""Headings of columns of numbers."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +63,8 @@ class Layer:
     def to_dict(self) -> dict[str, Any]:
         return {**vars(self), "output": list(self.output), "then": list(self.then)}
 
-    def cells(self) -> list[str]:
-        """This row as text, under HEADINGS."""
+    def cells(self) -> dict[str, str]:
+        """This row as text, by heading, in the order of the columns."""
         kernels = "" if self.kernels is None else f"{self.kernels:,}"
         if self.kernels_per_column is not None:
             kernels = f"{self.kernels_per_column:,} / {kernels}"
@@ -82,8 +73,18 @@ class Layer:
         output = f"{channels}×{height}×{width}" if height * width > 1 or self.arithmetic else f"{channels:,}"
         std, bias = ("" if value is None else f"{value:g}" for value in (self.std, self.bias))
         counts = [f"{count:,}" if count else "" for count in (self.parameters, self.multiply_adds, self.neurons)]
-        steps = " ".join(self.then)
-        return [self.name, self.reads, kernels, window, output, self.arithmetic, steps, std, bias, *counts]
+        return {
+            "layer": self.name,
+            "reads": self.reads,
+            "kernels": kernels,
+            "size, stride, padding": window,
+            "output": output,
+            "arithmetic": self.arithmetic,
+            "then": " ".join(self.then),
+            "init std": std,
+            "bias": bias,
+            **dict(zip(FIGURES, counts, strict=True)),
+        }
 
 
 @dataclass(frozen=True)
@@ -119,14 +120,13 @@ class Summary:
             "layers": [layer.to_dict() for layer in self.layers],
         }
 
-    def rows_for_table(self) -> list[list[str]]:
-        """One list of texts a layer, under HEADINGS; the paper's count of neurons beside ours where it differs."""
+    def rows_for_table(self) -> list[dict[str, str]]:
+        """A layer's cells by heading, each; the paper's count of neurons beside ours where it differs."""
         rows = [layer.cells() for layer in self.layers]
-        if self.comparable:
-            for row in rows:
-                stated = PAPER_LAYER_NEURONS.get(row[0])
-                if stated is not None and row[-1] != f"{stated:,}":
-                    row[-1] += f" (paper: {stated:,})"
+        for row in rows if self.comparable else ():
+            stated = f"{PAPER_LAYER_NEURONS.get(row['layer'], 0):,}"
+            if stated not in ("0", row["neurons"]):
+                row["neurons"] += f" (paper: {stated})"
         return rows
 
     def totals(self) -> list[list[str]]:
@@ -148,7 +148,7 @@ class Summary:
 def summarize(spec: specs.Network) -> Summary:
     """The table of the network that `spec` describes. No weight is allocated; InputError if it cannot be built."""
     layers = _layers(spec)
-    comparable = _outputs(layers) == _outputs(_layers(specs.paper))
+    comparable = _outputs(layers) == _outputs(_layers(networks.paper))
     return Summary(spec.name, tuple(layers), 3 * spec.input_size**2, comparable)
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from alexnet.errors import InputError
-from alexnet.network import spec as specs
+from alexnet.network import networks
 from alexnet.network.model import AlexNet
 
 LAYERS = {
@@ -54,7 +54,7 @@ def _renamed(state: Mapping[str, Tensor], names: dict[str, str], what: str) -> d
     renamed = {new: state[name] for name, new in names.items()}
     ours = renamed if "fc8.bias" in renamed else state
     with torch.device("meta"):
-        expected = AlexNet(replace(specs.torchvision, classes=max(2, len(ours["fc8.bias"])))).state_dict()
+        expected = AlexNet(replace(networks.torchvision, classes=max(2, len(ours["fc8.bias"])))).state_dict()
     for name, new in names.items():
         wanted = expected[new if new in expected else name].shape
         if state[name].shape != wanted:

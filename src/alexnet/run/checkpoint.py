@@ -20,10 +20,10 @@ from torch import Tensor, nn
 
 from alexnet.errors import InputError, RunFailed
 from alexnet.files import sync, why
-from alexnet.network.spec import from_dict
 from alexnet.reading import check_archive
 from alexnet.run.folder import CHECKPOINTS
 from alexnet.run.schedule import Plateau
+from alexnet.typed import from_dict
 
 FORMAT = 1
 WEIGHTS = "weights.safetensors"

@@ -9,7 +9,8 @@ from torch import nn
 
 from alexnet.errors import RunFailed, out_of_memory
 from alexnet.memory import address_space_left, memory_free
-from alexnet.network.model import AlexNet, ColumnLinear, Convolution
+from alexnet.network.layers import ColumnLinear, Convolution
+from alexnet.network.model import AlexNet
 from alexnet.network.spec import Network
 from alexnet.run.recipe import Recipe
 

@@ -13,11 +13,12 @@ from alexnet.data.augment import Augmentation
 from alexnet.data.manifest import LARGEST
 from alexnet.device import Precision
 from alexnet.errors import InputError
-from alexnet.network.spec import Network, from_dict
+from alexnet.network.spec import Network
 from alexnet.reading import SMALL, parse_json, read_bytes
 from alexnet.run import folder
 from alexnet.run import schedule as schedules
 from alexnet.run.schedule import Plateau, Rates, Schedule
+from alexnet.typed import from_dict
 
 MOST = {
     "epochs": 1 << 24,
@@ -227,7 +228,7 @@ def read(run: Path) -> Recipe:
 
 
 def flatten(recipe: Recipe) -> dict[str, Any]:
-    """Every field by its full name: {"rate": 0.01, "network.pooling": "3/2", "network.convolutions.0.size": 11, ...}."""
+    """Every field by its full name: {"rate": 0.01, "network.pooling.stride": 2, "network.convolutions.0.size": 11, ...}."""
     return dict(_flat(dataclasses.asdict(recipe), ""))
 
 

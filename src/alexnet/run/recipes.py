@@ -3,17 +3,17 @@
 from dataclasses import replace
 
 from alexnet.data.augment import Augmentation
-from alexnet.network import spec
+from alexnet.network import networks
 from alexnet.run.recipe import Recipe
 from alexnet.run.schedule import Schedule
 
 # The text of the paper: §3 the network, §4.1 and §4.2 against overfitting, §5 the rule and the plateau schedule.
-paper = Recipe(name="paper", network=spec.paper)
+paper = Recipe(name="paper", network=networks.paper)
 
 # The program of 2012: every line of docs/disagreements.md, with the schedule its log records.
 authors_2012 = Recipe(
     name="authors-2012",
-    network=spec.authors_2012,
+    network=networks.authors_2012,
     epochs=91,
     bias_rate=2.0,
     bias_decay=False,
@@ -25,7 +25,7 @@ authors_2012 = Recipe(
 imagenette = replace(
     paper,
     name="imagenette",
-    network=replace(spec.paper, classes=10),
+    network=replace(networks.paper, classes=10),
     schedule=Schedule("steps"),
 )
 
@@ -33,7 +33,7 @@ imagenette = replace(
 # .0005 would do nothing: what counts is rate times decay times updates.
 cifar10 = Recipe(
     name="cifar10",
-    network=spec.four_layer,
+    network=networks.four_layer,
     epochs=10,
     batch=64,
     rate=0.0015,
@@ -48,7 +48,7 @@ cifar10 = Recipe(
 # Every mechanism of the paper in minutes on two cores, on the photographs that come with the dependencies.
 demo = Recipe(
     name="demo",
-    network=spec.small,
+    network=networks.small,
     epochs=24,
     batch=64,
     schedule=Schedule("steps", drops=(0.6, 0.85)),
@@ -63,7 +63,7 @@ demo = Recipe(
 pretrain = replace(
     paper,
     name="pretrain",
-    network=replace(spec.paper, name="pretraining", classes=21_843, conv6=True, bottleneck=2048),
+    network=replace(networks.paper, name="pretraining", classes=21_843, conv6=True, bottleneck=2048),
 )
 
 # The end of that chain (layer-params-146-2012-2011.cfg): 10^-3, conv1 10^-4, the new last layer 10^-3 and after 300 batches
@@ -89,7 +89,7 @@ large_batch = replace(paper, name="large-batch", batch=1024, base_batch=128, war
 lars = replace(
     paper,
     name="lars",
-    network=replace(spec.paper, normalization="batch"),
+    network=replace(networks.paper, normalization="batch"),
     batch=8192,
     warmup_epochs=5.0,
     rule="lars",

@@ -1,7 +1,7 @@
 """The update rule (§5) as one compiled loop: reads w, v and g once, writes w and v once."""
 
 from alexnet.bf16 import rounded, wide
-from alexnet.parallel import loop
+from alexnet.fast import loop
 
 BLOCK = 4096
 """Weights that are rounded while they are in the nearest cache."""

@@ -20,10 +20,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from alexnet.errors import InputError
-from alexnet.network.convolution import Convolution
+from alexnet.network.layers import ColumnLinear, Convolution, Dropout, LocalResponseNormalization, through
 from alexnet.network.linear import Linear
-from alexnet.network.model import AlexNet, ColumnLinear, Dropout, through
-from alexnet.network.normalization import LocalResponseNormalization
+from alexnet.network.model import AlexNet
 from alexnet.network.spec import Network
 from alexnet.processes import Mode, Processes
 from alexnet.training import collectives
@@ -197,7 +196,7 @@ class _Columns(Layout):
             if isinstance(layer, nn.BatchNorm2d):
                 return nn.BatchNorm2d(layer.num_features // 2)
         if isinstance(layer, LocalResponseNormalization):
-            return LocalResponseNormalization(layer.size, layer.k, layer.alpha, layer.beta)
+            return LocalResponseNormalization(layer.lrn)
         if isinstance(layer, Dropout | nn.Dropout):
             return Masked(layer, self.turn, self.exchange, Cut(1))
         return layer
@@ -213,8 +212,8 @@ class _Columns(Layout):
                 # ReLU, normalization and pooling are one pass over memory: the halo goes around all three.
                 start = at - (type(layers[at - 1][1]) is nn.ReLU)
                 end = at + 1 + (at + 1 < len(layers) and type(layers[at + 1][1]) is nn.MaxPool2d)
-                with_halos.insert(end, (f"trim-{name}", Trim(self.exchange, layer.size // 2)))
-                with_halos.insert(start, (f"halo-{name}", Halo(self.exchange, layer.size // 2)))
+                with_halos.insert(end, (f"trim-{name}", Trim(self.exchange, layer.lrn.n // 2)))
+                with_halos.insert(start, (f"halo-{name}", Halo(self.exchange, layer.lrn.n // 2)))
         return with_halos
 
 

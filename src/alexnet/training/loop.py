@@ -17,7 +17,7 @@ from alexnet.data.prepared import Images
 from alexnet.device import low_precision, precision_name
 from alexnet.errors import RunFailed
 from alexnet.evaluation.measure import evaluate
-from alexnet.parallel import TRITON
+from alexnet.fast import TRITON
 from alexnet.processes import FailedElsewhere, Processes
 from alexnet.run import checkpoint
 from alexnet.run.checkpoint import Progress

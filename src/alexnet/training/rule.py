@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from alexnet.parallel import compiled, in_parts
+from alexnet.fast import compiled, in_parts
 from alexnet.run.recipe import Recipe
 from alexnet.run.schedule import Rates
 

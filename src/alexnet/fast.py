@@ -1,7 +1,7 @@
 """What computes fast on the CPU, and where it may: compiled loops, forms with a gradient of their own, work in parts.
 
 Loops are compiled by numba (extra `fast`), which brings its compiler with it. Where it is not installed, or does not work,
-or ALEXNET_COMPILED=0 is set, plain torch does the work, in pieces. The first call of a loop takes seconds; what was
+or ALEXNET_COMPILED=0 is set, plain torch does the work. The first call of a loop takes seconds; what was
 compiled is kept on disk where that can be written.
 """
 

@@ -1,22 +1,129 @@
-"""Local response normalization (§3.3) as compiled loops: one pass over memory each way, nothing kept but the input.
+"""Local response normalization (§3.3) on the CPU, with ReLU and pooling in the same pass: compiled loops and their gradients.
 
-All arrays are float32 or bf16 (`alexnet.bf16`) and the arithmetic float32. But for the `_planes` loops, which take float32
-alone, they are channels-last, so that the adjacent kernels of a position lie side by side: a row of them fits the nearest
-cache, where the window's sum is taken. All take the window of five kernels and the power of 3/4, which every named network
-has. The loops let go of the interpreter lock; `alexnet.parallel` gives each thread its part. `normalization.py` decides when
-they are used.
+A pass goes over memory once and keeps its input alone. Arrays are float32 or bf16 (`alexnet.bf16`) and the arithmetic float32;
+they are channels-last, so that the adjacent kernels of a position lie side by side: a row of them fits the nearest cache,
+where the window's sum is taken. The window is of five kernels and the power 3/4. The loops let go of the interpreter lock;
+`in_parts` gives each thread its part. `fused.py` decides when they are used.
 """
 
 import math
+from typing import Any
 
 import numpy as np
+import torch
 from numba import float32, uint8
+from torch import Tensor
+from torch.autograd.function import once_differentiable
 
-from alexnet.bf16 import rounded, wide
-from alexnet.parallel import loop
+from alexnet.bf16 import array_of, rounded, wide
+from alexnet.fast import in_parts, loop
+from alexnet.network.normalization import MAP
+from alexnet.network.spec import LRN
 
-BLOCK = 128
-"""Positions that the loops for contiguous memory take at once, so that a window's kernels stay in the nearest cache."""
+
+def local_response_normalization(x: Tensor, lrn: LRN, columns: int) -> Tensor:
+    """`normalization.local_response_normalization`; channels-last whatever x is."""
+    return _Normalized.apply(_channels_last(x), _f(lrn.k), _f(lrn.alpha), columns)
+
+
+def map_normalization(x: Tensor) -> Tensor:
+    """`normalization.map_normalization`; channels-last whatever x is."""
+    return _NormalizedMap.apply(_channels_last(x))
+
+
+def relu_lrn_pool(x: Tensor, relu: bool, lrn: LRN | None, columns: int, window: int, stride: int, ceil: bool) -> Tensor:
+    """`fused.relu_lrn_pool`, with pooling windows of `window` pixels, `stride` apart; `ceil` as in torch's max_pool2d."""
+    coefficients = (_f(lrn.k), _f(lrn.alpha)) if lrn else (_f(0), _f(0))
+    how = relu, lrn is not None, *coefficients, window, stride
+    return _Pooled.apply(_channels_last(x), columns, ceil, how)
+
+
+class _Normalized(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, k: Any, alpha: Any, columns: int) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.settings = k, alpha, columns
+        out = torch.empty_like(x)
+        arrays = [_positions(each, columns) for each in (x, out)]
+        in_parts(lambda a, b: normalize(*(array[a:b] for array in arrays), k, alpha), len(arrays[0]))
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        (x,) = ctx.saved_tensors
+        k, alpha, columns = ctx.settings
+        out = torch.empty_like(x)
+        arrays = [_positions(each, columns) for each in (x, _channels_last(gradient), out)]
+        in_parts(lambda a, b: normalize_backward(*(array[a:b] for array in arrays), k, alpha), len(arrays[0]))
+        return out, None, None, None
+
+
+class _NormalizedMap(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        out = torch.empty_like(x)
+        arrays = [_rows(each, 1)[..., 0, :] for each in (x, out)]
+        in_parts(lambda a, b: normalize_map(*(array[a:b] for array in arrays), _f(MAP.k), _f(MAP.alpha)), len(x))
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        out = torch.empty_like(x)
+        arrays = [_rows(each, 1)[..., 0, :] for each in (x, _channels_last(gradient), out)]
+        in_parts(
+            lambda a, b: normalize_map_backward(*(array[a:b] for array in arrays), _f(MAP.k), _f(MAP.alpha)), len(x)
+        )
+        return out
+
+
+class _Pooled(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, columns: int, ceil: bool, how: tuple[Any, ...]) -> Tensor:
+        *_, window, stride = how
+        height, width = (-(-(side - window) // stride) if ceil else (side - window) // stride for side in z.shape[2:])
+        shape = (*z.shape[:2], height + 1, width + 1)
+        out = torch.empty(shape, dtype=z.dtype, memory_format=torch.channels_last)
+        place = torch.empty_like(out, dtype=torch.uint8)  # torch keeps 8 bytes each
+        arrays = [_rows(each, columns) for each in (z, out, place)]
+        in_parts(lambda a, b: normalize_and_pool(*(array[a:b] for array in arrays), *how), len(z))
+        ctx.save_for_backward(z, place)
+        ctx.settings = columns, how
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        z, place = ctx.saved_tensors
+        columns, how = ctx.settings
+        out = torch.empty_like(z)
+        arrays = [_rows(each, columns) for each in (z, place, _channels_last(gradient), out)]
+        in_parts(lambda a, b: normalize_and_pool_backward(*(array[a:b] for array in arrays), *how), len(z))
+        return out, None, None, None
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def _rows(x: Tensor, columns: int) -> Any:
+    """[N, C, H, W] in channels-last memory as an array [N, H, W, columns, C / columns], without a copy."""
+    return array_of(x.permute(0, 2, 3, 1).unflatten(3, (columns, -1)))
+
+
+def _positions(x: Tensor, columns: int) -> Any:
+    """The same as an array [N H W, columns, C / columns]."""
+    return _rows(x, columns).reshape(-1, columns, x.shape[1] // columns)
+
+
+def _f(value: float) -> np.float32:
+    return np.float32(value)  # a Python float would make the loops' arithmetic float64
+
+
+# --- the loops --------------------------------------------------------------------------------------------------------
 
 
 @loop
@@ -55,68 +162,6 @@ def normalize_backward(x, gradient, out, k, alpha):  # type: ignore[no-untyped-d
             for c in range(kernels):
                 total = terms[c] + terms[c + 1] + terms[c + 2] + terms[c + 3] + terms[c + 4]
                 out[p, column, c] = rounded(direct[c] - scale * wide(x[p, column, c]) * total, out)
-
-
-@loop
-def _square_rows(planes, start, stop, squares):  # type: ignore[no-untyped-def]
-    """squares[c + 2] = the squares of planes[c, start:stop]; planes [kernels, positions]"""
-    for c in range(len(planes)):
-        here, square = planes[c, start:stop], squares[c + 2]
-        for p in range(len(here)):
-            square[p] = here[p] * here[p]
-
-
-@loop
-def _sum_of_rows(rows, c, total, size):  # type: ignore[no-untyped-def]
-    """total[p] = rows[c, p] + .. + rows[c + 4, p]"""
-    first, second, third, fourth, fifth = rows[c], rows[c + 1], rows[c + 2], rows[c + 3], rows[c + 4]
-    for p in range(size):
-        total[p] = first[p] + second[p] + third[p] + fourth[p] + fifth[p]
-
-
-@loop
-def normalize_planes(x, out, k, alpha):  # type: ignore[no-untyped-def]
-    """`normalize` for contiguous memory: x, out [N, columns, kernels, positions]."""
-    images, columns, kernels, positions = x.shape
-    squares, total = np.zeros((kernels + 4, BLOCK), np.float32), np.empty(BLOCK, np.float32)
-    for n in range(images):
-        for column in range(columns):
-            for start in range(0, positions, BLOCK):
-                stop = min(start + BLOCK, positions)
-                _square_rows(x[n, column], start, stop, squares)
-                for c in range(kernels):
-                    here, there = x[n, column, c, start:stop], out[n, column, c, start:stop]
-                    _sum_of_rows(squares, c, total, stop - start)
-                    for p in range(len(here)):
-                        root = float32(1) / math.sqrt(k + alpha * total[p])
-                        there[p] = here[p] * (root * math.sqrt(root))
-
-
-@loop
-def normalize_planes_backward(x, gradient, out, k, alpha):  # type: ignore[no-untyped-def]
-    """`normalize_backward` for contiguous memory; shapes as in `normalize_planes`."""
-    images, columns, kernels, positions = x.shape
-    squares, terms = np.zeros((kernels + 4, BLOCK), np.float32), np.zeros((kernels + 4, BLOCK), np.float32)
-    direct, total = np.empty((kernels, BLOCK), np.float32), np.empty(BLOCK, np.float32)
-    scale = float32(1.5) * alpha
-    for n in range(images):
-        for column in range(columns):
-            for start in range(0, positions, BLOCK):
-                stop = min(start + BLOCK, positions)
-                _square_rows(x[n, column], start, stop, squares)
-                for c in range(kernels):
-                    here, came = x[n, column, c, start:stop], gradient[n, column, c, start:stop]
-                    term, own = terms[c + 2], direct[c]
-                    _sum_of_rows(squares, c, total, stop - start)
-                    for p in range(len(here)):
-                        root = float32(1) / math.sqrt(k + alpha * total[p])
-                        own[p] = came[p] * (root * math.sqrt(root))
-                        term[p] = own[p] * here[p] * (root * root)
-                for c in range(kernels):
-                    here, there, own = x[n, column, c, start:stop], out[n, column, c, start:stop], direct[c]
-                    _sum_of_rows(terms, c, total, stop - start)
-                    for p in range(len(here)):
-                        there[p] = own[p] - scale * here[p] * total[p]
 
 
 @loop

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from alexnet.parallel import in_parts, loop
+from alexnet.fast import in_parts, loop
 
 
 @pytest.fixture(params=[1, 2, 5])
@@ -66,7 +66,7 @@ def test_all_threads_share_the_work(threads: int) -> None:
 def test_a_forked_child_has_threads_of_its_own() -> None:
     program = """
 import os, torch
-from alexnet.parallel import in_parts
+from alexnet.fast import in_parts
 torch.set_num_threads(2)
 in_parts(lambda start, stop: None, 10)
 child = os.fork()
@@ -84,7 +84,7 @@ def test_numba_that_does_not_work_is_done_without(tmp_path: Path) -> None:
     pytest.importorskip("numba")
     (tmp_path / "numba").mkdir()
     (tmp_path / "numba" / "__init__.py").write_text("raise ImportError('needs another numpy')")
-    program = "from alexnet.parallel import compiled; assert not compiled()"
+    program = "from alexnet.fast import compiled; assert not compiled()"
     before = os.environ.get("PYTHONPATH")
     env = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *([before] if before else [])])}
     done = subprocess.run([sys.executable, "-c", program], env=env, timeout=60, capture_output=True, text=True)
