@@ -26,6 +26,7 @@ import torch
 import torch.nn.functional as F
 from measure import Peer, Row, arguments, finish, have_peers, in_turn, ratios, row
 
+from alexnet import fast
 from alexnet.data import prepared
 from alexnet.data.augment import Preparation, training_batch
 from alexnet.data.builtin import Photographs

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from alexnet import fast
 from alexnet.data.augment import Augmentation, Preparation, training_batch
 from alexnet.data.image import plain_resize, to_square
 from alexnet.data.statistics import products_of

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from alexnet import fast
 from alexnet.data.augment import Preparation
 from alexnet.data.views import test_views
 
