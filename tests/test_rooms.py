@@ -1,4 +1,5 @@
-"""The rooms of the code: no import goes up, none in a circle (docs/architecture.md)."""
+"""The rooms of the code: no import goes up, none in a circle (docs/architecture.md); each file is read in one sitting, and a
+reader with the paper in hand finds its sentences."""
 
 import ast
 from pathlib import Path
@@ -59,3 +60,32 @@ def test_no_import_goes_up(module: str) -> None:
 def test_every_room_has_its_level() -> None:
     rooms = {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"}
     assert rooms <= LEVEL.keys()
+
+
+@pytest.mark.parametrize("file", sorted(PACKAGE.rglob("*.py")), ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_files_and_functions_are_short(file: Path) -> None:
+    text = file.read_text()
+    assert text.count("\n") <= 350
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            assert (node.end_lineno or node.lineno) - node.lineno < 60, f"{node.name} has over 60 lines"
+
+
+SENTENCES = {
+    "mean activity over the training set": "data/statistics.py",  # §2
+    "k + alpha · the sum of a² over n": "network/spec.py",  # §3.3
+    "kernels of the third layer are connected to all": "network/spec.py",  # §3.5
+    "biases of 1 in the second": "network/networks.py",  # §5
+    "Overlapping max pooling": "network/spec.py",  # §3.4
+    "PCA, alpha drawn once": "data/augment.py",  # §4.1
+    "x (1 - p) at test: the paper's form": "network/layers.py",  # §4.2: outputs × 0.5
+    "weight decay 0.0005": "training/rule.py",  # §5
+    "divide by 10 when the validation error stops": "run/schedule.py",  # §5
+    "averaged over their ten patches": "run/views.py",  # §4.1
+}
+
+
+@pytest.mark.parametrize("sentence", SENTENCES)
+def test_a_sentence_of_the_paper_is_in_one_file(sentence: str) -> None:
+    files = [file for file in PACKAGE.rglob("*.py") if sentence in file.read_text()]
+    assert [str(file.relative_to(PACKAGE)) for file in files] == [SENTENCES[sentence]]
