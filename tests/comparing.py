@@ -89,7 +89,7 @@ def assert_equal_forms(ours: Form, plain: Form, x: Tensor, where: Tensor | None 
         expected = with_gradient(plain, x.double(), g)
     with poisoned():
         found = with_gradient(ours, x, g)
-    assert found[0].dtype == x.dtype and found[1].stride() == x.stride()
+    assert found[0].dtype == x.dtype and found[1].shape == x.shape
     errors = [worst(a, b) for a, b in zip(found, expected, strict=True)]
     assert all(error <= CLOSE[x.dtype] for error in errors), f"output, gradient: {errors}, bound {CLOSE[x.dtype]}"
 

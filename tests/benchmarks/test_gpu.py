@@ -124,7 +124,7 @@ def test_all_forms_of_a_convolution_and_of_the_normalization_give_the_same() -> 
         expected = F.conv2d(x[:, :, :read, :read], weight, stride=stride)
         torch.testing.assert_close(F.conv2d(*as_blocks(x, weight, stride)), expected, rtol=1e-4, atol=1e-4)
     x = 150 * torch.randn(2, 8, 3, 3)
-    torch.testing.assert_close(normalize(x), normalization.plain(x))
+    torch.testing.assert_close(normalize(x), normalization.local_response_normalization(x))
 
 
 def test_what_is_written_by_hand_has_to_beat_torch_compile_by_more_than_5_percent() -> None:

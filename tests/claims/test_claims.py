@@ -147,7 +147,7 @@ def test_scale_cifar_is_the_way_to_the_groups_13_and_11_percent() -> None:
     assert recipe.augmentation.flip and not recipe.bias_decay
     assert (recipe.batch, recipe.decay, recipe.bias_rate) == (128, 0.004, 2.0)
     pair = expand.variants(claims["lrn-cifar"], scales["cifar"])
-    assert {variant.recipe.network.normalization for variant in pair.values()} == {"paper", "none"}
+    assert {variant.recipe.network.normalization for variant in pair.values()} == {"local", "none"}
     shared = [expand.variants(claims[id], scales["cifar"]) for id in ("views", "crops", "overlap", "batchnorm")]
     assert all(str(pair["LRN"]) in map(str, of.values()) for of in shared), "they share its runs"
 

@@ -240,7 +240,7 @@ def test_a_batch_in_bf16_is_that_in_float32_rounded_once(
 ) -> None:
     if compiled:
         pytest.importorskip("numba")
-    monkeypatch.setattr(augment.parallel, "compiled", lambda: compiled)
+    monkeypatch.setattr(augment.fast, "compiled", lambda: compiled)
     preparation, images = preparation_for(32, 28), torch.randint(256, (9, 32, 32, 3), dtype=torch.uint8)
     how = Augmentation(crop="image", flip=True, colour="authors-2012")
 

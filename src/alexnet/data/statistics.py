@@ -44,7 +44,7 @@ def read_colour(content: bytes, where: Path | str) -> Colour:
     """What colour.json says; InputError, naming `where`, for anything else, NaN too."""
     values = parse_json(content, str(where))
     arrays = {}
-    for name, shape in (("covariance", (3, 3)), ("eigenvalues", (3,)), ("eigenvectors", (3, 3))):
+    for name, shape in (("eigenvalues", (3,)), ("eigenvectors", (3, 3)), ("covariance", (3, 3))):
         try:
             array = np.array(values[name], np.float64)
         except (KeyError, TypeError, ValueError, OverflowError):
