@@ -140,3 +140,40 @@ def test_what_is_said_to_be_survived_has_its_test() -> None:
     assert all("::" in row for row in rows) and len(named) >= len(rows) > 40
     for file, name in named:
         assert f"def {name}(" in (ROOT / "tests" / file).read_text(), f"{file}::{name}"
+
+
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md"))]
+
+NOT_HERE = {"convdata.py", "tests/FILE.py"}
+"""A file of the 2012 program, and a placeholder."""
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_python_files_that_the_pages_name_exist(page: Path) -> None:
+    files = [file for folder in ("src", "tests", "benchmarks") for file in (ROOT / folder).rglob("*.py")]
+    anywhere = {file.name for file in files}
+    whole = {
+        str(file.relative_to(top)) for top in (ROOT, PACKAGE, ROOT / "tests") for file in files if top in file.parents
+    }
+    for code in re.findall(r"`([^`\n]+)`", page.read_text()):
+        for name in re.findall(r"[\w/]+\.py\b", code):
+            assert name in (whole if "/" in name else anywhere) | NOT_HERE, f"{page.name} names {name}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_modules_that_the_pages_run_exist(page: Path) -> None:
+    for module in re.findall(r"\bpython3? -m (benchmarks[\w.]*)", page.read_text()):
+        assert ROOT.joinpath(*module.split(".")).with_suffix(".py").is_file(), f"{page.name} names {module}"
+
+
+def test_the_picture_of_the_architecture_has_every_module() -> None:
+    picture = (ROOT / "docs" / "architecture.md").read_text().split("```")[1]
+    folder, drawn = "", set()
+    for indent, name in re.findall(r"^( +)([\w/]+(?:\.py|/)) +\S", picture, re.MULTILINE):
+        if name.endswith("/"):
+            folder = name
+        else:
+            drawn.add((folder if len(indent) > 2 else "") + name)
+    modules = {str(file.relative_to(PACKAGE)) for file in PACKAGE.rglob("*.py") if not file.stem.startswith("__")}
+    assert drawn == modules
+    assert max(map(len, picture.splitlines())) <= 132
