@@ -86,7 +86,7 @@ def test_per_class_and_confusion_sums() -> None:
 
 def test_of_very_many_classes_there_is_no_confusion_matrix() -> None:
     for number, there in ((1000, True), (1001, False)):
-        count = Count(tuple(map(str, range(number))), confused=True)
+        count = Count(tuple(map(str, range(number))), confusion=True)
         count.add(torch.eye(number)[:3], np.array([0, 1, 9]))
         found = count.evaluation(1)
         assert (found.confusion is not None) == there

@@ -15,7 +15,7 @@ import torch
 from alexnet.data.prepared import hold_out
 from alexnet.errors import InputError
 from alexnet.evaluation import probabilities
-from alexnet.evaluation.judged import Judged, Progress, bad, of_run, unlabelled
+from alexnet.evaluation.judged import Judged, Progress, of_run, unlabelled
 from alexnet.evaluation.measure import Count, Evaluation
 from alexnet.evaluation.probabilities import Options
 from alexnet.evaluation.submission import Submission, planned
@@ -110,19 +110,18 @@ class Averaged:
     submission: Submission | None = None
 
     @property
-    def _best(self) -> int:
-        return min(range(len(self.each)), key=lambda k: (self.each[k].top1_error, self.each[k].top5_error))
+    def _errors(self) -> list[tuple[float, float]]:
+        return [(evaluation.top1_error, evaluation.top5_error) for evaluation in self.each]
 
     @property
     def best(self) -> str:
         """The network with the lowest error by itself."""
-        return self.runs[self._best]
+        return self.runs[self._errors.index(min(self._errors))]
 
     def against(self) -> dict[str, list[float]]:
         """The plain mean's top-1 and top-5 error minus those of the networks' average, and of the best network."""
-        errors = np.array([(evaluation.top1_error, evaluation.top5_error) for evaluation in self.each])
         mean = np.array([self.mean.top1_error, self.mean.top5_error])
-        rows = {"average": errors.mean(axis=0), "best": errors[self._best]}
+        rows = {"average": np.mean(self._errors, axis=0), "best": min(self._errors)}
         return {name: (mean - row).tolist() for name, row in rows.items()}
 
     def to_dict(self) -> dict[str, Any]:
@@ -161,8 +160,7 @@ def average(
 
     With a share in `search_on` everything is measured on the other images. Raises InputError if that share is no image.
     """
-    each, seen = list(probabilities), np.arange(len(labels))
-    truth = labels
+    each, truth, seen = list(probabilities), labels, np.arange(len(labels))
     if search_on and search_on.share is not None:
         measured, seen = hold_out(labels, search_on.share, search_on.seed)
         if not len(seen):
@@ -260,7 +258,8 @@ def submit(
     each = [probabilities.compute(*pair, options, progress) for pair in zip(runs, judged, strict=True)]
     if options.processes.first:
         file = file.write(mean(each), judged[0].files)
-    return Submitted(tuple(runs), images, file, bad(judged))
+    bad = dict(sorted(item for each_judged in judged for item in each_judged.bad.items()))
+    return Submitted(tuple(runs), images, file, bad)
 
 
 def check_alike(runs: Sequence[Path], judged: Sequence[Judged]) -> None:

@@ -68,7 +68,7 @@ def all_figures(
     Neighbours come from all training images, units' patches from all validation images. keep: see
     `features.features_of_split`.
     """
-    yield "fig3-kernels", kernels.of_network(trained.network)
+    yield "fig3-kernels", kernels.figure(trained.network)
     yield "fig4-labels", five_labels(trained, prepared)
     queries, train = _queries(trained, prepared), prepared.split("train")
     near = neighbours.search(trained, queries.images, prepared, keep=keep, progress=progress)
@@ -89,11 +89,7 @@ def five_labels(trained: TrainedNetwork, prepared: Prepared) -> Figure:
     probabilities = torch.cat([batch[last].float().cpu() for batch in batches]).softmax(dim=1)
     labels = split.labels[pool]
     chosen = predictions.choose(probabilities.argmax(dim=1).numpy() == labels, labels)
-    best = probabilities[chosen].topk(min(5, len(split.classes)), dim=1)
-    five = [
-        [(split.classes[k], p) for k, p in zip(row, values, strict=True)]
-        for row, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
-    ]
+    five = predictions.most_probable(probabilities[chosen], split.classes)
     return predictions.figure(split.images[pool[chosen]], five, [split.classes[k] for k in labels[chosen]])
 
 

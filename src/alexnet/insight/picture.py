@@ -33,17 +33,9 @@ PALE_BLUE, PALE_ORANGE = "#b5cfe6", "#f9b98b"
 
 # Class names may be in any script, and matplotlib's own font has Latin, Greek and Cyrillic only.
 _OTHER_SCRIPTS = (
-    *(
-        "Noto Sans CJK KR",
-        "Noto Sans CJK JP",
-        "Noto Sans CJK SC",
-        "NanumGothic",
-        "Malgun Gothic",
-        "Apple SD Gothic Neo",
-    ),
-    *("Hiragino Sans", "Yu Gothic", "PingFang SC", "Microsoft YaHei", "WenQuanYi Zen Hei", "Arial Unicode MS"),
-)
-
+    "Noto Sans CJK KR", "Noto Sans CJK JP", "Noto Sans CJK SC", "NanumGothic", "Malgun Gothic", "Apple SD Gothic Neo",
+    "Hiragino Sans", "Yu Gothic", "PingFang SC", "Microsoft YaHei", "WenQuanYi Zen Hei", "Arial Unicode MS",
+)  # fmt: skip
 
 IMAGENETTE = {
     "n01440764": "tench",

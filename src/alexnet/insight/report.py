@@ -106,10 +106,7 @@ def _page(run: Path, prepared: Prepared | None) -> dict[str, Any]:
         "task": task(source, classes),
         "five": len(classes) > 5,
         "curves": picture.data_url(curves.figure(metrics, len(classes) or None), "svg"),
-        "kernels": trained
-        and picture.data_url(
-            kernels.figure(trained.network.get_parameter("conv1.weight"), recipe.network.columns), "png"
-        ),
+        "kernels": trained and picture.data_url(kernels.figure(trained.network), "png"),
         "columns": recipe.network.columns,
         "saved_step": saved and int(saved.name.removeprefix("step-")),
         "pictures": {name: picture.data_url(figure, "jpg") for name, figure in photographs.items()},

@@ -39,9 +39,9 @@ def receptive_field(network: AlexNet, layer: str) -> Field:
     """The field of the units of `layer` ("conv5"), as far as the last of its modules that gives its activations.
 
     Normalization across kernels reads one position only; that of the same map (2012, layer 2) reads 5×5. A fully connected
-    layer reads the whole input. InputError, naming the layers there are, for another name.
+    layer reads the whole input. Raises InputError, naming the layers there are, for another name.
     """
-    last = layers.activated(network, known(network, layer))
+    last = layers.activated(network, layer)
     size, stride, start = 1, 1, 0
     for name, module in network.named_children():
         if isinstance(module, nn.Flatten):
@@ -54,14 +54,6 @@ def receptive_field(network: AlexNet, layer: str) -> Field:
         if name == last:
             break
     return Field(size, stride, start)
-
-
-def known(network: AlexNet, layer: str) -> str:
-    """`layer`, if the network has a layer of that name; InputError, with the names there are, if not."""
-    names = layers.steps(network)
-    if layer not in names:
-        raise InputError(f"--layer {layer}: the network has no such layer; its layers are {', '.join(names)}")
-    return layer
 
 
 def last_convolution(network: AlexNet) -> str:
@@ -185,7 +177,8 @@ def patches(
         raise InputError(f"--count {count}: there must be at least 1")
     trained, prepared = open_run(run, data, device)
     network = trained.network
-    layer = known(network, layer or last_convolution(network))
+    layer = layer or last_convolution(network)
+    field = receptive_field(network, layer)
     number = len(network.get_parameter(f"{layer}.bias"))
     if wrong := [unit for unit in units if not 0 <= unit < number]:
         raise InputError(f"--units {wrong[0]}: {layer} has the units 0 to {number - 1}")
@@ -196,7 +189,6 @@ def patches(
         text = f"{len(judged.indices):,} images ({judged.where})"
         pictures.save(figure(trained, judged.images, judged.indices, layer, answers, chosen, text), picture)
     rows = [{"unit": unit, "patches": _listed(answers, unit, judged)} for unit in chosen]
-    field = receptive_field(network, layer)
     return Patches(run, prepared.path, judged.where, len(judged.indices), layer, field, picture, rows)
 
 
