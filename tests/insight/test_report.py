@@ -109,13 +109,7 @@ def evaluated(run: Path, data: prepared.Prepared) -> Path:
     network, split = trained.load(run), data.split("val")
     for views in (1, 10):
         measured = evaluate(
-            network.network,
-            network.preparation,
-            split.images,
-            split.labels,
-            data.classes,
-            views=views,
-            confusion=True,
+            network.network, network.preparation, split.images, split.labels, data.classes, views=views, confusion=True
         )
         measured.save(run / f"evaluation-val-{views}views.json")
     return run

@@ -88,10 +88,7 @@ def predict(
 
 
 def figure(
-    images: np.ndarray,
-    labels: Sequence[Labels],
-    truth: Sequence[str | None],
-    names: Sequence[str] | None = None,
+    images: np.ndarray, labels: Sequence[Labels], truth: Sequence[str | None], names: Sequence[str] | None = None
 ) -> Figure:
     """Images uint8 [N, S, S, 3], what the network says of each, the true label (None: unknown), and a line above each."""
     across = min(4, max(1, len(images))) if len(images) != 9 else 3
