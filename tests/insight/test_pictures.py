@@ -70,7 +70,7 @@ def test_long_and_wide_names_are_shortened() -> None:
     assert picture.shorten("tench", 5) == "tench"
     assert picture.shorten("a cassette player", 10) == "a cassett…"
     assert picture.shorten("two\n lines", 20) == r"two\n lines"
-    assert picture.shorten("강아지강아지", 7) == "강아지…"
+    assert picture.shorten("강아지강아지", 7) == "강아지…" and picture.shorten("강아지강아지", 6) == "강아…"
 
 
 def test_wordnet_numbers_give_way_to_words() -> None:

@@ -75,12 +75,12 @@ def search(probabilities: Sequence[np.ndarray], labels: np.ndarray) -> np.ndarra
 
 @dataclass(frozen=True)
 class Search:
-    """On which labels weights are searched. Raises InputError for a share that is none."""
+    """The labels that weights are searched on. Raises InputError for a share that is not between 0 and 1."""
 
     share: float | None = None
-    """Of the images of each class: their labels are seen, and errors are reported on the others. None: on the same images"""
+    """The share of each class whose labels are seen; errors are reported on the others. None: on the same images"""
     seed: int = 0
-    """Of the draw of that share"""
+    """Seed of the draw of that share"""
 
     def __post_init__(self) -> None:
         if self.share is not None and not 0 < self.share < 1:

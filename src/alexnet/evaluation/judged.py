@@ -102,7 +102,7 @@ class Files:
         return len(self.names)
 
     def __getitem__(self, indices: np.ndarray, /) -> np.ndarray:
-        """uint8 [B, S, S, 3] of an array of numbers [B]."""
+        """The images with these numbers [B], uint8 [B, S, S, 3]."""
         return np.stack(list(self._pool.map(self._pixels, np.asarray(indices).tolist())))
 
     def _pixels(self, number: int) -> np.ndarray:
@@ -147,10 +147,10 @@ def _facts(name: str | Path) -> tuple[object, ...]:
 
 def _images_in_tar(path: Path) -> list[Entry]:
     images: list[Entry] = []
-    whole = _facts(path)
+    facts = _facts(path)
     for member in members(path):
         if member.problem:
             raise InputError(f"--images {path}: {member.name}: {member.problem}: download it again")
         if is_image_name(member.name):
-            images.append((member.name, (*whole, member.offset), partial(read_member, str(path), member)))
+            images.append((member.name, (*facts, member.offset), partial(read_member, str(path), member)))
     return images

@@ -80,7 +80,7 @@ class Count:
             np.add.at(self.confusion, (labels, best[:, 0]), 1)
 
     def summed(self, processes: Processes) -> None:
-        """Make it the count of all processes. All have to call it."""
+        """Add up the counts of all processes. All have to call it."""
         self.hits = processes.sum(torch.from_numpy(self.hits)).numpy()
         if self.confusion is not None:
             self.confusion = processes.sum(torch.from_numpy(self.confusion)).numpy()

@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +58,7 @@ class Options:
         return pick(self.processes.device(str(self.device)))
 
     def precision_of(self, run: Path) -> str:
-        """What the probabilities of a run are computed in, "float32" or "bf16"."""
+        """The precision that the probabilities of a run are computed in, "float32" or "bf16"."""
         low = low_precision(self.precision or recipe.read(run).precision, self.place)
         return "bf16" if low else "float32"
 
@@ -112,8 +113,7 @@ def _blocks(
     keep_memory()
     network = trained.load(run, options.place, options.precision)
     share = options.processes.rows(len(judged.indices))
-    name = f"{run.name}, {judged.where}"
-    shown = (lambda done, total: progress(name, done, total)) if progress and options.processes.first else None
+    shown = partial(progress, f"{run.name}, {judged.where}") if progress and options.processes.first else None
     images, indices, start = judged.images, judged.indices[share], share.start
     for block in probabilities_of(
         network.judge, network.preparation, images, indices, options.views, options.batch, shown
@@ -123,7 +123,7 @@ def _blocks(
 
 
 def read(run: Path, judged: Judged, options: Options) -> np.ndarray | None:
-    """What is kept, float32 [N, classes]; None if there is nothing, or it is of other weights, images, views or precision."""
+    """The kept probabilities float32 [N, classes]; None if there are none, or of other weights, images, views or precision."""
     try:
         with safetensors.safe_open(file_of(run, judged, options.views), framework="numpy") as file:
             if file.metadata() != _identity(run, judged, options):
@@ -154,9 +154,9 @@ def file_of(run: Path, judged: Judged, views: int) -> Path:
 
 
 def _identity(run: Path, judged: Judged, options: Options) -> dict[str, str]:
-    """What probabilities depend on, as plain text."""
-    of_run, newest = recipe.read(run), checkpoint.newest(run)
-    network = repr((of_run.network, of_run.image_size))
+    """All that probabilities depend on, as plain text."""
+    run_recipe, newest = recipe.read(run), checkpoint.newest(run)
+    network = repr((run_recipe.network, run_recipe.image_size))
     try:
         with (newest / checkpoint.WEIGHTS).open("rb") as weights, (run / MEAN).open("rb") as mean:
             hashes = [hashlib.file_digest(file, "sha256").hexdigest() for file in (weights, mean)]

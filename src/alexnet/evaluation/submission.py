@@ -25,7 +25,7 @@ LABELS = 5
 
 @dataclass(frozen=True, eq=False)
 class Submission:
-    """A submission file, to be written or written."""
+    """A submission file, written already or not."""
 
     path: Path
     classes: tuple[str, ...]
@@ -36,7 +36,7 @@ class Submission:
 
     @property
     def listed(self) -> Path:
-        """FILE.classes.txt, a line a class, "number name" by number."""
+        """The file beside it that names the classes, FILE.classes.txt: a line a class, "number name", by number."""
         return self.path.with_name(f"{self.path.name}.classes.txt")
 
     def write(self, probabilities: np.ndarray, files: Sequence[str]) -> "Submission":

@@ -58,7 +58,7 @@ def features_of_split(
 
 
 def _kept(trained: TrainedNetwork, prepared: Prepared, split: str, width: int, progress: Progress | None) -> Path:
-    """The file with the features of a split, which is made, gone on with, or there already."""
+    """The file with the features of a split, written or completed first if it is not whole."""
     folder, images = trained.path / FEATURES, prepared.split(split).images
     folder.mkdir(exist_ok=True)
     name = f"{split}-{trained.checkpoint}"
@@ -95,7 +95,7 @@ def _kept(trained: TrainedNetwork, prepared: Prepared, split: str, width: int, p
 
 
 def _identity(trained: TrainedNetwork, prepared: Prepared, split: str) -> dict[str, str]:
-    """What features depend on: the weights, how images are prepared, the images."""
+    """Hashes of all that features depend on: the weights, how images are prepared, the images."""
     weights = hashlib.sha256(repr(trained.network.spec).encode())
     for name, values in trained.network.state_dict().items():
         weights.update(name.encode())

@@ -107,9 +107,9 @@ def sample_of(recipe: Recipe, prepared: Prepared) -> np.ndarray:
 
 
 def sampled(trained: TrainedNetwork, prepared: Prepared) -> dict[str, Figure]:
-    """The same for the report: predictions, similar, activations, units; the last three from one pass over 512 training images.
+    """The report's pictures with photographs: predictions, activations, and from 512 training images similar and units.
 
-    The images are drawn by the run's seed.
+    The images are drawn by the run's seed, and the network sees the 512 once for both.
     """
     network, queries, train = trained.network, _queries(trained, prepared), prepared.split("train")
     pages = {
@@ -126,8 +126,7 @@ def sampled(trained: TrainedNetwork, prepared: Prepared) -> dict[str, Figure]:
             yield batch[maps]
 
     best, text = units.strongest(all_maps(), 9), f"{len(sample):,} training images"
-    asked = torch.cat(list(features_of(trained, queries.images)))
-    distances, places = nearest(asked, kept, 6)
+    distances, places = nearest(torch.cat(list(features_of(trained, queries.images))), kept, 6)
     near = neighbours.Neighbours(distances, torch.from_numpy(sample)[places], len(sample))
     pages["similar"] = neighbours.figure(trained, queries, near, train, text)
     chosen = units.choose(best, network.spec.columns)

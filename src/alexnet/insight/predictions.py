@@ -125,7 +125,7 @@ def most_probable(probabilities: Tensor, classes: Sequence[str]) -> list[list[tu
 
 
 def choose(right: np.ndarray, labels: np.ndarray, number: int = 8) -> np.ndarray:
-    """Which of images to show: half that the network gets right, then half that it gets wrong, as in fig. 4 of the paper.
+    """The images to show: half that the network gets right, then half that it gets wrong, as in fig. 4 of the paper.
 
     right: bool [N], whether the first label is the true one; labels int [N], the true classes; both in the order in which
     the images were drawn, which decides. Classes are different as far as there are so many. Where there are too few of one

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ def last_convolution(network: AlexNet) -> str:
 
 @dataclass(frozen=True)
 class Strongest:
-    """Of every kernel the images that excite it most, each at the place where it answers strongest, best first."""
+    """The images that excite each kernel most, each at the place where it answers strongest, best first."""
 
     values: Tensor
     """float32 [K, count], the activations; fewer columns if there are fewer images"""
@@ -99,9 +100,9 @@ def strongest(batches: Iterable[Tensor], count: int) -> Strongest:
 def strongest_of(
     trained: TrainedNetwork, judged: Judged, layer: str, count: int, progress: Progress | None = None
 ) -> Strongest:
-    """`strongest` of the activations of a layer for all of some images, centre view."""
+    """The images that excite the units of a layer most (`strongest`), of all that are judged, centre view."""
     name = layers.activated(trained.network, layer)
-    shown = (lambda done, total: progress(f"activations of {layer}", done, total)) if progress else None
+    shown = partial(progress, f"activations of {layer}") if progress else None
     batches = layers.in_batches(trained, judged.images, judged.indices, {name}, shown)
     return strongest((batch[name] for batch in batches), count)
 
@@ -115,10 +116,10 @@ def choose(answers: Strongest, columns: int, number: int = 12) -> list[int]:
 
 
 def patch(seen: np.ndarray, field: Field, place: Sequence[int]) -> np.ndarray:
-    """The field of the unit at `place` (row, column) in what the network sees, uint8 [C, C, 3] -> [size, size, 3].
+    """The pixels that the unit at `place` (row, column) reads of what the network sees: uint8 [C, C, 3] -> [size, size, 3].
 
-    What is no pixel of the input is grey. Of a field larger than the input nothing can be cut: then it is all of the
-    input, grey where the unit does not read.
+    What is no pixel of the input is grey. Of a field larger than the input it is all of the input, grey where the unit
+    does not read.
     """
     side = len(seen)
     top, left = (field.start + field.stride * int(at) for at in place)
