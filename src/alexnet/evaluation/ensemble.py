@@ -196,7 +196,7 @@ def evaluate_several(
     data: a prepared dataset; by default the one each run was trained on. Networks and image sizes may differ, classes and
     images may not. search_on: search weights, too. submission: a file for the labels of the mean, weighted if searched,
     with the ids of `devkit` (`submission.ids_of`). All processes get the result; the first one writes. Raises InputError
-    for runs that do not go together, and for fewer than two with a search.
+    for runs that do not go together, and for fewer than two runs with a search.
     """
     if search_on and len(runs) < 2:
         raise InputError("--weights search: needs two runs or more, and images with labels")
@@ -210,16 +210,12 @@ def evaluate_several(
     averaged = average(names, each, first.labels, first.classes, options.views, search_on)
     if file and options.processes.first:
         file = file.write(mean(each, averaged.weights), first.files)
-    newest = [checkpoint.newest(run).name for run in runs]
-    return replace(
-        averaged,
-        each=tuple(
-            replace(evaluation, checkpoint=name) for evaluation, name in zip(averaged.each, newest, strict=True)
-        ),
-        data=tuple(prepared.path for prepared, _ in opened),
-        split=first.where,
-        submission=file,
+    measured = tuple(
+        replace(evaluation, checkpoint=checkpoint.newest(run).name)
+        for run, evaluation in zip(runs, averaged.each, strict=True)
     )
+    places = tuple(prepared.path for prepared, _ in opened)
+    return replace(averaged, each=measured, data=places, split=first.where, submission=file)
 
 
 @dataclass(frozen=True)

@@ -63,11 +63,6 @@ class Options:
         return "bf16" if low else "float32"
 
 
-def bytes_of(judged: Judged) -> int:
-    """Bytes of a run's class probabilities of these images, in memory and on disk."""
-    return 4 * len(judged.indices) * len(judged.classes)
-
-
 def compute(run: Path, judged: Judged, options: Options = Options(), progress: Progress | None = None) -> np.ndarray:
     """Class probabilities float32 [N, classes] by the newest checkpoint of a run, averaged over 1 or 10 views.
 
