@@ -6,7 +6,6 @@ RUN/features/SPLIT-CHECKPOINT.json   the weights, the preparation and the images
 
 import hashlib
 import json
-import mmap
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -109,17 +108,9 @@ def _identity(trained: TrainedNetwork, prepared: Prepared, split: str) -> dict[s
 
 
 def _read(path: Path, features: int) -> Iterator[Tensor]:
-    """The rows of a file in blocks float32 [B, F]: views of its mapping, of which one block stays in memory at a time."""
-    rows = max(1, _BLOCK // (4 * features * 1024)) * 1024  # so that a block is whole pages
-    size = rows * 4 * features
-    with path.open("rb") as file:
-        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)  # torch wants memory that may be written
-    for start in range(0, len(mapped), size):
-        if hasattr(mapped, "madvise"):  # not on Windows
-            following = min(size, len(mapped) - start - size)
-            if following > 0:
-                mapped.madvise(mmap.MADV_WILLNEED, start + size, following)
-            if start:
-                mapped.madvise(mmap.MADV_DONTNEED, start - size, size)
-        length = min(size, len(mapped) - start) // 4
-        yield torch.frombuffer(mapped, dtype=torch.float32, offset=start, count=length).view(-1, features)
+    """The rows of a file in blocks float32 [B, F], each mapped by itself, so that only blocks in use take memory."""
+    rows, total = max(1, _BLOCK // (4 * features)), path.stat().st_size // (4 * features)
+    for start in range(0, total, rows):
+        shape = (min(rows, total - start), features)
+        # Copy-on-write, as torch wants memory that may be written.
+        yield torch.from_numpy(np.memmap(path, np.float32, "c", offset=4 * features * start, shape=shape))
