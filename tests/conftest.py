@@ -15,9 +15,18 @@ from PIL import Image
 from alexnet.data import prepare, prepared, sources
 from alexnet.data.augment import Augmentation, Preparation
 from alexnet.network.spec import Convolution, Hidden, Network
+from alexnet.processes import Processes
 from alexnet.run.recipe import Recipe
 from alexnet.run.schedule import Schedule
 from alexnet.training import train
+
+
+class Second(Processes):
+    """The second of two processes, which hears nothing of the first."""
+
+    def sum(self, values: torch.Tensor) -> torch.Tensor:
+        return values
+
 
 CLASSES = ("bars", "blobs", "checks", "stripes")
 IMAGES_PER_CLASS = 24

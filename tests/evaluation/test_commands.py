@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from torch import Tensor
 
 from alexnet import processes
 from alexnet.cli import main
@@ -17,11 +16,10 @@ from alexnet.data.prepared import Prepared
 from alexnet.evaluation import measure, probabilities
 from alexnet.evaluation.judged import of_split
 from alexnet.evaluation.probabilities import Options, compute
-from alexnet.processes import Processes
 from alexnet.run import recipe
 from alexnet.run.recipe import Recipe
 from alexnet.training import train
-from tests.conftest import CLASSES, prepare_pictures, write_class_folders
+from tests.conftest import CLASSES, Second, prepare_pictures, write_class_folders
 
 
 @pytest.fixture(scope="module")
@@ -47,58 +45,52 @@ def evaluate(capsys: pytest.CaptureFixture[str], *args: object) -> tuple[dict[st
 def test_runs_of_different_networks_are_averaged(
     runs: tuple[Path, Path], tiny_prepared: Prepared, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found, _ = evaluate(capsys, *runs, "--views", "10")
+    document, _ = evaluate(capsys, *runs, "--views", "10")
     alone = [evaluate(capsys, run, "--views", "10")[0] for run in runs]
-    assert [one["top1_error"] for one in found["runs"]] == [one["top1_error"] for one in alone]
+    assert [run["top1_error"] for run in document["runs"]] == [run["top1_error"] for run in alone]
     judged = of_split(recipe.read(runs[0]), tiny_prepared)
     together = sum(compute(run, judged, Options(10, keep=False)) for run in runs)
     assert isinstance(together, np.ndarray)
     wanted = 100 * float((together.argmax(1) != judged.labels).mean())
-    assert found["mean"]["top1_error"] == pytest.approx(wanted)
-    assert found["weighted"] is None and found["images"] == 24
-    assert found["mean_minus_best"][0] == pytest.approx(wanted - min(one["top1_error"] for one in alone))
+    assert document["mean"]["top1_error"] == pytest.approx(wanted)
+    assert document["weighted"] is None and document["images"] == 24
+    assert document["mean_minus_best"][0] == pytest.approx(wanted - min(run["top1_error"] for run in alone))
 
 
+@pytest.mark.parametrize("number", [1, 2])
 def test_what_was_computed_is_used_again_unless_told_not_to(
-    runs: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+    number: int, runs: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    first, said = evaluate(capsys, *runs)
-    again, quiet = evaluate(capsys, *runs)
-    once_more, computed = evaluate(capsys, *runs, "--no-keep")
+    words = (*runs[-number:], "--split", "train")
+    first, _ = evaluate(capsys, *words)
+    again, quiet = evaluate(capsys, *words)
+    once_more, computed = evaluate(capsys, *words, "--no-keep")
     assert first == again == once_more
     assert "images/s" not in quiet and "images/s" in computed
-
-
-def test_one_run_is_evaluated_from_what_is_kept_with_the_same_figures(
-    runs: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
-) -> None:
-    kept_before = evaluate(capsys, runs[1], "--split", "train")[0]
-    assert kept_before == evaluate(capsys, runs[1], "--split", "train")[0]
-    assert kept_before == evaluate(capsys, runs[1], "--split", "train", "--no-keep")[0]
 
 
 def test_a_search_on_the_reported_labels_warns_and_one_on_a_share_does_not(
     runs: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found, said = evaluate(capsys, *runs, "--weights", "search")
+    document, said = evaluate(capsys, *runs, "--weights", "search")
     assert "warning" in said and "--search-on" in said
-    assert sum(one["weight"] for one in found["runs"]) == pytest.approx(1)
-    assert found["reported_on_labels_of_the_search"] and found["searched_on"] == found["images"] == 24
-    found, said = evaluate(capsys, *runs, "--weights", "search", "--search-on", "0.5")
+    assert sum(run["weight"] for run in document["runs"]) == pytest.approx(1)
+    assert document["reported_on_labels_of_the_search"] and document["searched_on"] == document["images"] == 24
+    document, said = evaluate(capsys, *runs, "--weights", "search", "--search-on", "0.5")
     assert "warning" not in said
-    assert (found["searched_on"], found["images"]) == (12, 12)
-    assert found["mean"]["images"] == found["weighted"]["images"] == 12
+    assert (document["searched_on"], document["images"]) == (12, 12)
+    assert document["mean"]["images"] == document["weighted"]["images"] == 12
 
 
 def test_a_submission_scores_what_was_measured(
     runs: tuple[Path, Path], tiny_prepared: Prepared, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "s.txt"
-    found, _ = evaluate(capsys, *runs, "--split", "train", "--submission", file)
-    assert found["lines"] == len(file.read_text().splitlines()) == 96
+    document, _ = evaluate(capsys, *runs, "--split", "train", "--submission", file)
+    assert document["lines"] == len(file.read_text().splitlines()) == 96
     assert (tmp_path / "s.txt.classes.txt").read_text().splitlines() == [f"{k} {c}" for k, c in enumerate(CLASSES, 1)]
     scored, _ = evaluate(capsys, "--submission", file, "--data", tiny_prepared.path, "--split", "train")
-    assert scored["top1_error"] == pytest.approx(found["mean"]["top1_error"]) and scored["images"] == 96
+    assert scored["top1_error"] == pytest.approx(document["mean"]["top1_error"]) and scored["images"] == 96
 
 
 def test_images_without_labels_give_a_submission_in_the_order_of_their_names(
@@ -111,8 +103,8 @@ def test_images_without_labels_give_a_submission_in_the_order_of_their_names(
         for number in range(3):
             shutil.copy(folders / kind / f"{number:03}.png", flat / f"t_{number}{CLASSES.index(kind)}.png")
     file = tmp_path / "s.txt"
-    found, _ = evaluate(capsys, *runs, "--images", flat, "--submission", file)
-    assert found["lines"] == 12
+    document, _ = evaluate(capsys, *runs, "--images", flat, "--submission", file)
+    assert document["lines"] == 12
     first = [int(line.split()[0]) - 1 for line in file.read_text().splitlines()]
     right = [label == int(path.stem[-1]) for label, path in zip(first, sorted(flat.iterdir()), strict=True)]
     assert sum(right) >= 9, "a network that knows most of these pictures, and would know a quarter in another order"
@@ -121,13 +113,6 @@ def test_images_without_labels_give_a_submission_in_the_order_of_their_names(
     assert "t_00.png" in said and "grey" in said and len(file.read_text().splitlines()) == 12
     _, again = evaluate(capsys, *runs, "--images", flat, "--submission", file)
     assert "t_00.png" in again and "grey" in again, "nothing is kept that would hide it"
-
-
-class Second(Processes):
-    """The second of two processes, which hears nothing of the first."""
-
-    def sum(self, values: Tensor) -> Tensor:
-        return values
 
 
 def test_each_process_tells_the_bad_images_of_its_share(

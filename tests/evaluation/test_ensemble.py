@@ -30,19 +30,19 @@ def test_the_mean_of_two_networks_by_hand() -> None:
 
 
 def test_errors_of_each_and_of_the_mean() -> None:
-    made = ensemble.average(["one", "two"], [FIRST, SECOND], LABELS, CLASSES, views=1)
-    assert [one.top1_error for one in made.each] == [50.0, 50.0]
-    assert made.mean.top1_error == 0.0 and made.mean.images == 4
-    assert made.against()["average"] == [-50.0, 0.0] == made.against()["best"]
-    assert made.weights is None and made.weighted is None and not made.same_labels
+    averaged = ensemble.average(["one", "two"], [FIRST, SECOND], LABELS, CLASSES, views=1)
+    assert [evaluation.top1_error for evaluation in averaged.each] == [50.0, 50.0]
+    assert averaged.mean.top1_error == 0.0 and averaged.mean.images == 4
+    assert averaged.against()["average"] == [-50.0, 0.0] == averaged.against()["best"]
+    assert averaged.weights is None and averaged.weighted is None and not averaged.same_labels
 
 
 def test_the_best_network_is_what_the_mean_stands_against() -> None:
-    made = ensemble.average(
+    averaged = ensemble.average(
         ["one", "two", "three"], [FIRST, SECOND, np.eye(3)[LABELS].astype(np.float32)], LABELS, CLASSES, 1
     )
-    assert made.best == "three" and made.against()["best"][0] == 0.0
-    assert made.against()["average"][0] == pytest.approx(-100 / 3)
+    assert averaged.best == "three" and averaged.against()["best"][0] == 0.0
+    assert averaged.against()["average"][0] == pytest.approx(-100 / 3)
 
 
 def test_the_search_finds_the_weights_that_make_the_labels_most_likely() -> None:
@@ -84,10 +84,12 @@ def test_a_search_on_a_share_reports_on_the_rest() -> None:
     labels = np.repeat([0, 1, 2], 10)
     right = np.eye(3)[labels].astype(np.float32)
     wrong = np.roll(right, 1, axis=1)
-    made = ensemble.average(["w", "r"], [wrong, right], labels, CLASSES, 1, Search(0.3, seed=1))
-    assert made.searched_on == 9 and made.mean.images == 21 and not made.same_labels
-    assert [row["images"] for row in made.mean.per_class] == [7, 7, 7], "of each class its share"
-    assert made.weighted is not None and made.weighted.top1_error == 0.0 and made.each[0].top1_error == 100.0
+    averaged = ensemble.average(["w", "r"], [wrong, right], labels, CLASSES, 1, Search(0.3, seed=1))
+    assert averaged.searched_on == 9 and averaged.mean.images == 21 and not averaged.same_labels
+    assert [row["images"] for row in averaged.mean.per_class] == [7, 7, 7], "of each class its share"
+    assert (
+        averaged.weighted is not None and averaged.weighted.top1_error == 0.0 and averaged.each[0].top1_error == 100.0
+    )
     again = ensemble.average(["w", "r"], [wrong, right], labels, CLASSES, 1, Search())
     assert again.same_labels and again.searched_on == again.mean.images == 30
 
@@ -105,8 +107,8 @@ def test_a_share_that_is_none_is_refused(share: float) -> None:
 
 def judged(**changes: object) -> Judged:
     images = np.zeros((2, 4, 4, 3), np.uint8)
-    made = Judged("val", images, np.arange(2), np.array([0, 1]), ("x.png", "y.png"), CLASSES, "f")
-    return replace(made, **changes)  # type: ignore[arg-type]
+    two = Judged("val", images, np.arange(2), np.array([0, 1]), ("x.png", "y.png"), CLASSES, "f")
+    return replace(two, **changes)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

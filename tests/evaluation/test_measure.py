@@ -64,39 +64,39 @@ SIX = [
 
 def test_top1_and_top5_errors_by_hand() -> None:
     # First: right, wrong, wrong, wrong, right. Among five: yes, no, no, yes, yes.
-    found = measured(SIX, [0, 5, 0, 4, 1])
-    assert found.top1_error == 60.0
-    assert found.top5_error == 40.0
-    assert (found.images, found.views) == (5, 1)
+    result = measured(SIX, [0, 5, 0, 4, 1])
+    assert result.top1_error == 60.0
+    assert result.top5_error == 40.0
+    assert (result.images, result.views) == (5, 1)
 
 
 def test_per_class_and_confusion_sums() -> None:
     labels = [0, 5, 0, 4, 1]
-    found = measured(SIX, labels, confusion=True)
-    assert [row["label"] for row in found.per_class] == list("abcdef")
-    assert [row["images"] for row in found.per_class] == [2, 1, 0, 0, 1, 1]
-    assert [row["top1_error"] for row in found.per_class] == [50.0, 0.0, None, None, 100.0, 100.0]
-    assert [row["top5_error"] for row in found.per_class] == [50.0, 0.0, None, None, 0.0, 100.0]
+    result = measured(SIX, labels, confusion=True)
+    assert [row["label"] for row in result.per_class] == list("abcdef")
+    assert [row["images"] for row in result.per_class] == [2, 1, 0, 0, 1, 1]
+    assert [row["top1_error"] for row in result.per_class] == [50.0, 0.0, None, None, 100.0, 100.0]
+    assert [row["top5_error"] for row in result.per_class] == [50.0, 0.0, None, None, 0.0, 100.0]
     wanted = np.zeros((6, 6), int)
     for true, predicted in zip(labels, [0, 0, 5, 5, 1], strict=True):
         wanted[true, predicted] += 1
-    assert found.confusion == wanted.tolist()
-    assert measured(SIX, labels) == replace(found, confusion=None), "training asks for none"
+    assert result.confusion == wanted.tolist()
+    assert measured(SIX, labels) == replace(result, confusion=None), "training asks for none"
 
 
 def test_of_very_many_classes_there_is_no_confusion_matrix() -> None:
     for number, there in ((1000, True), (1001, False)):
-        count = Count(tuple(map(str, range(number))), confused=True)
+        count = Count(tuple(map(str, range(number))), confusion=True)
         count.add(torch.eye(number)[:3], np.array([0, 1, 9]))
-        found = count.evaluation(1)
-        assert (found.confusion is not None) == there
-        assert found.top1_error == pytest.approx(100 / 3) and found.per_class[9]["top1_error"] == 100.0
+        result = count.evaluation(1)
+        assert (result.confusion is not None) == there
+        assert result.top1_error == pytest.approx(100 / 3) and result.per_class[9]["top1_error"] == 100.0
 
 
 def test_with_fewer_than_five_classes_the_top5_error_is_zero() -> None:
-    found = measured([[1, 2, 3], [3, 2, 1]], [0, 0])
-    assert found.top1_error == 50.0
-    assert found.top5_error == 0.0
+    result = measured([[1, 2, 3], [3, 2, 1]], [0, 0])
+    assert result.top1_error == 50.0
+    assert result.top5_error == 0.0
 
 
 def test_only_the_images_at_the_indices_count() -> None:
@@ -134,10 +134,10 @@ class InTurn(nn.Module):
 def test_probabilities_are_averaged_not_logits() -> None:
     # Six views lean to the first class, four are sure of the second: the means disagree.
     logits = torch.tensor([[2.0, 0.0]] * 6 + [[-9.0, 0.0]] * 4)
-    found = view_probabilities(InTurn(logits), torch.zeros(1, 8, 8, 3, dtype=torch.uint8), preparation(8, 6), 10)
+    result = view_probabilities(InTurn(logits), torch.zeros(1, 8, 8, 3, dtype=torch.uint8), preparation(8, 6), 10)
     wanted = np.exp(2.0) / (np.exp(2.0) + 1), np.exp(-9.0) / (np.exp(-9.0) + 1)
-    np.testing.assert_allclose(found[0, 0].item(), 0.6 * wanted[0] + 0.4 * wanted[1], rtol=1e-5)
-    assert found.argmax() == 0 and logits.mean(dim=0).argmax() == 1
+    np.testing.assert_allclose(result[0, 0].item(), 0.6 * wanted[0] + 0.4 * wanted[1], rtol=1e-5)
+    assert result.argmax() == 0 and logits.mean(dim=0).argmax() == 1
 
 
 def test_ten_views_see_the_ten_crops() -> None:
@@ -150,8 +150,8 @@ def test_ten_views_see_the_ten_crops() -> None:
             row = images[0, top, left : left + 6, 0].astype(np.float32)
             row = row[::-1] if mirrored else row
             total += torch.from_numpy((row - 128.0) / 10.0).softmax(dim=0)
-    found = view_probabilities(network, torch.from_numpy(images), preparation(8, 6), 10)
-    torch.testing.assert_close(found, total / 10)
+    result = view_probabilities(network, torch.from_numpy(images), preparation(8, 6), 10)
+    torch.testing.assert_close(result, total / 10)
 
 
 def test_nothing_to_measure_is_refused() -> None:
@@ -171,7 +171,7 @@ def test_a_network_of_other_classes_is_refused() -> None:
 
 
 def test_the_file_is_plain_json(tmp_path: Path) -> None:
-    found = measured(SIX, [0, 5, 0, 4, 1])
-    found.save(tmp_path / "evaluation.json")
-    assert json.loads((tmp_path / "evaluation.json").read_text()) == found.to_dict()
+    result = measured(SIX, [0, 5, 0, 4, 1])
+    result.save(tmp_path / "evaluation.json")
+    assert json.loads((tmp_path / "evaluation.json").read_text()) == result.to_dict()
     assert [file.name for file in tmp_path.iterdir()] == ["evaluation.json"]

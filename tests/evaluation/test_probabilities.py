@@ -22,7 +22,7 @@ from alexnet.run import checkpoint, recipe, trained
 
 @pytest.fixture
 def run(tiny_run: Path, tmp_path: Path) -> Path:
-    """A run folder of one's own."""
+    """A copy of the tiny run's folder."""
     return Path(shutil.copytree(tiny_run, tmp_path / "run"))
 
 
@@ -31,9 +31,9 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Images computed, call by call."""
     calls: list[int] = []
 
-    def counting(*args: object, **how: object) -> object:
+    def counting(*args: object, **options: object) -> object:
         calls.append(len(args[3]))  # type: ignore[arg-type]
-        return probabilities_of(*args, **how)  # type: ignore[arg-type]
+        return probabilities_of(*args, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(probabilities, "probabilities_of", counting)
     return calls
@@ -103,9 +103,9 @@ def test_what_has_changed_is_computed_again(
 def test_another_split_or_number_of_views_is_kept_beside(
     run: Path, tiny_prepared: Prepared, computed: list[int]
 ) -> None:
-    of = recipe.read(run)
-    held_out, whole = of_split(of, tiny_prepared), of_split(of, tiny_prepared, "train")
-    other = of_split(replace(of, hold_out_seed=1), tiny_prepared)
+    run_recipe = recipe.read(run)
+    held_out, whole = of_split(run_recipe, tiny_prepared), of_split(run_recipe, tiny_prepared, "train")
+    other = of_split(replace(run_recipe, hold_out_seed=1), tiny_prepared)
     for judged, views in ((held_out, 1), (held_out, 10), (whole, 1), (other, 1)) * 2:
         compute(run, judged, Options(views))
     assert computed == [24, 24, 96, 24]

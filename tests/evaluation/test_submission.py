@@ -11,7 +11,6 @@ from PIL import Image
 
 from alexnet.data.sources.devkit import read_devkit
 from alexnet.errors import InputError
-from alexnet.evaluation import judged as judged_images
 from alexnet.evaluation import submission
 from alexnet.evaluation.judged import order_of, unlabelled
 from alexnet.evaluation.submission import Submission
@@ -135,7 +134,7 @@ def test_a_folder_a_glob_and_a_tar_give_the_same_images_by_name(tmp_path: Path) 
         assert judged.images.shape == (3, 8, 8, 3)
         pixels = judged.images[np.array([2, 0])]
         assert pixels.shape == (2, 8, 8, 3) and pixels[:, 4, 4, 0].tolist() == [30, 10]
-        assert not judged_images.bad([judged])
+        assert not judged.bad
 
 
 def test_what_is_no_image_is_grey_and_told(tmp_path: Path) -> None:
@@ -143,7 +142,7 @@ def test_what_is_no_image_is_grey_and_told(tmp_path: Path) -> None:
     (folder / "t_2.png").write_bytes(b"nothing")
     judged = unlabelled(str(folder), 8, CLASSES)
     assert judged.images[np.arange(3)][1].tolist() == np.full((8, 8, 3), 128).tolist()
-    [(name, reason)] = judged_images.bad([judged]).items()
+    [(name, reason)] = judged.bad.items()
     assert name.endswith("t_2.png") and reason
 
 

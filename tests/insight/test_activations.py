@@ -26,10 +26,10 @@ def untrained(spec: str | None = None, **changes: object) -> TrainedNetwork:
     """A network as it starts, for images 4 pixels larger than its input."""
     network = AlexNet(replace(networks[spec] if spec else TINY_NETWORK, classes=4, **changes))  # type: ignore[arg-type]
     size = network.spec.input_size + 4
-    of = replace(recipes.demo, network=network.spec, image_size=size)
+    recipe = replace(recipes.demo, network=network.spec, image_size=size)
     mean = np.full((size, size, 3), 120, np.float32)
-    preparation = preparation_of(mean, np.ones(3), np.eye(3), of)
-    return TrainedNetwork(Path("none"), of, network, tuple("abcd"), preparation, size, "step-00000000")
+    preparation = preparation_of(mean, np.ones(3), np.eye(3), recipe)
+    return TrainedNetwork(Path("none"), recipe, network, tuple("abcd"), preparation, size, "step-00000000")
 
 
 def photograph(size: int) -> np.ndarray:
@@ -56,9 +56,9 @@ def test_outputs_are_the_layers_and_leave_no_hooks() -> None:
     images = 50 * torch.randn(3, 3, 28, 28, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         every = network.activations(images)
-        found = layers.outputs(network, images, {"relu2", "relu5", "fc6"})
-    assert set(found) == {"relu2", "relu5", "fc6"}
-    for name, output in found.items():
+        outputs = layers.outputs(network, images, {"relu2", "relu5", "fc6"})
+    assert set(outputs) == {"relu2", "relu5", "fc6"}
+    for name, output in outputs.items():
         torch.testing.assert_close(output, every[name], rtol=1e-4, atol=1e-4)
     assert not any(layer._forward_hooks for layer in network.children())
 

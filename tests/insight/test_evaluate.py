@@ -6,15 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from torch import Tensor
 
 from alexnet.data.prepared import Prepared
 from alexnet.errors import InputError
 from alexnet.evaluation.probabilities import Options
 from alexnet.insight.evaluate import evaluate
-from alexnet.processes import Processes
 from alexnet.run import checkpoint, trained
 from alexnet.run.images import validation_of
+from tests.conftest import Second
 
 
 @pytest.fixture
@@ -45,13 +44,6 @@ def test_one_call_measures_and_writes_errors_picture_and_report(run: Path, tiny_
     assert result.to_dict() == {**places, **result.evaluation.to_dict()}
     assert result.evaluation.checkpoint == checkpoint.newest(run).name
     assert result.evaluation.precision == CPU.precision_of(run)
-
-
-class Second(Processes):
-    """The second of two processes, which hears nothing of the first."""
-
-    def sum(self, values: Tensor) -> Tensor:
-        return values
 
 
 def test_only_the_first_process_writes(run: Path) -> None:

@@ -81,11 +81,7 @@ def test_predictions_of_files_are_told_as_they_are_made_and_drawn(run: Path, tmp
     assert (
         told == names
         and result.read == 1
-        and [set(row) for row in result.to_dict()]
-        == [
-            {"image", "error"},
-            {"image", "labels"},
-        ]
+        and [set(row) for row in result.to_dict()] == [{"image", "error"}, {"image", "labels"}]
     )
     expected = trained.load(run).predict(names[1])
     assert isinstance(expected, Prediction) and result.predictions[1].top == expected.top
@@ -107,21 +103,21 @@ def test_similar_images_of_files(
     split = tiny_prepared.split("train")
     Image.fromarray(split.images[searched[7]]).save(tmp_path / "known.png")
     target = tmp_path / "similar.pdf"
-    found = answer(capsys, "similar", run, tmp_path / "known.png", "--count", 3, "--picture", target, "--no-keep")
-    (one,) = found["images"]
-    assert one["image"] == str(tmp_path / "known.png") and one["class"] is None and found["searched"] == 72
-    assert one["neighbours"][0]["index"] == searched[7] and one["neighbours"][0]["distance"] < 1e-3
-    assert one["neighbours"][0]["file"] == split.files[searched[7]] and len(one["neighbours"]) == 3
+    document = answer(capsys, "similar", run, tmp_path / "known.png", "--count", 3, "--picture", target, "--no-keep")
+    (query,) = document["images"]
+    assert query["image"] == str(tmp_path / "known.png") and query["class"] is None and document["searched"] == 72
+    assert query["neighbours"][0]["index"] == searched[7] and query["neighbours"][0]["distance"] < 1e-3
+    assert query["neighbours"][0]["file"] == split.files[searched[7]] and len(query["neighbours"]) == 3
     assert target.read_bytes().startswith(b"%PDF") and not (run / "features").exists()
 
 
 def test_similar_images_of_the_validation_set(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = answer(capsys, "similar", run, "--sample", 3, "--picture", tmp_path / "similar.png")
-    assert len({one["class"] for one in found["images"]}) == 3
-    agree = [near["class"] == one["class"] for one in found["images"] for near in one["neighbours"]]
+    document = answer(capsys, "similar", run, "--sample", 3, "--picture", tmp_path / "similar.png")
+    assert len({query["class"] for query in document["images"]}) == 3
+    agree = [near["class"] == query["class"] for query in document["images"] for near in query["neighbours"]]
     assert len(agree) == 18 and sum(agree) > 9, "a network that learned these classes finds their like"
     assert command("similar", run, "--sample", 1, "--picture", tmp_path / "similar.png") == 0
-    assert found["images"][0]["neighbours"][0]["file"] in capsys.readouterr().out
+    assert document["images"][0]["neighbours"][0]["file"] in capsys.readouterr().out
 
 
 def test_activations_of_a_file(run: Path, tmp_path: Path) -> None:
@@ -134,16 +130,16 @@ def test_activations_of_a_file(run: Path, tmp_path: Path) -> None:
 def test_units_of_a_layer(
     run: Path, tiny_prepared: Prepared, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = answer(
+    document = answer(
         capsys, "units", run, tmp_path / "u.png", "--layer", "conv1", "--units", 3, 0, "--count", 4, "--split", "train"
     )
-    assert found["field"] == {"size": 5, "stride": 2, "start": 0} and found["images"] == 96
-    assert [one["unit"] for one in found["units"]] == [3, 0]
+    assert document["field"] == {"size": 5, "stride": 2, "start": 0} and document["images"] == 96
+    assert [unit["unit"] for unit in document["units"]] == [3, 0]
     network, split = trained.load(run), tiny_prepared.split("train")
     maps = network.network.activations(network.prepare(split.images[:]))["relu1"].detach()
-    for one in found["units"]:
-        highest = maps[:, one["unit"]].flatten(1).max(dim=1).values
-        assert [patch["activation"] for patch in one["patches"]] == pytest.approx(
+    for unit in document["units"]:
+        highest = maps[:, unit["unit"]].flatten(1).max(dim=1).values
+        assert [patch["activation"] for patch in unit["patches"]] == pytest.approx(
             highest.sort(descending=True).values[:4].tolist(), rel=1e-4
         )
     others = answer(capsys, "units", run, tmp_path / "u.png")
@@ -185,7 +181,7 @@ def test_similar_goes_on_after_an_image_that_cannot_be_read_and_its_exit_code_sa
     named = (tmp_path / "bad.png", tmp_path / "good.png")
     assert command("similar", run, *named, "--picture", tmp_path / "s.png", "--json") == 3
     said = capsys.readouterr()
-    assert [set(one) for one in json.loads(said.out)["images"]] == [
+    assert [set(image) for image in json.loads(said.out)["images"]] == [
         {"image", "class", "neighbours"},
         {"image", "error"},
     ]

@@ -114,8 +114,8 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layers, "BATCH", 20)
 
 
-def features(network: TrainedNetwork, data: Prepared, **how: object) -> Tensor:
-    blocks = kept_features.features_of_split(network, data, "train", **how)  # type: ignore[arg-type]
+def features(network: TrainedNetwork, data: Prepared, **options: object) -> Tensor:
+    blocks = kept_features.features_of_split(network, data, "train", **options)  # type: ignore[arg-type]
     return torch.cat(list(blocks))
 
 
@@ -208,13 +208,13 @@ def test_held_out_images_are_no_training_images(network: TrainedNetwork, tiny_pr
     assert len(searched) + len(held_out) == 96 and not set(searched) & set(held_out)
     known = int(searched[30])
     queries = split.images[[known, int(held_out[0])]]
-    found = neighbours.search(network, queries, tiny_prepared, count=5, keep=keep)
-    assert found.indices[0, 0] == known and found.distances[0, 0] < 1e-3
-    assert not set(found.indices.flatten().tolist()) & set(held_out.tolist())
-    assert found.searched == 72
+    near = neighbours.search(network, queries, tiny_prepared, count=5, keep=keep)
+    assert near.indices[0, 0] == known and near.distances[0, 0] < 1e-3
+    assert not set(near.indices.flatten().tolist()) & set(held_out.tolist())
+    assert near.searched == 72
     every = features(network, tiny_prepared, keep=False)
     expected = by_force(torch.cat(list(kept_features.features_of(network, queries))), every[searched], 5)[1]
-    assert found.indices.tolist() == searched[expected.numpy()].tolist()
+    assert near.indices.tolist() == searched[expected.numpy()].tolist()
 
 
 def test_other_splits_and_no_neighbours_are_refused(network: TrainedNetwork, tiny_prepared: Prepared) -> None:

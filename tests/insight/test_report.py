@@ -109,13 +109,7 @@ def evaluated(run: Path, data: prepared.Prepared) -> Path:
     network, split = trained.load(run), data.split("val")
     for views in (1, 10):
         measured = evaluate(
-            network.network,
-            network.preparation,
-            split.images,
-            split.labels,
-            data.classes,
-            views=views,
-            confusion=True,
+            network.network, network.preparation, split.images, split.labels, data.classes, views=views, confusion=True
         )
         measured.save(run / f"evaluation-val-{views}views.json")
     return run
@@ -230,7 +224,9 @@ def test_what_is_no_run_or_not_its_data_is_refused(run: Path, data: prepared.Pre
     assert not (run / "report.html").exists()
 
 
-@pytest.mark.parametrize("content", ["{", "{}", '{"per_class": [], "confusion": []}'])
+@pytest.mark.parametrize(
+    "content", ["{", "{}", "[]", '{"per_class": 7, "confusion": null}', '{"per_class": [], "confusion": []}']
+)
 def test_a_damaged_evaluation_is_named(run: Path, content: str) -> None:
     (run / "evaluation-val-1views.json").write_text(content)
     with pytest.raises(InputError, match=r"evaluation-val-1views\.json"):

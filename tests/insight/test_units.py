@@ -95,34 +95,34 @@ def test_units_that_are_not_there_are_refused(tiny_run: Path) -> None:
 @pytest.mark.parametrize("batch", [1, 4, 50])
 def test_the_strongest_are_the_best_of_all_images_one_place_each(batch: int) -> None:
     maps = torch.randn(50, 6, 5, 4, generator=torch.Generator().manual_seed(0))
-    found = units.strongest(maps.split(batch), 3)
+    strongest = units.strongest(maps.split(batch), 3)
     highest, at = maps.flatten(2).max(dim=2)
     values, images = highest.sort(dim=0, descending=True)
-    assert torch.equal(found.values, values[:3].T) and torch.equal(found.images, images[:3].T)
+    assert torch.equal(strongest.values, values[:3].T) and torch.equal(strongest.images, images[:3].T)
     for unit in range(6):
         for value, image, (row, column) in zip(
-            found.values[unit], found.images[unit], found.places[unit].tolist(), strict=True
+            strongest.values[unit], strongest.images[unit], strongest.places[unit].tolist(), strict=True
         ):
             assert maps[image, unit, row, column] == value == highest[image, unit]
 
 
 def test_of_equal_activations_the_earlier_image_is_shown() -> None:
-    found = units.strongest(torch.ones(9, 2, 3, 3).split(2), 4)
-    assert found.images.tolist() == [[0, 1, 2, 3]] * 2
+    strongest = units.strongest(torch.ones(9, 2, 3, 3).split(2), 4)
+    assert strongest.images.tolist() == [[0, 1, 2, 3]] * 2
 
 
 def test_fewer_images_than_asked_for_and_layers_without_maps() -> None:
-    found = units.strongest([torch.tensor([[1.0, 4.0], [3.0, 2.0]])], 9)
-    assert found.images.tolist() == [[1, 0], [0, 1]] and found.places.tolist() == [[[0, 0]] * 2] * 2
+    strongest = units.strongest([torch.tensor([[1.0, 4.0], [3.0, 2.0]])], 9)
+    assert strongest.images.tolist() == [[1, 0], [0, 1]] and strongest.places.tolist() == [[[0, 0]] * 2] * 2
     with pytest.raises(ValueError, match="no activations"):
         units.strongest([], 1)
 
 
 def test_the_units_shown_are_the_strongest_equally_many_of_a_column() -> None:
     values = torch.tensor([[5.0], [9.0], [7.0], [1.0], [2.0], [3.0]])
-    found = units.Strongest(values, torch.zeros(6, 1, dtype=torch.int64), torch.zeros(6, 1, 2, dtype=torch.int64))
-    assert units.choose(found, 2, number=4) == [1, 2, 5, 4]
-    assert units.choose(found, 1, number=4) == [1, 2, 0, 5]
+    strongest = units.Strongest(values, torch.zeros(6, 1, dtype=torch.int64), torch.zeros(6, 1, 2, dtype=torch.int64))
+    assert units.choose(strongest, 2, number=4) == [1, 2, 5, 4]
+    assert units.choose(strongest, 1, number=4) == [1, 2, 0, 5]
 
 
 def test_classes_belong_to_no_column() -> None:

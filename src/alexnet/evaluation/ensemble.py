@@ -15,7 +15,7 @@ import torch
 from alexnet.data.prepared import hold_out
 from alexnet.errors import InputError
 from alexnet.evaluation import probabilities
-from alexnet.evaluation.judged import Judged, Progress, bad, of_run, unlabelled
+from alexnet.evaluation.judged import Judged, Progress, of_run, unlabelled
 from alexnet.evaluation.measure import Count, Evaluation
 from alexnet.evaluation.probabilities import Options
 from alexnet.evaluation.submission import Submission, planned
@@ -75,12 +75,12 @@ def search(probabilities: Sequence[np.ndarray], labels: np.ndarray) -> np.ndarra
 
 @dataclass(frozen=True)
 class Search:
-    """On which labels weights are searched. Raises InputError for a share that is none."""
+    """The labels that weights are searched on. Raises InputError for a share that is not between 0 and 1."""
 
     share: float | None = None
-    """Of the images of each class: their labels are seen, and errors are reported on the others. None: on the same images"""
+    """The share of each class whose labels are seen; errors are reported on the others. None: on the same images"""
     seed: int = 0
-    """Of the draw of that share"""
+    """Seed of the draw of that share"""
 
     def __post_init__(self) -> None:
         if self.share is not None and not 0 < self.share < 1:
@@ -110,19 +110,18 @@ class Averaged:
     submission: Submission | None = None
 
     @property
-    def _best(self) -> int:
-        return min(range(len(self.each)), key=lambda k: (self.each[k].top1_error, self.each[k].top5_error))
+    def _errors(self) -> list[tuple[float, float]]:
+        return [(evaluation.top1_error, evaluation.top5_error) for evaluation in self.each]
 
     @property
     def best(self) -> str:
         """The network with the lowest error by itself."""
-        return self.runs[self._best]
+        return self.runs[self._errors.index(min(self._errors))]
 
     def against(self) -> dict[str, list[float]]:
         """The plain mean's top-1 and top-5 error minus those of the networks' average, and of the best network."""
-        errors = np.array([(evaluation.top1_error, evaluation.top5_error) for evaluation in self.each])
         mean = np.array([self.mean.top1_error, self.mean.top5_error])
-        rows = {"average": errors.mean(axis=0), "best": errors[self._best]}
+        rows = {"average": np.mean(self._errors, axis=0), "best": min(self._errors)}
         return {name: (mean - row).tolist() for name, row in rows.items()}
 
     def to_dict(self) -> dict[str, Any]:
@@ -161,8 +160,7 @@ def average(
 
     With a share in `search_on` everything is measured on the other images. Raises InputError if that share is no image.
     """
-    each, seen = list(probabilities), np.arange(len(labels))
-    truth = labels
+    each, truth, seen = list(probabilities), labels, np.arange(len(labels))
     if search_on and search_on.share is not None:
         measured, seen = hold_out(labels, search_on.share, search_on.seed)
         if not len(seen):
@@ -198,7 +196,7 @@ def evaluate_several(
     data: a prepared dataset; by default the one each run was trained on. Networks and image sizes may differ, classes and
     images may not. search_on: search weights, too. submission: a file for the labels of the mean, weighted if searched,
     with the ids of `devkit` (`submission.ids_of`). All processes get the result; the first one writes. Raises InputError
-    for runs that do not go together, and for fewer than two with a search.
+    for runs that do not go together, and for fewer than two runs with a search.
     """
     if search_on and len(runs) < 2:
         raise InputError("--weights search: needs two runs or more, and images with labels")
@@ -212,16 +210,12 @@ def evaluate_several(
     averaged = average(names, each, first.labels, first.classes, options.views, search_on)
     if file and options.processes.first:
         file = file.write(mean(each, averaged.weights), first.files)
-    newest = [checkpoint.newest(run).name for run in runs]
-    return replace(
-        averaged,
-        each=tuple(
-            replace(evaluation, checkpoint=name) for evaluation, name in zip(averaged.each, newest, strict=True)
-        ),
-        data=tuple(prepared.path for prepared, _ in opened),
-        split=first.where,
-        submission=file,
+    measured = tuple(
+        replace(evaluation, checkpoint=checkpoint.newest(run).name)
+        for run, evaluation in zip(runs, averaged.each, strict=True)
     )
+    places = tuple(prepared.path for prepared, _ in opened)
+    return replace(averaged, each=measured, data=places, split=first.where, submission=file)
 
 
 @dataclass(frozen=True)
@@ -260,7 +254,8 @@ def submit(
     each = [probabilities.compute(*pair, options, progress) for pair in zip(runs, judged, strict=True)]
     if options.processes.first:
         file = file.write(mean(each), judged[0].files)
-    return Submitted(tuple(runs), images, file, bad(judged))
+    bad = dict(sorted(item for each_judged in judged for item in each_judged.bad.items()))
+    return Submitted(tuple(runs), images, file, bad)
 
 
 def check_alike(runs: Sequence[Path], judged: Sequence[Judged]) -> None:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -26,9 +26,6 @@ from alexnet.run.recipe import read as read_recipe
 Progress = Callable[[str, int, int], None]
 """Called with what is computed, images done, images in all."""
 
-UNKNOWN = -1
-"""The label of an image whose class is not known."""
-
 
 @dataclass(frozen=True)
 class Judged:
@@ -40,13 +37,18 @@ class Judged:
     indices: np.ndarray
     """int64 [N], which of them, in the order of the answers"""
     labels: np.ndarray
-    """int64 [N]; UNKNOWN where there are none"""
+    """int64 [N]; -1 where they are not known"""
     files: Sequence[str]
     """N names"""
     classes: tuple[str, ...]
     """What the networks answer with, in the order of their labels"""
     fingerprint: str
     """Hex; changes with images or labels"""
+
+    @property
+    def bad(self) -> dict[str, str]:
+        """Files that could not be read so far, and why; they are judged as grey images."""
+        return self.images.bad if isinstance(self.images, Files) else {}
 
 
 def of_split(recipe: Recipe, prepared: Prepared, split: str = "val") -> Judged:
@@ -78,9 +80,8 @@ def of_run(run: Path, data: Path | None = None, split: str = "val") -> tuple[Pre
 
 # Files without labels -------------------------------------------------------------------------------------------------
 
-Read = Callable[[], bytes]
-Facts = tuple[object, ...]
-"""What tells a file from others, and from itself before a change, without reading it."""
+Entry = tuple[str, tuple[object, ...], Callable[[], bytes]]
+"""A file: its name, what tells it from others and from itself before a change, and what reads it."""
 
 
 class Files:
@@ -88,22 +89,20 @@ class Files:
 
     dtype = np.dtype(np.uint8)
 
-    def __init__(self, names: list[str], readers: list[Read], size: int) -> None:
+    def __init__(self, names: list[str], readers: list[Callable[[], bytes]], size: int) -> None:
         self.names, self.readers, self.size = names, readers, size
         self.bad: dict[str, str] = {}
-        """Files that could not be read so far, and why; their pixels are grey."""
         self._pool = ThreadPoolExecutor()
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(N, S, S, 3)"""
         return (len(self.names), self.size, self.size, 3)
 
     def __len__(self) -> int:
         return len(self.names)
 
     def __getitem__(self, indices: np.ndarray, /) -> np.ndarray:
-        """uint8 [B, S, S, 3] of an array of numbers [B]."""
+        """The images with these numbers [B], uint8 [B, S, S, 3]."""
         return np.stack(list(self._pool.map(self._pixels, np.asarray(indices).tolist())))
 
     def _pixels(self, number: int) -> np.ndarray:
@@ -118,11 +117,11 @@ def unlabelled(where: str, size: int, classes: tuple[str, ...]) -> Judged:
     """The images that `where` names, in the order of their names, to be brought to size x size and judged by `classes`.
 
     A folder (with the folders in it), a glob, one image, or a .tar of images, which is not unpacked. Raises InputError if
-    there is none. A file that turns out to be no image is judged as a grey one, and told in `Files.bad`.
+    there is none. A file that turns out to be no image is judged as a grey one, and `Judged.bad` says why.
     """
     path = Path(where)
     if path.is_file() and path.suffix == ".tar":
-        files = _of_tar(path)
+        files = _images_in_tar(path)
     else:
         names = [name for name in predict.find([where]) if os.path.isfile(name) and is_image_name(name)]
         files = [(name, _facts(name), partial(read_file, name)) for name in names]
@@ -130,11 +129,10 @@ def unlabelled(where: str, size: int, classes: tuple[str, ...]) -> Judged:
         raise InputError(f"--images {where}: no images there; name a folder, a glob or a .tar of images")
     files = [files[k] for k in order_of([name for name, _, _ in files])]
     names = [name for name, _, _ in files]
-    fingerprint = hashlib.sha256(repr((size, [(os.path.basename(name), facts) for name, facts, _ in files])).encode())
-    images = Files(names, [read for _, _, read in files], size)
-    indices = np.arange(len(names))
-    labels = np.full_like(indices, UNKNOWN)
-    return Judged(path.stem or "images", images, indices, labels, names, classes, fingerprint.hexdigest())
+    facts = repr((size, [(os.path.basename(name), facts) for name, facts, _ in files]))
+    images, indices = Files(names, [read for _, _, read in files], size), np.arange(len(names))
+    fingerprint = hashlib.sha256(facts.encode()).hexdigest()
+    return Judged(path.stem or "images", images, indices, np.full_like(indices, -1), names, classes, fingerprint)
 
 
 def order_of(files: Sequence[str]) -> list[int]:
@@ -142,23 +140,17 @@ def order_of(files: Sequence[str]) -> list[int]:
     return sorted(range(len(files)), key=lambda k: (os.path.basename(files[k]), files[k]))
 
 
-def bad(all_judged: Iterable[Judged]) -> dict[str, str]:
-    """Files that could not be read, by name, and why."""
-    all_files = [judged.images for judged in all_judged if isinstance(judged.images, Files)]
-    return dict(sorted((name, reason) for files in all_files for name, reason in files.bad.items()))
-
-
-def _facts(name: str | Path) -> Facts:
+def _facts(name: str | Path) -> tuple[object, ...]:
     stat = os.stat(name)
     return os.path.abspath(name), stat.st_size, stat.st_mtime_ns
 
 
-def _of_tar(path: Path) -> list[tuple[str, Facts, Read]]:
-    images: list[tuple[str, Facts, Read]] = []
-    whole = _facts(path)
+def _images_in_tar(path: Path) -> list[Entry]:
+    images: list[Entry] = []
+    facts = _facts(path)
     for member in members(path):
         if member.problem:
             raise InputError(f"--images {path}: {member.name}: {member.problem}: download it again")
         if is_image_name(member.name):
-            images.append((member.name, (*whole, member.offset), partial(read_member, str(path), member)))
+            images.append((member.name, (*facts, member.offset), partial(read_member, str(path), member)))
     return images

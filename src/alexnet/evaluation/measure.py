@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -50,22 +50,16 @@ CONFUSED = 1000
 """Up to so many classes a confusion matrix is worth its memory: of the 21,843 of Fall 2011 it would be 3.8 GB."""
 
 
-@dataclass
 class Count:
-    """Right answers so far, by class."""
+    """Right answers so far, by class; with `confusion`, up to `CONFUSED` classes, what is taken for what, too."""
 
-    classes: tuple[str, ...]
-    confused: bool = False
-    """Whether to count what is taken for what, too; above `CONFUSED` classes it is not."""
-    hits: np.ndarray = field(init=False)
-    """int64 [3, classes]: images; those with the true label first; those with it among the first five"""
-    confusion: np.ndarray | None = field(init=False)
-    """int64 [classes, classes], [true][predicted]"""
-
-    def __post_init__(self) -> None:
-        number = len(self.classes)
+    def __init__(self, classes: tuple[str, ...], confusion: bool = False) -> None:
+        number = len(classes)
+        self.classes = classes
         self.hits = np.zeros((3, number), np.int64)
-        self.confusion = np.zeros((number, number), np.int64) if self.confused and number <= CONFUSED else None
+        """[3, classes]: images; those with the true label first; those with it among the first five"""
+        self.confusion = np.zeros((number, number), np.int64) if confusion and number <= CONFUSED else None
+        """[true][predicted]"""
 
     def add(self, probabilities: Tensor, labels: np.ndarray) -> None:
         """Count images with class probabilities [N, classes], or any other scores, and true labels int64 [N]."""
@@ -86,7 +80,7 @@ class Count:
             np.add.at(self.confusion, (labels, best[:, 0]), 1)
 
     def summed(self, processes: Processes) -> None:
-        """Make it the count of all processes. All have to call it."""
+        """Add up the counts of all processes. All have to call it."""
         self.hits = processes.sum(torch.from_numpy(self.hits)).numpy()
         if self.confusion is not None:
             self.confusion = processes.sum(torch.from_numpy(self.confusion)).numpy()
@@ -171,9 +165,8 @@ def evaluate(
     """Measure `network` (in eval mode) on the images at `indices` (default: all), uint8 [N, S, S, 3].
 
     `progress` is called with (done, total) after each batch. processes: this process's place among those that share the
-    images; all of them get the whole's errors. confusion: count the confusion matrix too, up to
-    `CONFUSED` classes. Raises InputError if there is nothing to measure, or if
-    labels or network have other classes than `classes`.
+    images; all of them get the errors of all images. confusion: count the confusion matrix too, up to `CONFUSED` classes.
+    Raises InputError if there is nothing to measure, or if labels or network have other classes than `classes`.
     """
     indices = np.arange(len(labels)) if indices is None else indices
     if len(indices) == 0:

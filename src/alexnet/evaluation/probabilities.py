@@ -6,8 +6,9 @@ Its header says what they are of: the weights, how images are prepared, the imag
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +20,11 @@ from alexnet.data.views import check_views
 from alexnet.device import Precision, keep_memory, low_precision, pick
 from alexnet.errors import InputError
 from alexnet.evaluation.judged import Judged, Progress
-from alexnet.evaluation.measure import Evaluation, evaluate, probabilities_of
+from alexnet.evaluation.measure import Count, Evaluation, probabilities_of
 from alexnet.files import write_bytes
 from alexnet.processes import Processes
 from alexnet.run import checkpoint, recipe, trained
-from alexnet.run.folder import MEAN, PREDICTIONS
+from alexnet.run.folder import MEAN, PREDICTIONS, classes_of
 
 MOST = 1_000_000_000
 """Bytes of class probabilities of one run above which `alexnet evaluate` neither holds nor keeps them, if it can do without."""
@@ -57,21 +58,16 @@ class Options:
         return pick(self.processes.device(str(self.device)))
 
     def precision_of(self, run: Path) -> str:
-        """What the probabilities of a run are computed in, "float32" or "bf16"."""
+        """The precision that the probabilities of a run are computed in, "float32" or "bf16"."""
         low = low_precision(self.precision or recipe.read(run).precision, self.place)
         return "bf16" if low else "float32"
-
-
-def bytes_of(judged: Judged) -> int:
-    """Bytes of a run's class probabilities of these images, in memory and on disk."""
-    return 4 * len(judged.indices) * len(judged.classes)
 
 
 def compute(run: Path, judged: Judged, options: Options = Options(), progress: Progress | None = None) -> np.ndarray:
     """Class probabilities float32 [N, classes] by the newest checkpoint of a run, averaged over 1 or 10 views.
 
     With `options.keep` from RUN/predictions if they are there and all that they depend on is the same, else computed and
-    written there. Not kept where images could not be read (`Files.bad`), so that it is told again. Kept or computed, they
+    written there. Not kept where images could not be read (`Judged.bad`), so that it is told again. Kept or computed, they
     are the same to the bit with the same machine, batch, device and number of processes; all processes get all of them.
     Raises InputError if `run` is no run folder with a checkpoint.
     """
@@ -81,25 +77,11 @@ def compute(run: Path, judged: Judged, options: Options = Options(), progress: P
     if not processes.any(kept is None):
         assert kept is not None
         return kept
-    keep_memory()
-    network = trained.load(run, options.place, options.precision)
-    share = processes.rows(len(judged.indices))
-    blocks = probabilities_of(
-        network.judge,
-        network.preparation,
-        judged.images,
-        judged.indices[share],
-        options.views,
-        options.batch,
-        _shown(run, judged, options, progress),
-    )
-    computed = np.zeros((len(judged.indices), len(network.classes)), np.float32)
-    done = share.start
-    for block in blocks:
-        computed[done : done + len(block)] = block.cpu().numpy()
-        done += len(block)
+    computed = np.zeros((len(judged.indices), len(classes_of(run))), np.float32)
+    for rows, block in _blocks(run, judged, options, progress):
+        computed[rows] = block.cpu().numpy()
     computed = processes.sum(torch.from_numpy(computed)).numpy()  # to the bit: all but one have zeros there
-    bad = processes.any(bool(getattr(judged.images, "bad", ())))
+    bad = processes.any(bool(judged.bad))
     if options.keep and not bad and processes.first:
         _write(file_of(run, judged, options.views), computed, _identity(run, judged, options))
     return computed
@@ -112,34 +94,31 @@ def count_errors(
 
     They are those of the probabilities of `compute`.
     """
+    count = Count(judged.classes, confusion=True)
+    for rows, block in _blocks(run, judged, options, progress):
+        count.add(block, judged.labels[rows])
+    count.summed(options.processes)
+    return count.evaluation(options.views)
+
+
+def _blocks(
+    run: Path, judged: Judged, options: Options, progress: Progress | None
+) -> Iterator[tuple[slice, torch.Tensor]]:
+    """Class probabilities of this process's share of the images, in blocks, each with its rows among all of them."""
     keep_memory()
     network = trained.load(run, options.place, options.precision)
-    labels = np.zeros(len(judged.images), np.int64)
-    labels[judged.indices] = judged.labels
-    return evaluate(
-        network.judge,
-        network.preparation,
-        judged.images,
-        labels,
-        network.classes,
-        judged.indices,
-        options.views,
-        options.batch,
-        _shown(run, judged, options, progress),
-        options.processes,
-        confusion=True,
-    )
-
-
-def _shown(run: Path, judged: Judged, options: Options, progress: Progress | None) -> Callable[[int, int], None] | None:
-    """What the first process tells of a run's images while they are judged."""
-    if progress is None or not options.processes.first:
-        return None
-    return lambda done, total: progress(f"{run.name}, {judged.where}", done, total)
+    share = options.processes.rows(len(judged.indices))
+    shown = partial(progress, f"{run.name}, {judged.where}") if progress and options.processes.first else None
+    images, indices, start = judged.images, judged.indices[share], share.start
+    for block in probabilities_of(
+        network.judge, network.preparation, images, indices, options.views, options.batch, shown
+    ):
+        yield slice(start, start + len(block)), block
+        start += len(block)
 
 
 def read(run: Path, judged: Judged, options: Options) -> np.ndarray | None:
-    """What is kept, float32 [N, classes]; None if there is nothing, or it is of other weights, images, views or precision."""
+    """The kept probabilities float32 [N, classes]; None if there are none, or of other weights, images, views or precision."""
     try:
         with safetensors.safe_open(file_of(run, judged, options.views), framework="numpy") as file:
             if file.metadata() != _identity(run, judged, options):
@@ -170,9 +149,9 @@ def file_of(run: Path, judged: Judged, views: int) -> Path:
 
 
 def _identity(run: Path, judged: Judged, options: Options) -> dict[str, str]:
-    """What probabilities depend on, as plain text."""
-    of_run, newest = recipe.read(run), checkpoint.newest(run)
-    network = repr((of_run.network, of_run.image_size))
+    """All that probabilities depend on, as plain text."""
+    run_recipe, newest = recipe.read(run), checkpoint.newest(run)
+    network = repr((run_recipe.network, run_recipe.image_size))
     try:
         with (newest / checkpoint.WEIGHTS).open("rb") as weights, (run / MEAN).open("rb") as mean:
             hashes = [hashlib.file_digest(file, "sha256").hexdigest() for file in (weights, mean)]

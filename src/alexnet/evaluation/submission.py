@@ -25,7 +25,7 @@ LABELS = 5
 
 @dataclass(frozen=True, eq=False)
 class Submission:
-    """A submission file, to be written or written."""
+    """A submission file, written already or not."""
 
     path: Path
     classes: tuple[str, ...]
@@ -36,7 +36,7 @@ class Submission:
 
     @property
     def listed(self) -> Path:
-        """FILE.classes.txt, a line a class, "number name" by number."""
+        """The file beside it that names the classes, FILE.classes.txt: a line a class, "number name", by number."""
         return self.path.with_name(f"{self.path.name}.classes.txt")
 
     def write(self, probabilities: np.ndarray, files: Sequence[str]) -> "Submission":
@@ -95,18 +95,18 @@ def _like_ilsvrc(classes: Sequence[str]) -> bool:
     return len(classes) == 1000 and all(re.match(r"n\d{8}\b", name) for name in classes)
 
 
-def read(path: Path, images: int | None, ids: np.ndarray) -> np.ndarray:
+def read(path: Path, images: int, ids: np.ndarray) -> np.ndarray:
     """The labels of a submission file, int64 [N, 5] (fewer with fewer classes), checked.
 
-    Raises InputError, naming the line, unless there are as many lines as `images` (None: any number), each of five
-    different numbers out of `ids`.
+    Raises InputError, naming the line, unless there are as many lines as `images`, each of five different numbers out of
+    `ids`.
     """
     try:
         lines = path.read_text("ascii").splitlines()
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read as a submission ({error})") from None
-    if not lines or (images is not None and len(lines) != images):
-        raise InputError(f"{path}: {len(lines):,} lines, but there are {images or 'some'} images; one line for each")
+    if not lines or len(lines) != images:
+        raise InputError(f"{path}: {len(lines):,} lines, but there are {images} images; one line for each")
     each, known, rows = min(LABELS, len(ids)), set(ids.tolist()), []
     for number, line in enumerate(lines, 1):
         words = line.split()

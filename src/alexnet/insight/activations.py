@@ -59,11 +59,9 @@ def figure(trained: TrainedNetwork, image: np.ndarray, name: str = "", truth: st
         if outputs[layer].ndim == 3
     }
     hidden = [layer for layer in steps if outputs[layer].ndim == 1 and layer != spec.last_name]
-    column = (_WIDTH - _BETWEEN * (spec.columns - 1)) / spec.columns
-    pitch = (column + 5) / (MOST_MAPS / spec.columns)
-    strips = {layer: _strips(outputs[activated(network, layer)], spec.columns, column) for layer in hidden}
-    best = outputs[spec.last_name].softmax(0).topk(min(5, spec.classes))
-    five = [(trained.classes[k], p) for k, p in zip(best.indices.tolist(), best.values.tolist(), strict=True)]
+    pitch = _widths(spec.columns)[1]
+    strips = {layer: _strips(outputs[activated(network, layer)], spec.columns) for layer in hidden}
+    (five,) = predictions.most_probable(outputs[spec.last_name].softmax(0)[None], trained.classes)
     height: float = _MARGIN + 20 + _TOP + 14
     height += sum(24 + sum(16 + pitch for _ in names) + 6 for names in maps.values())
     height += sum(24 + strip[0].shape[0] / 2 + 16 for strip in strips.values())
@@ -72,9 +70,9 @@ def figure(trained: TrainedNetwork, image: np.ndarray, name: str = "", truth: st
         page = pictures.Page(_WIDTH + 2 * _MARGIN, height)
         y = _heading(page, trained, image, view[0].cpu(), name or truth or "image")
         for layer, names in maps.items():
-            y = _maps(page, y, layer, names, outputs, spec.columns, column, pitch) + 6
+            y = _maps(page, y, layer, names, outputs, spec.columns) + 6
         for layer, strip in strips.items():
-            y = _units(page, y, layer, strip, outputs[activated(network, layer)], column)
+            y = _units(page, y, layer, strip, outputs[activated(network, layer)])
         _title(page, y, spec.last_name, "the most probable labels")
         predictions.bars(page, five, truth, _MARGIN, y + 26, (_WIDTH - _BETWEEN) / 2)
     return page.figure
@@ -115,17 +113,17 @@ def _heading(page: pictures.Page, trained: TrainedNetwork, image: np.ndarray, vi
     return y + _TOP + 14
 
 
+def _widths(columns: int) -> tuple[float, float]:
+    """The width of what is shown of a column of the network, and from one of its maps to the next."""
+    width = (_WIDTH - _BETWEEN * (columns - 1)) / columns
+    return width, (width + 5) / (MOST_MAPS / columns)
+
+
 def _maps(
-    page: pictures.Page,
-    y: float,
-    layer: str,
-    names: Sequence[str],
-    outputs: dict[str, Tensor],
-    columns: int,
-    width: float,
-    pitch: float,
+    page: pictures.Page, y: float, layer: str, names: Sequence[str], outputs: dict[str, Tensor], columns: int
 ) -> float:
     """A layer's strongest maps, a line for each of `names`; returns where the next layer begins."""
+    width, pitch = _widths(columns)
     each = len(outputs[layer]) // columns
     means = outputs[names[0]].mean(dim=(1, 2)).view(columns, each)
     chosen = means.topk(min(each, MOST_MAPS // columns), dim=1).indices + each * torch.arange(columns)[:, None]
@@ -143,8 +141,8 @@ def _maps(
         pixels[:, [0, -1]] = pixels[:, :, [0, -1]] = _EDGE
         side = pixels.shape[1] / 2
         for k, kernel in enumerate(chosen.flatten().tolist()):
-            at, place = divmod(k, chosen.shape[1])
-            x = _MARGIN + at * (width + _BETWEEN) + place * pitch
+            column, place = divmod(k, chosen.shape[1])
+            x = _MARGIN + column * (width + _BETWEEN) + place * pitch
             page.image(pixels[k], x, y, side, side)
             if line == 0:
                 page.text(x, y + side + 8, str(kernel), 6.5)
@@ -154,10 +152,9 @@ def _maps(
     return y
 
 
-def _units(
-    page: pictures.Page, y: float, layer: str, strips: Sequence[np.ndarray], values: Tensor, width: float
-) -> float:
+def _units(page: pictures.Page, y: float, layer: str, strips: Sequence[np.ndarray], values: Tensor) -> float:
     """A hidden layer's activations [U], a strip a column; returns where the next layer begins."""
+    width, _ = _widths(len(strips))
     each = f"{len(values) // len(strips):,} units" + (" in each column" if len(strips) > 1 else "")
     _title(page, y, layer, f"{each}, {100 * float((values > 0).float().mean()):.0f} % above 0")
     for k, pixels in enumerate(strips):
@@ -174,8 +171,9 @@ def _enlarged(maps: Tensor, pitch: float) -> Tensor:
     return maps.repeat_interleave(times, dim=1).repeat_interleave(times, dim=2)
 
 
-def _strips(values: Tensor, columns: int, width: float) -> list[np.ndarray]:
+def _strips(values: Tensor, columns: int) -> list[np.ndarray]:
     """Activations [U] of a hidden layer, column by column, as rows of squares on one scale: uint8 [h, w, 3] each."""
+    width, _ = _widths(columns)
     largest, strips = float(values.abs().max()), []
     for part in values.view(columns, -1) / (largest or 1.0):
         across = min(len(part), 128 // columns * 2 if len(part) > 512 else 64 // columns)

@@ -20,12 +20,12 @@ class DatasetReport:
     no_sheet: str  # why it could not be written, where nobody had named a place for it
 
     def to_dict(self) -> dict[str, Any]:
-        """What `alexnet data --json` prints."""
+        """Plain values, ready for JSON."""
         return {**self.facts, "problems": self.problems, "sheet": self.sheet and str(self.sheet)}
 
 
 def report_dataset(path: Path | str, sheet: Path | None = None) -> DatasetReport:
-    """Checks every file of a prepared dataset against its checksum, and draws a contact sheet where all are whole.
+    """Check every file of a prepared dataset against its checksum, and draw a contact sheet where all are whole.
 
     sheet: the picture to write, by default contact-sheet.png in the dataset's folder. Raises InputError where there is no
     dataset, OSError where the picture that was asked for cannot be written.

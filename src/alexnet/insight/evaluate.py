@@ -43,7 +43,7 @@ def evaluate(
     devkit: Path | None = None,
     progress: Progress | None = None,
 ) -> Evaluated:
-    """Measure a run's newest checkpoint on a split (§6); write its errors, by class too, what is taken for what, and the report.
+    """Measure a run's newest checkpoint on a split (§6); write its errors, by class too, the confusion picture and the report.
 
     data: a prepared dataset; by default the run's own. split: val (test where there is no val; the held-out share where there
     is neither), train, test. submission: a file for five labels an image, with the ids of `devkit` (`submission.ids_of`).
@@ -52,7 +52,7 @@ def evaluate(
     """
     prepared, judged = of_run(run, data, split)
     file = planned(submission, judged.classes, devkit) if submission else None
-    size = probabilities.bytes_of(judged)
+    size = 4 * len(judged.indices) * len(judged.classes)
     not_held = size if file is None and size > probabilities.MOST else 0
     if not_held:
         measured = probabilities.count_errors(run, judged, options, progress)

@@ -1,4 +1,4 @@
-"""Last hidden activations of images, and those of a split kept in the run folder:
+"""The last hidden activations of images, and the files in the run folder that keep those of a split.
 
 RUN/features/SPLIT-CHECKPOINT.bin    float32 [images, features], row after row; .part until all are there
 RUN/features/SPLIT-CHECKPOINT.json   the weights, the preparation and the images that they are of
@@ -6,7 +6,6 @@ RUN/features/SPLIT-CHECKPOINT.json   the weights, the preparation and the images
 
 import hashlib
 import json
-import mmap
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -50,25 +49,27 @@ def features_of_split(
     not all yet. Otherwise nothing is written and they are computed while they are used. Raises InputError if the disk has
     no room or another process is computing them.
     """
-    images = prepared.split(split).images
+    part = prepared.split(split)
     if not keep:
-        return features_of(trained, images, progress=progress)
-    return _read(_kept(trained, prepared, prepared.split(split).name, progress), _width(trained))
+        return features_of(trained, part.images, progress=progress)
+    width = next(iter(features_of(trained, part.images, np.arange(1)))).shape[1]
+    return _read(_kept(trained, prepared, part.name, width, progress), width)
 
 
-def _kept(trained: TrainedNetwork, prepared: Prepared, split: str, progress: Progress | None) -> Path:
-    """The file with the features of a split, which is made, gone on with, or there already."""
+def _kept(trained: TrainedNetwork, prepared: Prepared, split: str, width: int, progress: Progress | None) -> Path:
+    """The file with the features of a split, written or completed first if it is not whole."""
     folder, images = trained.path / FEATURES, prepared.split(split).images
     folder.mkdir(exist_ok=True)
     name = f"{split}-{trained.checkpoint}"
     final, part, about = (folder / f"{name}.{suffix}" for suffix in ("bin", "part", "json"))
-    row = 4 * _width(trained)
-    what = json.dumps({**_what(trained, prepared, split), "images": len(images), "features": row // 4}, indent=2) + "\n"
+    row = 4 * width
+    identity = {**_identity(trained, prepared, split), "images": len(images), "features": width}
+    text = json.dumps(identity, indent=2) + "\n"
     with only_writer(folder, "alexnet similar"):
-        if not about.is_file() or about.read_text() != what:
+        if not about.is_file() or about.read_text() != text:
             final.unlink(missing_ok=True)
             part.unlink(missing_ok=True)
-            write_text(about, what)
+            write_text(about, text)
         if final.is_file():
             return final
         done = part.stat().st_size // row if part.is_file() else 0
@@ -92,8 +93,8 @@ def _kept(trained: TrainedNetwork, prepared: Prepared, split: str, progress: Pro
     return final
 
 
-def _what(trained: TrainedNetwork, prepared: Prepared, split: str) -> dict[str, str]:
-    """What features depend on: the weights, how images are prepared, the images."""
+def _identity(trained: TrainedNetwork, prepared: Prepared, split: str) -> dict[str, str]:
+    """Hashes of all that features depend on: the weights, how images are prepared, the images."""
     weights = hashlib.sha256(repr(trained.network.spec).encode())
     for name, values in trained.network.state_dict().items():
         weights.update(name.encode())
@@ -106,24 +107,10 @@ def _what(trained: TrainedNetwork, prepared: Prepared, split: str) -> dict[str, 
     }
 
 
-@torch.inference_mode()
-def _width(trained: TrainedNetwork) -> int:
-    side, device = trained.network.spec.input_size, trained.preparation.mean.device
-    return trained.network.features(torch.zeros(1, 3, side, side, device=device)).flatten(1).shape[1]
-
-
 def _read(path: Path, features: int) -> Iterator[Tensor]:
-    """The rows of a file in blocks float32 [B, F]: views of its mapping, of which one block stays in memory at a time."""
-    rows = max(1, _BLOCK // (4 * features * 1024)) * 1024  # so that a block is whole pages
-    size = rows * 4 * features
-    with path.open("rb") as file:
-        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)  # torch wants memory that may be written
-    for start in range(0, len(mapped), size):
-        if hasattr(mapped, "madvise"):  # not on Windows
-            following = min(size, len(mapped) - start - size)
-            if following > 0:
-                mapped.madvise(mmap.MADV_WILLNEED, start + size, following)
-            if start:
-                mapped.madvise(mmap.MADV_DONTNEED, start - size, size)
-        length = min(size, len(mapped) - start) // 4
-        yield torch.frombuffer(mapped, dtype=torch.float32, offset=start, count=length).view(-1, features)
+    """The rows of a file in blocks float32 [B, F], each mapped by itself, so that only blocks in use take memory."""
+    rows, total = max(1, _BLOCK // (4 * features)), path.stat().st_size // (4 * features)
+    for start in range(0, total, rows):
+        shape = (min(rows, total - start), features)
+        # Copy-on-write, as torch wants memory that may be written.
+        yield torch.from_numpy(np.memmap(path, np.float32, "c", offset=4 * features * start, shape=shape))

@@ -68,7 +68,7 @@ def all_figures(
     Neighbours come from all training images, units' patches from all validation images. keep: see
     `features.features_of_split`.
     """
-    yield "fig3-kernels", kernels.of_network(trained.network)
+    yield "fig3-kernels", kernels.figure(trained.network)
     yield "fig4-labels", five_labels(trained, prepared)
     queries, train = _queries(trained, prepared), prepared.split("train")
     near = neighbours.search(trained, queries.images, prepared, keep=keep, progress=progress)
@@ -89,11 +89,7 @@ def five_labels(trained: TrainedNetwork, prepared: Prepared) -> Figure:
     probabilities = torch.cat([batch[last].float().cpu() for batch in batches]).softmax(dim=1)
     labels = split.labels[pool]
     chosen = predictions.choose(probabilities.argmax(dim=1).numpy() == labels, labels)
-    best = probabilities[chosen].topk(min(5, len(split.classes)), dim=1)
-    five = [
-        [(split.classes[k], p) for k, p in zip(row, values, strict=True)]
-        for row, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
-    ]
+    five = predictions.most_probable(probabilities[chosen], split.classes)
     return predictions.figure(split.images[pool[chosen]], five, [split.classes[k] for k in labels[chosen]])
 
 
@@ -111,9 +107,9 @@ def sample_of(recipe: Recipe, prepared: Prepared) -> np.ndarray:
 
 
 def sampled(trained: TrainedNetwork, prepared: Prepared) -> dict[str, Figure]:
-    """The same for the report: predictions, similar, activations, units; the last three from one pass over 512 training images.
+    """The report's pictures with photographs: predictions, activations, and from 512 training images similar and units.
 
-    The images are drawn by the run's seed.
+    The images are drawn by the run's seed, and the network sees the 512 once for both.
     """
     network, queries, train = trained.network, _queries(trained, prepared), prepared.split("train")
     pages = {
@@ -130,8 +126,7 @@ def sampled(trained: TrainedNetwork, prepared: Prepared) -> dict[str, Figure]:
             yield batch[maps]
 
     best, text = units.strongest(all_maps(), 9), f"{len(sample):,} training images"
-    asked = torch.cat(list(features_of(trained, queries.images)))
-    distances, places = nearest(asked, kept, 6)
+    distances, places = nearest(torch.cat(list(features_of(trained, queries.images))), kept, 6)
     near = neighbours.Neighbours(distances, torch.from_numpy(sample)[places], len(sample))
     pages["similar"] = neighbours.figure(trained, queries, near, train, text)
     chosen = units.choose(best, network.spec.columns)

@@ -44,21 +44,19 @@ def colour(weight: Tensor) -> Tensor:
 def separation(first: Tensor, second: Tensor) -> float:
     """How well two groups of numbers [N] and [M] are told apart: 0 if they mix evenly, 1 if one lies wholly above the other.
 
-    |2 P(a > b) - 1| over all pairs, ties counting one half: the rank-biserial correlation of the Mann-Whitney test, whichever way
-    round.
+    |2 P(a > b) - 1| over all pairs, ties counting one half: the size of the rank-biserial correlation (Mann-Whitney test).
     """
     above = (first[:, None] > second).float() + 0.5 * (first[:, None] == second).float()
     return abs(2 * float(above.mean()) - 1)
 
 
-def grid(weight: Tensor, across: int | None = None, enlarge: int = 1, gap: int = 1) -> np.ndarray:
-    """Kernels [K, 3, h, w] side by side on white: uint8 [H, W, 3], for the paper's 96 in 8 rows of 12.
+def grid(weight: Tensor, across: int, enlarge: int = 1, gap: int = 1) -> np.ndarray:
+    """Kernels [K, 3, h, w] side by side on white, `across` a row: uint8 [H, W, 3].
 
-    across: kernels a row; enlarge: pixels along the side of a weight; gap: white pixels between kernels.
+    enlarge: pixels along the side of a weight; gap: white pixels between kernels.
     """
     images = normalized(weight).repeat(enlarge, axis=1).repeat(enlarge, axis=2)
     number, height, width, _ = images.shape
-    across = across or _across(number, number)
     rows = -(-number // across)
     sheet = np.full((rows * (height + gap) - gap, across * (width + gap) - gap, 3), 255, np.uint8)
     for k, image in enumerate(images):
@@ -67,25 +65,29 @@ def grid(weight: Tensor, across: int | None = None, enlarge: int = 1, gap: int =
     return sheet
 
 
-def _across(number: int, in_column: int) -> int:
-    """Kernels a row: about 3 wide to 2 high, and full rows where the number of a column's kernels allows it."""
+def kernels_a_row(number: int, in_column: int) -> int:
+    """Kernels a row of all `number`: about 3 wide to 2 high, with full rows where a column's number allows it.
+
+    The paper's 96 stand in 8 rows of 12.
+    """
     wanted = math.sqrt(1.5 * number)
     full = [n for n in range(1, in_column + 1) if in_column % n == 0]
     nearest = min(full, key=lambda n: abs(math.log(n / wanted)))
     return nearest if 1 / 1.6 < nearest / wanted < 1.6 else max(1, round(wanted))
 
 
-def _sheets(weight: Tensor, columns: int, scale: int) -> list[tuple[Tensor, np.ndarray]]:
+def _sheets(network: AlexNet, scale: int) -> list[tuple[Tensor, np.ndarray]]:
     """For each column of the network its kernels and their grid; an 11×11 kernel is 33 · `scale` units wide, others close to it."""
-    halves = weight.detach().chunk(columns)
-    across = _across(len(weight), len(halves[0]))
+    weight = network.get_parameter("conv1.weight").detach()
+    halves = weight.chunk(network.spec.columns)
+    across = kernels_a_row(len(weight), len(halves[0]))
     zoom = max(1, round(66 / max(weight.shape[2:])))
     return [(half, grid(half, across, enlarge=scale * zoom, gap=6 * scale)) for half in halves]
 
 
-def figure(weight: Tensor, columns: int = 1, title: str = "") -> Figure:
-    """Kernels [K, 3, h, w]; with two columns of the network, the first half above and the second below."""
-    sheets = _sheets(weight, columns, 2)
+def figure(network: AlexNet, title: str = "") -> Figure:
+    """The kernels of the first layer; of a network with two columns, the first column's above and the second's below."""
+    sheets, columns = _sheets(network, 2), network.spec.columns
     margin, heading, between = 24, 26, 22
     width = max(sheet.shape[1] for _, sheet in sheets) / 2
     y, first = margin + (30 if title else 0), 0
@@ -111,7 +113,7 @@ def figure(weight: Tensor, columns: int = 1, title: str = "") -> Figure:
 def several(networks: Sequence[tuple[AlexNet, str]]) -> Figure:
     """Fig. 3 of several networks with their titles, each small, three side by side; of each column the mean share of `colour`."""
     margin, heading, between, across = 24, 20, 28, 3
-    panels = [_sheets(network.get_parameter("conv1.weight"), network.spec.columns, 1) for network, _ in networks]
+    panels = [_sheets(network, 1) for network, _ in networks]
     width = max(160, *(sheet.shape[1] / 2 for sheets in panels for _, sheet in sheets))
     heights = [heading + sum(heading + sheet.shape[0] / 2 for _, sheet in sheets) for sheets in panels]
     rows = [max(heights[start : start + across]) + between for start in range(0, len(panels), across)]
@@ -133,11 +135,6 @@ def several(networks: Sequence[tuple[AlexNet, str]]) -> Figure:
     return page.figure
 
 
-def of_network(network: AlexNet, title: str = "") -> Figure:
-    """`figure` of the first layer of a network."""
-    return figure(network.get_parameter("conv1.weight"), network.spec.columns, title)
-
-
 def draw(runs: Sequence[Path], picture: Path) -> pictures.Drawn:
     """Draw fig. 3 for a run (`figure`), or for `several`; InputError for a suffix other than .png, .svg and .pdf."""
     if not runs:
@@ -145,7 +142,7 @@ def draw(runs: Sequence[Path], picture: Path) -> pictures.Drawn:
     pictures.kind_of(picture)
     networks = [trained.load(run).network for run in runs]
     if len(runs) == 1:
-        page = of_network(networks[0], str(runs[0]))
+        page = figure(networks[0], str(runs[0]))
     else:
         page = several([(network, run.name) for network, run in zip(networks, runs, strict=True)])
     pictures.save(page, picture)

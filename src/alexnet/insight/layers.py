@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from alexnet.data.augment import centre
 from alexnet.data.prepared import Images
 from alexnet.data.views import test_views
+from alexnet.errors import InputError
 from alexnet.evaluation.measure import batches_of
 from alexnet.network.model import ACTIVATIONS, AlexNet
 from alexnet.run.trained import TrainedNetwork
@@ -33,9 +34,14 @@ def steps(network: AlexNet) -> dict[str, list[str]]:
 
 
 def activated(network: AlexNet, layer: str) -> str:
-    """Name of the module that gives a layer's activations: its ReLU, or the layer itself where none follows it."""
-    kinds = tuple(ACTIVATIONS.values())
-    return next((name for name in steps(network)[layer] if isinstance(network.get_submodule(name), kinds)), layer)
+    """Name of the module that gives a layer's activations: its ReLU, or the layer itself where none follows it.
+
+    Raises InputError, naming the layers there are, for another name.
+    """
+    names, kinds = steps(network), tuple(ACTIVATIONS.values())
+    if layer not in names:
+        raise InputError(f"--layer {layer}: the network has no such layer; its layers are {', '.join(names)}")
+    return next((name for name in names[layer] if isinstance(network.get_submodule(name), kinds)), layer)
 
 
 def outputs(network: AlexNet, images: Tensor, wanted: Collection[str]) -> dict[str, Tensor]:

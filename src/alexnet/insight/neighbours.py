@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from alexnet.run.trained import TrainedNetwork
 
 @dataclass(frozen=True)
 class Queries:
-    """Images that neighbours are wanted of."""
+    """Images whose neighbours are searched."""
 
     images: np.ndarray
     """uint8 [Q, S, S, 3]"""
@@ -109,13 +110,13 @@ def similar(
         pictures.kind_of(picture)
     network, prepared = open_run(run, data, device)
     answers = list(predictions(network, find(images), views=1)) if images else []
-    read = [answer for answer in answers if answer.pixels is not None]
+    read = [(answer.image, answer.pixels) for answer in answers if answer.pixels is not None]
     unread = tuple(answer for answer in answers if answer.pixels is None)
     if images and not read:
         return Similar(run, prepared.path, split, 0, None, None, [], unread)
     if images:
-        pixels = np.stack([answer.pixels for answer in read if answer.pixels is not None])
-        queries = Queries(pixels, [answer.image for answer in read], [None] * len(read))
+        names, pixels = zip(*read, strict=True)
+        queries = Queries(np.stack(pixels), names, [None] * len(read))
     elif sample < 1:
         raise InputError(f"--sample {sample}: there must be at least 1")
     else:
@@ -148,18 +149,18 @@ def search(
     if count < 1:
         raise InputError(f"--count {count}: there must be at least 1")
     searched = searched_of(trained.recipe, prepared, split)
-    asked = torch.cat(list(features_of(trained, images)))
+    queries = torch.cat(list(features_of(trained, images)))
     if len(searched) == 0:
         raise InputError(f"{prepared.path}: its split {split} has no images to search")
     name = prepared.split(split).name
-    shown = (lambda done, total: progress(f"features of {name}", done, total)) if progress else None
+    shown = partial(progress, f"features of {name}") if progress else None
     blocks = features_of_split(trained, prepared, split, keep, shown)
-    distances, places = nearest(asked, _only(blocks, searched), count)
+    distances, places = nearest(queries, _only(blocks, searched), count)
     return Neighbours(distances, torch.from_numpy(searched)[places], len(searched))
 
 
 def searched_of(recipe: Recipe, prepared: Prepared, split: str) -> np.ndarray:
-    """Indices of a split that neighbours come from: all, but in the training split those that the run was validated on."""
+    """Indices of the images of a split that are searched: all, but of the training split none that validate the run."""
     return training_of(recipe, prepared)[1] if split == "train" else np.arange(len(prepared.split(split).labels))
 
 
@@ -202,8 +203,8 @@ def figure(trained: TrainedNetwork, queries: Queries, near: Neighbours, split: S
         page = pictures.Page(width, 2 * _MARGIN + heading + foot + height - 8)
         page.text(_MARGIN, _MARGIN + 6, "image", 10, weight="bold")
         page.text(first, _MARGIN + 6, f"nearest of {searched}", 10, weight="bold")
-        says = f"number: Euclidean distance in {layer}"
-        page.text(width - _MARGIN, _MARGIN + 6, says, 8, color=pictures.FAINT, ha="right")
+        legend = f"number: Euclidean distance in {layer}"
+        page.text(width - _MARGIN, _MARGIN + 6, legend, 8, color=pictures.FAINT, ha="right")
         for k, (query, name, label) in enumerate(zip(queries.images, queries.names, queries.classes, strict=True)):
             y = _MARGIN + heading + k * (_SIDE + _BENEATH)
             page.photo(query, _MARGIN, y, _SIDE)

@@ -18,7 +18,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 
 from alexnet.errors import InputError
 from alexnet.files import write_bytes
@@ -33,17 +33,9 @@ PALE_BLUE, PALE_ORANGE = "#b5cfe6", "#f9b98b"
 
 # Class names may be in any script, and matplotlib's own font has Latin, Greek and Cyrillic only.
 _OTHER_SCRIPTS = (
-    *(
-        "Noto Sans CJK KR",
-        "Noto Sans CJK JP",
-        "Noto Sans CJK SC",
-        "NanumGothic",
-        "Malgun Gothic",
-        "Apple SD Gothic Neo",
-    ),
-    *("Hiragino Sans", "Yu Gothic", "PingFang SC", "Microsoft YaHei", "WenQuanYi Zen Hei", "Arial Unicode MS"),
-)
-
+    "Noto Sans CJK KR", "Noto Sans CJK JP", "Noto Sans CJK SC", "NanumGothic", "Malgun Gothic", "Apple SD Gothic Neo",
+    "Hiragino Sans", "Yu Gothic", "PingFang SC", "Microsoft YaHei", "WenQuanYi Zen Hei", "Arial Unicode MS",
+)  # fmt: skip
 
 IMAGENETTE = {
     "n01440764": "tench",
@@ -68,7 +60,7 @@ def _fonts() -> list[str]:
 
 @contextmanager
 def style() -> Iterator[None]:
-    """What figures have to be made and saved under: no formulas between dollar signs, equal bytes for equal pictures."""
+    """Settings for making and saving figures: no formulas between dollar signs, equal bytes for equal pictures."""
     settings: Any = {
         "font.family": _fonts(),
         "text.parse_math": False,
@@ -105,7 +97,7 @@ class Page:
         self.axes.set_ylim(height, 0)
 
     def image(self, pixels: np.ndarray, x: float, y: float, width: float, height: float) -> None:
-        """uint8 [h, w, 3] with its top left corner at (x, y), pixels as sharp as they are."""
+        """An image uint8 [h, w, 3] with its top left corner at (x, y), pixels as sharp as they are."""
         self.axes.imshow(pixels, extent=(x, x + width, y + height, y), interpolation="nearest", aspect="auto")
 
     def photo(self, pixels: np.ndarray, x: float, y: float, side: float) -> None:
@@ -125,7 +117,7 @@ class Page:
 
 
 def printable(name: str) -> str:
-    r"""`name` as a picture or a page can hold it: XML has no control characters, so they are written out: \n, \033.
+    r"""A name as a picture or a page can hold it: XML has no control characters, so they are written out: \n, \033.
 
     Names of folders may hold bytes that are no UTF-8, in Python lone surrogates: a question mark each.
     """
@@ -138,17 +130,13 @@ def with_word(name: str) -> str:
 
 
 def shorten(name: str, limit: int) -> str:
-    """`name` on one line and no wider than `limit` letters (wide letters count two), the end replaced by an ellipsis.
+    """A name on one line, no wider than `limit` letters (wide letters count two), its end replaced by an ellipsis.
 
     WordNet's number gives way to the word: "n01440764 tench", as ILSVRC's classes are called, becomes "tench".
     """
     line = " ".join(printable(with_word(name)).split())
     line = re.sub(r"^n\d{8} (?=\S)", "", line)
-    if cell_len(line) <= limit:
-        return line
-    while line and cell_len(line) > limit - 1:
-        line = line[:-1]
-    return line.rstrip() + "…"
+    return line if cell_len(line) <= limit else set_cell_size(line, limit - 1).rstrip() + "…"
 
 
 def three_digits(value: SupportsFloat) -> str:
@@ -168,7 +156,7 @@ def encode(figure: Figure, kind: str) -> bytes:
 
 
 def kind_of(path: Path) -> str:
-    """png, svg or pdf. Raises InputError for another suffix: to be asked before a picture is computed that takes long."""
+    """The kind of a picture by its suffix: png, svg or pdf. Raises InputError for another, so ask before a long computation."""
     kind = path.suffix.lower().removeprefix(".")
     if kind not in ("png", "svg", "pdf"):
         raise InputError(f"{path}: pictures are written as .png, .svg or .pdf; change the suffix")

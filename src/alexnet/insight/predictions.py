@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from rich.text import Text
+from torch import Tensor
 
 from alexnet.data.views import check_views
 from alexnet.device import Precision, pick
@@ -87,19 +88,12 @@ def predict(
 
 
 def figure(
-    images: np.ndarray,
-    labels: Sequence[Labels],
-    truth: Sequence[str | None],
-    names: Sequence[str] | None = None,
+    images: np.ndarray, labels: Sequence[Labels], truth: Sequence[str | None], names: Sequence[str] | None = None
 ) -> Figure:
     """Images uint8 [N, S, S, 3], what the network says of each, the true label (None: unknown), and a line above each."""
-    if not len(images) == len(labels) == len(truth) == len(images if names is None else names):
-        raise ValueError(
-            f"{len(images)} images, {len(labels)} predictions, {len(truth)} true labels: must be equally many"
-        )
     across = min(4, max(1, len(images))) if len(images) != 9 else 3
     rows = max(1, math.ceil(len(images) / across))
-    above = 20 if names is not None else 0
+    above, lines = (20, names) if names is not None else (0, [None] * len(images))
     beneath = 28 if any(label is not None for label in truth) else 8
     most = max((len(five) for five in labels), default=0)
     cell = above + _SIDE + beneath + most * BAR
@@ -107,10 +101,10 @@ def figure(
         page = pictures.Page(
             2 * _MARGIN + across * _SIDE + (across - 1) * _GAP, 2 * _MARGIN + rows * cell + (rows - 1) * _GAP
         )
-        for k, (image, five, true) in enumerate(zip(images, labels, truth, strict=True)):
+        for k, (image, five, true, name) in enumerate(zip(images, labels, truth, lines, strict=True)):
             x, y = _MARGIN + k % across * (_SIDE + _GAP), _MARGIN + k // across * (cell + _GAP)
-            if names is not None:
-                page.text(x, y + 7, pictures.shorten(names[k], 27), 8, color=pictures.FAINT)
+            if name is not None:
+                page.text(x, y + 7, pictures.shorten(name, 27), 8, color=pictures.FAINT)
             y += above
             page.photo(image, x, y, _SIDE)
             y += _SIDE
@@ -121,8 +115,17 @@ def figure(
     return page.figure
 
 
+def most_probable(probabilities: Tensor, classes: Sequence[str]) -> list[list[tuple[str, float]]]:
+    """The five most probable labels of each image, all where there are fewer, of class probabilities [N, classes]."""
+    best = probabilities.topk(min(5, len(classes)), dim=1)
+    return [
+        [(classes[k], p) for k, p in zip(row, values, strict=True)]
+        for row, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    ]
+
+
 def choose(right: np.ndarray, labels: np.ndarray, number: int = 8) -> np.ndarray:
-    """Which of images to show: half that the network gets right, then half that it gets wrong, as in fig. 4 of the paper.
+    """The images to show: half that the network gets right, then half that it gets wrong, as in fig. 4 of the paper.
 
     right: bool [N], whether the first label is the true one; labels int [N], the true classes; both in the order in which
     the images were drawn, which decides. Classes are different as far as there are so many. Where there are too few of one

@@ -77,7 +77,7 @@ def write(run: Path, prepared: Prepared | None = None) -> Path:
 
 
 def _page(run: Path, prepared: Prepared | None) -> dict[str, Any]:
-    """What report.html shows."""
+    """The values that the template report.html shows."""
     recipe, metrics, data = read_recipe(run), read_metrics(run), _json(run / DATA, {})
     classes = tuple(_json(run / CLASSES, []))
     if prepared is not None and prepared.classes != classes:
@@ -106,10 +106,7 @@ def _page(run: Path, prepared: Prepared | None) -> dict[str, Any]:
         "task": task(source, classes),
         "five": len(classes) > 5,
         "curves": picture.data_url(curves.figure(metrics, len(classes) or None), "svg"),
-        "kernels": trained
-        and picture.data_url(
-            kernels.figure(trained.network.get_parameter("conv1.weight"), recipe.network.columns), "png"
-        ),
+        "kernels": trained and picture.data_url(kernels.figure(trained.network), "png"),
         "columns": recipe.network.columns,
         "saved_step": saved and int(saved.name.removeprefix("step-")),
         "pictures": {name: picture.data_url(figure, "jpg") for name, figure in photographs.items()},
@@ -137,21 +134,24 @@ def _json(path: Path, absent: Any) -> Any:
 
 
 def _evaluations(run: Path, classes: tuple[str, ...], newest: str | None) -> list[dict[str, Any]]:
-    """What `alexnet evaluate` left in the run folder, most telling first, so ten views before one.
+    """The evaluations in the run folder, most telling first, so ten views before one.
 
-    With the split's name, and whether it measured an older checkpoint than `newest`.
+    Each with its split's name, and whether it measured an older checkpoint than `newest`.
     """
     evaluations = []
     for path in run.glob("evaluation-*views.json"):
         if name := re.fullmatch(r"evaluation-(.+)-\d+views", path.stem):
             measured = _json(path, {})
-            confused = measured.get("confusion", ())
-            whole = confused is None or len(confused) == len(classes)
-            if len(measured.get("per_class", ())) != len(classes) or not whole:
+            match measured:
+                case {"per_class": [*rows], "confusion": None | [*_] as counts}:
+                    whole = len(rows) == len(rows if counts is None else counts) == len(classes)
+                case _:
+                    whole = False
+            if not whole:
                 raise InputError(
                     f"{path}: not an evaluation of this run's {len(classes)} classes; remove it and evaluate again"
                 )
-            # Epochs that were trained since are not in it. (Evaluations before there was a checkpoint in them say nothing.)
+            # An old file does not say which checkpoint it measured.
             older = newest is not None and (measured.get("checkpoint") or newest) != newest
             evaluations.append({"split": name[1], "older": older, **measured})
     return sorted(evaluations, key=lambda row: (row["split"] == "train", row["split"], row["older"], -row["views"]))

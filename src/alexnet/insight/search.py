@@ -32,13 +32,13 @@ def nearest(queries: Tensor, blocks: Iterable[Tensor], count: int) -> tuple[Tens
     if count < 1:
         raise ValueError(f"count is {count}; there must be at least 1 neighbour")
     number, features = queries.shape
-    asked, exact = queries.float(), queries.cpu().double()
+    plain, exact = queries.float(), queries.cpu().double()
     # A sum of n products, in whatever order, is off by at most n u times the sum of their sizes, and 2|q||x| is at most
     # |q|² + |x|²: so |q|² + |x|² - 2qx is off by at most `off` times |q|² + |x|², u being half of float32's last bit.
     off = 2 * (min(features, PIECE) + -(-features // PIECE) + 16) * 2.0**-24
     if torch.get_float32_matmul_precision() != "highest" and features:
         off += 2.0**-7  # factors may have been rounded to bfloat16
-    asked_squares, doubled = _squares(asked), -2 * asked
+    query_squares, doubled = _squares(plain), -2 * plain
     distances, indices = torch.empty(number, 0), torch.empty(number, 0, dtype=torch.int64)
     seen = 0
     for block in blocks:
@@ -46,18 +46,18 @@ def nearest(queries: Tensor, blocks: Iterable[Tensor], count: int) -> tuple[Tens
             raise ValueError(f"a block is {list(block.shape)}; with these queries it has to be [B, {features}]")
         if not len(block):
             continue
-        rows = block.to(asked.device, torch.float32)
+        rows = block.to(plain.device, torch.float32)
         squares = _squares(rows)
         # Squared distances, each too small by 0 to 2 `off` times the squares, and all without |q|².
         least = product(doubled[:, :PIECE], rows[:, :PIECE], (1 - off) * squares)
         for start in range(PIECE, features, PIECE):
             least += product(doubled[:, start : start + PIECE], rows[:, start : start + PIECE])
-        limit = asked_squares.new_full((number,), torch.inf)
+        limit = query_squares.new_full((number,), torch.inf)
         if len(block) >= count:  # so many rows are surely no farther than this
-            limit = least.kthvalue(count).values + 2 * off * (asked_squares + squares.max())
+            limit = least.kthvalue(count).values + 2 * off * (query_squares + squares.max())
         if distances.shape[1] == count:
             worst = distances[:, -1].to(limit.device).square() * (1 + 2.0**-21)
-            limit = limit.minimum(worst - (1 - off) * asked_squares)
+            limit = limit.minimum(worst - (1 - off) * query_squares)
         query, row = (~(least > limit[:, None])).nonzero().cpu().unbind(1)  # "not above" is true of NaN
         candidates = _distances(exact, block, query, row)
         distances, indices = _merge(distances, indices, query, candidates, row + seen, count)
@@ -66,7 +66,7 @@ def nearest(queries: Tensor, blocks: Iterable[Tensor], count: int) -> tuple[Tens
 
 
 def _squares(rows: Tensor) -> Tensor:
-    """|x|² of rows float32 [N, F], piece by piece like the products, so that the same bound holds."""
+    """The |x|² of rows float32 [N, F], summed piece by piece like the products, so that the same bound holds."""
     squares = rows.new_zeros(len(rows))
     for piece in rows.split(PIECE, dim=1):
         squares += torch.linalg.vector_norm(piece, dim=1).square_()

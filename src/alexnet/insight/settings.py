@@ -24,24 +24,22 @@ class Setting:
 
 
 _PRACTICAL = (
-    *("seed", "device", "micro_batch", "validate_every"),
-    *("checkpoint_minutes", "keep", "stuck_steps", "hold_out_seed"),
-)
+    "seed", "device", "micro_batch", "validate_every", "checkpoint_minutes", "keep", "stuck_steps", "hold_out_seed",
+)  # fmt: skip
 """Fields that change how a run is computed and kept, not what is learned."""
 
 
 def settings(recipe: Recipe) -> list[Setting]:
     """The recipe line by line beside the recipe `paper`: layers first, then whatever else makes the run what it is."""
-    these, base = _lines(recipe), _lines(recipes.paper)
-    names = [*these, *(name for name in base if name not in these)]
-    lines = [Setting(name, these.get(name, "none"), base.get(name, "none")) for name in names]
+    values, paper = _lines(recipe), _lines(recipes.paper)
+    lines = [Setting(name, values.get(name, "none"), paper.get(name, "none")) for name in values | paper]
     lines.append(Setting("seed", str(recipe.seed), str(recipes.paper.seed), mark=False))
     # The rows have the switches applied, and not every switch shows there; whatever else differs comes as it is.
     shown = {"name", "network.name", "network.classes", *_PRACTICAL, *(name for name, _ in _FIELDS)}
-    theirs = flatten(recipes.paper)
+    fields = flatten(recipes.paper)
     for name, value in flatten(recipe).items():
-        if value != theirs.get(name) and name not in shown and not name.startswith(_SENTENCES):
-            lines.append(Setting(name, str(value), str(theirs.get(name))))
+        if value != fields.get(name) and name not in shown and not name.startswith(_IN_SENTENCES):
+            lines.append(Setting(name, str(value), str(fields.get(name))))
     return lines
 
 
@@ -68,10 +66,15 @@ _FIELDS = (
     ("hold_out", "held out if there is no validation split"),
     ("precision", "precision"),
 )
-_SENTENCES = (
-    *("schedule.", "augmentation.", "network.convolutions."),
-    *("network.hidden.", "network.lrn.", "network.pooling."),
+_IN_SENTENCES = (
+    "schedule.",
+    "augmentation.",
+    "network.convolutions.",
+    "network.hidden.",
+    "network.lrn.",
+    "network.pooling.",
 )
+"""Beginnings of the fields that the other lines say in words."""
 
 
 def _lines(recipe: Recipe) -> dict[str, str]:
@@ -81,17 +84,15 @@ def _lines(recipe: Recipe) -> dict[str, str]:
     lines[network.last_name] = f"{network.classes} classes; from std {network.std_of_last:g}"
     for field, name in _FIELDS:
         value = flat[field]
-        lines[name] = {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+        lines[name] = ("no", "yes")[value] if isinstance(value, bool) else str(value)
     lines["schedule"] = _schedule(recipe)
     augmentation = recipe.augmentation
-    crop = {"image": "for every image", "group": "for 32 images at once", "centre": "always the centre"}[
-        augmentation.crop
-    ]
-    lines["crops"] = crop + (", mirrored half of the time" if augmentation.flip else ", never mirrored")
+    crops = {"image": "for every image", "group": "for 32 images at once", "centre": "always the centre"}
+    means = {"position": "of its own position", "centre": "of the centre"}
+    mirrored = ", mirrored half of the time" if augmentation.flip else ", never mirrored"
+    lines["crops"] = crops[augmentation.crop] + mirrored
     lines["colour noise"] = augmentation.colour
-    lines["mean that a crop subtracts"] = {"position": "of its own position", "centre": "of the centre"}[
-        augmentation.mean
-    ]
+    lines["mean that a crop subtracts"] = means[augmentation.mean]
     return lines
 
 
@@ -106,9 +107,8 @@ def _layer(network: specs.Network, name: str, row: specs.Convolution | specs.Hid
         text += ", reads both columns" if network.reads_both(name) else ", reads its own column"
     steps = [network.activation if step == "relu" else step for step in row.then]
     text += f"; then {', '.join(steps)}" if steps else ""
-    return text + (
-        "; from PyTorch's values" if network.init == "pytorch" else f"; from std {row.std:g}, bias {row.bias:g}"
-    )
+    initial = "PyTorch's values" if network.init == "pytorch" else f"std {row.std:g}, bias {row.bias:g}"
+    return f"{text}; from {initial}"
 
 
 def _schedule(recipe: Recipe) -> str:
@@ -125,14 +125,10 @@ def _schedule(recipe: Recipe) -> str:
         "linear": "a straight line from the first rate towards 0",
         "constant": "constant",
     }[schedule.kind]
-    biases = {
-        "by-kind": "",
+    special = {
         "with-weights": "; the biases' rate falls with the weights'",
         "once": "; the biases' rate falls once",
-    }
-    last_third = {
-        "by-kind": "",
         "plain": "; conv1 and the colour noise as before to the end",
         "authors-2012": "; conv1 ÷10 and colour noise off at 67/91 of the epochs, conv1 frozen at 72/91",
     }
-    return text + biases[schedule.biases] + last_third[schedule.last_third]
+    return text + special.get(schedule.biases, "") + special.get(schedule.last_third, "")

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +40,9 @@ def receptive_field(network: AlexNet, layer: str) -> Field:
     """The field of the units of `layer` ("conv5"), as far as the last of its modules that gives its activations.
 
     Normalization across kernels reads one position only; that of the same map (2012, layer 2) reads 5×5. A fully connected
-    layer reads the whole input. InputError, naming the layers there are, for another name.
+    layer reads the whole input. Raises InputError, naming the layers there are, for another name.
     """
-    last = layers.activated(network, known(network, layer))
+    last = layers.activated(network, layer)
     size, stride, start = 1, 1, 0
     for name, module in network.named_children():
         if isinstance(module, nn.Flatten):
@@ -56,14 +57,6 @@ def receptive_field(network: AlexNet, layer: str) -> Field:
     return Field(size, stride, start)
 
 
-def known(network: AlexNet, layer: str) -> str:
-    """`layer`, if the network has a layer of that name; InputError, with the names there are, if not."""
-    names = layers.steps(network)
-    if layer not in names:
-        raise InputError(f"--layer {layer}: the network has no such layer; its layers are {', '.join(names)}")
-    return layer
-
-
 def last_convolution(network: AlexNet) -> str:
     """Name of the last convolutional layer: conv5 in the paper's network."""
     return [name for name, row in network.spec.rows() if isinstance(row, Convolution)][-1]
@@ -71,7 +64,7 @@ def last_convolution(network: AlexNet) -> str:
 
 @dataclass(frozen=True)
 class Strongest:
-    """Of every kernel the images that excite it most, each at the place where it answers strongest, best first."""
+    """The images that excite each kernel most, each at the place where it answers strongest, best first."""
 
     values: Tensor
     """float32 [K, count], the activations; fewer columns if there are fewer images"""
@@ -107,9 +100,9 @@ def strongest(batches: Iterable[Tensor], count: int) -> Strongest:
 def strongest_of(
     trained: TrainedNetwork, judged: Judged, layer: str, count: int, progress: Progress | None = None
 ) -> Strongest:
-    """`strongest` of the activations of a layer for all of some images, centre view."""
+    """The images that excite the units of a layer most (`strongest`), of all that are judged, centre view."""
     name = layers.activated(trained.network, layer)
-    shown = (lambda done, total: progress(f"activations of {layer}", done, total)) if progress else None
+    shown = partial(progress, f"activations of {layer}") if progress else None
     batches = layers.in_batches(trained, judged.images, judged.indices, {name}, shown)
     return strongest((batch[name] for batch in batches), count)
 
@@ -123,10 +116,10 @@ def choose(answers: Strongest, columns: int, number: int = 12) -> list[int]:
 
 
 def patch(seen: np.ndarray, field: Field, place: Sequence[int]) -> np.ndarray:
-    """The field of the unit at `place` (row, column) in what the network sees, uint8 [C, C, 3] -> [size, size, 3].
+    """The pixels that the unit at `place` (row, column) reads of what the network sees: uint8 [C, C, 3] -> [size, size, 3].
 
-    What is no pixel of the input is grey. Of a field larger than the input nothing can be cut: then it is all of the
-    input, grey where the unit does not read.
+    What is no pixel of the input is grey. Of a field larger than the input it is all of the input, grey where the unit
+    does not read.
     """
     side = len(seen)
     top, left = (field.start + field.stride * int(at) for at in place)
@@ -185,7 +178,8 @@ def patches(
         raise InputError(f"--count {count}: there must be at least 1")
     trained, prepared = open_run(run, data, device)
     network = trained.network
-    layer = known(network, layer or last_convolution(network))
+    layer = layer or last_convolution(network)
+    field = receptive_field(network, layer)
     number = len(network.get_parameter(f"{layer}.bias"))
     if wrong := [unit for unit in units if not 0 <= unit < number]:
         raise InputError(f"--units {wrong[0]}: {layer} has the units 0 to {number - 1}")
@@ -196,7 +190,6 @@ def patches(
         text = f"{len(judged.indices):,} images ({judged.where})"
         pictures.save(figure(trained, judged.images, judged.indices, layer, answers, chosen, text), picture)
     rows = [{"unit": unit, "patches": _listed(answers, unit, judged)} for unit in chosen]
-    field = receptive_field(network, layer)
     return Patches(run, prepared.path, judged.where, len(judged.indices), layer, field, picture, rows)
 
 
