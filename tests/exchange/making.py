@@ -84,6 +84,7 @@ def caffe_layers(
     seed: int = 0,
     lrn: Mapping[str, float] | None = None,
     groups: int = 2,
+    pool: tuple[int, int] = (3, 2),
 ) -> list[CaffeLayer]:
     """The layers of bvlc_alexnet, or with ("pool", "norm") of caffenet, of any width, with random weights."""
     random, layers, bottom = draw(seed), [], "data"
@@ -114,8 +115,8 @@ def caffe_layers(
             if step == "norm":
                 add(f"norm{n}", "LRN", {"local_size": 5, "alpha": 1e-4, "beta": 0.75, **(lrn or {})})
             else:
-                add(f"pool{n}", "Pooling", {"kernel_size": 3, "stride": 2})
-                side = -(-(side - 3) // 2) + 1
+                add(f"pool{n}", "Pooling", {"kernel_size": pool[0], "stride": pool[1]})
+                side = -(-(side - pool[0]) // pool[1]) + 1
     for n, (inputs, units) in enumerate([(channels * side**2, hidden), (hidden, hidden), (hidden, classes)], 6):
         blobs = (normal(units, inputs), random.standard_normal(units, np.float32))
         add(f"fc{n}", "InnerProduct", {"num_output": units}, blobs)
@@ -221,16 +222,18 @@ def logits(layers: Sequence[CaffeLayer], images: Tensor) -> Tensor:
         if layer.type == "Convolution":
             x = F.conv2d(x, *blobs, int(how.get("stride", 1)), int(how.get("pad", 0)), 1, int(how.get("group", 1)))
         elif layer.type == "LRN":
-            # x / (k + alpha / n * sum) ** beta over n channels, two before and two behind
-            squares = F.pad(x.double() ** 2, (0, 0, 0, 0, 2, 2))
-            sums = sum(squares[:, at : at + x.shape[1]] for at in range(5))
-            x = (x / (how.get("k", 1.0) + how["alpha"] / 5 * sums) ** how["beta"]).float()
+            # x / (k + alpha / n * sum) ** beta over n channels, as many before as behind
+            n = int(how["local_size"])
+            squares = F.pad(x.double() ** 2, (0, 0, 0, 0, n // 2, n // 2))
+            sums = sum(squares[:, at : at + x.shape[1]] for at in range(n))
+            x = (x / (how.get("k", 1.0) + how["alpha"] / n * sums) ** how["beta"]).float()
         elif layer.type == "Pooling":
             # As many windows as cover the map, the last cut off at its edge.
-            side = x.shape[-1]
-            number = -(-(side - 3) // 2) + 1
-            rows = [x[:, :, 2 * at : 2 * at + 3].amax(2) for at in range(number)]
-            rows = [torch.stack([row[:, :, 2 * at : 2 * at + 3].amax(2) for at in range(number)], 2) for row in rows]
+            window, stride = int(how["kernel_size"]), int(how["stride"])
+            number = -(-(x.shape[-1] - window) // stride) + 1
+            places = [slice(stride * at, stride * at + window) for at in range(number)]
+            rows = [x[:, :, place].amax(2) for place in places]
+            rows = [torch.stack([row[:, :, place].amax(2) for place in places], 2) for row in rows]
             x = torch.stack(rows, 2)
         elif layer.type == "InnerProduct":
             x = x.flatten(1) @ blobs[0].T + blobs[1]

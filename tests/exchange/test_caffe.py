@@ -11,10 +11,11 @@ import torch
 
 from alexnet.cli import main
 from alexnet.exchange import foreign, imports
+from alexnet.network.spec import LRN, Pooling
 from alexnet.run import trained
 
 from . import making
-from .making import CaffeLayer, caffe_layers, caffemodel, prototxt, write
+from .making import CaffeLayer, caffe_layers, caffemodel, draw, prototxt, write
 
 ORDERS = {"bvlc_alexnet": ("norm", "pool"), "caffenet": ("pool", "norm")}
 
@@ -60,6 +61,25 @@ def test_a_model_computes_what_its_layers_say(
     assert spec.columns == 2 and spec.links == ("conv3", "fc6", "fc7") and spec.normalization_name == "caffe"
     assert spec.convolutions[0].then == ("relu", *ORDERS[order]) and spec.dropout_form == "inverted"
     np.testing.assert_array_equal(np.load(out / "preparation" / "mean.npy"), mean[::-1].transpose(1, 2, 0))
+
+
+@pytest.mark.parametrize("pool", [(3, 1), (2, 2)])
+def test_normalization_and_pooling_may_have_any_numbers(
+    pool: tuple[int, int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lrn = {"local_size": 3, "alpha": 0.02, "beta": 0.6, "k": 1.5}
+    layers = caffe_layers(lrn=lrn, pool=pool)
+    model = write(tmp_path / "m.caffemodel", caffemodel(layers))
+    said = imported(capsys, model, "--mean", "104,117,123", "--image-size", making.SIZE, "--out", tmp_path / "run")
+    assert said["logit_difference"] < 1e-5
+    network = trained.load(tmp_path / "run")
+    images = draw(5).integers(0, 256, (4, making.SIZE, making.SIZE, 3), dtype=np.uint8)
+    blobs = images[..., ::-1].transpose(0, 3, 1, 2) - np.float32([104, 117, 123])[:, None, None]
+    wanted = making.logits(layers, torch.from_numpy(blobs))
+    with torch.no_grad():
+        torch.testing.assert_close(network(images), wanted, rtol=1e-4, atol=1e-4 * float(wanted.abs().max()))
+    spec = network.network.spec
+    assert (spec.lrn, spec.pooling) == (LRN(3, 1.5, float(f"{0.02 / 3:.6g}"), 0.6), Pooling(*pool))
 
 
 def test_the_published_networks_are_told_apart_by_their_layers(tmp_path: Path) -> None:
@@ -180,9 +200,12 @@ def _nan(array: np.ndarray) -> np.ndarray:
         (_blob("fc6", lambda w: w[:, :-1]), "fc6: its weights read 7"),
         (_blob("fc7", lambda w: w[:-1]), "fc7: 16 outputs, and weights [15, 16]"),
         (_how("conv2", group=4), "conv2: "),
-        (_how("norm1", alpha=0.5), "norm1: normalization over 5 kernels with k 1, 0.1 times"),
-        (_how("norm2", local_size=3), "norm2: normalization over 3 kernels"),
-        (_how("pool1", kernel_size=4), "pool1: pooling 4/2"),
+        (_how("norm1", local_size=4), "norm1: network.lrn.n: 4 kernels; it must be odd"),
+        (_how("norm1", local_size=99999), "norm1: normalization over 99,999 kernels; the file is damaged"),
+        (_how("norm1", k=0.0), "norm1: network.lrn: LRN(n=5, k=0.0, alpha=2e-05, beta=0.75); k must be above 0"),
+        (_how("norm2", local_size=3), "norm2: LRN(n=3, k=1.0, alpha=3.33333e-05, beta=0.75), but LRN(n=5, "),
+        (_how("pool1", kernel_size=1), "pool1: network.pooling: 1/2; the stride must"),
+        (_how("pool2", kernel_size=2), "pool2: pooling 2/2, but 3/2 before it; a network here has one for all layers"),
         (_how("pool2", pool=1), "pool2 (Pooling): not of maxima"),
         (_how("drop6", dropout_ratio=0.25), "drop7: dropout 0.5, but 0.25 before it"),
         (lambda layers: setattr(_layer(layers, "relu3"), "bottom", "conv1"), "relu3 (ReLU): it reads conv1"),

@@ -107,7 +107,7 @@ def test_the_sixth_convolution_and_the_bottleneck_have_their_switches(tmp_path: 
         ("neuron=relu", "neuron=abs", "neuron abs"),
         ("inputs=pool2a,pool2b", "inputs=pool2a,conv1a", "conv"),
         ("channels=8,8", "channels=8", "2 inputs need as many"),
-        ("size=5", "size=9", "normalization over 9 kernels"),
+        ("size=5", "size=4", "rnorm1a: network.lrn.n: 4 kernels; it must be odd"),
         ("type=softmax", "", "no type"),
         ("[conv2b]", "[conv2b", "no layer file"),
         ("[conv2b]", "[conv2a]", "no layer file"),

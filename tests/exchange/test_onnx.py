@@ -12,6 +12,7 @@ import torch
 
 from alexnet.cli import main
 from alexnet.data.prepared import Prepared
+from alexnet.network.spec import LRN, Pooling
 from alexnet.run import trained
 
 from .making import CaffeLayer, caffe_layers, draw, logits, write
@@ -62,11 +63,13 @@ def graph(
             add("Conv", layer.name, *names, **sizes)
             side = (side + 2 * pad - window) // stride + 1
         elif layer.type == "Pooling":
-            end = -(side - 3) % 2
-            add("MaxPool", layer.name, kernel_shape=[3, 3], strides=[2, 2], pads=[0, 0, end, end])
-            side = (side + end - 3) // 2 + 1
+            window, stride = int(how["kernel_size"]), int(how["stride"])
+            end = -(side - window) % stride
+            add("MaxPool", layer.name, kernel_shape=[window] * 2, strides=[stride] * 2, pads=[0, 0, end, end])
+            side = (side + end - window) // stride + 1
         elif layer.type == "LRN":
-            add("LRN", layer.name, size=5, alpha=1e-4, beta=0.75, bias=1.0)
+            numbers = {"size": int(how["local_size"]), "bias": how.get("k", 1.0)}
+            add("LRN", layer.name, alpha=how["alpha"], beta=how["beta"], **numbers)
         elif layer.type == "InnerProduct":
             if layer.name == "fc6":
                 shape = numpy_helper.from_array(np.array([0, -1], np.int64), "shape")
@@ -106,6 +109,23 @@ def test_the_zoos_network_comes_in_as_caffes(tmp_path: Path, capsys: pytest.Capt
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4 * float(wanted.abs().max()))
     spec = network.network.spec
     assert (spec.columns, spec.normalization_name, spec.hidden[0].then) == (2, "caffe", ("relu", "dropout"))
+
+
+@pytest.mark.parametrize("pool", [(3, 1), (2, 2)])
+def test_normalization_and_pooling_may_have_any_numbers(
+    pool: tuple[int, int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    layers = caffe_layers(size=67, lrn={"local_size": 3, "alpha": 0.02, "beta": 0.6, "k": 1.5}, pool=pool)
+    file, out = write(tmp_path / "m.onnx", graph(layers, size=67)), tmp_path / "run"
+    said = imported(capsys, file, "--mean", "104,117,123", "--input", "caffe", "--out", out)
+    assert said["by"] == "onnxruntime" and said["logit_difference"] < 1e-5
+    spec = trained.load(out).network.spec
+    assert (spec.lrn, spec.pooling) == (LRN(3, 1.5, float(f"{0.02 / 3:.6g}"), 0.6), Pooling(*pool))
+    # And out again, in nodes of ours, and back.
+    assert main(["export", str(out), "onnx"]) == 0
+    assert imported(capsys, out / "network.onnx", "--out", tmp_path / "back")["logit_difference"] < 1e-5
+    back = trained.load(tmp_path / "back").network.spec
+    assert (back.lrn, back.pooling) == (spec.lrn, spec.pooling)
 
 
 def test_a_mean_image_is_subtracted_under_the_crop(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -207,7 +227,7 @@ def _replace(name: str, **how: object) -> Callable[[list[Any]], None]:
     [
         (_replace("relu3", op_type="Softplus"), "relu3 (Softplus): this kind of node"),
         (_replace("relu3", op_type="HardSigmoid"), "relu3 (HardSigmoid): this kind of node"),
-        (_replace("norm1", size=5, alpha=1e-4, beta=0.5), "norm1 (LRN): normalization over 5 kernels"),
+        (_replace("norm2", size=5, alpha=1e-4, beta=0.5), "norm2 (LRN): LRN(n=5, k=1.0, alpha=2e-05, beta=0.5), but"),
         (_replace("pool1", op_type="AveragePool", kernel_shape=[3, 3], strides=[2, 2]), "pool1 (AveragePool)"),
         (_replace("conv3", auto_pad="SAME_UPPER", kernel_shape=[3, 3]), "auto_pad SAME_UPPER"),
         (_replace("conv3", kernel_shape=[3, 3], dilations=[2, 2], pads=[1] * 4), "dilated"),

@@ -4,7 +4,6 @@ A file says how its windows move (padding at both ends, rounding), a `Network` s
 `network_of_steps` looks for the fields that give the same numbers, and refuses, naming the file's layer, where none do.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -29,6 +28,9 @@ from alexnet.exchange.steps import (
 from alexnet.network import spec as specs
 from alexnet.network.spec import Network
 from alexnet.network.window import slide
+
+WIDEST = 1 << 10
+"""Adjacent kernels that normalization may be over: more are a claim that only takes memory."""
 
 
 @dataclass
@@ -109,11 +111,15 @@ def _rows(steps: Sequence[Step]) -> tuple[list[_Row], dict[str, Any]]:
         row = rows[-1]
         if isinstance(row.step, Linear) and not isinstance(step, Activation | Dropout):
             raise InputError(f"{step.name}: {type(step).__name__} behind a fully connected layer does not fit")
-        word, fields = _word(step)
+        try:
+            word, fields = _word(step)
+        except InputError as error:
+            raise InputError(f"{step.name}: {error}") from None
         for field, value in fields.items():
             if switches.setdefault(field, value) != value:
+                said = f"{field} {value}".removeprefix("lrn ")
                 raise InputError(
-                    f"{step.name}: {field} {value}, but {switches[field]} before it; a network here has one for all layers"
+                    f"{step.name}: {said}, but {switches[field]} before it; a network here has one for all layers"
                 )
         if word in row.then:
             raise InputError(f"{step.name}: a second {word} behind {row.step.name} does not fit")
@@ -123,42 +129,30 @@ def _rows(steps: Sequence[Step]) -> tuple[list[_Row], dict[str, Any]]:
     return rows, {"normalization": "none", "dropout": 0.0, **switches}
 
 
-POOLINGS = ("3/2", "2/2")
-"""Window and stride of the pooling that is read: the paper's, and that without overlap."""
-
-
 def _word(step: Activation | Lrn | MapNorm | BatchNorm | Pool | Dropout) -> tuple[specs.Step, dict[str, Any]]:
-    """What a step is called in a row, and the fields of Network that it decides."""
+    """The word for a step in a row, and the fields of Network that it decides; InputError for what no network here has."""
     if isinstance(step, Activation):
         return "relu", {"activation": step.kind}
     if isinstance(step, Lrn):
+        # Files have float32 numbers; six digits of them are the decimals that were meant.
+        k, alpha, beta = (float(f"{number:.6g}") for number in (step.k, step.alpha, step.beta))
         window = "column" if step.columns == 2 else "across"
-        return "norm", {"normalization": _normalization(step), "normalization_window": window}
+        lrn = specs.LRN(step.size, k, alpha, beta)
+        specs.check_coefficients(lrn)
+        if lrn.n > WIDEST:
+            raise InputError(f"normalization over {lrn.n:,} kernels; the file is damaged")
+        return "norm", {"normalization": "local", "lrn": lrn, "normalization_window": window}
     if isinstance(step, BatchNorm):
         return "norm", {"normalization": "batch"}
     if isinstance(step, MapNorm):
         return "norm-map", {}
     if isinstance(step, Dropout):
         return "dropout", {"dropout": step.p, "dropout_form": step.form}
-    pooling = f"{step.size}/{step.stride}"
-    if pooling not in POOLINGS or step.padding:
-        raise InputError(
-            f"{step.name}: pooling {pooling} with padding {step.padding}; a network here pools 3/2 or 2/2 without padding"
-        )
+    if step.padding:
+        raise InputError(f"pooling with padding {step.padding}; a network here pools without padding")
+    pooling = specs.Pooling(step.size, step.stride)
+    specs.check_coefficients(pooling=pooling)
     return "pool", {"pooling": pooling}
-
-
-def _normalization(step: Lrn) -> str:
-    read = (step.k, step.size, step.alpha, step.beta)
-    for name, known in specs.NORMALIZATIONS.items():
-        coefficients = (known.k, known.n, known.alpha, known.beta)
-        if all(math.isclose(*pair, rel_tol=1e-5) for pair in zip(read, coefficients, strict=True)):
-            return name
-    every = "; ".join(f"{name}: k {known.k:g}, {known.alpha:g}" for name, known in specs.NORMALIZATIONS.items())
-    raise InputError(
-        f"{step.name}: normalization over {step.size} kernels with k {step.k:g}, {step.alpha:g} times the sum of squares,"
-        f" power {step.beta:g}; here there are, over 5 kernels with power 0.75: {every}"
-    )
 
 
 def _windows(steps: Sequence[Step], size: int) -> tuple[int, Literal["up", "down"], tuple[str, ...]]:

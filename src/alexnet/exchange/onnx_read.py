@@ -276,26 +276,32 @@ class _Walk:
         return np.broadcast_to(value.reshape(shape), (3, *shape[1:]))
 
     def _normalization(self, nodes: list[Any]) -> str:
-        """x / (sums of squares)^(3/4) as `alexnet export` writes it; returns the name of what it gives."""
+        """Add x / (sums of squares)^beta as `alexnet export` writes it; returns the name of the tensor that it gives."""
         squares, out = sorted(nodes, key=lambda node: node.op_type != "Mul")
         x = self.parts[0]
         unknown = self._unfit(out, "normalization in a form that is not known here")
         try:
-            # Backwards: out = x / (root · √root), root = √sums.
-            power = self.makers[out.input[1]]
-            root, fourth = (self.makers[name] for name in power.input)
-            sums = self.makers[root.input[0]]
-            forms = [list(squares.input) == [x, x], out.input[0] == x, list(fourth.input) == list(root.output)]
-            if not all(forms) or [node.op_type for node in (power, root, fourth)] != ["Mul", "Sqrt", "Sqrt"]:
+            # Backwards: out = x / sums^beta, or x / (root · √root), root = √sums, where beta is 0.75.
+            power, beta = self.makers[out.input[1]], 0.75
+            if list(squares.input) != [x, x] or out.input[0] != x:
                 raise unknown
+            if power.op_type == "Pow":
+                sums, beta = self.makers[power.input[0]], self._number(power, 1)
+            else:
+                root, fourth = (self.makers[name] for name in power.input)
+                sums = self.makers[root.input[0]]
+                kinds = [node.op_type for node in (power, root, fourth)]
+                if kinds != ["Mul", "Sqrt", "Sqrt"] or list(fourth.input) != list(root.output):
+                    raise unknown
             if sums.op_type == "Conv" and sums.input[0] == squares.output[0]:
                 weight, k = self._tensor(sums, 1), self._tensor(sums, 2)
                 if not len(k) or weight.shape != (len(k), len(k), 1, 1):
                     raise unknown
                 alpha = float(weight.max())
+                n = max(1, 2 * int(weight[0].count_nonzero()) - 1)  # the first kernel has none before it
                 for columns in (1, 2):
-                    if len(k) % columns == 0 and torch.equal(weight, alpha * band(len(k), 5, columns)):
-                        self.steps.append(Lrn(_called(out), 5, float(k[0]), alpha, 0.75, columns))
+                    if len(k) % columns == 0 and torch.equal(weight, alpha * band(len(k), n, columns)):
+                        self.steps.append(Lrn(_called(out), n, float(k[0]), alpha, beta, columns))
                         return str(out.output[0])
             scaled = self.makers[sums.input[0]]
             means = self.makers[scaled.input[0]]
