@@ -18,7 +18,7 @@ from torch import Tensor
 
 from alexnet.errors import InputError
 from alexnet.exchange import caffe_messages as messages
-from alexnet.exchange.steps import Activation, Conv, Dropout, Lrn, Pool, Step, convolution, linear
+from alexnet.exchange.steps import Activation, Conv, Dropout, Kind, Linear, Lrn, Pool, Step, with_weights
 from alexnet.network.spec import MAX_WEIGHTS
 
 DATA = ("Data", "ImageData", "WindowData", "HDF5Data", "MemoryData", "DummyData", "Input", "AnnotatedData")
@@ -29,7 +29,7 @@ ENDS = ("Softmax", "SoftmaxWithLoss", "Accuracy", "Silence", "ArgMax")
 """Layers behind the one that gives the classes."""
 
 _V1_TYPES = {"LRN": "LRN", "RELU": "ReLU", "TANH": "TanH", "SOFTMAX_LOSS": "SoftmaxWithLoss", "HDF5_DATA": "HDF5Data"}
-_ACTIVATIONS = {"ReLU": "relu", "TanH": "tanh", "Sigmoid": "sigmoid"}
+_ACTIVATIONS: dict[str, Kind] = {"ReLU": "relu", "TanH": "tanh", "Sigmoid": "sigmoid"}
 
 
 @dataclass(frozen=True)
@@ -167,38 +167,40 @@ def steps_of(net: CaffeNet) -> list[Step]:
             raise InputError(f"{layer}: it reads {bottoms[0]}, not {current}; only chains of layers fit")
         if len(layer.tops) != 1:
             raise InputError(f"{layer}: it gives {len(layer.tops)} blobs; only chains of layers fit")
-        steps += _step(layer)
+        if step := _step(layer):
+            steps.append(step)
         current = layer.tops[0]
     return steps
 
 
-def _step(layer: Layer) -> list[Step]:
+def _step(layer: Layer) -> Step | None:
+    """What a layer computes; None for one that changes nothing."""
     name, parameters = layer.name, layer.parameters
     if layer.type == "Convolution":
-        return [_convolution(layer)]
+        return _convolution(layer)
     if layer.type == "InnerProduct":
-        return [linear(name, *_weights(layer, parameters.inner_product_param))]
+        return with_weights(Linear, name, *_weights(layer, parameters.inner_product_param))
     if layer.type == "Pooling":
         pool = parameters.pooling_param
         if pool.pool != 0 or pool.global_pooling:
             raise InputError(f"{layer}: not of maxima over windows; a network here pools by maximum")
         size, stride, padding = _window(layer, pool)
-        return [Pool(name=name, size=size, stride=stride, padding=padding, end=padding, up=pool.round_mode == 0)]
+        return Pool(name=name, size=size, stride=stride, padding=padding, end=padding, up=pool.round_mode == 0)
     if layer.type == "LRN":
         lrn = parameters.lrn_param
         if lrn.norm_region != 0:
             raise InputError(f"{layer}: WITHIN_CHANNEL; a network here normalizes across channels")
-        return [Lrn(name, lrn.local_size, lrn.k, lrn.alpha / max(1, lrn.local_size), lrn.beta)]
+        return Lrn(name, lrn.local_size, lrn.k, lrn.alpha / max(1, lrn.local_size), lrn.beta)
     if layer.type in _ACTIVATIONS:
         slope = parameters.relu_param.negative_slope
         if layer.type == "ReLU" and slope:
             raise InputError(f"{layer}: negative_slope {slope:g} does not fit")
-        return [Activation(name, _ACTIVATIONS[layer.type])]  # type: ignore[arg-type]
+        return Activation(name, _ACTIVATIONS[layer.type])
     if layer.type == "Dropout":
-        return [Dropout(name, round(parameters.dropout_param.dropout_ratio, 6))]
-    if layer.type == "Flatten":
-        return []
-    raise InputError(f"{layer}: this kind of layer does not fit into a network here")
+        return Dropout(name, round(parameters.dropout_param.dropout_ratio, 6))
+    if layer.type != "Flatten":
+        raise InputError(f"{layer}: this kind of layer does not fit into a network here")
+    return None
 
 
 def _convolution(layer: Layer) -> Conv:
@@ -207,7 +209,8 @@ def _convolution(layer: Layer) -> Conv:
     if set(parameters.dilation) - {1}:
         raise InputError(f"{layer}: dilation does not fit")
     weight, bias = _weights(layer, parameters)
-    step = convolution(layer.name, weight, bias, size, stride, padding, padding, parameters.group or 1)
+    window = {"size": size, "stride": stride, "padding": padding, "end": padding}
+    step = with_weights(Conv, layer.name, weight, bias, columns=parameters.group or 1, **window)
     # Zeros before kernels that only make up for as much padding: a window of ours that hangs over the right and bottom
     # edge, as `caffe_write` has to say it.
     used = weight.any(1).any(0)

@@ -3,23 +3,20 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from alexnet.errors import InputError
-from alexnet.exchange import torchvision
+from alexnet.exchange import caffe_read, onnx_file, onnx_read, torchvision
 from alexnet.exchange.build import Built, network_of_steps
-from alexnet.exchange.inputs import Input, Takes, as_run, input_of, mean_of
+from alexnet.exchange.inputs import Input, Takes, as_run, input_of
 from alexnet.network import networks
 from alexnet.network.model import AlexNet
 from alexnet.network.named import differences, nearest, without_dropout
 from alexnet.network.spec import Network
-
-if TYPE_CHECKING:  # needs the packages of the extra `export`
-    from alexnet.exchange import onnx_read
 
 Kind = Literal["caffe", "torchvision", "onnx", "cuda-convnet"]
 
@@ -122,8 +119,6 @@ def read(files: Sequence[Path], kind: Kind, options: Options) -> Foreign:
 
 
 def _caffe(files: Sequence[Path], options: Options) -> Foreign:
-    from alexnet.exchange import caffe_read
-
     texts = [file for file in files if file.suffix == ".prototxt"]
     models = [file for file in files if file not in texts]
     if len(models) != 1 or len(texts) > 1:
@@ -134,19 +129,10 @@ def _caffe(files: Sequence[Path], options: Options) -> Foreign:
         raise InputError(
             f"{models[0]}: the size of its input is not in it; give the .prototxt too, or --input-size 227"
         )
-    built = network_of_steps(options.name or net.name, caffe_read.steps_of(net), size)
-    network, notes = _named(built, options)
-    takes = options.takes or "caffe"
-    input = input_of(takes, mean_of(options.mean, takes, net.mean), 1.0 if net.scale is None else net.scale)
-    network, weights, mean = as_run(network, built.weights, input, options.image_size)
-    return Foreign(
-        network,
-        weights,
-        mean,
-        notes,
-        logits=lambda pixels: caffe_read.forward(net, input.from_pixels(pixels, len(mean), size)),
-        by="Caffe's definitions, layer by layer",
-    )
+    built = _named(network_of_steps(options.name or net.name, caffe_read.steps_of(net), size), options)
+    input = input_of(options.takes or "caffe", options.mean, net.mean, 1.0 if net.scale is None else net.scale)
+    by = "Caffe's definitions, layer by layer"
+    return _foreign(built, input, input, size, options, lambda images: caffe_read.forward(net, images), by)
 
 
 def _torchvision(file: Path, options: Options) -> Foreign:
@@ -155,55 +141,50 @@ def _torchvision(file: Path, options: Options) -> Foreign:
     size = options.input_size or networks.torchvision.input_size
     network = replace(networks.torchvision, classes=len(weights["fc8.bias"]), input_size=size)
     network = replace(network, name=options.name or network.name)
-    takes = options.takes or "torchvision"
-    input = input_of(takes, mean_of(options.mean, takes))
-    network, weights, mean = as_run(network, weights, input, options.image_size)
+    input = input_of(options.takes or "torchvision", options.mean)
     reference = torchvision.reference(state)
-    return Foreign(
-        network,
-        weights,
-        mean,
-        notes=(),
-        logits=lambda pixels: reference(input.from_pixels(pixels, len(mean), size)),
-        by="torchvision's layers in torch.nn",
+    return _foreign(
+        Built(network, weights, ()), input, input, size, options, reference, "torchvision's layers in torch.nn"
     )
 
 
 def _onnx(file: Path, options: Options) -> Foreign:
-    from alexnet.exchange import onnx_file, onnx_read
-
     opened = onnx_file.opened(file)
     size = options.input_size or opened.size
     if size is None:
         raise InputError(f"{file}: the size of its input is open; say it with --input-size 224")
     graph = onnx_read.graph_of(opened)
-    built = network_of_steps(options.name or opened.model.graph.name or file.stem, graph.steps, size)
-    network, notes = _named(built, options)
-    takes = options.takes or _guess(file, network, graph)
-    outer = input_of(takes, mean_of(options.mean, takes, (0.0, 0.0, 0.0) if graph.prepares else ()))
+    name = options.name or opened.model.graph.name or file.stem
+    built = _named(network_of_steps(name, graph.steps, size), options)
+    takes = options.takes or _guess(file, built.network, graph)
+    outer = input_of(takes, options.mean, (0.0, 0.0, 0.0) if graph.prepares else ())
     if outer.mean.ndim == 3 and graph.prepares:
         raise InputError("--mean: an image does not fit a graph that has arithmetic before conv1; give three values")
-    input = outer
+    inner = outer
     if graph.prepares:
         # factor · (pixels - mean) · scale + shift, brought to (pixels - mean') · scale'.
         red, green, blue = scale = np.array(outer.scale, np.float64) * graph.factor[:, 0, 0]
         shifted = outer.mean[:, None, None] - graph.shift / scale[:, None, None]
         shifted = np.asarray(shifted[:, 0, 0] if shifted.shape[1] == 1 else shifted, np.float32)
-        input = Input(outer.order, shifted, (float(red), float(green), float(blue)))
-    network, weights, mean = as_run(network, built.weights, input, options.image_size)
-    session = onnx_file.Session(opened, graph.logits)
+        inner = Input(outer.order, shifted, (float(red), float(green), float(blue)))
+    run = onnx_file.runner(opened, graph.logits)
+    return replace(_foreign(built, inner, outer, size, options, run, "onnxruntime"), classes=opened.classes)
+
+
+def _foreign(
+    built: Built, inner: Input, outer: Input, size: int, options: Options, run: Callable[[Tensor], Tensor], by: str
+) -> Foreign:
+    """The network as a run would have it, whose conv1 takes `inner`; the file, which `run` computes, takes `outer`.
+
+    size: side of the file's input in pixels, of which the network may read fewer.
+    """
+    network, weights, mean = as_run(built.network, built.weights, inner, options.image_size)
     return Foreign(
-        network,
-        weights,
-        mean,
-        notes,
-        logits=lambda pixels: session(outer.from_pixels(pixels, len(mean), size)),
-        by="onnxruntime",
-        classes=opened.classes,
+        network, weights, mean, built.notes, lambda pixels: run(outer.from_pixels(pixels, len(mean), size)), by
     )
 
 
-def _guess(file: Path, network: Network, graph: "onnx_read.Graph") -> Takes:
+def _guess(file: Path, network: Network, graph: onnx_read.Graph) -> Takes:
     if graph.prepares:
         # Whoever wrote arithmetic before conv1 brings what comes to about 0 and 1: from 0-255, or from 0-1.
         mean, largest = float(np.abs(graph.shift / graph.factor).max()), float(np.abs(graph.factor).max())
@@ -218,7 +199,7 @@ def _guess(file: Path, network: Network, graph: "onnx_read.Graph") -> Takes:
     raise InputError(f"{file}: what it takes is not in it; say --input {', '.join(get_args(Takes))}")
 
 
-def _named(built: Built, options: Options) -> tuple[Network, tuple[str, ...]]:
+def _named(built: Built, options: Options) -> Built:
     """The network by the name of the named one that computes the same, with its rows; else as it is."""
     network, notes = built.network, built.notes
     named, differ = nearest(network)
@@ -230,7 +211,7 @@ def _named(built: Built, options: Options) -> tuple[Network, tuple[str, ...]]:
                 named, differ, notes = candidate, [], (*notes, note)
                 break
     if differ:
-        said = "; ".join(differ) if len(differ) <= 4 else f"{len(differ)} parts differ"
-        return network, (*notes, f"no named network computes this; nearest is {named.name}: {said}")
+        parts = "; ".join(differ) if len(differ) <= 4 else f"{len(differ)} parts differ"
+        return replace(built, notes=(*notes, f"no named network computes this; nearest is {named.name}: {parts}"))
     network = replace(named, classes=network.classes, name=options.name or named.name)
-    return network, (*notes, f"equals the named network {named.name}")
+    return replace(built, network=network, notes=(*notes, f"equals the named network {named.name}"))

@@ -56,8 +56,8 @@ class Imported:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
         document = vars(self) | {"run": str(self.run), "notes": list(self.notes)}
-        apart: Difference = document.pop("difference")
-        return document | {"probability_difference": apart.probability, "logit_difference": apart.logit}
+        difference: Difference = document.pop("difference")
+        return document | difference.to_dict()
 
 
 @dataclass(frozen=True)
@@ -98,14 +98,19 @@ def import_weights(
     fit a network here, or do not say enough; RunFailed if there is no room for the folder.
     """
     kind = foreign.kind_of(files, kind)
-    _check_out(out)
-    opened = prepared.open(data) if data else None
-    theirs = foreign.read(files, kind, Options(mean, takes, input_size, image_size, name))
-    names, notes = _class_names(theirs, classes, opened, files[0])
-    network = theirs.module()
-    apart = compare(network, theirs)
-    _write(network, theirs, out, names, str(files[0]), opened)
-    return Imported(out, kind, theirs.network.name, len(names), (*theirs.notes, *notes), theirs.by, apart)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"--out {out}: there is something already; use another folder")
+    dataset = prepared.open(data) if data else None
+    original = foreign.read(files, kind, Options(mean, takes, input_size, image_size, name))
+    names = _class_names(original, classes, dataset, files[0])
+    network = original.module()
+    apart = compare(network, original)
+    notes = original.notes
+    if names is None:
+        names = [f"class {number}" for number in range(original.network.classes)]
+        notes = (*notes, "the classes have no names; --classes FILE gives them")
+    _write(network, original, out, names, str(files[0]), dataset)
+    return Imported(out, kind, original.network.name, len(names), notes, original.by, apart)
 
 
 def import_layers(files: Sequence[Path], out: Path, input_size: int | None = None) -> ImportedNetwork:
@@ -125,45 +130,42 @@ def import_layers(files: Sequence[Path], out: Path, input_size: int | None = Non
 
 
 @torch.no_grad()
-def compare(network: AlexNet, theirs: Foreign) -> Difference:
+def compare(network: AlexNet, original: Foreign) -> Difference:
     """The network beside the file's own definition, on images of noise. InputError beyond `comparison.TOLERANCE`."""
     size = network.spec.input_size
     pixels = torch.randint(256, (COMPARED, 3, size, size), generator=torch.Generator().manual_seed(0)).float()
-    logits = network(pixels - centre(torch.from_numpy(theirs.mean).permute(2, 0, 1), size))
-    wanted = theirs.logits(pixels)
+    logits = network(pixels - centre(torch.from_numpy(original.mean).permute(2, 0, 1), size))
+    wanted = original.logits(pixels)
     if logits.shape != wanted.shape:
-        raise InputError(f"{theirs.by} gives {list(wanted.shape)}, the network {list(logits.shape)}")
+        raise InputError(f"{original.by} gives {list(wanted.shape)}, the network {list(logits.shape)}")
     apart = difference(logits, wanted)
     if not apart.allowed:
         raise InputError(
-            f"not imported: the probabilities differ by {apart.probability:.1e} from those of {theirs.by}, the logits by"
+            f"not imported: the probabilities differ by {apart.probability:.1e} from those of {original.by}, the logits by"
             f" {apart.logit:.1e} of the largest; {TOLERANCE:.0e} is allowed. Say what the network takes with --input and"
             " --mean"
         )
     return apart
 
 
-def _class_names(
-    theirs: Foreign, file: Path | None, data: Prepared | None, source: Path
-) -> tuple[list[str], tuple[str, ...]]:
-    """The names of the classes: of `file`, else of the data, else of the weights' file; and notes on them."""
-    number = theirs.network.classes
-    if not (file or data or theirs.classes):
-        names = [f"class {at}" for at in range(number)]
-        return names, ("the classes have no names; --classes FILE gives them",)
+def _class_names(original: Foreign, file: Path | None, data: Prepared | None, weights: Path) -> list[str] | None:
+    """The names of the classes: those of `file`, else of the data, else of the file with the weights; None: nobody's."""
+    number = original.network.classes
     if file:
         names, where = read_classes(file), f"--classes {file}"
     elif data:
         names, where = list(data.classes), f"--data {data.path}"
+    elif original.classes:
+        names, where = original.classes, str(weights)
     else:
-        names, where = theirs.classes or [], str(source)
+        return None
     if len(names) != number:
         raise InputError(f"{where}: {len(names)} classes, the network has {number}")
     if len(set(names)) != number:
         raise InputError(f"{where}: a name is there twice")
     if data and data.classes != tuple(names):
         raise InputError(f"--data {data.path}: its classes are not those of --classes {file}, or in another order")
-    return names, ()
+    return names
 
 
 def read_classes(file: Path) -> list[str]:
@@ -179,17 +181,11 @@ def read_classes(file: Path) -> list[str]:
     return names
 
 
-def _check_out(out: Path) -> None:
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"--out {out}: there is something already; use another folder")
-
-
 def _write(
-    network: AlexNet, theirs: Foreign, out: Path, classes: Sequence[str], source: str, data: Prepared | None
+    network: AlexNet, original: Foreign, out: Path, classes: Sequence[str], source: str, data: Prepared | None
 ) -> None:
     """Make the run folder: recipe, step 0 of a checkpoint, classes, mean, colours. A kill leaves none under its name."""
-    _check_out(out)
-    recipe = replace(recipes.paper, name=theirs.network.name, network=theirs.network, image_size=len(theirs.mean))
+    recipe = replace(recipes.paper, name=original.network.name, network=original.network, image_size=len(original.mean))
     recipe.check()
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -198,7 +194,7 @@ def _write(
         raise InputError(f"--out {refused(error, out)}") from None
     try:
         (beside / "preparation").mkdir()
-        np.save(beside / "preparation" / "mean.npy", theirs.mean)
+        np.save(beside / "preparation" / "mean.npy", original.mean)
         # No file of others says anything of the colours' principal components; fine-tuning takes its own data's.
         none = {"covariance": np.zeros((3, 3)).tolist(), "eigenvalues": [0.0] * 3, "eigenvectors": np.eye(3).tolist()}
         write_text(beside / "preparation" / "colour.json", json.dumps(none))

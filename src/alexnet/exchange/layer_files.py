@@ -12,9 +12,9 @@ from typing import Any
 
 from alexnet.errors import InputError
 from alexnet.exchange.build import Built, network_of_steps
-from alexnet.exchange.steps import Activation, Conv, Dropout, Linear, Lrn, MapNorm, Pool, Step
+from alexnet.exchange.steps import Activation, Conv, Dropout, Kind, Linear, Lrn, MapNorm, Pool, Step
 
-NEURONS = {"relu": "relu", "logistic": "sigmoid", "tanh[1,1]": "tanh", "tanh[1.0,1.0]": "tanh"}
+NEURONS: dict[str, Kind] = {"relu": "relu", "logistic": "sigmoid", "tanh[1,1]": "tanh", "tanh[1.0,1.0]": "tanh"}
 _SIZES = ("filters", "filtersize", "stride", "padding", "initw", "initb", "sizex", "size", "pool", "keep")
 """Fields in which the two columns have to be alike; configparser writes all names small, as that of 2012 did."""
 
@@ -152,7 +152,7 @@ class _Reader:
         if len(neurons) != 1 or (neuron := neurons.pop()) not in (*NEURONS, "ident"):
             raise self._unfit(name, f"neuron {layers[0].get('neuron')}; there are {', '.join(NEURONS)}, ident")
         if neuron != "ident":
-            steps.append(Activation(name, NEURONS[neuron]))  # type: ignore[arg-type]
+            steps.append(Activation(name, NEURONS[neuron]))
         self.ignored |= {key for layer in layers for key in layer if key not in (*_SIZES, *_OTHERS)}
         return steps
 

@@ -4,6 +4,7 @@ Needs the packages of the extra `export`.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -125,27 +126,26 @@ def _classes(model: Any) -> list[str] | None:
     return names if isinstance(names, list) and all(isinstance(name, str) for name in names) else None
 
 
-class Session:
-    """The file in onnxruntime: what its network takes, float32 [N, 3, S, S] -> the tensor `output`, [N, classes]."""
+def runner(file: Opened, output: str) -> Callable[[Tensor], Tensor]:
+    """The file in onnxruntime, from its input, float32 [N, 3, S, S], to the tensor called `output`, [N, classes]."""
+    from onnx import TensorProto, helper
 
-    def __init__(self, file: Opened, output: str) -> None:
-        from onnx import TensorProto, helper
+    model = type(file.model)()
+    model.CopyFrom(file.model)
+    if output not in [value.name for value in model.graph.output]:
+        model.graph.output.append(helper.make_tensor_value_info(output, TensorProto.FLOAT, None))
+    try:
+        session = onnx_session(model.SerializeToString())
+    except Exception as error:  # onnxruntime's own kinds, one for each way a graph can be wrong
+        raise InputError(f"{file.path}: onnxruntime does not take it ({str(error).splitlines()[0]})") from None
 
-        self._file, self._output = file, output
-        model = type(file.model)()
-        model.CopyFrom(file.model)
-        if output not in [value.name for value in model.graph.output]:
-            model.graph.output.append(helper.make_tensor_value_info(output, TensorProto.FLOAT, None))
-        try:
-            self._session = onnx_session(model.SerializeToString())
-        except Exception as error:  # onnxruntime's own kinds, one for each way a graph can be wrong
-            raise InputError(f"{file.path}: onnxruntime does not take it ({str(error).splitlines()[0]})") from None
-
-    def __call__(self, images: Tensor) -> Tensor:
-        batch = self._file.batch or len(images)
+    def run(images: Tensor) -> Tensor:
+        batch = file.batch or len(images)
         parts = F.pad(images, (0, 0, 0, 0, 0, 0, 0, -len(images) % batch)).split(batch)
         try:
-            outputs = [self._session.run([self._output], {self._file.input: part.numpy()})[0] for part in parts]
+            outputs = [session.run([output], {file.input: part.numpy()})[0] for part in parts]
         except Exception as error:
-            raise InputError(f"{self._file.path}: onnxruntime cannot run it ({str(error).splitlines()[0]})") from None
+            raise InputError(f"{file.path}: onnxruntime cannot run it ({str(error).splitlines()[0]})") from None
         return torch.from_numpy(np.concatenate(outputs)[: len(images)]).flatten(1)
+
+    return run

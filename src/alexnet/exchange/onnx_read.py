@@ -5,7 +5,7 @@ read with all that is theirs: the mean inside, columns as two chains, normalizat
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,17 +19,17 @@ from alexnet.exchange.steps import (
     BatchNorm,
     Conv,
     Dropout,
+    Kind,
     Linear,
     Lrn,
     MapNorm,
     Pool,
     Step,
-    convolution,
-    linear,
+    with_weights,
 )
 from alexnet.network.normalization import band
 
-ACTIVATIONS = {"Relu": "relu", "Tanh": "tanh", "Sigmoid": "sigmoid"}
+ACTIVATIONS: dict[str, Kind] = {"Relu": "relu", "Tanh": "tanh", "Sigmoid": "sigmoid"}
 NOTHING = ("Flatten", "Reshape", "Squeeze", "Identity")
 """Nodes that change no number of a chain that ends in vectors."""
 
@@ -135,7 +135,7 @@ class _Walk:
         if kind == "Conv":
             return self._convolution(nodes, attributes)
         if kind in ACTIVATIONS:
-            return Activation(name, ACTIVATIONS[kind])  # type: ignore[arg-type]
+            return Activation(name, ACTIVATIONS[kind])
         if kind == "LRN":
             size, alpha = attributes.get("size", 0), attributes.get("alpha", 1e-4)
             coefficients = (attributes.get("bias", 1.0), alpha / max(size, 1), attributes.get("beta", 0.75))
@@ -206,8 +206,9 @@ class _Walk:
             self._tensor(node, 2) if len(node.input) > 2 else torch.zeros(weight.shape[:1])
             for node, weight in zip(nodes, weights, strict=True)
         ]
-        name, weight, bias = _called(nodes[0]), self._joined(nodes, weights), self._joined(nodes, biases)
-        return convolution(name, weight, bias, size, stride, begin, end, groups * len(nodes))
+        window = {"size": size, "stride": stride, "padding": begin, "end": end}
+        weight, bias = self._joined(nodes, weights), self._joined(nodes, biases)
+        return with_weights(Conv, _called(nodes[0]), weight, bias, columns=groups * len(nodes), **window)
 
     def _linear(self, nodes: list[Any], attributes: dict[str, Any]) -> Linear:
         """The layer; the state moves on behind the Add of a MatMul, which belongs to it."""
@@ -225,19 +226,12 @@ class _Walk:
                 bias = self._tensor(node, 2).flatten() * attributes.get("beta", 1.0)
             elif node.op_type == "MatMul" and len(following) == 1 and following[0].op_type == "Add":
                 add = following[0]
-                bias, self.parts[column] = (
-                    self._tensor(add, 1 - list(add.input).index(self.parts[column])),
-                    add.output[0],
-                )
+                bias = self._tensor(add, 1 - list(add.input).index(self.parts[column]))
+                self.parts[column] = add.output[0]
             weights.append(weight)
             biases.append(bias.flatten().expand(len(weight)) if bias.numel() == 1 else bias.flatten())
-        step = linear(_called(nodes[0]), self._joined(nodes, weights), self._joined(nodes, biases))
-        if len(nodes) == 1:
-            return step
-        weight = torch.stack(weights)
-        return Linear(
-            name=step.name, width=step.width, inputs=step.inputs, columns=len(nodes), weight=weight, bias=step.bias
-        )
+        step = with_weights(Linear, _called(nodes[0]), self._joined(nodes, weights), self._joined(nodes, biases))
+        return step if len(nodes) == 1 else replace(step, columns=len(nodes), weight=torch.stack(weights))
 
     def _joined(self, nodes: list[Any], tensors: list[Tensor]) -> Tensor:
         """The tensors of the columns as one; InputError if they are not alike."""
