@@ -65,7 +65,7 @@ def test_a_file_gives_the_runs_probabilities_and_says_what_it_is(
 ) -> None:
     said = exported(capsys, run, format)
     file = Path(said["file"])
-    assert file == run / f"network{runtimes.SUFFIX[format]}"
+    assert file == run / f"network{exports.SUFFIXES[format][0]}"
     assert said["bytes"] == sum(Path(part).stat().st_size for part in said["files"])
     assert max(said["probability_difference"], said["logit_difference"]) < 1e-4
     assert "held out of train" in said["compared"] and said["before"] is None
@@ -84,13 +84,13 @@ def test_a_file_gives_the_runs_probabilities_and_says_what_it_is(
 def test_int8_states_its_loss(format: runtimes.Format, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plain = exported(capsys, run, format, "--data", _data(run))
     said = exported(capsys, run, format, "--int8", "--views", 10)
-    assert Path(said["file"]).name == f"network-int8{runtimes.SUFFIX[format]}"
+    assert Path(said["file"]).name == f"network-int8{exports.SUFFIXES[format][0]}"
     assert said["int8"] and said["bytes"] < plain["bytes"]
     assert "24 images, 10 views" in said["measured"]
     for errors in (said["before"], said["after"]):
         assert errors["top1_error"] <= 25 and errors["top5_error"] == 0  # it has learned, and stays so
     assert about_int8(Path(said["file"]))
-    assert main(["export", str(run), format, "--int8", "--out", str(run / f"x{runtimes.SUFFIX[format]}")]) == 0
+    assert main(["export", str(run), format, "--int8", "--out", str(run / f"x{exports.SUFFIXES[format][0]}")]) == 0
     text = capsys.readouterr().out
     assert "int8" in text and "top-1 error %" in text and "top-5" not in text  # of four classes
 

@@ -62,12 +62,12 @@ def _which(recipe: Recipe, model: AlexNet) -> Iterator[Finding]:
 
 
 def _normalization(kind: str) -> str:
-    said = {
+    words = {
         "paper": "paper (k 2, alpha 1e-4 times the plain sum; as torch's nn.LocalResponseNorm(5, alpha=5e-4, k=2))",
         "authors-2012": "authors-2012 (k 2, alpha 1e-4 divided by n; as torch's nn.LocalResponseNorm(5, alpha=1e-4, k=2))",
         "caffe": "caffe (k 1, alpha 1e-4 divided by n; as torch's nn.LocalResponseNorm(5, alpha=1e-4, k=1))",
     }
-    return said.get(kind, kind)
+    return words.get(kind, kind)
 
 
 def _rates(recipe: Recipe) -> Iterator[Finding]:

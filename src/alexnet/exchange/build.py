@@ -117,9 +117,9 @@ def _rows(steps: Sequence[Step]) -> tuple[list[_Row], dict[str, Any]]:
             raise InputError(f"{step.name}: {error}") from None
         for field, value in fields.items():
             if switches.setdefault(field, value) != value:
-                said = f"{field} {value}".removeprefix("lrn ")
+                text = f"{field} {value}".removeprefix("lrn ")
                 raise InputError(
-                    f"{step.name}: {said}, but {switches[field]} before it; a network here has one for all layers"
+                    f"{step.name}: {text}, but {switches[field]} before it; a network here has one for all layers"
                 )
         if word in row.then:
             raise InputError(f"{step.name}: a second {word} behind {row.step.name} does not fit")
@@ -196,9 +196,9 @@ def _windows(steps: Sequence[Step], size: int) -> tuple[int, Literal["up", "down
         notes = (f"conv1 reads {size - unread} of {size} pixels, so the crops here are of {size - unread}",)
         size -= unread
     if not common:
-        said = "; ".join(f"{name}: {' or '.join(sorted(ways)) or 'neither'}" for name, ways in possible)
+        each = "; ".join(f"{name}: {' or '.join(sorted(ways)) or 'neither'}" for name, ways in possible)
         raise InputError(
-            f"the numbers of windows are rounded up in some layers and down in others ({said}); a network here has one"
+            f"the numbers of windows are rounded up in some layers and down in others ({each}); a network here has one"
             " network.rounding for all"
         )
     return size, "up" if "up" in common else "down", notes

@@ -17,8 +17,8 @@ def _declare() -> dict[str, Any]:
     text = resources.files("alexnet.exchange").joinpath("caffe.proto").read_text("utf-8")
     file = descriptor_pb2.FileDescriptorProto(name="alexnet/caffe.proto", package="alexnet_caffe", syntax="proto2")
     kinds = descriptor_pb2.FieldDescriptorProto
-    for what, name, body in re.findall(r"(message|enum) (\w+) \{(.*?)\n\}", text, re.DOTALL):
-        if what == "enum":
+    for statement, name, body in re.findall(r"(message|enum) (\w+) \{(.*?)\n\}", text, re.DOTALL):
+        if statement == "enum":
             enum = file.enum_type.add(name=name)
             for value, number in re.findall(r"(\w+) = (\d+);", body):
                 enum.value.add(name=value, number=int(number))

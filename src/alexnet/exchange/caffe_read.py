@@ -238,12 +238,12 @@ def _weights(layer: Layer, parameters: Any) -> tuple[Tensor, Tensor | None]:
 def _window(layer: Layer, parameters: Any) -> tuple[int, int, int]:
     """Size, stride and padding, which Caffe gives once, once an axis, or by axis' name; InputError if the axes differ."""
     sides = []
-    for what, field, default in (("kernel", "kernel_size", 0), ("stride", "stride", 1), ("pad", "pad", 0)):
-        value, high, wide = (getattr(parameters, name) for name in (field, f"{what}_h", f"{what}_w"))
+    for name, field, default in (("kernel", "kernel_size", 0), ("stride", "stride", 1), ("pad", "pad", 0)):
+        value, high, wide = (getattr(parameters, part) for part in (field, f"{name}_h", f"{name}_w"))
         given = set(value) if layer.type == "Convolution" else {value} if parameters.HasField(field) else set()
         given = given or ({high, wide} if high or wide else {default})
         if len(given) != 1:
-            raise InputError(f"{layer}: {what} {sorted(given)}; windows here are square")
+            raise InputError(f"{layer}: {name} {sorted(given)}; windows here are square")
         sides.append(int(given.pop()))
     return sides[0], sides[1], sides[2]
 

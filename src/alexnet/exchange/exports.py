@@ -198,7 +198,7 @@ def _check_data(network: TrainedNetwork, data: Prepared | None, int8: bool) -> N
 def _files_of(file: Path, format: Format) -> tuple[Path, ...]:
     """`file` and what belongs to it; InputError for a name or a folder that they cannot have."""
     if file.suffix not in SUFFIXES[format]:
-        article = "an" if format in runtimes.SUFFIX else "a"
+        article = "an" if format.startswith("o") else "a"
         raise InputError(f"--out {file}: the name of {article} {format} file ends in {' or '.join(SUFFIXES[format])}")
     if not file.parent.is_dir():
         raise InputError(f"--out {file}: there is no folder {file.parent}")

@@ -1,4 +1,4 @@
-"""A network of others from its files, for each kind of them: as a run would have it, and its own definition to compare with."""
+"""Networks of other programs, read from their files: as a run would have them, with their own definition to compare with."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -33,7 +33,7 @@ SUFFIXES: dict[str, Kind] = {
 
 @dataclass(frozen=True)
 class Options:
-    """What the files do not say; None: what they say, or what their kind takes."""
+    """What a user says of the files; None is what they say themselves, or what their kind takes."""
 
     mean: str | None = None
     """A file (.binaryproto, .npy) or three values, in the order of the file's colours."""
@@ -43,12 +43,12 @@ class Options:
     image_size: int | None = None
     """Side of the images that crops are taken from, in pixels."""
     name: str | None = None
-    """Of the network."""
+    """Name of the network."""
 
 
 @dataclass(frozen=True)
 class Foreign:
-    """A network of others as a run would have it, and what it is compared with."""
+    """A network of another program as a run would have it, and what it is compared with."""
 
     network: Network
     weights: dict[str, Tensor]
@@ -56,11 +56,11 @@ class Foreign:
     """float32 [S, S, 3], R, G, B, 0-255."""
     notes: tuple[str, ...]
     logits: Callable[[Tensor], Tensor]
-    """The file's own, of pixels, float32 [N, 3, S, S], R, G, B, 0-255, that no mean was taken from."""
+    """The logits by the file's own definition, for pixels without a mean taken off: float32 [N, 3, S, S], R, G, B, 0-255."""
     by: str
-    """Who computes them."""
+    """What computes them, in words."""
     classes: list[str] | None = None
-    """Names that the file has."""
+    """Names of the classes, where the file has them."""
 
     def module(self) -> AlexNet:
         """The network with its weights, in eval mode; InputError, naming the layer, for weights that do not fit it."""
@@ -77,7 +77,7 @@ class Foreign:
 
 
 def kind_of(files: Sequence[Path], kind: Kind | None = None) -> Kind:
-    """What the files are: `kind`, if it is said, else by the first one's name, else by how that begins.
+    """The kind of the files: `kind` if it is given, else that of the first one's name, else that of its first bytes.
 
     InputError if there is no file, or its kind is not known.
     """
@@ -149,7 +149,7 @@ def _torchvision(file: Path, options: Options) -> Foreign:
 
 
 def _onnx(file: Path, options: Options) -> Foreign:
-    opened = onnx_file.opened(file)
+    opened = onnx_file.read(file)
     size = options.input_size or opened.size
     if size is None:
         raise InputError(f"{file}: the size of its input is open; say it with --input-size 224")

@@ -73,8 +73,8 @@ class ImportedNetwork:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
-        said = {"nearest": self.nearest, "differences": list(self.differences), "notes": list(self.notes)}
-        return {"network": str(self.file), **said}
+        lists = {"differences": list(self.differences), "notes": list(self.notes)}
+        return {"network": str(self.file), "nearest": self.nearest, **lists}
 
 
 def import_weights(
@@ -200,9 +200,9 @@ def _write(
         write_text(beside / "preparation" / "colour.json", json.dumps(none))
         write_text(beside / CLASSES, json.dumps(list(classes), indent=2) + "\n")
         # The path may be of a file: then commands ask for --data, and say why.
-        about = {"description": "unknown: the weights are imported"} if data is None else data.manifest["source"]
-        where = {"path": str(data.path.resolve()) if data else source, "source": about, "imported": source}
-        write_text(beside / DATA, json.dumps(where) + "\n")
+        described = {"description": "unknown: the weights are imported"} if data is None else data.manifest["source"]
+        document = {"path": str(data.path.resolve()) if data else source, "source": described, "imported": source}
+        write_text(beside / DATA, json.dumps(document) + "\n")
         sgd = rule.optimizer_of(recipe, network)
         checkpoint.save(beside, network.state_dict(), sgd.state_dict(), Progress(), recipe.keep)
         write_bytes(beside / RECIPE, recipe.to_json().encode())

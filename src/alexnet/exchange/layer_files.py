@@ -78,17 +78,20 @@ class _Reader:
     def _unfit(self, layer: str, why: str) -> InputError:
         return InputError(f"{self.file}: layer {layer}: {why}")
 
-    def _number(self, layer: str, name: str, default: float | None = None, whole: bool = True) -> Any:
-        """A field with one value, or with the same one for each input."""
-        text = self.layers[layer].get(name.lower())
-        if text is None:
-            if default is None:
-                raise self._unfit(layer, f"{name} is missing")
-            return default
+    def _numbers(self, layer: str, name: str, kind: type[int] | type[float] = int) -> list[Any]:
+        """The numbers of a field, one or one for each input."""
+        text = self.layers[layer].get(name.lower(), "")
         try:
-            values = {int(part) if whole else float(part) for part in text.split(",")}
+            return [kind(part) for part in text.split(",")]
         except ValueError:
-            raise self._unfit(layer, f"{name}={text} is no number") from None
+            raise self._unfit(layer, f"{name}={text} is no number" if text else f"{name} is missing") from None
+
+    def _number(self, layer: str, name: str, default: float | None = None) -> Any:
+        """A field with one number, or with the same one for each input; whole unless the default is a float."""
+        text = self.layers[layer].get(name.lower())
+        if text is None and default is not None:
+            return default
+        values = set(self._numbers(layer, name, float if isinstance(default, float) else int))
         if len(values) != 1:
             raise self._unfit(layer, f"{name}={text}: differs between its inputs, which does not fit")
         value = values.pop()
@@ -98,12 +101,9 @@ class _Reader:
 
     def _channels(self, layer: str) -> int:
         """The channels that a layer reads, which are one value for each of its inputs."""
-        text, inputs = self.layers[layer].get("channels", ""), len(_inputs(self.layers[layer]))
-        try:
-            values = [int(part) for part in text.split(",")]
-        except ValueError:
-            raise self._unfit(layer, f"channels={text} is no number") from None
+        values, inputs = self._numbers(layer, "channels"), len(_inputs(self.layers[layer]))
         if len(values) != inputs or min(values) < 1:
+            text = self.layers[layer]["channels"]
             raise self._unfit(layer, f"channels={text}: {inputs} inputs need as many")
         return sum(values)
 
@@ -157,6 +157,7 @@ class _Reader:
         return steps
 
     def _layer(self, kind: str, stage: list[str], before: int) -> list[Step]:
+        """The step of a layer itself, if it computes anything."""
         name, layer = stage[0], self.layers[stage[0]]
         if kind == "conv":
             return [self._convolution(stage, before)]
@@ -180,7 +181,7 @@ class _Reader:
                 raise self._unfit(name, "rnorm of other numbers than size 5, scale .001, pow .75 does not fit")
             return [MapNorm(name)]
         if kind in ("hs", "dropout", "dropout2"):
-            keep = self._number(name, "keep", 0.5, whole=False)
+            keep = self._number(name, "keep", 0.5)
             on = self.parameters.get(name, {}).get("enable", "true").lower() in ("true", "1")
             return [Dropout(name, 1 - keep, "mask" if kind != "dropout2" else "inverted")] if on else []
         if kind in ("neuron", "concat"):  # the latter of the classes in two halves, which are one layer here
@@ -202,7 +203,7 @@ class _Reader:
                 raise self._unfit(name, "sharedBiases=0: a bias for each position does not fit")
             if self._number(name, "groups", 1) != 1 or self._number(name, "randSparse", 0):
                 raise self._unfit(name, "groups or randSparse inside a column does not fit")
-        name = stage[0]
+        name, padding = stage[0], self._number(stage[0], "padding", 0)
         return Conv(
             name=name,
             width=self._number(name, "filters") * len(stage),
@@ -210,11 +211,11 @@ class _Reader:
             columns=self._columns(stage, before),
             size=self._number(name, "filterSize"),
             stride=self._number(name, "stride", 1),
-            padding=self._number(name, "padding", 0),
-            end=self._number(name, "padding", 0),
+            padding=padding,
+            end=padding,
             up=True,
-            std=self._number(name, "initW", 0.01, whole=False),
-            start=self._number(name, "initB", 0.0, whole=False),
+            std=self._number(name, "initW", 0.01),
+            start=self._number(name, "initB", 0.0),
         )
 
     def _linear(self, stage: list[str], before: int) -> Linear:
@@ -223,8 +224,8 @@ class _Reader:
             width=sum(self._number(name, "outputs") for name in stage),
             inputs=-1,  # in no layer file
             columns=self._columns(stage, before),
-            std=self._number(stage[0], "initW", 0.01, whole=False),
-            start=self._number(stage[0], "initB", 0.0, whole=False),
+            std=self._number(stage[0], "initW", 0.01),
+            start=self._number(stage[0], "initB", 0.0),
         )
 
     def _coefficients(self, name: str, scale: float, least: float) -> tuple[float, float, float]:

@@ -36,7 +36,7 @@ class Opened:
     """Names, from a file that `alexnet export` wrote."""
 
 
-def opened(file: Path) -> Opened:
+def read(file: Path) -> Opened:
     """Read an .onnx file. InputError for one that is damaged, has weights outside its folder, or another kind of input."""
     check_packages("ONNX", "onnx", "onnxruntime")
     import onnx
@@ -94,8 +94,8 @@ def _array(tensor: Any, file: Path) -> np.ndarray:
 
 def _take_in(tensor: Any, folder: Path, where: str) -> None:
     """Bring weights that lie in another file of the same folder into the tensor; InputError for one anywhere else."""
-    about = {entry.key: entry.value for entry in tensor.external_data}
-    name = about.get("location", "")
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    name = entries.get("location", "")
     try:
         place = (folder / name).resolve()
         inside = bool(name) and not Path(name).is_absolute() and place.is_relative_to(folder.resolve())
@@ -105,7 +105,7 @@ def _take_in(tensor: Any, folder: Path, where: str) -> None:
     if not inside:
         raise InputError(f"{where}: its weights are in {name[:200]!r}, which is no file of the folder {folder}")
     try:
-        offset, length = int(about.get("offset", 0)), int(about.get("length", -1))
+        offset, length = int(entries.get("offset", 0)), int(entries.get("length", -1))
         most = min(place.stat().st_size, 8 * math.prod(tensor.dims))  # no number of a shape takes more
         with place.open("rb") as data:
             data.seek(offset)
@@ -118,9 +118,9 @@ def _take_in(tensor: Any, folder: Path, where: str) -> None:
 
 
 def _classes(model: Any) -> list[str] | None:
-    told = next((entry.value for entry in model.metadata_props if entry.key == "classes"), "null")
+    text = next((entry.value for entry in model.metadata_props if entry.key == "classes"), "null")
     try:
-        names = parse_json(told, "classes")
+        names = parse_json(text, "classes")
     except InputError:
         return None
     return names if isinstance(names, list) and all(isinstance(name, str) for name in names) else None

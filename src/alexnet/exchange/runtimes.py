@@ -20,17 +20,15 @@ from alexnet.errors import InputError
 
 Format = Literal["onnx", "openvino"]
 
-SUFFIX: dict[Format, str] = {"onnx": ".onnx", "openvino": ".xml"}
-
 NORMALIZATION = r"norm.*"
 """Nodes that stay float in an int8 network: squares have too wide a range, and are few."""
 
 
-def check_packages(what: str, *packages: str) -> None:
-    """InputError, with the command that mends it, if a package is not installed that files of this kind need."""
+def check_packages(kind: str, *packages: str) -> None:
+    """Raise InputError, with the command that installs it, if a package is missing that files of this kind need."""
     missing = [name for name in packages if importlib.util.find_spec(name) is None]
     if missing:
-        raise InputError(f'{what} files need more packages ({", ".join(missing)}): pip install "alexnet[export]"')
+        raise InputError(f'{kind} files need more packages ({", ".join(missing)}): pip install "alexnet[export]"')
 
 
 class Loaded(nn.Module):
