@@ -36,13 +36,13 @@ def photograph(seed: int, size: int = SIZE, tint: tuple[int, int, int] = (12, 0,
     return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
 
 
-def folder(root: Path, layout: dict[str, int], **how: object) -> Path:
+def folder(root: Path, layout: dict[str, int], **options: object) -> Path:
     """Class folders with so many photographs each."""
     seed = 0
     for name, number in layout.items():
         (root / name).mkdir(parents=True, exist_ok=True)
         for at in range(number):
-            photograph(seed, **how).save(root / name / f"{at}.png")  # type: ignore[arg-type]
+            photograph(seed, **options).save(root / name / f"{at}.png")  # type: ignore[arg-type]
             seed += 1
     return root
 
@@ -58,10 +58,10 @@ def finding_of(findings: list[Finding], text: str, level: str | None = None) -> 
     return matching[0]
 
 
-def troubles(findings: list[Finding], machine_too: bool = False) -> list[str]:
-    """What is not ok, leaving out what depends on the machine that runs the test."""
-    own = () if machine_too else ("compiled loops:", "threads:", "device:", "disk:", "memory:", "decoders:", "torch")
-    return [finding.what for finding in findings if finding.level != "ok" and not finding.what.startswith(own)]
+def troubles(findings: list[Finding]) -> list[str]:
+    """The findings that are not ok, without those that depend on the machine that runs the test."""
+    machine = ("compiled loops:", "threads:", "device:", "disk:", "memory:", "decoders:", "torch")
+    return [finding.what for finding in findings if finding.level != "ok" and not finding.what.startswith(machine)]
 
 
 def test_a_path_that_is_not_there(tmp_path: Path) -> None:
@@ -228,7 +228,7 @@ def test_a_file_that_is_no_source(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("doctor")
     folder(place / "photos", {"train/cat": 31, "train/dog": 31, "val/cat": 4, "val/dog": 4})
     prepare(open_source(str(place / "photos")), place / "data", size=64)
@@ -242,8 +242,8 @@ def arrays(place: Path, images: np.ndarray) -> Path:
     return place / "data"
 
 
-def test_an_ordinary_dataset_has_no_troubles(made: Path) -> None:
-    findings = examine(made)
+def test_an_ordinary_dataset_has_no_troubles(dataset: Path) -> None:
+    findings = examine(dataset)
     assert troubles(findings) == []
     finding_of(findings, "pixel scale: 0-255", "ok")
     fitting = finding_of(findings, "recipes that take images of 64×64", "ok").what
@@ -255,8 +255,8 @@ def test_unfinished_dataset(tmp_path: Path) -> None:
     finding_of(examine(tmp_path), "not finished", "error")
 
 
-def test_changed_pixels(made: Path, tmp_path: Path) -> None:
-    copy = shutil.copytree(made, tmp_path / "copy")
+def test_changed_pixels(dataset: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(dataset, tmp_path / "copy")
     with (copy / "train" / "images.bin").open("r+b") as file:
         file.seek(1000)
         file.write(b"\0\0\0\0\0\0\0\0")
@@ -275,10 +275,10 @@ def test_bgr(tmp_path: Path) -> None:
     assert "[..., ::-1]" in finding_of(examine(arrays(tmp_path, pixels)), "is it BGR", "warning").fix
 
 
-def test_transposed_eigenvectors(made: Path, tmp_path: Path) -> None:
+def test_transposed_eigenvectors(dataset: Path, tmp_path: Path) -> None:
     from alexnet.doctor.dataset import colour
 
-    values = json.loads((made / "colour.json").read_text())
+    values = json.loads((dataset / "colour.json").read_text())
     eigenvalues, vectors = np.array(values["eigenvalues"]), np.array(values["eigenvectors"])
     covariance = np.array(values["covariance"])
     assert finding_of(list(colour(eigenvalues, vectors, covariance, tmp_path)), "√λ").level == "ok"
@@ -315,11 +315,11 @@ RECIPE = Recipe(name="tiny", network=TINY, epochs=1, batch=31, image_size=64, sc
 
 
 @pytest.fixture(scope="module")
-def trained(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from alexnet.data import prepared
 
     run = tmp_path_factory.mktemp("doctor-run") / "run"
-    train(RECIPE, prepared.open(made), run)
+    train(RECIPE, prepared.open(dataset), run)
     return run
 
 
@@ -360,12 +360,12 @@ def test_damaged_recipe(run: Path) -> None:
 
 
 def test_damaged_checkpoints(run: Path) -> None:
-    one = newest(run)
-    (one / "weights.safetensors").write_bytes((one / "weights.safetensors").read_bytes()[:-100])
+    checkpoint = newest(run)
+    (checkpoint / "weights.safetensors").write_bytes((checkpoint / "weights.safetensors").read_bytes()[:-100])
     assert "remove" in finding_of(examine(run), "cannot be read as safetensors", "error").fix
-    shutil.rmtree(one)
-    shutil.copytree(newest(run), one)
-    (one / "state.pt").write_bytes(b"no checkpoint")
+    shutil.rmtree(checkpoint)
+    shutil.copytree(newest(run), checkpoint)
+    (checkpoint / "state.pt").write_bytes(b"no checkpoint")
     finding_of(examine(run), "state.pt: damaged", "error")
     shutil.rmtree(run / "checkpoints")
     finding_of(examine(run), "has no checkpoint", "error")

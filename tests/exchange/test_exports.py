@@ -72,8 +72,8 @@ def test_a_file_gives_the_runs_probabilities_and_says_what_it_is(
     # From pixels, as a reader of the file's properties would: the central crop, on 0-255, no mean.
     images = tiny_prepared.split("train").images[:7]
     pixels = np.ascontiguousarray(images[:, 2:30, 2:30].transpose(0, 3, 1, 2), np.float32)
-    found = runtimes.Loaded(file, format)(torch.from_numpy(pixels)).softmax(dim=1)
-    torch.testing.assert_close(found, trained.load(run).probabilities(images), rtol=1e-4, atol=1e-5)
+    probabilities = runtimes.Loaded(file, format)(torch.from_numpy(pixels)).softmax(dim=1)
+    torch.testing.assert_close(probabilities, trained.load(run).probabilities(images), rtol=1e-4, atol=1e-5)
     about = properties(file)
     assert tuple(json.loads(about["classes"])) == CLASSES
     assert "[N, 3, 28, 28]" in about["input"] and "mean is subtracted" in about["input"]
@@ -151,9 +151,9 @@ def test_an_old_file_is_replaced_and_nothing_else_is_left(
     format: runtimes.Format, run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     exported(capsys, run, format)
-    there = sorted(run.iterdir())
+    files = sorted(run.iterdir())
     assert exported(capsys, run, format)["bytes"] > 0
-    assert sorted(run.iterdir()) == there
+    assert sorted(run.iterdir()) == files
 
 
 def test_bad_input_is_refused_with_the_fix(
