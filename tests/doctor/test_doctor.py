@@ -60,8 +60,8 @@ def finding_of(findings: list[Finding], text: str, level: str | None = None) -> 
 
 def troubles(findings: list[Finding]) -> list[str]:
     """The findings that are not ok, without those that depend on the machine that runs the test."""
-    machine = ("compiled loops:", "threads:", "device:", "disk:", "memory:", "decoders:", "torch")
-    return [finding.what for finding in findings if finding.level != "ok" and not finding.what.startswith(machine)]
+    ignored = ("compiled loops:", "threads:", "device:", "disk:", "memory:", "decoders:", "torch")
+    return [finding.what for finding in findings if finding.level != "ok" and not finding.what.startswith(ignored)]
 
 
 def test_a_path_that_is_not_there(tmp_path: Path) -> None:

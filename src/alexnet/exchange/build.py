@@ -87,13 +87,15 @@ def network_of_steps(name: str, steps: Sequence[Step], input_size: int) -> Built
         **switches,
     )
     network = _with_sixth(network, rows)
-    layers = [*dict(network.rows()), network.last_name]
-    if network.columns == 2:
-        network = replace(network, links=_links(network, layers, rows))
+    links: list[str] = []
     weights: dict[str, Tensor] = {}
-    for layer, row in zip(layers, rows, strict=True):
+    for layer, row in zip([*dict(network.rows()), network.last_name], rows, strict=True):
+        if row.step.columns == 2 and network.reads_both(layer):
+            raise InputError(f"{row.step.name}: it reads its own column only; here {layer} always reads both")
+        if row.step.columns == 1 and not network.reads_both(layer):
+            links.append(layer)
         weights |= _weights(network, layer, row)
-    return Built(network, weights, notes)
+    return Built(replace(network, links=tuple(links)), weights, notes)
 
 
 def _rows(steps: Sequence[Step]) -> tuple[list[_Row], dict[str, Any]]:
@@ -213,17 +215,8 @@ def _with_sixth(network: Network, rows: list[_Row]) -> Network:
     return switched if replace(sixth, std=last.std, bias=last.bias) == last else network
 
 
-def _links(network: Network, layers: list[str], rows: list[_Row]) -> tuple[str, ...]:
-    links = []
-    for layer, row in zip(layers, rows, strict=True):
-        if row.step.columns == 2 and network.reads_both(layer):
-            raise InputError(f"{row.step.name}: it reads its own column only; here {layer} always reads both")
-        if row.step.columns == 1 and not network.reads_both(layer):
-            links.append(layer)
-    return tuple(links)
-
-
 def _weights(network: Network, layer: str, row: _Row) -> dict[str, Tensor]:
+    """The weights of a layer, and of the batch normalization behind it, under our names; none if the file has none."""
     if row.step.weight is None or row.step.bias is None:
         return {}
     weights = {f"{layer}.weight": row.step.weight, f"{layer}.bias": row.step.bias}
