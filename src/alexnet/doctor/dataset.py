@@ -1,4 +1,4 @@
-"""A prepared dataset: is it whole, are its pixels what networks expect, which recipes is it for?"""
+"""A prepared dataset is examined: whether it is whole, its pixels are as networks expect, and recipes take it."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,13 +18,13 @@ from alexnet.run.recipes import recipes
 from alexnet.words import some
 
 SAMPLE = 200
-"""Images whose pixels are read."""
+"""The number of images whose pixels are read."""
 CHECKED = 4 << 30
 """Bytes up to which all checksums are computed: some ten seconds."""
 
 
 def examine(path: Path) -> Iterator[Finding]:
-    """Findings about the prepared dataset in `path`."""
+    """Yield findings about the prepared dataset in `path`."""
     try:
         opened = prepared.open(path)
     except InputError as problem:
@@ -122,7 +122,7 @@ def _pixels(split: Split) -> Iterator[Finding]:
 
 
 def colour(values: np.ndarray, vectors: np.ndarray, covariance: np.ndarray | None, where: Path) -> Iterator[Finding]:
-    """Whether principal components of RGB (values [3], vectors [3, 3] in columns) are what the colour noise needs."""
+    """Yield whether principal components of RGB (values [3], vectors [3, 3] in columns) are as the colour noise needs them."""
     # Colour PCA with transposed vectors: noise in wrong directions, which looks like noise all the same.
     again = f"{where / 'colour.json'} is not as prepare wrote it: prepare again"
     if covariance is not None:

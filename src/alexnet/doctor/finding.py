@@ -23,11 +23,11 @@ error = partial(Finding, "error")
 
 
 def refused(problem: object, fix: str, level: Level = "error") -> Finding:
-    """The finding of an error message whose fix follows its last colon; `fix` where it names none."""
+    """Return the finding of an error message, whose fix follows its last colon; `fix` is for one that names none."""
     text, colon, fix_in_text = str(problem).rpartition(": ")
     return Finding(level, text, fix_in_text) if colon else Finding(level, str(problem), fix)
 
 
 def gigabytes(number: float) -> str:
-    """A number of bytes, for people."""
+    """Return a number of bytes in words."""
     return f"{number / 2**30:.1f} GiB" if number >= 2**30 else f"{number / 2**20:.0f} MiB"

@@ -1,4 +1,4 @@
-"""The machine: versions, device, threads, memory for a batch, room on the disk."""
+"""The machine is examined: versions, device, threads, memory for a batch, room on the disk."""
 
 import os
 import platform
@@ -23,7 +23,7 @@ OLDEST_TORCH = (2, 11)
 
 
 def examine() -> Iterator[Finding]:
-    """Versions, device and threads of the machine this runs on."""
+    """Yield findings about versions, device, threads and compiled loops of this machine."""
     yield from _versions()
     yield _device()
     yield _threads()
@@ -42,7 +42,7 @@ def _versions() -> Iterator[Finding]:
 
 
 def installed(package: str) -> str:
-    """The installed version of a package, or "missing"."""
+    """Return the installed version of a package, or "missing"."""
     try:
         return version(package)
     except PackageNotFoundError:
@@ -97,7 +97,7 @@ def _compiled() -> Finding:
 
 
 def memory(recipe: Recipe) -> Finding:
-    """Whether a batch of `recipe` fits. Out of memory is met only after the data has been read."""
+    """Return whether a batch of `recipe` fits, since training runs out of memory only after the data has been read."""
     try:
         needed = batch_memory(recipe)
         device = devices.pick(recipe.device)
@@ -121,7 +121,7 @@ def memory(recipe: Recipe) -> Finding:
 
 
 def disk(images: int | None, size: int, where: Path) -> Finding:
-    """Room for `images` prepared images of size × size on the disk that holds `where`."""
+    """Return whether the disk that holds `where` has room for `images` prepared images of size × size."""
     free = shutil.disk_usage(where).free
     if images is None:
         return ok(f"disk: a prepared image takes {size * size * 3:,} bytes; {gigabytes(free)} are free at {where}")

@@ -1,4 +1,4 @@
-"""A run folder: which network it is, whether its checkpoints are whole, how its training goes, what it was trained on."""
+"""A run folder is examined: its network, whether its checkpoints are whole, how training goes, and its data."""
 
 import math
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ from alexnet.words import some
 
 
 def examine(path: Path) -> Iterator[Finding]:
-    """Findings about the run folder `path`."""
+    """Yield findings about the run folder `path`."""
     try:
         recipe = recipes.read(path)
         recipe.check()
@@ -251,7 +251,7 @@ def _data(path: Path) -> Finding:
 
 
 def _remembered(path: Path) -> dict[str, Any]:
-    """What a run's data.json says; empty where there is none, or a damaged one."""
+    """Return the contents of a run's data.json; empty where there is none, or a damaged one."""
     try:
         remembered = read_json(path / DATA)
     except (OSError, ValueError):

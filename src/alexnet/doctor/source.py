@@ -1,4 +1,4 @@
-"""Images that are not yet prepared: their layout, their classes, and a sample of the files themselves."""
+"""Images that are not yet prepared are examined: their layout, their classes, and a sample of the files."""
 
 import io
 import os
@@ -24,15 +24,15 @@ from alexnet.errors import InputError
 from alexnet.words import some
 
 SAMPLE = 200
-"""Files that are opened."""
+"""The number of files that are opened."""
 HANDLED = ("of another format than their name says", "CMYK", "turned by EXIF", "with transparency (laid on white)")
-"""What is unusual about files that are prepared as any other."""
+"""Kinds of unusual files that are prepared as any other."""
 FEW = 30
 """Images of a class below which training from nothing is hopeless."""
 
 
 def examine(path: Path) -> Iterator[Finding]:
-    """Findings about a folder, an archive folder, a table or an array file that `alexnet prepare` would be given."""
+    """Yield findings about a folder, an archive folder, a table or an array file that `alexnet prepare` would be given."""
     try:
         source = open_source(str(path))
         passed = source.passed_over
@@ -69,7 +69,7 @@ def _refused(path: Path, problem: InputError) -> Finding:
 
 
 def _counts(source: ClassFolders, split: str) -> dict[str, int]:
-    """Images of a split by class folder."""
+    """Return the number of images of a split by class folder."""
     return {name: part.items or 0 for name, part in zip(source.folder_names, source.parts(split), strict=True)}
 
 
@@ -102,7 +102,7 @@ def _layout(source: ClassFolders) -> Iterator[Finding]:
 
 
 def judge_counts(counts: dict[str, int]) -> Iterator[Finding]:
-    """Too few images, and classes of very different sizes; `counts` are the training images by class."""
+    """Yield warnings of too few images and of classes of very different sizes; `counts` are the training images by class."""
     present = {name: count for name, count in counts.items() if count}
     if not present:
         return
@@ -170,7 +170,7 @@ def _wordnet_order(path: Path, source: Source, wnids: list[str]) -> Iterator[Fin
 
 
 def _sampled(source: Source) -> Iterator[Item]:
-    """Up to SAMPLE items; of folders some of every class (or of SAMPLE classes), of streams the first."""
+    """Yield up to SAMPLE items: of folders some of every class (or of SAMPLE classes), of streams the first."""
     if isinstance(source, ClassFolders):
         step = -(-len(source.folder_names) // SAMPLE)
         labels = range(0, len(source.folder_names), step)
@@ -201,7 +201,7 @@ def _files(items: Iterator[Item]) -> Iterator[Finding]:
 
 
 def _oddities(item: Item) -> Iterator[tuple[str, str]]:
-    """What is unusual about a file, and its name to say so."""
+    """Yield each kind of unusual file that a file is, with its name for messages."""
     name = item.name
     try:
         content = item.read()

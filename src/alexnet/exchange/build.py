@@ -1,4 +1,4 @@
-"""A Network and its weights from the steps of a file.
+"""The steps of a file are made a Network and its weights.
 
 A file says how its windows move (padding at both ends, rounding), a `Network` says it in fields that hold for all layers:
 `network_of_steps` looks for the fields that give the same numbers, and refuses, naming the file's layer, where none do.
@@ -30,12 +30,12 @@ from alexnet.network.spec import Network
 from alexnet.network.window import slide
 
 WIDEST = 1 << 10
-"""Adjacent kernels that normalization may be over: more are a claim that only takes memory."""
+"""The most adjacent kernels that normalization of a file may be over; a sum over more only takes memory."""
 
 
 @dataclass
 class _Row:
-    """A layer with weights and the steps behind it, as far as they are read."""
+    """A layer with weights, and the steps behind it."""
 
     step: Conv | Linear
     then: list[specs.Step]
@@ -44,7 +44,7 @@ class _Row:
 
 @dataclass(frozen=True)
 class Built:
-    """A network as a file has it, with its weights under our names; empty where the file has none."""
+    """A network as a file describes it, and its weights under our names; there are none where the file has none."""
 
     network: Network
     weights: dict[str, Tensor]
@@ -52,7 +52,7 @@ class Built:
 
 
 def network_of_steps(name: str, steps: Sequence[Step], input_size: int) -> Built:
-    """The network that computes `steps` on images of `input_size` pixels. InputError, naming the file's layer, if none does."""
+    """Return the network that computes `steps` on images of `input_size` pixels; InputError, naming the layer, if none does."""
     rows, switches = _rows(steps)
     if not rows or not isinstance(rows[0].step, Conv):
         raise InputError(f"{name}: no convolution is in it; a network here begins with one")
@@ -99,7 +99,7 @@ def network_of_steps(name: str, steps: Sequence[Step], input_size: int) -> Built
 
 
 def _rows(steps: Sequence[Step]) -> tuple[list[_Row], dict[str, Any]]:
-    """The layers with weights, each with what follows it; and the fields of Network that the other steps decide."""
+    """Return the layers with weights, each with the steps behind it, and the fields of Network that these steps decide."""
     rows: list[_Row] = []
     switches: dict[str, Any] = {}
     for step in steps:
@@ -132,7 +132,7 @@ def _rows(steps: Sequence[Step]) -> tuple[list[_Row], dict[str, Any]]:
 
 
 def _word(step: Activation | Lrn | MapNorm | BatchNorm | Pool | Dropout) -> tuple[specs.Step, dict[str, Any]]:
-    """The word for a step in a row, and the fields of Network that it decides; InputError for what no network here has."""
+    """Return the word for a step in a row and the fields of Network that it decides; InputError if no network here has it."""
     if isinstance(step, Activation):
         return "relu", {"activation": step.kind}
     if isinstance(step, Lrn):
@@ -158,7 +158,7 @@ def _word(step: Activation | Lrn | MapNorm | BatchNorm | Pool | Dropout) -> tupl
 
 
 def _windows(steps: Sequence[Step], size: int) -> tuple[int, Literal["up", "down"], tuple[str, ...]]:
-    """Input size and `rounding` that give the file's windows, and notes on them.
+    """Return the input size and the `rounding` that give the windows of the file, and notes on them.
 
     InputError, naming the layer, for one that does not read what is before it.
     """
@@ -207,7 +207,7 @@ def _windows(steps: Sequence[Step], size: int) -> tuple[int, Literal["up", "down
 
 
 def _with_sixth(network: Network, rows: list[_Row]) -> Network:
-    """The sixth convolution of 2012 by its switch (§6), so that fc7 stays fc7; else the network as it is."""
+    """Turn a sixth convolution like that of 2012 (§6) into the switch `conv6`, so that fc7 keeps its name."""
     if len(network.convolutions) != 6 or network.columns != 2 or rows[5].step.columns != 1:
         return network
     last, switched = network.convolutions[5], replace(network, convolutions=network.convolutions[:5], conv6=True)
@@ -216,7 +216,7 @@ def _with_sixth(network: Network, rows: list[_Row]) -> Network:
 
 
 def _weights(network: Network, layer: str, row: _Row) -> dict[str, Tensor]:
-    """The weights of a layer, and of the batch normalization behind it, under our names; none if the file has none."""
+    """Return the weights of a layer and of the batch normalization behind it, under our names; none if the file has none."""
     if row.step.weight is None or row.step.bias is None:
         return {}
     weights = {f"{layer}.weight": row.step.weight, f"{layer}.bias": row.step.bias}

@@ -1,4 +1,4 @@
-"""Caffe's networks: .caffemodel (both formats of layers, both of shapes) and .prototxt, read without running anything.
+"""Networks of Caffe are read from .caffemodel (both formats of layers, both of shapes) and .prototxt; nothing is run.
 
 A .caffemodel holds structure and weights; a .prototxt beside it, deploy or train_val, has the say on the structure. What
 Caffe does and others do not: images are BGR; convolutions round the number of windows down and pooling up; the alpha of
@@ -23,7 +23,7 @@ from alexnet.network.spec import MAX_WEIGHTS
 
 DATA = ("Data", "ImageData", "WindowData", "HDF5Data", "MemoryData", "DummyData", "Input", "AnnotatedData")
 NO_IMAGES = ("HDF5Data", "DummyData")
-"""Of DATA, layers that Caffe does not transform: they give labels, say."""
+"""Those of DATA whose output Caffe does not transform; they give labels, for example."""
 
 ENDS = ("Softmax", "SoftmaxWithLoss", "Accuracy", "Silence", "ArgMax")
 """Layers behind the one that gives the classes."""
@@ -56,18 +56,18 @@ class CaffeNet:
     size: int | None
     """Side of its input in pixels, where a file says it."""
     mean: tuple[float, ...]
-    """Of B, G, R, where a data layer says it."""
+    """The mean of B, G and R, where a data layer says it."""
     scale: float | None
     """What a data layer multiplies pixels minus the mean by, where it says it."""
 
     @property
     def computing(self) -> list[Layer]:
-        """The layers from the image to the classes."""
+        """The layers between the image and the classes."""
         return [layer for layer in self.layers if layer.type not in (*DATA, *ENDS)]
 
 
 def read(model: Path, prototxt: Path | None = None) -> CaffeNet:
-    """The network of a .caffemodel, its structure from `prototxt` if given. InputError, naming file and layer, if unfit."""
+    """Read a .caffemodel, its structure from `prototxt` if that is given; InputError, naming file and layer, if it does not fit."""
     trained = _net(messages.parse("NetParameter", model.read_bytes(), model), model)
     if prototxt is None:
         return trained
@@ -109,7 +109,7 @@ def _net(message: Any, where: Path) -> CaffeNet:
 
 
 def _input(message: Any, layers: list[Layer], where: Path) -> tuple[int | None, tuple[float, ...], float | None]:
-    """Input size, mean and scale as the first layer of images says them: a second one, as for testing, has no say."""
+    """Return input size, mean and scale as the first layer of images says them; a second one is for testing."""
     dims = list(message.input_dim) or [dim for shape in message.input_shape[:1] for dim in shape.dim]
     size: int | None = None
     mean: tuple[float, ...] = ()
@@ -132,7 +132,7 @@ def _input(message: Any, layers: list[Layer], where: Path) -> tuple[int | None, 
 
 
 def _blob(blob: Any, where: str) -> Tensor:
-    """The numbers of a BlobProto as float32. InputError if there are not as many as its shape says, or its shape is absurd."""
+    """Return the numbers of a BlobProto as float32; InputError if they are not as many as its shape says, or too many."""
     shape = list(blob.shape.dim) if blob.HasField("shape") else [blob.num, blob.channels, blob.height, blob.width]
     count = math.prod(shape)
     if any(dim < 1 for dim in shape) or len(shape) > 8 or count > MAX_WEIGHTS:
@@ -146,13 +146,13 @@ def _blob(blob: Any, where: str) -> Tensor:
 
 
 def mean_of(file: Path) -> np.ndarray:
-    """A mean image of Caffe, float32 [3, S, S] in the order B, G, R: imagenet_mean.binaryproto."""
+    """Read a mean image of Caffe (imagenet_mean.binaryproto), float32 [3, S, S] in the order B, G, R."""
     image = _blob(messages.parse("BlobProto", file.read_bytes(), file), str(file)).squeeze(0)
     return image.numpy()
 
 
 def steps_of(net: CaffeNet) -> list[Step]:
-    """The network's steps, conv1 still reading B, G, R. InputError, naming the layer, for what does not fit."""
+    """Return the steps of the network, whose conv1 reads B, G, R; InputError, naming the layer, for one that does not fit."""
     steps: list[Step] = []
     copied: dict[str, str] = {}  # a blob that Split gave -> the blob it copies
     current: str | None = None
@@ -174,7 +174,7 @@ def steps_of(net: CaffeNet) -> list[Step]:
 
 
 def _step(layer: Layer) -> Step | None:
-    """What a layer computes; None for one that changes nothing."""
+    """Return the step that a layer computes; None for a layer that changes nothing."""
     name, parameters = layer.name, layer.parameters
     if layer.type == "Convolution":
         return _convolution(layer)
@@ -221,7 +221,7 @@ def _convolution(layer: Layer) -> Conv:
 
 
 def _weights(layer: Layer, parameters: Any) -> tuple[Tensor, Tensor | None]:
-    """Weights [kernels or units, ...] and biases of a layer; None for biases that it has none of."""
+    """Return the weights [kernels or units, ...] and the biases of a layer, which may have no biases."""
     wanted = 2 if parameters.bias_term else 1
     if len(layer.blobs) != wanted:
         raise InputError(f"{layer.name}: {len(layer.blobs)} blobs of weights; {layer.type} has {wanted} here")
@@ -236,7 +236,7 @@ def _weights(layer: Layer, parameters: Any) -> tuple[Tensor, Tensor | None]:
 
 
 def _window(layer: Layer, parameters: Any) -> tuple[int, int, int]:
-    """Size, stride and padding, which Caffe gives once, once an axis, or by axis' name; InputError if the axes differ."""
+    """Return size, stride and padding, which Caffe says once, per axis, or by the axis' name; InputError if the axes differ."""
     sides = []
     for name, field, default in (("kernel", "kernel_size", 0), ("stride", "stride", 1), ("pad", "pad", 0)):
         value, high, wide = (getattr(parameters, part) for part in (field, f"{name}_h", f"{name}_w"))
@@ -250,7 +250,7 @@ def _window(layer: Layer, parameters: Any) -> tuple[int, int, int]:
 
 @torch.no_grad()
 def forward(net: CaffeNet, images: Tensor) -> Tensor:
-    """What the layer before the softmax gives, [N, classes], for images [N, 3, S, S]: B, G, R, minus the mean, scaled.
+    """Compute the logits [N, classes] for images [N, 3, S, S]: B, G, R, minus the mean, scaled.
 
     Computed apart from `steps_of` and `AlexNet` on purpose: blobs by name as Caffe keeps them, the plain functions of torch.
     """

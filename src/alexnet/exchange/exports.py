@@ -1,4 +1,4 @@
-"""A run's network as files of other programs, measured against the run's own network before they get their names."""
+"""The network of a run is written for other programs, and compared with the file before the file gets its name."""
 
 import json
 import tempfile
@@ -69,7 +69,7 @@ class Exported:
     run: Path
     checkpoint: str
     classes: int
-    """How many the network tells apart."""
+    """The number of classes of the network."""
     format: Format
     file: Path
     files: tuple[Path, ...]
@@ -79,7 +79,7 @@ class Exported:
     compared: str
     """The images that the float32 file and the run's network were compared on."""
     difference: Difference
-    """Between them."""
+    """The difference between these two."""
     measured: str | None = None
     """int8: the images that the errors are of."""
     before: Errors | None = None
@@ -196,7 +196,7 @@ def _check_data(network: TrainedNetwork, data: Prepared | None, int8: bool) -> N
 
 
 def _files_of(file: Path, format: Format) -> tuple[Path, ...]:
-    """`file` and what belongs to it; InputError for a name or a folder that they cannot have."""
+    """Return `file` and the files that belong to it; InputError for a name or a folder that they cannot have."""
     if file.suffix not in SUFFIXES[format]:
         article = "an" if format.startswith("o") else "a"
         raise InputError(f"--out {file}: the name of {article} {format} file ends in {' or '.join(SUFFIXES[format])}")
@@ -217,7 +217,7 @@ def _files_of(file: Path, format: Format) -> tuple[Path, ...]:
 
 @contextmanager
 def _writing(file: Path) -> Iterator[None]:
-    """Let what the system refuses name `file`; RunFailed where there is no more room, however a library says so."""
+    """Have errors of the system name `file`, and raise RunFailed where there is no more room, however a library says so."""
     try:
         with named(file):
             yield
@@ -228,7 +228,7 @@ def _writing(file: Path) -> Iterator[None]:
 
 
 def _write(network: TrainedNetwork, format: Format, file: Path, takes: str) -> nn.Module:
-    """Write `file` and what belongs to it, in float32; returns what computes it, read again."""
+    """Write `file` and what belongs to it, in float32; returns the network that is read from the file again."""
     if format == "caffe":
         caffe_write.write(network, file)
         return caffe_write.Loaded(file)
@@ -259,7 +259,7 @@ def _metadata(network: TrainedNetwork) -> dict[str, str]:
 def _compare(
     network: TrainedNetwork, loaded: nn.Module, pixels: Preparation, data: Prepared | None, file: Path
 ) -> tuple[str, Difference]:
-    """The images compared on, of `data` or noise, and how far `loaded` is from the network.
+    """Compare `loaded` with the network, on images of `data` or noise; returns these images in words, and the difference.
 
     `pixels` gives views that no mean was taken from. RunFailed, naming `file`, beyond TOLERANCE.
     """
@@ -284,7 +284,7 @@ def _compare(
 
 
 def _calibration(network: TrainedNetwork, pixels: Preparation, data: Prepared) -> list[np.ndarray]:
-    """The centre views of a seeded sample of the training images, and never of one that validates the run."""
+    """Return the centre views of a seeded sample of the training images, none of which validates the run."""
     train, indices = training_of(network.recipe, data)
     chosen = np.random.default_rng(0).choice(indices, min(CALIBRATION, len(indices)), replace=False)
     views = next(test_views(torch.from_numpy(np.array(train.images[np.sort(chosen)])), pixels))
@@ -299,7 +299,7 @@ def _measure(
     views: int,
     progress: Progress,
 ) -> dict[str, Any]:
-    """The fields of Exported that say the errors of both `judges` on the images that validate the run."""
+    """Return the fields of Exported that say the errors of both `judges` on the images that validate the run."""
     split, indices = validation_of(network.recipe, data)
     images, classes = (split.images, split.labels), network.classes
     errors = []

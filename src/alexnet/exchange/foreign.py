@@ -63,7 +63,7 @@ class Foreign:
     """Names of the classes, where the file has them."""
 
     def module(self) -> AlexNet:
-        """The network with its weights, in eval mode; InputError, naming the layer, for weights that do not fit it."""
+        """Return the network with its weights, in eval mode; InputError, naming the layer, for weights that do not fit it."""
         with torch.device("meta"):
             network = AlexNet(self.network)
         for name, tensor in network.state_dict().items():
@@ -77,7 +77,7 @@ class Foreign:
 
 
 def kind_of(files: Sequence[Path], kind: Kind | None = None) -> Kind:
-    """The kind of the files: `kind` if it is given, else that of the first one's name, else that of its first bytes.
+    """Return `kind` if it is given, else the kind that the first file's name says, else that of its first bytes.
 
     InputError if there is no file, or its kind is not known.
     """
@@ -102,7 +102,7 @@ def kind_of(files: Sequence[Path], kind: Kind | None = None) -> Kind:
 
 
 def read(files: Sequence[Path], kind: Kind, options: Options) -> Foreign:
-    """The network of these files. InputError, naming file and layer, for what is damaged or does not fit."""
+    """Read the network in these files; InputError, naming file and layer, for what is damaged or does not fit."""
     for file in files:
         if not file.is_file():
             raise InputError(f"{file}: no such file")
@@ -174,7 +174,7 @@ def _onnx(file: Path, options: Options) -> Foreign:
 def _foreign(
     built: Built, inner: Input, outer: Input, size: int, options: Options, run: Callable[[Tensor], Tensor], by: str
 ) -> Foreign:
-    """The network as a run would have it, whose conv1 takes `inner`; the file, which `run` computes, takes `outer`.
+    """Return the network for a run, where conv1 takes `inner`, and the file, which `run` computes, takes `outer`.
 
     size: side of the file's input in pixels, of which the network may read fewer.
     """
@@ -200,7 +200,7 @@ def _guess(file: Path, network: Network, graph: onnx_read.Graph) -> Takes:
 
 
 def _named(built: Built, options: Options) -> Built:
-    """The network by the name of the named one that computes the same, with its rows; else as it is."""
+    """Replace the network by the named one that computes the same, if there is one, and note that."""
     network, notes = built.network, built.notes
     named, differ = nearest(network)
     if differ and not network.dropout:

@@ -1,4 +1,4 @@
-"""Weights of others as a run folder, compared with their own definition first; and the layer files of 2012 as networks."""
+"""Weights of other programs are made a run folder, and compared before; layer files of 2012 are made networks."""
 
 import json
 import os
@@ -56,8 +56,7 @@ class Imported:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
         document = vars(self) | {"run": str(self.run), "notes": list(self.notes)}
-        difference: Difference = document.pop("difference")
-        return document | difference.to_dict()
+        return {name: value for name, value in document.items() if name != "difference"} | self.difference.to_dict()
 
 
 @dataclass(frozen=True)
@@ -131,7 +130,7 @@ def import_layers(files: Sequence[Path], out: Path, input_size: int | None = Non
 
 @torch.no_grad()
 def compare(network: AlexNet, original: Foreign) -> Difference:
-    """The network beside the file's own definition, on images of noise. InputError beyond `comparison.TOLERANCE`."""
+    """Compare the network with the file's own definition on images of noise; InputError beyond `comparison.TOLERANCE`."""
     size = network.spec.input_size
     pixels = torch.randint(256, (COMPARED, 3, size, size), generator=torch.Generator().manual_seed(0)).float()
     logits = network(pixels - centre(torch.from_numpy(original.mean).permute(2, 0, 1), size))
@@ -149,7 +148,7 @@ def compare(network: AlexNet, original: Foreign) -> Difference:
 
 
 def _class_names(original: Foreign, file: Path | None, data: Prepared | None, weights: Path) -> list[str] | None:
-    """The names of the classes: those of `file`, else of the data, else of the file with the weights; None: nobody's."""
+    """Return the names in `file`, else those of the data, else those in the file of weights; None if nothing names them."""
     number = original.network.classes
     if file:
         names, where = read_classes(file), f"--classes {file}"
@@ -169,7 +168,7 @@ def _class_names(original: Foreign, file: Path | None, data: Prepared | None, we
 
 
 def read_classes(file: Path) -> list[str]:
-    """The names in a text file with one a line, such as Caffe's synset_words.txt, or in a JSON list; InputError for others."""
+    """Read the names of classes, one a line as in Caffe's synset_words.txt or a JSON list; InputError for other files."""
     try:
         text = read_bytes(file, MOST_NAMES).decode("utf-8")
         lines = [line.strip() for line in text.splitlines() if line.strip()]
@@ -184,7 +183,7 @@ def read_classes(file: Path) -> list[str]:
 def _write(
     network: AlexNet, original: Foreign, out: Path, classes: Sequence[str], source: str, data: Prepared | None
 ) -> None:
-    """Make the run folder: recipe, step 0 of a checkpoint, classes, mean, colours. A kill leaves none under its name."""
+    """Make the run folder: recipe, checkpoint of step 0, classes, mean, colours. A killed process leaves none of its name."""
     recipe = replace(recipes.paper, name=original.network.name, network=original.network, image_size=len(original.mean))
     recipe.check()
     try:

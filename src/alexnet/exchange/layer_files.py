@@ -1,4 +1,4 @@
-"""The 2012 program's layer files (layers-*.cfg) as networks: the INI format of cuda-convnet, read with configparser.
+"""Layer files of the 2012 program (layers-*.cfg), in the INI format of cuda-convnet, are read as networks.
 
 A section is a layer: `type`, `inputs` and the fields of its type; one with two inputs has lists of two. Two GPUs hold two
 chains of layers, whose names end in a and b; they are followed together, stage by stage. Weights are in no such file, and
@@ -16,25 +16,25 @@ from alexnet.exchange.steps import Activation, Conv, Dropout, Kind, Linear, Lrn,
 
 NEURONS: dict[str, Kind] = {"relu": "relu", "logistic": "sigmoid", "tanh[1,1]": "tanh", "tanh[1.0,1.0]": "tanh"}
 _SIZES = ("filters", "filtersize", "stride", "padding", "initw", "initb", "sizex", "size", "pool", "keep")
-"""Fields in which the two columns have to be alike; configparser writes all names small, as that of 2012 did."""
+"""Fields in which the two columns have to be alike, in small letters, as configparser gives them."""
 
 _OTHERS = (
     *("type", "inputs", "outputs", "channels", "neuron", "groups"),
     *("sharedbiases", "start", "outputsx", "dataidx", "randsparse"),
 )
-"""Fields that are read besides; what is in neither list says where a layer is computed, or how it starts, and is told."""
+"""Other fields that are read. All further ones say where a layer is computed or how it starts, and a note names them."""
 
 _COEFFICIENTS = ("scale", "pow", "mindiv", "enable")
 """Fields that are read of the parameter file."""
 
 INPUT_SIZE = 224
-"""Side of the crops of convdata.py, which no layer file says."""
+"""Side of the crops in the program's convdata.py; no layer file says it."""
 
 WIDEST = 1 << 20
 
 
 def read(file: Path, parameters: Path | None = None, input_size: int | None = None) -> Built:
-    """The network of a layer file, and notes on what the files say besides.
+    """Read the network of a layer file; the notes say what else is in the files.
 
     InputError, naming the layer, for what is no such file or does not fit a network here.
     """
@@ -67,7 +67,7 @@ def _inputs(layer: Mapping[str, str]) -> list[str]:
 
 
 class _Reader:
-    """The sections of the files, and what was left unread in them so far."""
+    """Follows the sections of the files, and notes what it leaves unread."""
 
     def __init__(self, file: Path, parameters: Path | None) -> None:
         self.file, self.layers = file, _sections(file)
@@ -79,7 +79,7 @@ class _Reader:
         return InputError(f"{self.file}: layer {layer}: {why}")
 
     def _numbers(self, layer: str, name: str, kind: type[int] | type[float] = int) -> list[Any]:
-        """The numbers of a field, one or one for each input."""
+        """Return the numbers of a field: one, or one for each input."""
         text = self.layers[layer].get(name.lower(), "")
         try:
             return [kind(part) for part in text.split(",")]
@@ -87,7 +87,7 @@ class _Reader:
             raise self._unfit(layer, f"{name}={text} is no number" if text else f"{name} is missing") from None
 
     def _number(self, layer: str, name: str, default: float | None = None) -> Any:
-        """A field with one number, or with the same one for each input; whole unless the default is a float."""
+        """Return the number of a field, which must be the same for each input; a whole one unless the default is a float."""
         text = self.layers[layer].get(name.lower())
         if text is None and default is not None:
             return default
@@ -100,7 +100,7 @@ class _Reader:
         return value
 
     def _channels(self, layer: str) -> int:
-        """The channels that a layer reads, which are one value for each of its inputs."""
+        """Return the channels that a layer reads, which the file says for each of its inputs."""
         values, inputs = self._numbers(layer, "channels"), len(_inputs(self.layers[layer]))
         if len(values) != inputs or min(values) < 1:
             text = self.layers[layer]["channels"]
@@ -138,7 +138,7 @@ class _Reader:
         return steps
 
     def _stage(self, kind: str, stage: list[str], before: int) -> list[Step]:
-        """The steps of one or two parallel layers that read `before` others: the layer's, and the neuron's behind it."""
+        """Return the steps of one layer, or two parallel ones, that read `before` others, and of the neuron behind it."""
         name, layers = stage[0], [self.layers[name] for name in stage]
         sizes = [{key: value for key, value in layer.items() if key in _SIZES} for layer in layers]
         if kind not in ("fc", "concat") and sizes[-1] != sizes[0]:
@@ -157,7 +157,7 @@ class _Reader:
         return steps
 
     def _layer(self, kind: str, stage: list[str], before: int) -> list[Step]:
-        """The step of a layer itself, if it computes anything."""
+        """Return the step of a layer without its neuron; none for a layer that changes nothing."""
         name, layer = stage[0], self.layers[stage[0]]
         if kind == "conv":
             return [self._convolution(stage, before)]
@@ -189,7 +189,7 @@ class _Reader:
         raise self._unfit(name, f"type={kind} does not fit into a network here")
 
     def _columns(self, stage: list[str], before: int) -> int:
-        """1 where a layer reads all that is before it, 2 where each column reads its own."""
+        """Return 1 where a layer reads everything before it, 2 where each column reads its own."""
         reads = [_inputs(self.layers[name]) for name in stage]
         if before == 1 or all(len(set(inputs)) == before for inputs in reads):
             return 1
@@ -229,7 +229,7 @@ class _Reader:
         )
 
     def _coefficients(self, name: str, scale: float, least: float) -> tuple[float, float, float]:
-        """scale, pow and minDiv of a normalization, from the parameter file; else what the program's own files have."""
+        """Return scale, pow and minDiv of a normalization from the parameter file, or else those in the program's own files."""
         given = self.parameters.get(name, {})
         try:
             return float(given.get("scale", scale)), float(given.get("pow", 0.75)), float(given.get("mindiv", least))

@@ -1,4 +1,4 @@
-"""An ONNX file: opened without running anything or reading outside its folder, and run by onnxruntime to compare with.
+"""An ONNX file is read without running anything or leaving its folder, and run by onnxruntime to compare with.
 
 Needs the packages of the extra `export`.
 """
@@ -31,13 +31,13 @@ class Opened:
     size: int | None
     """Side of the input in pixels; None where the file leaves it open."""
     batch: int | None
-    """Images at a time, where the file fixes it."""
+    """The number of images at a time, where the file fixes it."""
     classes: list[str] | None
-    """Names, from a file that `alexnet export` wrote."""
+    """Names of the classes, in a file that `alexnet export` wrote."""
 
 
 def read(file: Path) -> Opened:
-    """Read an .onnx file. InputError for one that is damaged, has weights outside its folder, or another kind of input."""
+    """Read an .onnx file; InputError if it is damaged, has weights outside its folder, or another kind of input."""
     check_packages("ONNX", "onnx", "onnxruntime")
     import onnx
     from google.protobuf.message import DecodeError
@@ -69,7 +69,7 @@ def read(file: Path) -> Opened:
 
 
 def _names_file(message: Any) -> bool:
-    """Whether a tensor anywhere in it, in subgraphs and functions too, names a file, which onnxruntime would open."""
+    """Return whether any tensor, in subgraphs and functions too, names a file, which onnxruntime would open."""
     from onnx import TensorProto
 
     if isinstance(message, TensorProto):
@@ -127,7 +127,7 @@ def _classes(model: Any) -> list[str] | None:
 
 
 def runner(file: Opened, output: str) -> Callable[[Tensor], Tensor]:
-    """The file in onnxruntime, from its input, float32 [N, 3, S, S], to the tensor called `output`, [N, classes]."""
+    """Return a function that runs the file in onnxruntime: float32 [N, 3, S, S] -> the tensor called `output`, [N, classes]."""
     from onnx import TensorProto, helper
 
     model = type(file.model)()

@@ -1,7 +1,7 @@
-"""An ONNX graph of AlexNet's kind as steps: one chain of nodes, or two where it has two columns.
+"""An ONNX graph of AlexNet's kind is read as steps: one chain of nodes, or two where it has two columns.
 
 The walk keeps the names of the tensors that hold the network's state, one, or one a column. Files of `alexnet export` are
-read with all that is theirs: the mean inside, columns as two chains, normalization made of elementary nodes.
+read with all their nodes: the mean inside, columns as two chains, normalization made of elementary nodes.
 """
 
 import math
@@ -46,12 +46,12 @@ class Graph:
     shift: np.ndarray
     """[3, 1, 1] or [3, S, S]"""
     prepares: bool
-    """Whether there were nodes for that."""
+    """Whether nodes change the input before conv1."""
     logits: str
 
 
 def graph_of(file: Opened) -> Graph:
-    """Follow the graph from its input to its logits. InputError, naming the node, for what does not fit a network here."""
+    """Follow the graph from its input to its logits; InputError, naming the node, for one that does not fit a network here."""
     walk = _Walk(file)
     for _ in range(len(file.model.graph.node) + 1):
         nodes = walk.next()
@@ -64,12 +64,12 @@ def graph_of(file: Opened) -> Graph:
 
 
 def _called(node: Any) -> str:
-    """What messages call a node."""
+    """Return what messages call a node."""
     return f"{node.name or node.output[0]} ({node.op_type})"
 
 
 def _attributes(node: Any) -> dict[str, Any]:
-    """The attributes of a node by name, as Python has them."""
+    """Return the attributes of a node by name, as values of Python."""
     from onnx import helper
 
     values = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
@@ -90,7 +90,7 @@ class _Walk:
                 self.readers.setdefault(name, []).append(node)
 
     def next(self) -> list[Any]:
-        """The nodes that read the state: one, or one a column."""
+        """Return the nodes that read the state: one, or one a column."""
         nodes: list[Any] = []
         for part in self.parts:
             readers = [node for node in self.readers.get(part, []) if node.op_type != "Shape"]
@@ -130,7 +130,7 @@ class _Walk:
             self.steps.append(step)
 
     def _step(self, nodes: list[Any], attributes: dict[str, Any]) -> Step | None:
-        """The step of one node, or of the same in both columns; None for one that changes nothing."""
+        """Return the step of a node, or of equal nodes in both columns; None for one that changes nothing."""
         node, kind, name = nodes[0], nodes[0].op_type, _called(nodes[0])
         if kind == "Conv":
             return self._convolution(nodes, attributes)
@@ -183,7 +183,7 @@ class _Walk:
         return torch.from_numpy(np.array(array, np.float32))
 
     def _window(self, node: Any, attributes: dict[str, Any]) -> tuple[int, int, int, int]:
-        """Size, stride, padding at the top and left, padding at the bottom and right."""
+        """Return size, stride, padding at the top and left, and padding at the bottom and right."""
         auto = attributes.get("auto_pad", "NOTSET")
         if auto not in ("NOTSET", "VALID"):
             raise self._unfit(node, f"auto_pad {auto}; pads are needed")
@@ -211,7 +211,7 @@ class _Walk:
         return with_weights(Conv, _called(nodes[0]), weight, bias, columns=groups * len(nodes), **window)
 
     def _linear(self, nodes: list[Any], attributes: dict[str, Any]) -> Linear:
-        """The layer; the state moves on behind the Add of a MatMul, which belongs to it."""
+        """Return a fully connected layer; the Add behind a MatMul belongs to it, and the state moves on behind it."""
         weights, biases = [], []
         for column, node in enumerate(nodes):
             if node.input[0] in self.file.constants or attributes.get("transA"):
@@ -234,13 +234,13 @@ class _Walk:
         return step if len(nodes) == 1 else replace(step, columns=len(nodes), weight=torch.stack(weights))
 
     def _joined(self, nodes: list[Any], tensors: list[Tensor]) -> Tensor:
-        """The tensors of the columns as one; InputError if they are not alike."""
+        """Join the tensors of the columns; InputError if they are not alike."""
         if len({tensor.shape for tensor in tensors}) != 1 or not tensors[0].ndim:
             raise self._unfit(nodes[0], "the two columns differ")
         return torch.cat(tensors)
 
     def _elementwise(self, node: Any) -> None:
-        """Arithmetic with a constant: on the input, or the x (1 - p) of dropout at test."""
+        """Take in arithmetic with a constant: on the input, or the x (1 - p) of dropout at test."""
         at = 0 if node.input[0] in self.file.constants else 1
         value = self._constant(node, at).astype(np.float64)
         if self.steps:
@@ -263,7 +263,7 @@ class _Walk:
             raise self._unfit(node, f"an image of {value.shape[1]} pixels behind one of {side}")
 
     def _by_colour(self, node: Any, value: np.ndarray) -> np.ndarray:
-        """A number, one a colour or an image as [3, 1, 1] or [3, S, S]."""
+        """Return a constant, which is one number, one a colour or an image, as [3, 1, 1] or [3, S, S]."""
         shape = (1,) * (3 - value.ndim) + value.shape[-3:]
         if value.size != math.prod(shape) or shape[0] not in (1, 3) or shape[1] != shape[2]:
             raise self._unfit(node, f"its constant is {list(value.shape)}; a number, one a colour or an image fits")

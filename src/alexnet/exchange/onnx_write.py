@@ -1,4 +1,4 @@
-"""AlexNet as an ONNX graph, layer by layer: pixels in, probabilities and logits out.
+"""AlexNet is written as an ONNX graph, layer by layer, from pixels to probabilities and logits.
 
 Written node by node and not traced: that needs no exporter, the nodes carry the layers' names, and two things get the
 form that runtimes compute fastest. Normalization is made of elementary nodes: the sum over adjacent kernels is a 1x1
@@ -34,7 +34,7 @@ ACTIVATIONS = {nn.ReLU: "Relu", nn.Tanh: "Tanh", nn.Sigmoid: "Sigmoid"}
 
 
 class _Graph:
-    """Nodes and constants so far. A node has one output, called like the node."""
+    """The nodes and constants so far; a node has one output, called like the node."""
 
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
@@ -50,14 +50,14 @@ class _Graph:
         return name
 
     def split(self, name: str, input: str, parts: int) -> list[str]:
-        """`parts` equal parts of the channels."""
+        """Append a node that splits the channels into `parts` equal parts."""
         names = [f"{name}.{part}" for part in range(1, parts + 1)]
         self.nodes.append(helper.make_node("Split", [input], names, name=name, axis=1))
         return names
 
 
 def onnx_model(network: AlexNet, mean: Tensor, metadata: Mapping[str, str]) -> onnx.ModelProto:
-    """The graph of `network` in eval mode.
+    """Return the graph of `network` in eval mode.
 
     Input `pixels`, float32 [N, 3, S, S], RGB on 0-255, for any N; the graph subtracts `mean`, float32 [3, S, S]. Outputs
     `probabilities` and `logits`, float32 [N, classes]. `metadata` goes into the file's
@@ -146,7 +146,7 @@ def _layer(
 def _weighted(
     graph: _Graph, kind: str, name: str, weight: Tensor, bias: Tensor, columns: int, parts: list[str], **attributes: Any
 ) -> list[str]:
-    """A layer with weights: one node, or one for each column, which reads its own part."""
+    """Append a layer with weights: one node, or one for each column, which reads its own part."""
     if columns == 1:
         parts = [_whole(graph, name, parts)]
     elif len(parts) == 1:
@@ -159,7 +159,7 @@ def _weighted(
 
 
 def _each(graph: _Graph, kind: str, name: str, parts: list[str], *constants: str, **attributes: Any) -> list[str]:
-    """A layer that treats every number, or every map, by itself."""
+    """Append a layer that treats every number, or every map, by itself."""
     named = zip(_names(name, parts), parts, strict=True)
     return [graph.add(kind, node, [x, *constants], **attributes) for node, x in named]
 

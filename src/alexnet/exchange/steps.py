@@ -1,4 +1,4 @@
-"""The steps of a network in their order, with their weights: what every file of others is read into."""
+"""The steps of a network in their order, with their weights; files of all kinds are read into them."""
 
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
@@ -10,7 +10,7 @@ from alexnet.errors import InputError
 from alexnet.network.spec import MAX_WEIGHTS
 
 Kind = Literal["relu", "tanh", "sigmoid"]
-"""Of an activation function."""
+"""The kind of an activation function."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -116,7 +116,7 @@ Step = Conv | Linear | Activation | Lrn | MapNorm | BatchNorm | Pool | Dropout
 
 
 def with_weights(kind: type[W], name: str, weight: Tensor, bias: Tensor | None, **fields: int) -> W:
-    """A layer with the weights of a file; no bias is one of zeros.
+    """Return a layer with the weights of a file; biases that are not there are zeros.
 
     InputError, naming the layer, for weights of another shape than `fields` say, and for NaN among them.
     """
@@ -139,6 +139,6 @@ def with_weights(kind: type[W], name: str, weight: Tensor, bias: Tensor | None, 
 
 
 def check_finite(tensor: Tensor, message: str) -> None:
-    """InputError, beginning with `message`, if NaN or infinity is in a file's tensor."""
+    """Raise InputError, beginning with `message`, if NaN or infinity is in a tensor of a file."""
     if not bool(torch.isfinite(tensor).all()):
         raise InputError(f"{message}; the file is damaged, or training failed")
