@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from measure import Peer, Row, arguments, finish, have_peers, in_turn, ratios, row
 
-from alexnet.exchange import runtimes
+from alexnet.exchange import exports, runtimes
 from alexnet.exchange.onnx_write import onnx_model
 from alexnet.network.model import AlexNet
 from alexnet.network.networks import paper
@@ -33,7 +33,7 @@ def export(network: AlexNet, folder: Path) -> None:
     noise = np.random.default_rng(0).uniform(0, 255, (16, 1, 3, 224, 224)).astype(np.float32)
     formats: tuple[runtimes.Format, ...] = ("onnx", "openvino")
     for format in formats:
-        file, int8 = (folder / f"network{end}{runtimes.SUFFIX[format]}" for end in ("", "-int8"))
+        file, int8 = (folder / f"network{end}{exports.SUFFIXES[format][0]}" for end in ("", "-int8"))
         runtimes.save(model, file, format, {})
         runtimes.quantize(file, list(noise), int8, format, {})
 

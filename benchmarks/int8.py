@@ -28,7 +28,7 @@ def main() -> int:
     format: runtimes.Format = given.format
     with tempfile.TemporaryDirectory() as folder:
         made = exports.export_network(
-            network, format, Path(folder) / f"network{runtimes.SUFFIX[format]}", data, int8=True
+            network, format, Path(folder) / f"network{exports.SUFFIXES[format][0]}", data, int8=True
         )
     rows = [
         row(f"{format}, {name}, {which}", [getattr(errors, which)], "% error")

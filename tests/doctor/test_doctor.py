@@ -36,18 +36,18 @@ def photograph(seed: int, size: int = SIZE, tint: tuple[int, int, int] = (12, 0,
     return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
 
 
-def folder(root: Path, layout: dict[str, int], **how: object) -> Path:
+def folder(root: Path, layout: dict[str, int], **options: object) -> Path:
     """Class folders with so many photographs each."""
     seed = 0
     for name, number in layout.items():
         (root / name).mkdir(parents=True, exist_ok=True)
         for at in range(number):
-            photograph(seed, **how).save(root / name / f"{at}.png")  # type: ignore[arg-type]
+            photograph(seed, **options).save(root / name / f"{at}.png")  # type: ignore[arg-type]
             seed += 1
     return root
 
 
-def found(findings: list[Finding], text: str, level: str | None = None) -> Finding:
+def finding_of(findings: list[Finding], text: str, level: str | None = None) -> Finding:
     """The one finding that says `text`."""
     matching = [finding for finding in findings if text in finding.what]
     assert matching, f"nothing says {text!r}:\n" + "\n".join(f"{f.level}: {f.what}" for f in findings)
@@ -58,10 +58,10 @@ def found(findings: list[Finding], text: str, level: str | None = None) -> Findi
     return matching[0]
 
 
-def troubles(findings: list[Finding], machine_too: bool = False) -> list[str]:
-    """What is not ok, leaving out what depends on the machine that runs the test."""
-    own = () if machine_too else ("compiled loops:", "threads:", "device:", "disk:", "memory:", "decoders:", "torch")
-    return [finding.what for finding in findings if finding.level != "ok" and not finding.what.startswith(own)]
+def troubles(findings: list[Finding]) -> list[str]:
+    """The findings that are not ok, without those that depend on the machine that runs the test."""
+    ignored = ("compiled loops:", "threads:", "device:", "disk:", "memory:", "decoders:", "torch")
+    return [finding.what for finding in findings if finding.level != "ok" and not finding.what.startswith(ignored)]
 
 
 def test_a_path_that_is_not_there(tmp_path: Path) -> None:
@@ -71,10 +71,10 @@ def test_a_path_that_is_not_there(tmp_path: Path) -> None:
 
 def test_every_examination_tells_versions_and_device(tmp_path: Path) -> None:
     findings = examine(folder(tmp_path, {"a": 1, "b": 1}))
-    assert f"torch {torch.__version__.partition('+')[0]}" in found(findings, "versions:").what
-    found(findings, "device:")
-    found(findings, "threads:")
-    found(findings, "disk:")
+    assert f"torch {torch.__version__.partition('+')[0]}" in finding_of(findings, "versions:").what
+    finding_of(findings, "device:")
+    finding_of(findings, "threads:")
+    finding_of(findings, "disk:")
 
 
 # --- a folder of images -----------------------------------------------------------------------------------------------
@@ -83,73 +83,75 @@ def test_every_examination_tells_versions_and_device(tmp_path: Path) -> None:
 def test_an_ordinary_folder_has_no_troubles(tmp_path: Path) -> None:
     findings = examine(folder(tmp_path, {"train/cat": 31, "train/dog": 31, "val/cat": 3, "val/dog": 3}))
     assert troubles(findings) == []
-    found(findings, "62 training images in 2 classes, 31 to 31 a class")
+    finding_of(findings, "62 training images in 2 classes, 31 to 31 a class")
 
 
 def test_images_without_class_folders(tmp_path: Path) -> None:
     folder(tmp_path, {".": 3})
-    assert "one folder per class" in found(examine(tmp_path), "images but no class folders", "error").fix
+    assert "one folder per class" in finding_of(examine(tmp_path), "images but no class folders", "error").fix
 
 
 def test_images_beside_class_folders(tmp_path: Path) -> None:
     folder(tmp_path, {".": 2, "cat": 2, "dog": 2})
-    found(examine(tmp_path), "2 images beside its class folders", "warning")
+    finding_of(examine(tmp_path), "2 images beside its class folders", "warning")
 
 
 def test_flat_validation_folder(tmp_path: Path) -> None:
     folder(tmp_path, {"train/cat": 2, "train/dog": 2, "val": 4})
-    finding = found(examine(tmp_path), "images but no class folders", "error")
+    finding = finding_of(examine(tmp_path), "images but no class folders", "error")
     assert "ILSVRC2012_devkit" in finding.fix
 
 
 def test_classes_that_only_one_split_has(tmp_path: Path) -> None:
     folder(tmp_path, {"train/cat": 2, "train/dog": 2, "val/Cat": 2, "val/dog": 2})
     findings = examine(tmp_path)
-    assert "letter case" in found(findings, "val/Cat is a class folder that", "error").fix
+    assert "letter case" in finding_of(findings, "val/Cat is a class folder that", "error").fix
     shutil.rmtree(tmp_path / "val" / "Cat")
-    assert "cat" in found(examine(tmp_path), "has no images of 1 of the 2 classes", "warning").what
+    assert "cat" in finding_of(examine(tmp_path), "has no images of 1 of the 2 classes", "warning").what
 
 
 def test_folders_that_may_be_splits_are_asked_about(tmp_path: Path) -> None:
     folder(tmp_path, {"training/cat": 2, "training/dog": 2, "my_val/cat": 2})
-    assert "or test if it is one" in found(examine(tmp_path), "my_val looks like a split", "error").fix
+    assert "or test if it is one" in finding_of(examine(tmp_path), "my_val looks like a split", "error").fix
     (tmp_path / "my_val").rename(tmp_path / "Validation")
-    found(examine(tmp_path), "a source that alexnet prepare takes", "ok")
+    finding_of(examine(tmp_path), "a source that alexnet prepare takes", "ok")
 
 
 def test_folders_inside_class_folders(tmp_path: Path) -> None:
     folder(tmp_path, {"cat/black": 2, "cat/white": 2, "dog": 2})
-    assert "cat" in found(examine(tmp_path), "have folders in them", "warning").what
+    assert "cat" in finding_of(examine(tmp_path), "have folders in them", "warning").what
 
 
 def test_empty_class(tmp_path: Path) -> None:
     folder(tmp_path, {"cat": 2, "dog": 2, "eel": 0})
-    assert found(examine(tmp_path), "eel, a class folder, has no images in it", "error").fix == "fill it or remove it"
+    assert (
+        finding_of(examine(tmp_path), "eel, a class folder, has no images in it", "error").fix == "fill it or remove it"
+    )
 
 
 def test_one_class(tmp_path: Path) -> None:
-    found(examine(folder(tmp_path, {"cat": 3})), "only one class", "error")
+    finding_of(examine(folder(tmp_path, {"cat": 3})), "only one class", "error")
 
 
 def test_classes_of_very_different_sizes(tmp_path: Path) -> None:
     findings = examine(folder(tmp_path, {"cat": 44, "dog": 4}))
-    assert "44" in found(findings, "dog only 4", "warning").what
-    assert "--from" in found(findings, "fewer than 30", "warning").fix
+    assert "44" in finding_of(findings, "dog only 4", "warning").what
+    assert "--from" in finding_of(findings, "fewer than 30", "warning").fix
 
 
 def test_numbers_sorted_as_text(tmp_path: Path) -> None:
     folder(tmp_path, {str(number): 1 for number in range(1, 12)})
-    assert "1, 10, 11" in found(examine(tmp_path), "sorted as text", "warning").what
+    assert "1, 10, 11" in finding_of(examine(tmp_path), "sorted as text", "warning").what
 
 
 def test_files_that_are_not_images_or_not_called_so(tmp_path: Path) -> None:
     folder(tmp_path, {"cat": 2, "dog": 2})
     (tmp_path / "cat" / "notes.txt").write_text("no image")
-    found(examine(tmp_path), "passed over: 1 file (.txt)", "ok")
+    finding_of(examine(tmp_path), "passed over: 1 file (.txt)", "ok")
     shutil.copy(tmp_path / "cat" / "0.png", tmp_path / "cat" / "download")
-    found(examine(tmp_path), "5 training images", "ok")
+    finding_of(examine(tmp_path), "5 training images", "ok")
     (tmp_path / "dog" / "IMG_1.HEIC").write_bytes(b"ftypheic")
-    heic = found(examine(tmp_path), "passed over: 2 files (1 .heic, 1 .txt)", "warning")
+    heic = finding_of(examine(tmp_path), "passed over: 2 files (1 .heic, 1 .txt)", "warning")
     assert heic.fix == ".heic cannot be read: convert them to JPEG or PNG"
 
 
@@ -163,26 +165,26 @@ def test_odd_files(tmp_path: Path) -> None:
     turned[0x0112] = 6
     photograph(4).save(tmp_path / "cat" / "turned.jpg", exif=turned)
     findings = examine(tmp_path)
-    handled = found(findings, "makes upright RGB", "ok").what
+    handled = finding_of(findings, "makes upright RGB", "ok").what
     assert "1 of another format" in handled and "1 CMYK" in handled and "1 turned by EXIF" in handled
-    found(findings, "1 of 9 files looked at are greyscale", "ok")
-    assert "tiny.png" in found(findings, "side under 64", "warning").what
+    finding_of(findings, "1 of 9 files looked at are greyscale", "ok")
+    assert "tiny.png" in finding_of(findings, "side under 64", "warning").what
     (tmp_path / "dog" / "half.png").write_bytes((tmp_path / "dog" / "0.png").read_bytes()[:3000])
-    assert "half.png" in found(examine(tmp_path), "cannot be read", "error").what
+    assert "half.png" in finding_of(examine(tmp_path), "cannot be read", "error").what
 
 
 def test_greyscale_set(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         photograph(1).convert("L").save(tmp_path / name / "1.png")
-    found(examine(tmp_path), "no colour kernels", "warning")
+    finding_of(examine(tmp_path), "no colour kernels", "warning")
 
 
 def test_no_more_than_a_sample_is_opened(tmp_path: Path) -> None:
     folder(tmp_path, {"cat": 1, "dog": 1}, size=64)
     for number in range(300):
         shutil.copy(tmp_path / "cat" / "0.png", tmp_path / "cat" / f"copy{number}.png")
-    found(examine(tmp_path), "all 101 files looked at", "ok")  # 100 of a class, and the only dog
+    finding_of(examine(tmp_path), "all 101 files looked at", "ok")  # 100 of a class, and the only dog
 
 
 def test_ilsvrc_archives_without_devkit(tmp_path: Path) -> None:
@@ -195,7 +197,7 @@ def test_ilsvrc_archives_without_devkit(tmp_path: Path) -> None:
                 member = tarfile.TarInfo("n01440764.tar")
                 member.size = len(inner.getvalue())
                 tar.addfile(member, io.BytesIO(inner.getvalue()))
-    assert "put it beside" in found(examine(tmp_path), "no ILSVRC2012_devkit_t12.tar.gz", "error").fix
+    assert "put it beside" in finding_of(examine(tmp_path), "no ILSVRC2012_devkit_t12.tar.gz", "error").fix
 
 
 def test_unpacked_classes_with_other_numbers_than_the_devkit_says(tmp_path: Path) -> None:
@@ -203,30 +205,30 @@ def test_unpacked_classes_with_other_numbers_than_the_devkit_says(tmp_path: Path
     root = unpack_mini_ilsvrc(packed, tmp_path / "unpacked")
     assert not any("development kit says" in finding.what for finding in examine(root))
     next((root / "train" / WNIDS[1]).iterdir()).unlink()
-    assert f"{WNIDS[1]} has 2, not 3" in found(examine(root), "than the development kit says", "warning").what
+    assert f"{WNIDS[1]} has 2, not 3" in finding_of(examine(root), "than the development kit says", "warning").what
 
 
 def test_ilsvrc_train_archive_alone(tmp_path: Path) -> None:
     shutil.copy(make_mini_ilsvrc(tmp_path / "whole", 2, 1).folder / "ILSVRC2012_img_train.tar", tmp_path)
-    assert "6.3 GB" in found(examine(tmp_path), "has no ILSVRC2012_img_val.tar", "warning").fix
+    assert "6.3 GB" in finding_of(examine(tmp_path), "has no ILSVRC2012_img_val.tar", "warning").fix
 
 
 def test_pixels_on_0_to_1(tmp_path: Path) -> None:
     file = tmp_path / "arrays.npz"
     np.savez(file, images=np.random.default_rng(0).random((4, 8, 8, 3), np.float32), labels=np.array([0, 1, 0, 1]))
-    assert "times 255" in found(examine(file), "images are float32, must be uint8", "error").fix
+    assert "times 255" in finding_of(examine(file), "images are float32, must be uint8", "error").fix
 
 
 def test_a_file_that_is_no_source(tmp_path: Path) -> None:
     (tmp_path / "notes.doc").write_text("cat\n")
-    found(examine(tmp_path / "notes.doc"), "no known kind", "error")
+    finding_of(examine(tmp_path / "notes.doc"), "no known kind", "error")
 
 
 # --- a prepared dataset -----------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("doctor")
     folder(place / "photos", {"train/cat": 31, "train/dog": 31, "val/cat": 4, "val/dog": 4})
     prepare(open_source(str(place / "photos")), place / "data", size=64)
@@ -240,48 +242,48 @@ def arrays(place: Path, images: np.ndarray) -> Path:
     return place / "data"
 
 
-def test_an_ordinary_dataset_has_no_troubles(made: Path) -> None:
-    findings = examine(made)
+def test_an_ordinary_dataset_has_no_troubles(dataset: Path) -> None:
+    findings = examine(dataset)
     assert troubles(findings) == []
-    found(findings, "pixel scale: 0-255", "ok")
-    fitting = found(findings, "recipes that take images of 64×64", "ok").what
+    finding_of(findings, "pixel scale: 0-255", "ok")
+    fitting = finding_of(findings, "recipes that take images of 64×64", "ok").what
     assert "demo" in fitting and "cifar10" in fitting and "paper" not in fitting
 
 
 def test_unfinished_dataset(tmp_path: Path) -> None:
     (tmp_path / "begun.json").write_text("{}")
-    found(examine(tmp_path), "not finished", "error")
+    finding_of(examine(tmp_path), "not finished", "error")
 
 
-def test_changed_pixels(made: Path, tmp_path: Path) -> None:
-    copy = shutil.copytree(made, tmp_path / "copy")
+def test_changed_pixels(dataset: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(dataset, tmp_path / "copy")
     with (copy / "train" / "images.bin").open("r+b") as file:
         file.seek(1000)
         file.write(b"\0\0\0\0\0\0\0\0")
-    found(examine(copy), "have changed since they were written", "error")
+    finding_of(examine(copy), "have changed since they were written", "error")
     (copy / "train" / "images.bin").write_bytes(b"short")
-    found(examine(copy), "has 5 bytes", "error")
+    finding_of(examine(copy), "has 5 bytes", "error")
 
 
 def test_pixels_divided_by_255(tmp_path: Path) -> None:
     findings = examine(arrays(tmp_path, np.random.default_rng(0).integers(0, 2, (8, 64, 64, 3), np.uint8)))
-    found(findings, "all pixels are 0 or 1", "error")
+    finding_of(findings, "all pixels are 0 or 1", "error")
 
 
 def test_bgr(tmp_path: Path) -> None:
     pixels = np.stack([np.asarray(photograph(seed, size=64, tint=(-20, 0, 20))) for seed in range(8)])
-    assert "[..., ::-1]" in found(examine(arrays(tmp_path, pixels)), "is it BGR", "warning").fix
+    assert "[..., ::-1]" in finding_of(examine(arrays(tmp_path, pixels)), "is it BGR", "warning").fix
 
 
-def test_transposed_eigenvectors(made: Path, tmp_path: Path) -> None:
+def test_transposed_eigenvectors(dataset: Path, tmp_path: Path) -> None:
     from alexnet.doctor.dataset import colour
 
-    values = json.loads((made / "colour.json").read_text())
+    values = json.loads((dataset / "colour.json").read_text())
     eigenvalues, vectors = np.array(values["eigenvalues"]), np.array(values["eigenvectors"])
     covariance = np.array(values["covariance"])
-    assert found(list(colour(eigenvalues, vectors, covariance, tmp_path)), "√λ").level == "ok"
-    found(list(colour(eigenvalues, vectors.T, covariance, tmp_path)), "transposed", "error")
-    found(list(colour(eigenvalues[::-1], vectors[:, ::-1], covariance, tmp_path)), "not descending", "error")
+    assert finding_of(list(colour(eigenvalues, vectors, covariance, tmp_path)), "√λ").level == "ok"
+    finding_of(list(colour(eigenvalues, vectors.T, covariance, tmp_path)), "transposed", "error")
+    finding_of(list(colour(eigenvalues[::-1], vectors[:, ::-1], covariance, tmp_path)), "not descending", "error")
 
 
 @pytest.mark.parametrize(("size", "taken_by"), [(31, []), (32, ["cifar10"]), (80, ["cifar10", "demo"])])
@@ -291,11 +293,11 @@ def test_larger_images_than_a_recipe_s_fit_it_and_smaller_do_not(
     pixels = np.stack([np.asarray(photograph(seed, size=size)) for seed in range(4)])
     findings = examine(arrays(tmp_path, pixels))
     if taken_by:
-        assert set(found(findings, f"take images of {size}×{size}", "ok").what.split(": ")[1].split(", ")) == set(
+        assert set(finding_of(findings, f"take images of {size}×{size}", "ok").what.split(": ")[1].split(", ")) == set(
             taken_by
         )
     else:
-        assert "--size 32" in found(findings, "too small for every named recipe", "warning").fix
+        assert "--size 32" in finding_of(findings, "too small for every named recipe", "warning").fix
 
 
 # --- a run ------------------------------------------------------------------------------------------------------------
@@ -313,11 +315,11 @@ RECIPE = Recipe(name="tiny", network=TINY, epochs=1, batch=31, image_size=64, sc
 
 
 @pytest.fixture(scope="module")
-def trained(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from alexnet.data import prepared
 
     run = tmp_path_factory.mktemp("doctor-run") / "run"
-    train(RECIPE, prepared.open(made), run)
+    train(RECIPE, prepared.open(dataset), run)
     return run
 
 
@@ -343,47 +345,47 @@ def newest(run: Path) -> Path:
 def test_an_ordinary_run_has_no_troubles(run: Path) -> None:
     findings = examine(run)
     assert troubles(findings) == []
-    found(findings, "finished after epoch 1", "ok")
-    found(findings, "the same as when it began", "ok")
+    finding_of(findings, "finished after epoch 1", "ok")
+    finding_of(findings, "the same as when it began", "ok")
 
 
 def test_unfinished_run_says_how_to_go_on(run: Path) -> None:
     change_recipe(run, epochs=5)
-    assert found(examine(run), "1 of 5 epochs", "warning").fix.endswith(f"alexnet train --resume {run}")
+    assert finding_of(examine(run), "1 of 5 epochs", "warning").fix.endswith(f"alexnet train --resume {run}")
 
 
 def test_damaged_recipe(run: Path) -> None:
     (run / "recipe.json").write_text("{")
-    found(examine(run), "not JSON", "error")
+    finding_of(examine(run), "not JSON", "error")
 
 
 def test_damaged_checkpoints(run: Path) -> None:
-    one = newest(run)
-    (one / "weights.safetensors").write_bytes((one / "weights.safetensors").read_bytes()[:-100])
-    assert "remove" in found(examine(run), "cannot be read as safetensors", "error").fix
-    shutil.rmtree(one)
-    shutil.copytree(newest(run), one)
-    (one / "state.pt").write_bytes(b"no checkpoint")
-    found(examine(run), "state.pt: damaged", "error")
+    checkpoint = newest(run)
+    (checkpoint / "weights.safetensors").write_bytes((checkpoint / "weights.safetensors").read_bytes()[:-100])
+    assert "remove" in finding_of(examine(run), "cannot be read as safetensors", "error").fix
+    shutil.rmtree(checkpoint)
+    shutil.copytree(newest(run), checkpoint)
+    (checkpoint / "state.pt").write_bytes(b"no checkpoint")
+    finding_of(examine(run), "state.pt: damaged", "error")
     shutil.rmtree(run / "checkpoints")
-    found(examine(run), "has no checkpoint", "error")
+    finding_of(examine(run), "has no checkpoint", "error")
 
 
 def test_weights_that_are_not_finite(run: Path) -> None:
     change_weights(
         newest(run), lambda weights: {name: t / 0 if name == "conv1.bias" else t for name, t in weights.items()}
     )
-    assert "conv1.bias" in found(examine(run), "NaN or infinite", "error").what
+    assert "conv1.bias" in finding_of(examine(run), "NaN or infinite", "error").what
 
 
 def test_weights_with_a_prefix(run: Path) -> None:
     change_weights(newest(run), lambda weights: {f"module.{name}": t for name, t in weights.items()})
-    found(examine(run), "module.", "error")
+    finding_of(examine(run), "module.", "error")
 
 
 def test_weights_of_another_network(run: Path) -> None:
     change_recipe(run, network=replace(TINY, hidden=(spec.Hidden(16),)))
-    found(examine(run), "the recipe's network has", "error")
+    finding_of(examine(run), "the recipe's network has", "error")
 
 
 def metrics(run: Path, **values: object) -> None:
@@ -394,43 +396,43 @@ def metrics(run: Path, **values: object) -> None:
 
 def test_loss_that_is_not_finite(run: Path) -> None:
     metrics(run, loss=math.nan)
-    assert "--rate 0.001" in found(examine(run), "NaN", "error").fix
+    assert "--rate 0.001" in finding_of(examine(run), "NaN", "error").fix
 
 
 def test_stuck_loss(run: Path) -> None:
     metrics(run, loss=math.log(2), epoch=3)
-    found(examine(run), "guessing gives ln(2)", "warning")
+    finding_of(examine(run), "guessing gives ln(2)", "warning")
 
 
 def test_overfitting(run: Path) -> None:
     metrics(run, train_error=0.5, validation_top1=45.0)
-    assert "--from" in found(examine(run), "overfitting", "warning").fix
+    assert "--from" in finding_of(examine(run), "overfitting", "warning").fix
 
 
 def test_other_version_of_torch(run: Path) -> None:
     text = (run / "metrics.jsonl").read_text().replace(torch.__version__, "1.0.0")
     (run / "metrics.jsonl").write_text(text)
-    found(examine(run), "torch 1.0.0 trained it", "warning")
+    finding_of(examine(run), "torch 1.0.0 trained it", "warning")
 
 
 def test_number_and_order_of_classes(run: Path) -> None:
     (run / "classes.json").write_text('["cat", "dog", "eel"]')
-    found(examine(run), "classes.json has 3 classes, the network 2", "error")
+    finding_of(examine(run), "classes.json has 3 classes, the network 2", "error")
     (run / "classes.json").write_text('["dog", "cat"]')
-    found(examine(run), "other classes than the run, or in another order", "error")
+    finding_of(examine(run), "other classes than the run, or in another order", "error")
 
 
 def test_mean_image_on_0_to_1(run: Path) -> None:
     mean = np.load(run / "preparation" / "mean.npy")
     np.save(run / "preparation" / "mean.npy", mean / 255)
-    found(examine(run), "a mean of pixels on 0-1", "error")
+    finding_of(examine(run), "a mean of pixels on 0-1", "error")
 
 
 @pytest.mark.parametrize(("size", "level"), [(80, None), (64, None), (63, "error")])
 def test_a_mean_image_may_be_larger_than_the_recipe_s_images(run: Path, size: int, level: str | None) -> None:
     np.save(run / "preparation" / "mean.npy", np.full((size, size, 3), 100, np.float32))
     if level:
-        found(examine(run), "mean.npy is [63, 63, 3]", level)
+        finding_of(examine(run), "mean.npy is [63, 63, 3]", level)
     else:
         assert troubles(examine(run)) == []
 
@@ -438,19 +440,22 @@ def test_a_mean_image_may_be_larger_than_the_recipe_s_images(run: Path, size: in
 def test_data_that_is_gone_or_changed(run: Path, tmp_path: Path) -> None:
     data = json.loads((run / "data.json").read_text())
     (run / "data.json").write_text(json.dumps(data | {"source": {"fingerprint": "another"}}))
-    found(examine(run), "other images than when the run began", "warning")
+    finding_of(examine(run), "other images than when the run began", "warning")
+    for damaged in (json.dumps(data | {"source": 3}), json.dumps(data | {"path": 3}), "[]", "{"):
+        (run / "data.json").write_text(damaged)
+        finding_of(examine(run), "other images" if '"source": 3' in damaged else "data.json is missing", "warning")
     (run / "data.json").write_text(json.dumps(data | {"path": str(tmp_path / "gone")}))
-    found(examine(run), "is not there any more", "ok")
+    finding_of(examine(run), "is not there any more", "ok")
 
 
 def test_pixels_that_conv1_does_not_read(run: Path) -> None:
     change_recipe(run, network=replace(TINY, rounding="down"))
-    found(examine(run), "unread", "warning")
+    finding_of(examine(run), "unread", "warning")
 
 
 def test_batch_size_against_rate(run: Path) -> None:
     change_recipe(run, batch=1024, rate=0.001)
-    assert "--rate 0.08" in found(examine(run), "for batches of 1024", "warning").fix
+    assert "--rate 0.08" in finding_of(examine(run), "for batches of 1024", "warning").fix
 
 
 # --- memory -----------------------------------------------------------------------------------------------------------

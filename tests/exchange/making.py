@@ -48,13 +48,13 @@ def chunk(tag: int, content: bytes | str) -> bytes:
 
 @dataclass
 class CaffeLayer:
-    """A layer of a network of Caffe's kind; `how` are the fields of its parameters, in the words of a .prototxt."""
+    """A layer of a network of Caffe's kind; `parameters` are its fields as a .prototxt names them."""
 
     name: str
     type: str
     bottom: str
     top: str
-    how: dict[str, float] = field(default_factory=dict)
+    parameters: dict[str, float] = field(default_factory=dict)
     blobs: tuple[np.ndarray, ...] = ()
 
 
@@ -84,16 +84,17 @@ def caffe_layers(
     seed: int = 0,
     lrn: Mapping[str, float] | None = None,
     groups: int = 2,
+    pool: tuple[int, int] = (3, 2),
 ) -> list[CaffeLayer]:
     """The layers of bvlc_alexnet, or with ("pool", "norm") of caffenet, of any width, with random weights."""
     random, layers, bottom = draw(seed), [], "data"
 
     def add(
-        name: str, kind: str, how: dict[str, float] | None = None, blobs: tuple = (), in_place: bool = False
+        name: str, kind: str, parameters: dict[str, float] | None = None, blobs: tuple = (), in_place: bool = False
     ) -> None:
         nonlocal bottom
         top = bottom if in_place else name
-        layers.append(CaffeLayer(name, kind, bottom, top, how or {}, blobs))
+        layers.append(CaffeLayer(name, kind, bottom, top, parameters or {}, blobs))
         bottom = top
 
     def normal(*shape: int) -> np.ndarray:
@@ -103,19 +104,19 @@ def caffe_layers(
     windows = [(11, 4, 0, 1), (5, 1, 2, groups), (3, 1, 1, 1), (3, 1, 1, groups), (3, 1, 1, groups)]
     channels, side = 3, size
     for n, (width, (window, stride, pad, group)) in enumerate(zip(widths, windows, strict=True), 1):
-        how = {"num_output": width, "pad": pad, "kernel_size": window, "group": group, "stride": stride}
+        parameters = {"num_output": width, "pad": pad, "kernel_size": window, "group": group, "stride": stride}
         weight = normal(width, channels // group, window, window)
         # The scale of pixels in, so that normalization is no constant factor.
         blobs = (weight, random.standard_normal(width, np.float32))
-        add(f"conv{n}", "Convolution", {key: value for key, value in how.items() if value not in (0,)}, blobs)
+        add(f"conv{n}", "Convolution", {key: value for key, value in parameters.items() if value not in (0,)}, blobs)
         add(f"relu{n}", "ReLU", in_place=True)
         channels, side = width, (side + 2 * pad - window) // stride + 1
         for step in order if n < 3 else ("pool",) if n == 5 else ():
             if step == "norm":
                 add(f"norm{n}", "LRN", {"local_size": 5, "alpha": 1e-4, "beta": 0.75, **(lrn or {})})
             else:
-                add(f"pool{n}", "Pooling", {"kernel_size": 3, "stride": 2})
-                side = -(-(side - 3) // 2) + 1
+                add(f"pool{n}", "Pooling", {"kernel_size": pool[0], "stride": pool[1]})
+                side = -(-(side - pool[0]) // pool[1]) + 1
     for n, (inputs, units) in enumerate([(channels * side**2, hidden), (hidden, hidden), (hidden, classes)], 6):
         blobs = (normal(units, inputs), random.standard_normal(units, np.float32))
         add(f"fc{n}", "InnerProduct", {"num_output": units}, blobs)
@@ -136,7 +137,7 @@ def prototxt(layers: Sequence[CaffeLayer], size: int = SIZE, name: str = "Small"
         text += "  blobs_lr: 1\n" if old else "  param { lr_mult: 1 }\n"  # fields that nothing here reads
         if layer.type in PARAMETERS:
             text += f"  {PARAMETERS[layer.type][0]} {{\n" + ("    pool: MAX\n" if layer.type == "Pooling" else "")
-            text += "".join(f"    {key}: {value}\n" for key, value in layer.how.items())
+            text += "".join(f"    {key}: {value}\n" for key, value in layer.parameters.items())
             text += '    weight_filler { type: "gaussian" std: 0.01 }\n' if layer.blobs else ""
             text += "  }\n"
         text += "}\n"
@@ -183,21 +184,23 @@ def caffemodel(
         kind, bottoms = layer.type, [layer.bottom]
         if kind == "Softmax":
             kind, bottoms = ("SoftmaxWithLoss", [layer.bottom, "label"])
-        blobs = [blob(one, old, double) for one in layer.blobs]
-        how = b""
+        blobs = [blob(array, old, double) for array in layer.blobs]
+        parameters = b""
         if layer.type in PARAMETERS:
-            for key, value in layer.how.items():
+            for key, value in layer.parameters.items():
                 tag = FIELDS[layer.type][key]
-                how += real(tag, value) if isinstance(value, float) else number(tag, int(value))
+                parameters += real(tag, value) if isinstance(value, float) else number(tag, int(value))
         if old:
             body = b"".join(chunk(2, bottom) for bottom in bottoms) + chunk(3, layer.top) + chunk(4, layer.name)
-            body += number(5, 21 if kind == "SoftmaxWithLoss" else V1[kind]) + b"".join(chunk(6, one) for one in blobs)
-            body += chunk(PARAMETERS[layer.type][2], how) if how else b""
+            body += number(5, 21 if kind == "SoftmaxWithLoss" else V1[kind]) + b"".join(
+                chunk(6, part) for part in blobs
+            )
+            body += chunk(PARAMETERS[layer.type][2], parameters) if parameters else b""
             content += chunk(2, body)
         else:
             body = chunk(1, layer.name) + chunk(2, kind) + b"".join(chunk(3, bottom) for bottom in bottoms)
-            body += chunk(4, layer.top) + b"".join(chunk(7, one) for one in blobs)
-            body += chunk(PARAMETERS[layer.type][1], how) if how else b""
+            body += chunk(4, layer.top) + b"".join(chunk(7, part) for part in blobs)
+            body += chunk(PARAMETERS[layer.type][1], parameters) if parameters else b""
             content += chunk(100, body)
     return content
 
@@ -217,20 +220,29 @@ def logits(layers: Sequence[CaffeLayer], images: Tensor) -> Tensor:
     """What Caffe's documentation says these layers give for images [N, 3, S, S]: B, G, R, minus the mean."""
     x = images
     for layer in layers:
-        how, blobs = layer.how, [torch.from_numpy(one) for one in layer.blobs]
+        parameters, blobs = layer.parameters, [torch.from_numpy(array) for array in layer.blobs]
         if layer.type == "Convolution":
-            x = F.conv2d(x, *blobs, int(how.get("stride", 1)), int(how.get("pad", 0)), 1, int(how.get("group", 1)))
+            x = F.conv2d(
+                x,
+                *blobs,
+                int(parameters.get("stride", 1)),
+                int(parameters.get("pad", 0)),
+                1,
+                int(parameters.get("group", 1)),
+            )
         elif layer.type == "LRN":
-            # x / (k + alpha / n * sum) ** beta over n channels, two before and two behind
-            squares = F.pad(x.double() ** 2, (0, 0, 0, 0, 2, 2))
-            sums = sum(squares[:, at : at + x.shape[1]] for at in range(5))
-            x = (x / (how.get("k", 1.0) + how["alpha"] / 5 * sums) ** how["beta"]).float()
+            # x / (k + alpha / n * sum) ** beta over n channels, as many before as behind
+            n = int(parameters["local_size"])
+            squares = F.pad(x.double() ** 2, (0, 0, 0, 0, n // 2, n // 2))
+            sums = sum(squares[:, at : at + x.shape[1]] for at in range(n))
+            x = (x / (parameters.get("k", 1.0) + parameters["alpha"] / n * sums) ** parameters["beta"]).float()
         elif layer.type == "Pooling":
             # As many windows as cover the map, the last cut off at its edge.
-            side = x.shape[-1]
-            number = -(-(side - 3) // 2) + 1
-            rows = [x[:, :, 2 * at : 2 * at + 3].amax(2) for at in range(number)]
-            rows = [torch.stack([row[:, :, 2 * at : 2 * at + 3].amax(2) for at in range(number)], 2) for row in rows]
+            window, stride = int(parameters["kernel_size"]), int(parameters["stride"])
+            number = -(-(x.shape[-1] - window) // stride) + 1
+            places = [slice(stride * at, stride * at + window) for at in range(number)]
+            rows = [x[:, :, place].amax(2) for place in places]
+            rows = [torch.stack([row[:, :, place].amax(2) for place in places], 2) for row in rows]
             x = torch.stack(rows, 2)
         elif layer.type == "InnerProduct":
             x = x.flatten(1) @ blobs[0].T + blobs[1]

@@ -11,10 +11,11 @@ import torch
 
 from alexnet.cli import main
 from alexnet.exchange import foreign, imports
+from alexnet.network.spec import LRN, Pooling
 from alexnet.run import trained
 
 from . import making
-from .making import CaffeLayer, caffe_layers, caffemodel, prototxt, write
+from .making import CaffeLayer, caffe_layers, caffemodel, draw, prototxt, write
 
 ORDERS = {"bvlc_alexnet": ("norm", "pool"), "caffenet": ("pool", "norm")}
 
@@ -54,12 +55,31 @@ def test_a_model_computes_what_its_layers_say(
     crop = crop.astype(np.float32) - mean[:, 6 : 6 + making.SIZE, 6 : 6 + making.SIZE]
     wanted = making.logits(layers, torch.from_numpy(np.ascontiguousarray(crop)))
     with torch.no_grad():
-        found = network(images)
-    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4 * float(wanted.abs().max()))
+        logits = network(images)
+    torch.testing.assert_close(logits, wanted, rtol=1e-4, atol=1e-4 * float(wanted.abs().max()))
     spec = network.network.spec
     assert spec.columns == 2 and spec.links == ("conv3", "fc6", "fc7") and spec.normalization_name == "caffe"
     assert spec.convolutions[0].then == ("relu", *ORDERS[order]) and spec.dropout_form == "inverted"
     np.testing.assert_array_equal(np.load(out / "preparation" / "mean.npy"), mean[::-1].transpose(1, 2, 0))
+
+
+@pytest.mark.parametrize("pool", [(3, 1), (2, 2)])
+def test_normalization_and_pooling_may_have_any_numbers(
+    pool: tuple[int, int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lrn = {"local_size": 3, "alpha": 0.02, "beta": 0.6, "k": 1.5}
+    layers = caffe_layers(lrn=lrn, pool=pool)
+    model = write(tmp_path / "m.caffemodel", caffemodel(layers))
+    said = imported(capsys, model, "--mean", "104,117,123", "--image-size", making.SIZE, "--out", tmp_path / "run")
+    assert said["logit_difference"] < 1e-5
+    network = trained.load(tmp_path / "run")
+    images = draw(5).integers(0, 256, (4, making.SIZE, making.SIZE, 3), dtype=np.uint8)
+    blobs = images[..., ::-1].transpose(0, 3, 1, 2) - np.float32([104, 117, 123])[:, None, None]
+    wanted = making.logits(layers, torch.from_numpy(blobs))
+    with torch.no_grad():
+        torch.testing.assert_close(network(images), wanted, rtol=1e-4, atol=1e-4 * float(wanted.abs().max()))
+    spec = network.network.spec
+    assert (spec.lrn, spec.pooling) == (LRN(3, 1.5, float(f"{0.02 / 3:.6g}"), 0.6), Pooling(*pool))
 
 
 def test_the_published_networks_are_told_apart_by_their_layers(tmp_path: Path) -> None:
@@ -71,16 +91,22 @@ def test_the_published_networks_are_told_apart_by_their_layers(tmp_path: Path) -
         for layer in layers[-6:]:
             if layer.type == "InnerProduct":  # the hidden ones wide, and empty: it is the structure that counts
                 shape = {"fc6": (4096, 9216), "fc7": (4096, 4096), "fc8": (10, 4096)}[layer.name]
-                layer.how, layer.blobs = {"num_output": shape[0]}, (np.zeros(shape, np.float32), np.zeros(shape[0]))
+                layer.parameters, layer.blobs = (
+                    {"num_output": shape[0]},
+                    (np.zeros(shape, np.float32), np.zeros(shape[0])),
+                )
         for layer in layers:
             if layer.name == "fc6":
-                layer.how, layer.blobs = {"num_output": 4096}, (np.zeros((4096, 9216), np.float32), np.zeros(4096))
+                layer.parameters, layer.blobs = (
+                    {"num_output": 4096},
+                    (np.zeros((4096, 9216), np.float32), np.zeros(4096)),
+                )
         model = write(tmp_path / "m.caffemodel", caffemodel(layers, 227, mean=(104, 117, 123)))
-        made = foreign.read([model], "caffe", foreign.Options())
-        assert expected in made.notes[0], made.notes
-        assert made.mean.shape == (256, 256, 3) and made.mean[0, 0].tolist() == [123, 117, 104]
+        original = foreign.read([model], "caffe", foreign.Options())
+        assert expected in original.notes[0], original.notes
+        assert original.mean.shape == (256, 256, 3) and original.mean[0, 0].tolist() == [123, 117, 104]
         if order == "caffenet":
-            assert "relu pool norm (not then relu norm pool)" in made.notes[0]
+            assert "relu pool norm (not then relu norm pool)" in original.notes[0]
 
 
 def test_a_224_input_that_caffe_floors_and_ceils_is_a_smaller_crop(
@@ -124,20 +150,20 @@ def test_mean_and_scale_come_each_from_the_file_that_says_it(where: str, tmp_pat
         data = 'layer { name: "data" type: "Data" top: "data" transform_param { scale: 0.015625 crop_size: 67 } }\n'
         head = deploy.index("layer {")
         files.append(write(tmp_path / "train_val.prototxt", 'name: "Small"\n' + data + deploy[head:]))
-    made = foreign.read(files, "caffe", foreign.Options())
-    assert made.network.input_scale == pytest.approx(1 / 64)
-    assert made.mean[0, 0].tolist() == [123, 117, 104]
+    original = foreign.read(files, "caffe", foreign.Options())
+    assert original.network.input_scale == pytest.approx(1 / 64)
+    assert original.mean[0, 0].tolist() == [123, 117, 104]
 
 
 def test_the_mean_image_of_a_run_is_turned_to_b_g_r(tmp_path: Path) -> None:
     model = write(tmp_path / "m.caffemodel", caffemodel(caffe_layers()))
     image = np.random.default_rng(0).uniform(90, 130, (80, 80, 3)).astype(np.float32)  # R, G, B
     np.save(tmp_path / "mean.npy", image)
-    made = foreign.read([model], "caffe", foreign.Options(mean=str(tmp_path / "mean.npy")))
-    np.testing.assert_array_equal(made.mean, image)
+    original = foreign.read([model], "caffe", foreign.Options(mean=str(tmp_path / "mean.npy")))
+    np.testing.assert_array_equal(original.mean, image)
     np.save(tmp_path / "mean.npy", image[:, :, ::-1].transpose(2, 0, 1))  # as Caffe's, B, G, R
-    made = foreign.read([model], "caffe", foreign.Options(mean=str(tmp_path / "mean.npy")))
-    np.testing.assert_array_equal(made.mean, image)
+    original = foreign.read([model], "caffe", foreign.Options(mean=str(tmp_path / "mean.npy")))
+    np.testing.assert_array_equal(original.mean, image)
 
 
 def test_a_mean_image_smaller_than_the_input_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -162,8 +188,8 @@ def _blob(name: str, change: Callable[[np.ndarray], np.ndarray]) -> Change:
     return go
 
 
-def _how(name: str, **values: float) -> Change:
-    return lambda layers: _layer(layers, name).how.update(values)
+def _set(name: str, **values: float) -> Change:
+    return lambda layers: _layer(layers, name).parameters.update(values)
 
 
 def _nan(array: np.ndarray) -> np.ndarray:
@@ -179,12 +205,15 @@ def _nan(array: np.ndarray) -> np.ndarray:
         (_blob("conv4", lambda w: w[:, :5]), "conv4: its weights read 10"),
         (_blob("fc6", lambda w: w[:, :-1]), "fc6: its weights read 7"),
         (_blob("fc7", lambda w: w[:-1]), "fc7: 16 outputs, and weights [15, 16]"),
-        (_how("conv2", group=4), "conv2: "),
-        (_how("norm1", alpha=0.5), "norm1: normalization over 5 kernels with k 1, 0.1 times"),
-        (_how("norm2", local_size=3), "norm2: normalization over 3 kernels"),
-        (_how("pool1", kernel_size=4), "pool1: pooling 4/2"),
-        (_how("pool2", pool=1), "pool2 (Pooling): not of maxima"),
-        (_how("drop6", dropout_ratio=0.25), "drop7: dropout 0.5, but 0.25 before it"),
+        (_set("conv2", group=4), "conv2: "),
+        (_set("norm1", local_size=4), "norm1: network.lrn.n: 4 kernels; it must be odd"),
+        (_set("norm1", local_size=99999), "norm1: normalization over 99,999 kernels; the file is damaged"),
+        (_set("norm1", k=0.0), "norm1: network.lrn: LRN(n=5, k=0.0, alpha=2e-05, beta=0.75); k must be above 0"),
+        (_set("norm2", local_size=3), "norm2: LRN(n=3, k=1.0, alpha=3.33333e-05, beta=0.75), but LRN(n=5, "),
+        (_set("pool1", kernel_size=1), "pool1: network.pooling: 1/2; the stride must"),
+        (_set("pool2", kernel_size=2), "pool2: pooling 2/2, but 3/2 before it; a network here has one for all layers"),
+        (_set("pool2", pool=1), "pool2 (Pooling): not of maxima"),
+        (_set("drop6", dropout_ratio=0.25), "drop7: dropout 0.5, but 0.25 before it"),
         (lambda layers: setattr(_layer(layers, "relu3"), "bottom", "conv1"), "relu3 (ReLU): it reads conv1"),
         (lambda layers: setattr(_layer(layers, "relu4"), "type", "Scale"), "relu4 (Scale): this kind of layer"),
     ],

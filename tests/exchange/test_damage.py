@@ -80,7 +80,7 @@ def test_a_damaged_onnx_file(data: st.DataObject, tmp_path: Path) -> None:
     file = write(tmp_path / "m.onnx", data.draw(damaged(graph(CAFFE))))
     with below(50):
         try:
-            onnx_file.opened(file)
+            onnx_file.read(file)
         except InputError as error:
             assert "m.onnx" in str(error) and "\n" not in str(error)
 

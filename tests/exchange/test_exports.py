@@ -65,15 +65,15 @@ def test_a_file_gives_the_runs_probabilities_and_says_what_it_is(
 ) -> None:
     said = exported(capsys, run, format)
     file = Path(said["file"])
-    assert file == run / f"network{runtimes.SUFFIX[format]}"
+    assert file == run / f"network{exports.SUFFIXES[format][0]}"
     assert said["bytes"] == sum(Path(part).stat().st_size for part in said["files"])
     assert max(said["probability_difference"], said["logit_difference"]) < 1e-4
     assert "held out of train" in said["compared"] and said["before"] is None
     # From pixels, as a reader of the file's properties would: the central crop, on 0-255, no mean.
     images = tiny_prepared.split("train").images[:7]
     pixels = np.ascontiguousarray(images[:, 2:30, 2:30].transpose(0, 3, 1, 2), np.float32)
-    found = runtimes.Loaded(file, format)(torch.from_numpy(pixels)).softmax(dim=1)
-    torch.testing.assert_close(found, trained.load(run).probabilities(images), rtol=1e-4, atol=1e-5)
+    probabilities = runtimes.Loaded(file, format)(torch.from_numpy(pixels)).softmax(dim=1)
+    torch.testing.assert_close(probabilities, trained.load(run).probabilities(images), rtol=1e-4, atol=1e-5)
     about = properties(file)
     assert tuple(json.loads(about["classes"])) == CLASSES
     assert "[N, 3, 28, 28]" in about["input"] and "mean is subtracted" in about["input"]
@@ -84,13 +84,13 @@ def test_a_file_gives_the_runs_probabilities_and_says_what_it_is(
 def test_int8_states_its_loss(format: runtimes.Format, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plain = exported(capsys, run, format, "--data", _data(run))
     said = exported(capsys, run, format, "--int8", "--views", 10)
-    assert Path(said["file"]).name == f"network-int8{runtimes.SUFFIX[format]}"
+    assert Path(said["file"]).name == f"network-int8{exports.SUFFIXES[format][0]}"
     assert said["int8"] and said["bytes"] < plain["bytes"]
     assert "24 images, 10 views" in said["measured"]
     for errors in (said["before"], said["after"]):
         assert errors["top1_error"] <= 25 and errors["top5_error"] == 0  # it has learned, and stays so
     assert about_int8(Path(said["file"]))
-    assert main(["export", str(run), format, "--int8", "--out", str(run / f"x{runtimes.SUFFIX[format]}")]) == 0
+    assert main(["export", str(run), format, "--int8", "--out", str(run / f"x{exports.SUFFIXES[format][0]}")]) == 0
     text = capsys.readouterr().out
     assert "int8" in text and "top-1 error %" in text and "top-5" not in text  # of four classes
 
@@ -151,9 +151,9 @@ def test_an_old_file_is_replaced_and_nothing_else_is_left(
     format: runtimes.Format, run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     exported(capsys, run, format)
-    there = sorted(run.iterdir())
+    files = sorted(run.iterdir())
     assert exported(capsys, run, format)["bytes"] > 0
-    assert sorted(run.iterdir()) == there
+    assert sorted(run.iterdir()) == files
 
 
 def test_bad_input_is_refused_with_the_fix(

@@ -77,8 +77,8 @@ def test_every_command_takes_it(
     capsys.readouterr()
     assert main(["doctor", str(out)]) == 0
     assert "weights imported from" in capsys.readouterr().out
-    found = json.loads((out / "evaluation-held-out-of-train-1views.json").read_text())
-    assert found["top1_error"] < 50  # what it learned has come over
+    evaluation = json.loads((out / "evaluation-held-out-of-train-1views.json").read_text())
+    assert evaluation["top1_error"] < 50  # what it learned has come over
     assert checkpoint.newest(out).name == "step-00000000"
 
 
@@ -165,12 +165,12 @@ def test_a_mean_of_any_size_is_subtracted_under_the_crop(shape: tuple[int, ...],
 
     def logits(pixels: torch.Tensor) -> torch.Tensor:
         start = (shape[-1] - 28) // 2 if len(shape) == 3 else 0
-        own = mean[:, start : start + 28, start : start + 28] if len(shape) == 3 else mean[:, None, None]
-        images = pixels.flip(1) - torch.from_numpy(np.ascontiguousarray(own))
+        cropped = mean[:, start : start + 28, start : start + 28] if len(shape) == 3 else mean[:, None, None]
+        images = pixels.flip(1) - torch.from_numpy(np.ascontiguousarray(cropped))
         return network(images * torch.tensor([0.5, 0.25, 0.125])[:, None, None])
 
-    theirs = foreign.Foreign(spec, weights, image, (), logits, "the tests")
-    assert imports.compare(theirs.module(), theirs).logit < 1e-5
+    original = foreign.Foreign(spec, weights, image, (), logits, "the tests")
+    assert imports.compare(original.module(), original).logit < 1e-5
     pixels = torch.randint(256, (2, 3, 28, 28), generator=torch.Generator().manual_seed(1)).float()
     torch.testing.assert_close(network(takes.from_pixels(pixels, 40, 28)), logits(pixels))
 

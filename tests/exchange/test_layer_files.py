@@ -17,17 +17,17 @@ from .making import section, two_columns, write
 
 def test_two_columns_come_as_one_network(tmp_path: Path) -> None:
     file = write(tmp_path / "layers-x.cfg", two_columns())
-    made = layer_files.read(file, input_size=28).network
-    assert made.convolutions == (
+    built = layer_files.read(file, input_size=28).network
+    assert built.convolutions == (
         Convolution(16, 5, stride=2, std=0.01, then=("norm", "pool", "relu")),
         Convolution(16, 3, padding=1, std=0.03, bias=1.0, then=("relu", "pool")),
         Convolution(12, 3, padding=1, std=0.03),
     )
-    assert made.hidden == (Hidden(32, 0.01, 1.0), Hidden(32, 0.01, 1.0))
-    assert (made.columns, made.links, made.classes) == (2, ("conv3", "fc4", "fc5"), 10)
-    assert (made.normalization_name, made.normalization_window, made.rounding) == ("authors-2012", "column", "up")
-    assert (made.dropout, made.dropout_form, str(made.pooling), made.activation) == (0.5, "mask", "3/2", "relu")
-    assert [name for name, _ in AlexNet(made).named_children()][:4] == ["conv1", "norm1", "pool1", "relu1"]
+    assert built.hidden == (Hidden(32, 0.01, 1.0), Hidden(32, 0.01, 1.0))
+    assert (built.columns, built.links, built.classes) == (2, ("conv3", "fc4", "fc5"), 10)
+    assert (built.normalization_name, built.normalization_window, built.rounding) == ("authors-2012", "column", "up")
+    assert (built.dropout, built.dropout_form, str(built.pooling), built.activation) == (0.5, "mask", "3/2", "relu")
+    assert [name for name, _ in AlexNet(built).named_children()][:4] == ["conv1", "norm1", "pool1", "relu1"]
 
 
 def test_a_layer_that_reads_its_own_column_is_no_link(tmp_path: Path) -> None:
@@ -37,21 +37,21 @@ def test_a_layer_that_reads_its_own_column_is_no_link(tmp_path: Path) -> None:
         rest = rest.replace("inputs=pool2a,pool2b", f"inputs={inputs}", 1).replace("filters=6,6", "filters=6", 1)
         rest = rest.replace("padding=1,1", "padding=1", 1).replace("filterSize=3,3", "filterSize=3", 1)
         text = f"{before}[{name}]{rest.replace('channels=8,8', 'channels=8', 1).replace('.03,.03', '.03', 1)}"
-    made = layer_files.read(write(tmp_path / "layers-x.cfg", text), input_size=28).network
-    assert made.links == ("fc4", "fc5")
-    assert AlexNet(made).get_parameter("conv3.weight").shape == (12, 8, 3, 3)
+    built = layer_files.read(write(tmp_path / "layers-x.cfg", text), input_size=28).network
+    assert built.links == ("fc4", "fc5")
+    assert AlexNet(built).get_parameter("conv3.weight").shape == (12, 8, 3, 3)
 
 
 def test_the_parameter_file_decides_the_normalization(tmp_path: Path) -> None:
     layers = write(tmp_path / "layers-x.cfg", two_columns())
     both = "".join(section(f"rnorm1{c}", scale=0.0005, pow=0.75, minDiv=2) for c in "ab")
     params = write(tmp_path / "layer-params-x.cfg", section("conv1a", epsW=0.01, momW=0.9, wc=0.0005) + both)
-    made = layer_files.read(layers, params, 28)
-    assert made.network.normalization_name == "paper"  # whose coefficient is not divided by five
-    assert any("epsw, momw, wc belong to a recipe" in note for note in made.notes)
+    built = layer_files.read(layers, params, 28)
+    assert built.network.normalization_name == "paper"  # whose coefficient is not divided by five
+    assert any("epsw, momw, wc belong to a recipe" in note for note in built.notes)
     off = "".join(section(f"hs1{c}", enable="false") + section(f"hs2{c}", enable="false") for c in "ab")
-    made = layer_files.read(layers, write(params, off), 28)
-    assert made.network.hidden[0].then == ("relu",) and made.network.dropout == 0
+    built = layer_files.read(layers, write(params, off), 28)
+    assert built.network.hidden[0].then == ("relu",) and built.network.dropout == 0
 
 
 def test_the_command_writes_a_network_that_summary_takes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -60,8 +60,8 @@ def test_the_command_writes_a_network_that_summary_takes(tmp_path: Path, capsys:
     said = capsys.readouterr().out
     assert "nearest named network" in said and "ignored, as it is no part of a network: gpu, partialsum" in said
     assert "layers-x: 28×28 RGB" in said
-    made = exchange.import_layers([layers], tmp_path / "y.json", 28)
-    assert made.to_dict()["nearest"] == made.nearest and made.differences
+    built = exchange.import_layers([layers], tmp_path / "y.json", 28)
+    assert built.to_dict()["nearest"] == built.nearest and built.differences
     assert (
         network_of(str(tmp_path / "y.json")) == network_of(str(out)) == layer_files.read(layers, input_size=28).network
     )
@@ -91,9 +91,9 @@ def test_the_sixth_convolution_and_the_bottleneck_have_their_switches(tmp_path: 
             text += section(name + column, type="fc", inputs=",".join(below), outputs=size, **fields)
         below = [f"{name}a", f"{name}b"]
     text += section("all", type="concat", inputs=",".join(below)) + section("probs", type="softmax", inputs="all")
-    made = layer_files.read(write(tmp_path / "layers-x.cfg", text), input_size=8).network
-    assert made.conv6 and len(made.convolutions) == 5 and made.bottleneck == 16 and made.classes == 21
-    assert [name for name, _ in made.rows()][-3:] == ["conv6", "fc6", "bottleneck"]
+    built = layer_files.read(write(tmp_path / "layers-x.cfg", text), input_size=8).network
+    assert built.conv6 and len(built.convolutions) == 5 and built.bottleneck == 16 and built.classes == 21
+    assert [name for name, _ in built.rows()][-3:] == ["conv6", "fc6", "bottleneck"]
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_the_sixth_convolution_and_the_bottleneck_have_their_switches(tmp_path: 
         ("neuron=relu", "neuron=abs", "neuron abs"),
         ("inputs=pool2a,pool2b", "inputs=pool2a,conv1a", "conv"),
         ("channels=8,8", "channels=8", "2 inputs need as many"),
-        ("size=5", "size=9", "normalization over 9 kernels"),
+        ("size=5", "size=4", "rnorm1a: network.lrn.n: 4 kernels; it must be odd"),
         ("type=softmax", "", "no type"),
         ("[conv2b]", "[conv2b", "no layer file"),
         ("[conv2b]", "[conv2a]", "no layer file"),

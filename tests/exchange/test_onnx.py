@@ -12,6 +12,7 @@ import torch
 
 from alexnet.cli import main
 from alexnet.data.prepared import Prepared
+from alexnet.network.spec import LRN, Pooling
 from alexnet.run import trained
 
 from .making import CaffeLayer, caffe_layers, draw, logits, write
@@ -40,33 +41,38 @@ def graph(
         constants.append(numpy_helper.from_array(np.asarray(array, np.float32), name))
         return name
 
-    def add(kind: str, name: str, *inputs: str, **how: object) -> None:
+    def add(kind: str, name: str, *inputs: str, **parameters: object) -> None:
         nonlocal at
-        nodes.append(helper.make_node(kind, [at, *inputs], [f"{name}_out"], name=name, **how))
+        nodes.append(helper.make_node(kind, [at, *inputs], [f"{name}_out"], name=name, **parameters))
         at = f"{name}_out"
 
     for number, (kind, value) in enumerate(before or []):
         add(kind, f"before{number}", constant(f"value{number}", value))
     for layer in layers:
-        how, names = layer.how, [constant(f"{layer.name}_{at}", blob) for at, blob in enumerate(layer.blobs)]
+        parameters, names = (
+            layer.parameters,
+            [constant(f"{layer.name}_{at}", blob) for at, blob in enumerate(layer.blobs)],
+        )
         if layer.type == "Convolution":
             pad, stride, window = (
-                int(how.get(key, default)) for key, default in (("pad", 0), ("stride", 1), ("kernel_size", 0))
+                int(parameters.get(key, default)) for key, default in (("pad", 0), ("stride", 1), ("kernel_size", 0))
             )
             sizes = {
                 "kernel_shape": [window] * 2,
                 "strides": [stride] * 2,
                 "pads": [pad] * 4,
-                "group": int(how.get("group", 1)),
+                "group": int(parameters.get("group", 1)),
             }
             add("Conv", layer.name, *names, **sizes)
             side = (side + 2 * pad - window) // stride + 1
         elif layer.type == "Pooling":
-            end = -(side - 3) % 2
-            add("MaxPool", layer.name, kernel_shape=[3, 3], strides=[2, 2], pads=[0, 0, end, end])
-            side = (side + end - 3) // 2 + 1
+            window, stride = int(parameters["kernel_size"]), int(parameters["stride"])
+            end = -(side - window) % stride
+            add("MaxPool", layer.name, kernel_shape=[window] * 2, strides=[stride] * 2, pads=[0, 0, end, end])
+            side = (side + end - window) // stride + 1
         elif layer.type == "LRN":
-            add("LRN", layer.name, size=5, alpha=1e-4, beta=0.75, bias=1.0)
+            numbers = {"size": int(parameters["local_size"]), "bias": parameters.get("k", 1.0)}
+            add("LRN", layer.name, alpha=parameters["alpha"], beta=parameters["beta"], **numbers)
         elif layer.type == "InnerProduct":
             if layer.name == "fc6":
                 shape = numpy_helper.from_array(np.array([0, -1], np.int64), "shape")
@@ -84,9 +90,11 @@ def graph(
     change(nodes)
     value = helper.make_tensor_value_info
     inputs = [value("data", TensorProto.FLOAT, [batch, 3, size, size])]
-    inputs += [value(one.name, one.data_type, list(one.dims)) for one in constants]
-    made = helper.make_graph(nodes, "bvlc_alexnet", inputs, [value(at, TensorProto.FLOAT, [batch, 5])], constants)
-    return helper.make_model(made, opset_imports=[helper.make_opsetid("", 12)], ir_version=7).SerializeToString()
+    inputs += [value(tensor.name, tensor.data_type, list(tensor.dims)) for tensor in constants]
+    computation = helper.make_graph(
+        nodes, "bvlc_alexnet", inputs, [value(at, TensorProto.FLOAT, [batch, 5])], constants
+    )
+    return helper.make_model(computation, opset_imports=[helper.make_opsetid("", 12)], ir_version=7).SerializeToString()
 
 
 def test_the_zoos_network_comes_in_as_caffes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -102,10 +110,27 @@ def test_the_zoos_network_comes_in_as_caffes(tmp_path: Path, capsys: pytest.Capt
     crop = images[:, start : start + 71, start : start + 71, ::-1].transpose(0, 3, 1, 2).astype(np.float32)
     crop = np.pad(crop - np.float32([104, 117, 123])[:, None, None], ((0, 0), (0, 0), (0, 1), (0, 1)))
     with torch.no_grad():
-        wanted, found = logits(layers, torch.from_numpy(crop)), network(images)
-    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4 * float(wanted.abs().max()))
+        wanted, outputs = logits(layers, torch.from_numpy(crop)), network(images)
+    torch.testing.assert_close(outputs, wanted, rtol=1e-4, atol=1e-4 * float(wanted.abs().max()))
     spec = network.network.spec
     assert (spec.columns, spec.normalization_name, spec.hidden[0].then) == (2, "caffe", ("relu", "dropout"))
+
+
+@pytest.mark.parametrize("pool", [(3, 1), (2, 2)])
+def test_normalization_and_pooling_may_have_any_numbers(
+    pool: tuple[int, int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    layers = caffe_layers(size=67, lrn={"local_size": 3, "alpha": 0.02, "beta": 0.6, "k": 1.5}, pool=pool)
+    file, out = write(tmp_path / "m.onnx", graph(layers, size=67)), tmp_path / "run"
+    said = imported(capsys, file, "--mean", "104,117,123", "--input", "caffe", "--out", out)
+    assert said["by"] == "onnxruntime" and said["logit_difference"] < 1e-5
+    spec = trained.load(out).network.spec
+    assert (spec.lrn, spec.pooling) == (LRN(3, 1.5, float(f"{0.02 / 3:.6g}"), 0.6), Pooling(*pool))
+    # And out again, in nodes of ours, and back.
+    assert main(["export", str(out), "onnx"]) == 0
+    assert imported(capsys, out / "network.onnx", "--out", tmp_path / "back")["logit_difference"] < 1e-5
+    back = trained.load(tmp_path / "back").network.spec
+    assert (back.lrn, back.pooling) == (spec.lrn, spec.pooling)
 
 
 def test_a_mean_image_is_subtracted_under_the_crop(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -137,8 +162,8 @@ def test_arithmetic_before_conv1_becomes_mean_and_scale(
     file, out = write(tmp_path / "m.onnx", graph(layers, before, matmul=True, size=67)), tmp_path / "run"
     said = imported(capsys, file, "--out", out)
     assert said["logit_difference"] < 1e-5
-    found = np.load(out / "preparation" / "mean.npy")
-    np.testing.assert_allclose(found[0, 0], 255 * mean, rtol=1e-5)
+    mean_image = np.load(out / "preparation" / "mean.npy")
+    np.testing.assert_allclose(mean_image[0, 0], 255 * mean, rtol=1e-5)
     spec = trained.load(out).network.spec
     assert spec.input_scale == pytest.approx(float((1 / (255 * std)).mean()), rel=1e-5)
 
@@ -193,11 +218,11 @@ def test_the_second_normalization_comes_back(
     assert "norm-map" in spec.convolutions[1].then and spec.normalization_window == "column"
 
 
-def _replace(name: str, **how: object) -> Callable[[list[Any]], None]:
+def _replace(name: str, **parameters: object) -> Callable[[list[Any]], None]:
     def go(nodes: list[Any]) -> None:
         at = next(at for at, node in enumerate(nodes) if node.name == name)
-        kind = str(how.pop("op_type", nodes[at].op_type))
-        nodes[at] = helper.make_node(kind, nodes[at].input, nodes[at].output, name=name, **how)
+        kind = str(parameters.pop("op_type", nodes[at].op_type))
+        nodes[at] = helper.make_node(kind, nodes[at].input, nodes[at].output, name=name, **parameters)
 
     return go
 
@@ -207,7 +232,7 @@ def _replace(name: str, **how: object) -> Callable[[list[Any]], None]:
     [
         (_replace("relu3", op_type="Softplus"), "relu3 (Softplus): this kind of node"),
         (_replace("relu3", op_type="HardSigmoid"), "relu3 (HardSigmoid): this kind of node"),
-        (_replace("norm1", size=5, alpha=1e-4, beta=0.5), "norm1 (LRN): normalization over 5 kernels"),
+        (_replace("norm2", size=5, alpha=1e-4, beta=0.5), "norm2 (LRN): LRN(n=5, k=1.0, alpha=2e-05, beta=0.5), but"),
         (_replace("pool1", op_type="AveragePool", kernel_shape=[3, 3], strides=[2, 2]), "pool1 (AveragePool)"),
         (_replace("conv3", auto_pad="SAME_UPPER", kernel_shape=[3, 3]), "auto_pad SAME_UPPER"),
         (_replace("conv3", kernel_shape=[3, 3], dilations=[2, 2], pads=[1] * 4), "dilated"),

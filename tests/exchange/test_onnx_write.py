@@ -9,7 +9,7 @@ import torch
 
 from alexnet.network.model import AlexNet
 from alexnet.network.networks import networks
-from alexnet.network.spec import Convolution, Network
+from alexnet.network.spec import LRN, Convolution, Network
 from tests.network.tiny import images, seeded, tiny
 
 onnx = pytest.importorskip("onnx")
@@ -68,6 +68,7 @@ def test_named_networks_are_the_same_in_openvino(name: str, tmp_path: Path) -> N
         {"normalization": "batch"},
         {"normalization": "none"},
         {"normalization_window": "column"},
+        {"lrn": LRN(n=3, k=1.5, alpha=0.01, beta=0.6)},
         {"order": "norm-pool-relu"},
         {"links": ()},
         {"links": ("conv2", "conv5", "fc7")},

@@ -1,4 +1,4 @@
-"""What people trip over, looked for before it costs a night of training. Each finding comes with its fix.
+"""Common mistakes are looked for before they cost a night of training; each finding comes with its fix.
 
 `examine` takes images that are to be prepared, a prepared dataset, or a run folder, and adds what is true of the
 machine. It lists a folder once, as `prepare` does, and reads at most a few hundred images; a finding from a sample says so.
@@ -15,7 +15,7 @@ __all__ = ["Finding", "examine"]
 
 
 def examine(path: Path | str) -> list[Finding]:
-    """Everything there is to say about `path`: images to prepare, a prepared dataset, or a run.
+    """Return all findings about `path`: images to prepare, a prepared dataset, or a run.
 
     Raises InputError if nothing is there. What is wrong with `path` itself is a Finding, never an exception.
     """

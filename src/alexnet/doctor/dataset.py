@@ -1,4 +1,4 @@
-"""A prepared dataset: is it whole, are its pixels what networks expect, which recipes is it for?"""
+"""A prepared dataset is examined: whether it is whole, its pixels are as networks expect, and recipes take it."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,25 +9,26 @@ from alexnet.data import prepared
 from alexnet.data.prepared import Prepared, Split
 from alexnet.data.sources.source import only_class
 from alexnet.doctor import machine
-from alexnet.doctor.finding import Finding, error, gigabytes, ok, parts, some, warning
+from alexnet.doctor.finding import Finding, error, gigabytes, ok, refused, warning
 from alexnet.doctor.source import judge_counts
 from alexnet.errors import InputError
 from alexnet.memory import memory_free
 from alexnet.run.memory import batch_memory
 from alexnet.run.recipes import recipes
+from alexnet.words import some
 
 SAMPLE = 200
-"""Images whose pixels are read."""
+"""The number of images whose pixels are read."""
 CHECKED = 4 << 30
 """Bytes up to which all checksums are computed: some ten seconds."""
 
 
 def examine(path: Path) -> Iterator[Finding]:
-    """Findings about the prepared dataset in `path`."""
+    """Yield findings about the prepared dataset in `path`."""
     try:
         opened = prepared.open(path)
     except InputError as problem:
-        yield error(*parts(problem, "prepare it again"))
+        yield refused(problem, "prepare it again")
         return
     yield ok(
         f"a prepared dataset of {opened.size}×{opened.size} images from {opened.manifest['source']['description']}"
@@ -49,7 +50,7 @@ def _whole(opened: Prepared) -> Iterator[Finding]:
     size, fix = opened.image_bytes, "delete the dataset and prepare again"
     if size <= CHECKED:
         problems = opened.check()
-        yield from (error(*parts(problem, fix)) for problem in problems[:10])
+        yield from (refused(problem, fix) for problem in problems[:10])
         if not problems:
             yield ok("whole: sizes, labels and checksums are those of the manifest")
         return
@@ -57,10 +58,10 @@ def _whole(opened: Prepared) -> Iterator[Finding]:
         for name in opened.splits:
             opened.split(name)
     except InputError as problem:
-        yield error(*parts(problem, fix))
+        yield refused(problem, fix)
     else:
-        fix = f"alexnet data {opened.path} checks them all"
-        yield Finding("ok", f"its {gigabytes(size)} are too much to compute the checksums of here", fix)
+        text = f"its {gigabytes(size)} are too much to compute the checksums of here"
+        yield ok(text, f"alexnet data {opened.path} checks them all")
 
 
 def _skipped(opened: Prepared) -> Iterator[Finding]:
@@ -92,23 +93,23 @@ def _classes(opened: Prepared) -> Iterator[Finding]:
 def _pixels(split: Split) -> Iterator[Finding]:
     chosen = np.unique(np.linspace(0, len(split.labels) - 1, SAMPLE).astype(np.int64))
     images = np.asarray(split.images[chosen])
-    looked = f"({len(images)} images looked at)"
+    sample = f"({len(images)} images looked at)"
     red, green, blue = (float(value) for value in images.mean(axis=(0, 1, 2), dtype=np.float64))
     mean = f"{red:.0f}, {green:.0f}, {blue:.0f}"
 
     # 0-1 or 0-255: pixels divided by 255 and then stored as bytes are zeros and ones, and the loss stays at ln(classes).
     if images.max() <= 1:
         yield error(
-            f"pixel scale: all pixels are 0 or 1 {looked}; they were divided by 255 before they were stored",
+            f"pixel scale: all pixels are 0 or 1 {sample}; they were divided by 255 before they were stored",
             "give prepare the images on the scale 0-255",
         )
     elif not 20 <= (red + green + blue) / 3 <= 235:
         yield warning(
-            f"pixel scale: the mean of R, G, B is {mean} {looked}; photographs have some 90 to 150 of 255",
+            f"pixel scale: the mean of R, G, B is {mean} {sample}; photographs have some 90 to 150 of 255",
             "look at the contact sheet (alexnet data DIR); right for scans, drawings and the sky, wrong for photographs",
         )
     else:
-        yield ok(f"pixel scale: 0-255, mean of R, G, B {mean} {looked}")
+        yield ok(f"pixel scale: 0-255, mean of R, G, B {mean} {sample}")
 
     # RGB or BGR: photographs are warmer than grey on average (ImageNet: 123, 117, 104).
     if blue > red + 10:
@@ -121,15 +122,15 @@ def _pixels(split: Split) -> Iterator[Finding]:
 
 
 def colour(values: np.ndarray, vectors: np.ndarray, covariance: np.ndarray | None, where: Path) -> Iterator[Finding]:
-    """Whether principal components of RGB (values [3], vectors [3, 3] in columns) are what the colour noise needs."""
+    """Yield whether principal components of RGB (values [3], vectors [3, 3] in columns) are as the colour noise needs them."""
     # Colour PCA with transposed vectors: noise in wrong directions, which looks like noise all the same.
     again = f"{where / 'colour.json'} is not as prepare wrote it: prepare again"
     if covariance is not None:
         scale = max(float(np.abs(covariance).max()), 1e-9)
         if np.abs(covariance @ vectors - vectors * values).max() > 1e-3 * scale:
             transposed = np.abs(covariance @ vectors.T - vectors.T * values).max() <= 1e-3 * scale
-            what = "are transposed: a vector is a column" if transposed else "are not the covariance's"
-            yield error(f"colour noise: the eigenvectors {what}", again)
+            text = "are transposed: a vector is a column" if transposed else "are not the covariance's"
+            yield error(f"colour noise: the eigenvectors {text}", again)
             return
     if (np.diff(values) > 0).any() or (values < 0).any():
         yield error(f"colour noise: the eigenvalues {values.round(1).tolist()} are not descending and positive", again)

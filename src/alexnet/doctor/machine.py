@@ -1,4 +1,4 @@
-"""The machine: versions, device, threads, memory for a batch, room on the disk."""
+"""The machine is examined: versions, device, threads, memory for a batch, room on the disk."""
 
 import os
 import platform
@@ -23,7 +23,7 @@ OLDEST_TORCH = (2, 11)
 
 
 def examine() -> Iterator[Finding]:
-    """Versions, device and threads of the machine this runs on."""
+    """Yield findings about versions, device, threads and compiled loops of this machine."""
     yield from _versions()
     yield _device()
     yield _threads()
@@ -42,7 +42,7 @@ def _versions() -> Iterator[Finding]:
 
 
 def installed(package: str) -> str:
-    """The installed version of a package, or "missing"."""
+    """Return the installed version of a package, or "missing"."""
     try:
         return version(package)
     except PackageNotFoundError:
@@ -57,14 +57,12 @@ def _device() -> Finding:
         half = "bf16" if torch.cuda.is_bf16_supported() else "float32, as it has no bf16"
         return ok(f"device: {torch.cuda.get_device_name()}, {gigabytes(free)} of {gigabytes(total)} free, {half}")
     if shutil.which("nvidia-smi") or Path("/dev/nvidia0").exists():
-        what, fix = (
-            f"torch (CUDA {torch.version.cuda}) cannot use it",
-            "update the NVIDIA driver, or install a torch built for an older CUDA; look at CUDA_VISIBLE_DEVICES too",
-        )
+        reason = f"torch (CUDA {torch.version.cuda}) cannot use it"
+        fix = "update the NVIDIA driver, or install a torch built for an older CUDA; look at CUDA_VISIBLE_DEVICES too"
         if torch.version.cuda is None:
-            what = "this torch is built for the CPU only"
+            reason = "this torch is built for the CPU only"
             fix = "install a torch with CUDA: make setup TORCH=torch==VERSION"
-        return warning(f"device: {picked.type}, though this machine has an NVIDIA GPU: {what}", fix)
+        return warning(f"device: {picked.type}, though this machine has an NVIDIA GPU: {reason}", fix)
     if picked.type != "cpu":
         return ok(f"device: {picked.type}")
     unit = bf16_unit()
@@ -75,10 +73,10 @@ def _device() -> Finding:
 def _threads() -> Finding:
     # Slow loading and slow steps: fewer threads than cores, or in a container more than it may use.
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threads, told = torch.get_num_threads(), os.environ.get("OMP_NUM_THREADS")
-    if threads < cores and told is not None:
+    threads, variable = torch.get_num_threads(), os.environ.get("OMP_NUM_THREADS")
+    if threads < cores and variable is not None:
         return warning(
-            f"threads: torch computes with {threads} of {cores} cores, as OMP_NUM_THREADS={told} says",
+            f"threads: torch computes with {threads} of {cores} cores, as OMP_NUM_THREADS={variable} says",
             "unset OMP_NUM_THREADS before training",
         )
     if threads > cores:
@@ -99,7 +97,7 @@ def _compiled() -> Finding:
 
 
 def memory(recipe: Recipe) -> Finding:
-    """Whether a batch of `recipe` fits. Out of memory is met only after the data has been read."""
+    """Return whether a batch of `recipe` fits, since training runs out of memory only after the data has been read."""
     try:
         needed = batch_memory(recipe)
         device = devices.pick(recipe.device)
@@ -107,28 +105,28 @@ def memory(recipe: Recipe) -> Finding:
         return error(f"recipe {recipe.name} cannot run here: {problem}", "change that field of the recipe")
     free = torch.cuda.mem_get_info()[0] if device.type == "cuda" else memory_free()
     images = recipe.micro_batch or recipe.batch
-    what = (
+    text = (
         f"memory: recipe {recipe.name} takes about {gigabytes(needed)} for {images} images at a time"
         " (estimated: 3 × its activations + 3 × its weights)"
     )
     if free is None:
-        return ok(f"{what}; how much is free on {device.type} is not known")
-    what += f"; {gigabytes(free)} are free on {device.type}"
+        return ok(f"{text}; how much is free on {device.type} is not known")
+    text += f"; {gigabytes(free)} are free on {device.type}"
     if needed <= 0.9 * free:
-        return ok(what)
+        return ok(text)
     while images > 1 and needed > 0.9 * free:
         images //= 2
         needed = batch_memory(replace(recipe, micro_batch=images))
-    return warning(what, f"--micro-batch {images}: the same result, in less memory")
+    return warning(text, f"--micro-batch {images}: the same result, in less memory")
 
 
 def disk(images: int | None, size: int, where: Path) -> Finding:
-    """Room for `images` prepared images of size × size on the disk that holds `where`."""
+    """Return whether the disk that holds `where` has room for `images` prepared images of size × size."""
     free = shutil.disk_usage(where).free
     if images is None:
         return ok(f"disk: a prepared image takes {size * size * 3:,} bytes; {gigabytes(free)} are free at {where}")
     needed = images * size * size * 3
-    what = f"disk: {images:,} prepared images of {size}×{size} take {gigabytes(needed)}; {gigabytes(free)} are free at {where}"
+    text = f"disk: {images:,} prepared images of {size}×{size} take {gigabytes(needed)}; {gigabytes(free)} are free at {where}"
     if needed > free:
-        return warning(what, f"prepare to another disk, or smaller: alexnet prepare --size {max(64, size // 2)}")
-    return ok(what)
+        return warning(text, f"prepare to another disk, or smaller: alexnet prepare --size {max(64, size // 2)}")
+    return ok(text)

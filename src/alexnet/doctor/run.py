@@ -1,4 +1,4 @@
-"""A run folder: which network it is, whether its checkpoints are whole, how its training goes, what it was trained on."""
+"""A run folder is examined: its network, whether its checkpoints are whole, how training goes, and its data."""
 
 import math
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ import torch
 from alexnet.data import prepared
 from alexnet.doctor import machine
 from alexnet.doctor.dataset import colour
-from alexnet.doctor.finding import Finding, error, ok, parts, some, warning
+from alexnet.doctor.finding import Finding, error, ok, refused, warning
 from alexnet.errors import InputError
 from alexnet.network.model import AlexNet
 from alexnet.reading import read_json
@@ -19,17 +19,18 @@ from alexnet.run import recipe as recipes
 from alexnet.run.folder import CHECKPOINTS, DATA, classes_of, statistics_of
 from alexnet.run.metrics import read_metrics
 from alexnet.run.recipe import Recipe
+from alexnet.words import some
 
 
 def examine(path: Path) -> Iterator[Finding]:
-    """Findings about the run folder `path`."""
+    """Yield findings about the run folder `path`."""
     try:
         recipe = recipes.read(path)
         recipe.check()
         with torch.device("meta"):  # shapes without values: at once, whatever the size
             model = AlexNet(recipe.network)
     except InputError as problem:
-        yield error(*parts(problem, "copy recipe.json from a backup, or train again"))
+        yield refused(problem, "copy recipe.json from a backup, or train again")
         return
     lines = read_metrics(path)
     yield from _which(recipe, model)
@@ -41,9 +42,6 @@ def examine(path: Path) -> Iterator[Finding]:
     yield _data(path)
     yield from _versions(lines)
     yield machine.memory(recipe)
-
-
-# --- the recipe -------------------------------------------------------------------------------------------------------
 
 
 def _which(recipe: Recipe, model: AlexNet) -> Iterator[Finding]:
@@ -64,12 +62,12 @@ def _which(recipe: Recipe, model: AlexNet) -> Iterator[Finding]:
 
 
 def _normalization(kind: str) -> str:
-    said = {
+    words = {
         "paper": "paper (k 2, alpha 1e-4 times the plain sum; as torch's nn.LocalResponseNorm(5, alpha=5e-4, k=2))",
         "authors-2012": "authors-2012 (k 2, alpha 1e-4 divided by n; as torch's nn.LocalResponseNorm(5, alpha=1e-4, k=2))",
         "caffe": "caffe (k 1, alpha 1e-4 divided by n; as torch's nn.LocalResponseNorm(5, alpha=1e-4, k=1))",
     }
-    return said.get(kind, kind)
+    return words.get(kind, kind)
 
 
 def _rates(recipe: Recipe) -> Iterator[Finding]:
@@ -87,9 +85,6 @@ def _rates(recipe: Recipe) -> Iterator[Finding]:
             f"biases of {some(ones)} begin at 1 and the rate is {recipe.full_rate:g}: such runs often end in NaN",
             "--rate 0.01, or a network whose biases begin lower (caffe: 0.1)",
         )
-
-
-# --- checkpoints ------------------------------------------------------------------------------------------------------
 
 
 def _checkpoints(path: Path, model: AlexNet) -> Iterator[Finding]:
@@ -127,28 +122,24 @@ def _checkpoint(place: Path, model: AlexNet) -> Iterator[Finding]:
     # "module." in checkpoints: saved from inside DataParallel.
     wrapped = [name for name in weights if name.startswith("module.")]
     if wrapped:
-        what = f"{place}: weights are called {some(wrapped, 1)}"
-        yield error(what, "save model.module.state_dict(), without the prefix")
+        text = f"{place}: weights are called {some(wrapped, 1)}"
+        yield error(text, "save model.module.state_dict(), without the prefix")
         return
     for name, tensor in model.state_dict().items():
         if name not in weights or weights[name].shape != tensor.shape:
-            has = list(weights[name].shape) if name in weights else "absent"
-            yield error(f"{place}: {name} is {has}, the recipe's network has {list(tensor.shape)}", drop)
+            shape = list(weights[name].shape) if name in weights else "absent"
+            yield error(f"{place}: {name} is {shape}, the recipe's network has {list(tensor.shape)}", drop)
     # Resume that forgets the optimiser: without velocities the error jumps.
     parameters = len(list(model.parameters()))
     if step and velocities < parameters:
         yield error(f"{place}: velocities of only {velocities} of {parameters} weights", drop)
 
 
-# --- how training goes ------------------------------------------------------------------------------------------------
-
-
 def _training(path: Path, recipe: Recipe, lines: list[dict[str, Any]]) -> Iterator[Finding]:
     epochs = [line for line in lines if line.get("kind") == "epoch"]
     resume = f"alexnet train --resume {path}"
     if not epochs:
-        imported = _imported(path)
-        if imported:
+        if imported := _remembered(path).get("imported"):
             yield ok(f"weights imported from {imported}, not trained further")
         else:
             yield warning("no epoch is finished yet", f"wait, or go on: {resume}")
@@ -193,9 +184,6 @@ def _plateau_ended(path: Path) -> bool:
         return False
 
 
-# --- what it was trained on -------------------------------------------------------------------------------------------
-
-
 def _classes_of(path: Path) -> list[str] | None:
     try:
         return list(classes_of(path))
@@ -207,11 +195,11 @@ def _classes(path: Path, recipe: Recipe) -> Finding:
     # Two class orders: the labels are positions in this list, and nothing else says which is which.
     classes = _classes_of(path)
     if classes is None:
-        what = f"{path / 'classes.json'} is missing or damaged"
-        return error(what, "copy the list of classes from the dataset's manifest")
+        text = f"{path / 'classes.json'} is missing or damaged"
+        return error(text, "copy the list of classes from the dataset's manifest")
     if len(classes) != recipe.network.classes:
-        what = f"classes.json has {len(classes)} classes, the network {recipe.network.classes}"
-        return error(what, "copy the list of classes of the dataset it was trained on")
+        text = f"classes.json has {len(classes)} classes, the network {recipe.network.classes}"
+        return error(text, "copy the list of classes of the dataset it was trained on")
     return ok(f"classes: {len(classes)}, {some(classes)}")
 
 
@@ -237,37 +225,38 @@ def _preparation(path: Path, recipe: Recipe) -> Iterator[Finding]:
 
 
 def _data(path: Path) -> Finding:
-    try:
-        remembered = read_json(path / DATA)
-        folder = Path(remembered["path"])
-    except (OSError, ValueError, KeyError, TypeError):
-        what = f"{path / 'data.json'} is missing: what it was trained on is not known"
-        return warning(what, "say --data DIR to go on")
-    if not folder.is_dir() and _imported(path):
+    remembered = _remembered(path)
+    if not isinstance(remembered.get("path"), str):
+        text = f"{path / 'data.json'} is missing: what it was trained on is not known"
+        return warning(text, "say --data DIR to go on")
+    folder = Path(remembered["path"])
+    if not folder.is_dir() and remembered.get("imported"):
         return ok("its weights are imported; predict works without data, for all else say --data DIR")
     if not folder.is_dir():
         return ok(f"its data, {folder}, is not there any more; predict works without, to go on say --data DIR")
     try:
         opened = prepared.open(folder)
     except InputError as problem:
-        return warning(*parts(problem, "say --data DIR"))
+        return refused(problem, "say --data DIR", "warning")
     if list(opened.classes) != _classes_of(path):
         return error(
             f"{folder} has other classes than the run, or in another order",
             "go on with the data it began with; for other classes: alexnet train --from RUN --data DIR",
         )
-    if (remembered.get("source") or {}).get("fingerprint") != opened.manifest["source"]["fingerprint"]:
+    source = remembered.get("source")
+    if not isinstance(source, dict) or source.get("fingerprint") != opened.manifest["source"]["fingerprint"]:
         fix = "use the data it began with, or the two halves of the run are not one"
         return warning(f"{folder} was prepared from other images than when the run began", fix)
     return ok(f"data: {folder}, the same as when it began")
 
 
-def _imported(path: Path) -> str | None:
-    """The file that a run's first weights were imported from."""
+def _remembered(path: Path) -> dict[str, Any]:
+    """Return the contents of a run's data.json; empty where there is none, or a damaged one."""
     try:
-        return str(read_json(path / DATA)["imported"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+        remembered = read_json(path / DATA)
+    except (OSError, ValueError):
+        return {}
+    return remembered if isinstance(remembered, dict) else {}
 
 
 def _versions(lines: list[dict[str, Any]]) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""Images that are not yet prepared: their layout, their classes, and a sample of the files themselves."""
+"""Images that are not yet prepared are examined: their layout, their classes, and a sample of the files."""
 
 import io
 import os
@@ -15,23 +15,24 @@ from PIL import Image
 
 from alexnet.data.image import MAX_PIXELS, Unreadable, to_square
 from alexnet.data.sources import open_source
-from alexnet.data.sources.devkit import Devkit, read_devkit
+from alexnet.data.sources.devkit import read_devkit
 from alexnet.data.sources.folders import ClassFolders, image_files, splits_of, subfolders
 from alexnet.data.sources.source import DEVKIT, TRAIN_TAR, VAL_TAR, Item, Source, read_file
 from alexnet.doctor import machine
-from alexnet.doctor.finding import Finding, error, ok, parts, some, warning
+from alexnet.doctor.finding import Finding, error, ok, refused, warning
 from alexnet.errors import InputError
+from alexnet.words import some
 
 SAMPLE = 200
-"""Files that are opened."""
+"""The number of files that are opened."""
 HANDLED = ("of another format than their name says", "CMYK", "turned by EXIF", "with transparency (laid on white)")
-"""What is unusual about files that are prepared as any other."""
+"""Kinds of unusual files that are prepared as any other."""
 FEW = 30
 """Images of a class below which training from nothing is hopeless."""
 
 
 def examine(path: Path) -> Iterator[Finding]:
-    """Findings about a folder, an archive folder, a table or an array file that `alexnet prepare` would be given."""
+    """Yield findings about a folder, an archive folder, a table or an array file that `alexnet prepare` would be given."""
     try:
         source = open_source(str(path))
         passed = source.passed_over
@@ -64,14 +65,11 @@ def _refused(path: Path, problem: InputError) -> Finding:
             str(problem),
             "store images as uint8 [N, H, W, 3] on 0-255 (pixels on 0-1 times 255, rounded), labels as integers [N] from 0",
         )
-    return error(*parts(problem, "see alexnet prepare --help for what a SOURCE can be"))
-
-
-# --- the layout of a folder -------------------------------------------------------------------------------------------
+    return refused(problem, "see alexnet prepare --help for what a SOURCE can be")
 
 
 def _counts(source: ClassFolders, split: str) -> dict[str, int]:
-    """Images of a split by class folder."""
+    """Return the number of images of a split by class folder."""
     return {name: part.items or 0 for name, part in zip(source.folder_names, source.parts(split), strict=True)}
 
 
@@ -104,7 +102,7 @@ def _layout(source: ClassFolders) -> Iterator[Finding]:
 
 
 def judge_counts(counts: dict[str, int]) -> Iterator[Finding]:
-    """Too few images, and classes of very different sizes; `counts` are the training images by class."""
+    """Yield warnings of too few images and of classes of very different sizes; `counts` are the training images by class."""
     present = {name: count for name, count in counts.items() if count}
     if not present:
         return
@@ -126,9 +124,6 @@ def judge_counts(counts: dict[str, int]) -> Iterator[Finding]:
         )
 
 
-# --- the order of classes ---------------------------------------------------------------------------------------------
-
-
 def _class_order(path: Path, source: Source) -> Iterator[Finding]:
     names = list(source.classes)
     # Two class orders: labels by sorted WordNet id here and everywhere, 1..1000 of the devkit in its ground truth file.
@@ -145,31 +140,27 @@ def _class_order(path: Path, source: Source) -> Iterator[Finding]:
 
 
 def _wordnet_order(path: Path, source: Source, wnids: list[str]) -> Iterator[Finding]:
-    what = "class order: sorted WordNet ids, as in torchvision, timm and Caffe"
+    text = "class order: sorted WordNet ids, as in torchvision, timm and Caffe"
     try:
         devkit = read_devkit(path) if path.is_dir() else None
     except InputError as problem:
-        yield warning(*parts(problem, "download the development kit again"))  # prepare goes without
+        yield refused(problem, "download the development kit again", "warning")  # prepare goes without
         return
     if devkit is None:
-        yield ok(what)
+        yield ok(text)
         return
     ids = {wnid: number for number, wnid in devkit.wnid_of_id.items()}
     moved = sum(ids.get(wnid) != label + 1 for label, wnid in enumerate(wnids))
     yield ok(
-        f"{what}; the development kit numbers {moved} of the {len(wnids)} classes otherwise, and its ground truth is"
+        f"{text}; the development kit numbers {moved} of the {len(wnids)} classes otherwise, and its ground truth is"
         " brought into this order by WordNet id"
     )
-    yield from _told_counts(source, wnids, devkit)
-
-
-def _told_counts(source: Source, wnids: list[str], devkit: Devkit) -> Iterator[Finding]:
-    """Class folders with other numbers of images than the development kit says; of archives, `prepare` looks."""
-    told = devkit.train_images
+    # In archives `prepare` looks at the numbers.
+    stated = devkit.train_images
     others = [
-        f"{wnid} has {part.items:,}, not {told[wnid]:,}"
+        f"{wnid} has {part.items:,}, not {stated[wnid]:,}"
         for wnid, part in zip(wnids, source.parts("train"), strict=True)
-        if part.items is not None and part.items != told.get(wnid, part.items)
+        if part.items is not None and part.items != stated.get(wnid, part.items)
     ]
     if others:
         yield warning(
@@ -178,11 +169,8 @@ def _told_counts(source: Source, wnids: list[str], devkit: Devkit) -> Iterator[F
         )
 
 
-# --- the files themselves ---------------------------------------------------------------------------------------------
-
-
 def _sampled(source: Source) -> Iterator[Item]:
-    """Up to SAMPLE items; of folders some of every class (or of SAMPLE classes), of streams the first."""
+    """Yield up to SAMPLE items: of folders some of every class (or of SAMPLE classes), of streams the first."""
     if isinstance(source, ClassFolders):
         step = -(-len(source.folder_names) // SAMPLE)
         labels = range(0, len(source.folder_names), step)
@@ -206,14 +194,14 @@ def _files(items: Iterator[Item]) -> Iterator[Finding]:
             for kind, name in _oddities(item):
                 odd[kind].append(name)
     except InputError as problem:  # what only reading shows: a cut-off archive
-        yield error(*parts(problem, "get it again"))
+        yield refused(problem, "get it again")
         return
     if looked:
         yield from _judge(looked, odd)
 
 
 def _oddities(item: Item) -> Iterator[tuple[str, str]]:
-    """What is unusual about a file, and its name to say so."""
+    """Yield each kind of unusual file that a file is, with its name for messages."""
     name = item.name
     try:
         content = item.read()
@@ -250,31 +238,31 @@ def _oddities(item: Item) -> Iterator[tuple[str, str]]:
 
 
 def _judge(looked: int, odd: dict[str, list[str]]) -> Iterator[Finding]:
-    of_these = f"of {looked} files looked at"
+    sample = f"of {looked} files looked at"
     unreadable, grey, tiny = (odd.get(kind, []) for kind in ("unreadable", "grey", "tiny"))
     # The odd files inside ImageNet, and in everybody's own folder: PNG called JPEG, CMYK, grey, truncated.
     if unreadable:
-        level = error if len(unreadable) / looked > 0.01 else warning
-        yield level(
-            f"{len(unreadable)} {of_these} cannot be read: {some(unreadable)}",
+        finding = error if len(unreadable) / looked > 0.01 else warning
+        yield finding(
+            f"{len(unreadable)} {sample} cannot be read: {some(unreadable)}",
             "mend or remove them; prepare skips and lists them, and stops if they are more than 1% (--max-bad)",
         )
     handled = ", ".join(f"{len(odd[kind])} {kind}" for kind in HANDLED if kind in odd)
     if handled:
-        yield ok(f"{of_these}: {handled}; prepare makes upright RGB of them all")
+        yield ok(f"{sample}: {handled}; prepare makes upright RGB of them all")
     if len(grey) > looked / 2:
         yield warning(
-            f"{len(grey)} {of_these} are greyscale: three equal channels, so no colour kernels will be learned",
+            f"{len(grey)} {sample} are greyscale: three equal channels, so no colour kernels will be learned",
             "nothing to mend; --augmentation.colour none, as colour noise would only tint them",
         )
     elif grey:
-        yield ok(f"{len(grey)} {of_these} are greyscale; they become three equal channels")
+        yield ok(f"{len(grey)} {sample} are greyscale; they become three equal channels")
     if len(tiny) > looked / 10:
         yield warning(
-            f"{len(tiny)} {of_these} have a side under 64 pixels ({some(tiny)}) and would be enlarged to 256",
+            f"{len(tiny)} {sample} have a side under 64 pixels ({some(tiny)}) and would be enlarged to 256",
             "prepare them small, such as alexnet prepare --size 32 (recipe cifar10) or --size 64 (recipe demo)",
         )
     elif tiny:
-        yield ok(f"{len(tiny)} {of_these} have a side under 64 pixels: {some(tiny)}")
+        yield ok(f"{len(tiny)} {sample} have a side under 64 pixels: {some(tiny)}")
     if not (unreadable or handled or grey or tiny):
         yield ok(f"all {looked} files looked at are whole and ordinary")

@@ -1,4 +1,4 @@
-"""Weights of others, in and out: Caffe's, torchvision's, ONNX and OpenVINO; and the layer files of the 2012 program.
+"""Weights are exchanged with Caffe, torchvision, ONNX and OpenVINO; layer files of the 2012 program are read.
 
 `import_weights` makes a run folder of a file, `export` a file of a run folder, each compared with the other program's own
 definition before it is kept; `import_layers` makes a network of a layer file.

@@ -1,10 +1,9 @@
-"""A Network and its weights from the steps of a file.
+"""The steps of a file are made a Network and its weights.
 
 A file says how its windows move (padding at both ends, rounding), a `Network` says it in fields that hold for all layers:
 `network_of_steps` looks for the fields that give the same numbers, and refuses, naming the file's layer, where none do.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -30,10 +29,13 @@ from alexnet.network import spec as specs
 from alexnet.network.spec import Network
 from alexnet.network.window import slide
 
+WIDEST = 1 << 10
+"""The most adjacent kernels that normalization of a file may be over; a sum over more only takes memory."""
+
 
 @dataclass
 class _Row:
-    """A layer with weights and the steps behind it, as far as they are read."""
+    """A layer with weights, and the steps behind it."""
 
     step: Conv | Linear
     then: list[specs.Step]
@@ -42,7 +44,7 @@ class _Row:
 
 @dataclass(frozen=True)
 class Built:
-    """A network as a file has it, with its weights under our names; empty where the file has none."""
+    """A network as a file describes it, and its weights under our names; there are none where the file has none."""
 
     network: Network
     weights: dict[str, Tensor]
@@ -50,7 +52,7 @@ class Built:
 
 
 def network_of_steps(name: str, steps: Sequence[Step], input_size: int) -> Built:
-    """The network that computes `steps` on images of `input_size` pixels. InputError, naming the file's layer, if none does."""
+    """Return the network that computes `steps` on images of `input_size` pixels; InputError, naming the layer, if none does."""
     rows, switches = _rows(steps)
     if not rows or not isinstance(rows[0].step, Conv):
         raise InputError(f"{name}: no convolution is in it; a network here begins with one")
@@ -85,17 +87,19 @@ def network_of_steps(name: str, steps: Sequence[Step], input_size: int) -> Built
         **switches,
     )
     network = _with_sixth(network, rows)
-    layers = [*dict(network.rows()), network.last_name]
-    if network.columns == 2:
-        network = replace(network, links=_links(network, layers, rows))
+    links: list[str] = []
     weights: dict[str, Tensor] = {}
-    for layer, row in zip(layers, rows, strict=True):
+    for layer, row in zip([*dict(network.rows()), network.last_name], rows, strict=True):
+        if row.step.columns == 2 and network.reads_both(layer):
+            raise InputError(f"{row.step.name}: it reads its own column only; here {layer} always reads both")
+        if row.step.columns == 1 and not network.reads_both(layer):
+            links.append(layer)
         weights |= _weights(network, layer, row)
-    return Built(network, weights, notes)
+    return Built(replace(network, links=tuple(links)), weights, notes)
 
 
 def _rows(steps: Sequence[Step]) -> tuple[list[_Row], dict[str, Any]]:
-    """The layers with weights, each with what follows it; and the fields of Network that the other steps decide."""
+    """Return the layers with weights, each with the steps behind it, and the fields of Network that these steps decide."""
     rows: list[_Row] = []
     switches: dict[str, Any] = {}
     for step in steps:
@@ -109,11 +113,15 @@ def _rows(steps: Sequence[Step]) -> tuple[list[_Row], dict[str, Any]]:
         row = rows[-1]
         if isinstance(row.step, Linear) and not isinstance(step, Activation | Dropout):
             raise InputError(f"{step.name}: {type(step).__name__} behind a fully connected layer does not fit")
-        word, fields = _word(step)
+        try:
+            word, fields = _word(step)
+        except InputError as error:
+            raise InputError(f"{step.name}: {error}") from None
         for field, value in fields.items():
             if switches.setdefault(field, value) != value:
+                text = f"{field} {value}".removeprefix("lrn ")
                 raise InputError(
-                    f"{step.name}: {field} {value}, but {switches[field]} before it; a network here has one for all layers"
+                    f"{step.name}: {text}, but {switches[field]} before it; a network here has one for all layers"
                 )
         if word in row.then:
             raise InputError(f"{step.name}: a second {word} behind {row.step.name} does not fit")
@@ -123,46 +131,34 @@ def _rows(steps: Sequence[Step]) -> tuple[list[_Row], dict[str, Any]]:
     return rows, {"normalization": "none", "dropout": 0.0, **switches}
 
 
-POOLINGS = ("3/2", "2/2")
-"""Window and stride of the pooling that is read: the paper's, and that without overlap."""
-
-
 def _word(step: Activation | Lrn | MapNorm | BatchNorm | Pool | Dropout) -> tuple[specs.Step, dict[str, Any]]:
-    """What a step is called in a row, and the fields of Network that it decides."""
+    """Return the word for a step in a row and the fields of Network that it decides; InputError if no network here has it."""
     if isinstance(step, Activation):
         return "relu", {"activation": step.kind}
     if isinstance(step, Lrn):
+        # Files have float32 numbers; six digits of them are the decimals that were meant.
+        k, alpha, beta = (float(f"{number:.6g}") for number in (step.k, step.alpha, step.beta))
         window = "column" if step.columns == 2 else "across"
-        return "norm", {"normalization": _normalization(step), "normalization_window": window}
+        lrn = specs.LRN(step.size, k, alpha, beta)
+        specs.check_coefficients(lrn)
+        if lrn.n > WIDEST:
+            raise InputError(f"normalization over {lrn.n:,} kernels; the file is damaged")
+        return "norm", {"normalization": "local", "lrn": lrn, "normalization_window": window}
     if isinstance(step, BatchNorm):
         return "norm", {"normalization": "batch"}
     if isinstance(step, MapNorm):
         return "norm-map", {}
     if isinstance(step, Dropout):
         return "dropout", {"dropout": step.p, "dropout_form": step.form}
-    pooling = f"{step.size}/{step.stride}"
-    if pooling not in POOLINGS or step.padding:
-        raise InputError(
-            f"{step.name}: pooling {pooling} with padding {step.padding}; a network here pools 3/2 or 2/2 without padding"
-        )
+    if step.padding:
+        raise InputError(f"pooling with padding {step.padding}; a network here pools without padding")
+    pooling = specs.Pooling(step.size, step.stride)
+    specs.check_coefficients(pooling=pooling)
     return "pool", {"pooling": pooling}
 
 
-def _normalization(step: Lrn) -> str:
-    read = (step.k, step.size, step.alpha, step.beta)
-    for name, known in specs.NORMALIZATIONS.items():
-        coefficients = (known.k, known.n, known.alpha, known.beta)
-        if all(math.isclose(*pair, rel_tol=1e-5) for pair in zip(read, coefficients, strict=True)):
-            return name
-    every = "; ".join(f"{name}: k {known.k:g}, {known.alpha:g}" for name, known in specs.NORMALIZATIONS.items())
-    raise InputError(
-        f"{step.name}: normalization over {step.size} kernels with k {step.k:g}, {step.alpha:g} times the sum of squares,"
-        f" power {step.beta:g}; here there are, over 5 kernels with power 0.75: {every}"
-    )
-
-
 def _windows(steps: Sequence[Step], size: int) -> tuple[int, Literal["up", "down"], tuple[str, ...]]:
-    """Input size and `rounding` that give the file's windows, and notes on them.
+    """Return the input size and the `rounding` that give the windows of the file, and notes on them.
 
     InputError, naming the layer, for one that does not read what is before it.
     """
@@ -202,16 +198,16 @@ def _windows(steps: Sequence[Step], size: int) -> tuple[int, Literal["up", "down
         notes = (f"conv1 reads {size - unread} of {size} pixels, so the crops here are of {size - unread}",)
         size -= unread
     if not common:
-        said = "; ".join(f"{name}: {' or '.join(sorted(ways)) or 'neither'}" for name, ways in possible)
+        each = "; ".join(f"{name}: {' or '.join(sorted(ways)) or 'neither'}" for name, ways in possible)
         raise InputError(
-            f"the numbers of windows are rounded up in some layers and down in others ({said}); a network here has one"
+            f"the numbers of windows are rounded up in some layers and down in others ({each}); a network here has one"
             " network.rounding for all"
         )
     return size, "up" if "up" in common else "down", notes
 
 
 def _with_sixth(network: Network, rows: list[_Row]) -> Network:
-    """The sixth convolution of 2012 by its switch (§6), so that fc7 stays fc7; else the network as it is."""
+    """Turn a sixth convolution like that of 2012 (§6) into the switch `conv6`, so that fc7 keeps its name."""
     if len(network.convolutions) != 6 or network.columns != 2 or rows[5].step.columns != 1:
         return network
     last, switched = network.convolutions[5], replace(network, convolutions=network.convolutions[:5], conv6=True)
@@ -219,17 +215,8 @@ def _with_sixth(network: Network, rows: list[_Row]) -> Network:
     return switched if replace(sixth, std=last.std, bias=last.bias) == last else network
 
 
-def _links(network: Network, layers: list[str], rows: list[_Row]) -> tuple[str, ...]:
-    links = []
-    for layer, row in zip(layers, rows, strict=True):
-        if row.step.columns == 2 and network.reads_both(layer):
-            raise InputError(f"{row.step.name}: it reads its own column only; here {layer} always reads both")
-        if row.step.columns == 1 and not network.reads_both(layer):
-            links.append(layer)
-    return tuple(links)
-
-
 def _weights(network: Network, layer: str, row: _Row) -> dict[str, Tensor]:
+    """Return the weights of a layer and of the batch normalization behind it, under our names; none if the file has none."""
     if row.step.weight is None or row.step.bias is None:
         return {}
     weights = {f"{layer}.weight": row.step.weight, f"{layer}.bias": row.step.bias}

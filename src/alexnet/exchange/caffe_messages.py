@@ -1,4 +1,4 @@
-"""Caffe's files as protobuf messages, declared in caffe.proto beside this module."""
+"""The messages in Caffe's files are those that caffe.proto, beside this module, declares."""
 
 import re
 from importlib import resources
@@ -13,12 +13,12 @@ _FIELD = re.compile(r"(optional|repeated) (\w+) (\w+) = (\d+)(?: \[(default|pack
 
 
 def _declare() -> dict[str, Any]:
-    """The message classes of caffe.proto by name: protobuf itself parses such files only when code is generated."""
+    """Return the message classes of caffe.proto by name; protobuf itself reads such files only to generate code."""
     text = resources.files("alexnet.exchange").joinpath("caffe.proto").read_text("utf-8")
     file = descriptor_pb2.FileDescriptorProto(name="alexnet/caffe.proto", package="alexnet_caffe", syntax="proto2")
     kinds = descriptor_pb2.FieldDescriptorProto
-    for what, name, body in re.findall(r"(message|enum) (\w+) \{(.*?)\n\}", text, re.DOTALL):
-        if what == "enum":
+    for statement, name, body in re.findall(r"(message|enum) (\w+) \{(.*?)\n\}", text, re.DOTALL):
+        if statement == "enum":
             enum = file.enum_type.add(name=name)
             for value, number in re.findall(r"(\w+) = (\d+);", body):
                 enum.value.add(name=value, number=int(number))
@@ -48,7 +48,7 @@ CLASSES = _declare()
 
 
 def parse(kind: str, content: bytes, where: object) -> Any:
-    """The message `kind` of a binary file; InputError, naming `where`, if it is none."""
+    """Read a binary file as a message of class `kind`; InputError, naming `where`, if it is none."""
     message = CLASSES[kind]()
     try:
         message.ParseFromString(content)
@@ -58,7 +58,7 @@ def parse(kind: str, content: bytes, where: object) -> Any:
 
 
 def parse_text(kind: str, text: str, where: object) -> Any:
-    """The message `kind` of a .prototxt; fields that are not declared here are skipped."""
+    """Read a .prototxt as a message of class `kind`; fields that are not declared here are skipped."""
     message = CLASSES[kind]()
     try:
         text_format.Parse(text, message, allow_unknown_field=True)

@@ -1,4 +1,4 @@
-"""Caffe's networks: .caffemodel (both formats of layers, both of shapes) and .prototxt, read without running anything.
+"""Networks of Caffe are read from .caffemodel (both formats of layers, both of shapes) and .prototxt; nothing is run.
 
 A .caffemodel holds structure and weights; a .prototxt beside it, deploy or train_val, has the say on the structure. What
 Caffe does and others do not: images are BGR; convolutions round the number of windows down and pooling up; the alpha of
@@ -18,18 +18,18 @@ from torch import Tensor
 
 from alexnet.errors import InputError
 from alexnet.exchange import caffe_messages as messages
-from alexnet.exchange.steps import Activation, Conv, Dropout, Lrn, Pool, Step, convolution, linear
+from alexnet.exchange.steps import Activation, Conv, Dropout, Kind, Linear, Lrn, Pool, Step, with_weights
 from alexnet.network.spec import MAX_WEIGHTS
 
 DATA = ("Data", "ImageData", "WindowData", "HDF5Data", "MemoryData", "DummyData", "Input", "AnnotatedData")
 NO_IMAGES = ("HDF5Data", "DummyData")
-"""Of DATA, layers that Caffe does not transform: they give labels, say."""
+"""Those of DATA whose output Caffe does not transform; they give labels, for example."""
 
 ENDS = ("Softmax", "SoftmaxWithLoss", "Accuracy", "Silence", "ArgMax")
 """Layers behind the one that gives the classes."""
 
 _V1_TYPES = {"LRN": "LRN", "RELU": "ReLU", "TANH": "TanH", "SOFTMAX_LOSS": "SoftmaxWithLoss", "HDF5_DATA": "HDF5Data"}
-_ACTIVATIONS = {"ReLU": "relu", "TanH": "tanh", "Sigmoid": "sigmoid"}
+_ACTIVATIONS: dict[str, Kind] = {"ReLU": "relu", "TanH": "tanh", "Sigmoid": "sigmoid"}
 
 
 @dataclass(frozen=True)
@@ -56,18 +56,18 @@ class CaffeNet:
     size: int | None
     """Side of its input in pixels, where a file says it."""
     mean: tuple[float, ...]
-    """Of B, G, R, where a data layer says it."""
+    """The mean of B, G and R, where a data layer says it."""
     scale: float | None
     """What a data layer multiplies pixels minus the mean by, where it says it."""
 
     @property
     def computing(self) -> list[Layer]:
-        """The layers from the image to the classes."""
+        """The layers between the image and the classes."""
         return [layer for layer in self.layers if layer.type not in (*DATA, *ENDS)]
 
 
 def read(model: Path, prototxt: Path | None = None) -> CaffeNet:
-    """The network of a .caffemodel, its structure from `prototxt` if given. InputError, naming file and layer, if unfit."""
+    """Read a .caffemodel, its structure from `prototxt` if that is given; InputError, naming file and layer, if it does not fit."""
     trained = _net(messages.parse("NetParameter", model.read_bytes(), model), model)
     if prototxt is None:
         return trained
@@ -109,7 +109,7 @@ def _net(message: Any, where: Path) -> CaffeNet:
 
 
 def _input(message: Any, layers: list[Layer], where: Path) -> tuple[int | None, tuple[float, ...], float | None]:
-    """Input size, mean and scale as the first layer of images says them: a second one, as for testing, has no say."""
+    """Return input size, mean and scale as the first layer of images says them; a second one is for testing."""
     dims = list(message.input_dim) or [dim for shape in message.input_shape[:1] for dim in shape.dim]
     size: int | None = None
     mean: tuple[float, ...] = ()
@@ -132,7 +132,7 @@ def _input(message: Any, layers: list[Layer], where: Path) -> tuple[int | None, 
 
 
 def _blob(blob: Any, where: str) -> Tensor:
-    """The numbers of a BlobProto as float32. InputError if there are not as many as its shape says, or its shape is absurd."""
+    """Return the numbers of a BlobProto as float32; InputError if they are not as many as its shape says, or too many."""
     shape = list(blob.shape.dim) if blob.HasField("shape") else [blob.num, blob.channels, blob.height, blob.width]
     count = math.prod(shape)
     if any(dim < 1 for dim in shape) or len(shape) > 8 or count > MAX_WEIGHTS:
@@ -146,13 +146,13 @@ def _blob(blob: Any, where: str) -> Tensor:
 
 
 def mean_of(file: Path) -> np.ndarray:
-    """A mean image of Caffe, float32 [3, S, S] in the order B, G, R: imagenet_mean.binaryproto."""
+    """Read a mean image of Caffe (imagenet_mean.binaryproto), float32 [3, S, S] in the order B, G, R."""
     image = _blob(messages.parse("BlobProto", file.read_bytes(), file), str(file)).squeeze(0)
     return image.numpy()
 
 
 def steps_of(net: CaffeNet) -> list[Step]:
-    """The network's steps, conv1 still reading B, G, R. InputError, naming the layer, for what does not fit."""
+    """Return the steps of the network, whose conv1 reads B, G, R; InputError, naming the layer, for one that does not fit."""
     steps: list[Step] = []
     copied: dict[str, str] = {}  # a blob that Split gave -> the blob it copies
     current: str | None = None
@@ -167,38 +167,40 @@ def steps_of(net: CaffeNet) -> list[Step]:
             raise InputError(f"{layer}: it reads {bottoms[0]}, not {current}; only chains of layers fit")
         if len(layer.tops) != 1:
             raise InputError(f"{layer}: it gives {len(layer.tops)} blobs; only chains of layers fit")
-        steps += _step(layer)
+        if step := _step(layer):
+            steps.append(step)
         current = layer.tops[0]
     return steps
 
 
-def _step(layer: Layer) -> list[Step]:
+def _step(layer: Layer) -> Step | None:
+    """Return the step that a layer computes; None for a layer that changes nothing."""
     name, parameters = layer.name, layer.parameters
     if layer.type == "Convolution":
-        return [_convolution(layer)]
+        return _convolution(layer)
     if layer.type == "InnerProduct":
-        return [linear(name, *_weights(layer, parameters.inner_product_param))]
+        return with_weights(Linear, name, *_weights(layer, parameters.inner_product_param))
     if layer.type == "Pooling":
         pool = parameters.pooling_param
         if pool.pool != 0 or pool.global_pooling:
             raise InputError(f"{layer}: not of maxima over windows; a network here pools by maximum")
         size, stride, padding = _window(layer, pool)
-        return [Pool(name=name, size=size, stride=stride, padding=padding, end=padding, up=pool.round_mode == 0)]
+        return Pool(name=name, size=size, stride=stride, padding=padding, end=padding, up=pool.round_mode == 0)
     if layer.type == "LRN":
         lrn = parameters.lrn_param
         if lrn.norm_region != 0:
             raise InputError(f"{layer}: WITHIN_CHANNEL; a network here normalizes across channels")
-        return [Lrn(name, lrn.local_size, lrn.k, lrn.alpha / max(1, lrn.local_size), lrn.beta)]
+        return Lrn(name, lrn.local_size, lrn.k, lrn.alpha / max(1, lrn.local_size), lrn.beta)
     if layer.type in _ACTIVATIONS:
         slope = parameters.relu_param.negative_slope
         if layer.type == "ReLU" and slope:
             raise InputError(f"{layer}: negative_slope {slope:g} does not fit")
-        return [Activation(name, _ACTIVATIONS[layer.type])]  # type: ignore[arg-type]
+        return Activation(name, _ACTIVATIONS[layer.type])
     if layer.type == "Dropout":
-        return [Dropout(name, round(parameters.dropout_param.dropout_ratio, 6))]
-    if layer.type == "Flatten":
-        return []
-    raise InputError(f"{layer}: this kind of layer does not fit into a network here")
+        return Dropout(name, round(parameters.dropout_param.dropout_ratio, 6))
+    if layer.type != "Flatten":
+        raise InputError(f"{layer}: this kind of layer does not fit into a network here")
+    return None
 
 
 def _convolution(layer: Layer) -> Conv:
@@ -207,7 +209,8 @@ def _convolution(layer: Layer) -> Conv:
     if set(parameters.dilation) - {1}:
         raise InputError(f"{layer}: dilation does not fit")
     weight, bias = _weights(layer, parameters)
-    step = convolution(layer.name, weight, bias, size, stride, padding, padding, parameters.group or 1)
+    window = {"size": size, "stride": stride, "padding": padding, "end": padding}
+    step = with_weights(Conv, layer.name, weight, bias, columns=parameters.group or 1, **window)
     # Zeros before kernels that only make up for as much padding: a window of ours that hangs over the right and bottom
     # edge, as `caffe_write` has to say it.
     used = weight.any(1).any(0)
@@ -218,7 +221,7 @@ def _convolution(layer: Layer) -> Conv:
 
 
 def _weights(layer: Layer, parameters: Any) -> tuple[Tensor, Tensor | None]:
-    """Weights [kernels or units, ...] and biases of a layer; None for biases that it has none of."""
+    """Return the weights [kernels or units, ...] and the biases of a layer, which may have no biases."""
     wanted = 2 if parameters.bias_term else 1
     if len(layer.blobs) != wanted:
         raise InputError(f"{layer.name}: {len(layer.blobs)} blobs of weights; {layer.type} has {wanted} here")
@@ -233,21 +236,21 @@ def _weights(layer: Layer, parameters: Any) -> tuple[Tensor, Tensor | None]:
 
 
 def _window(layer: Layer, parameters: Any) -> tuple[int, int, int]:
-    """Size, stride and padding, which Caffe gives once, once an axis, or by axis' name; InputError if the axes differ."""
+    """Return size, stride and padding, which Caffe says once, per axis, or by the axis' name; InputError if the axes differ."""
     sides = []
-    for what, field, default in (("kernel", "kernel_size", 0), ("stride", "stride", 1), ("pad", "pad", 0)):
-        value, high, wide = (getattr(parameters, name) for name in (field, f"{what}_h", f"{what}_w"))
+    for name, field, default in (("kernel", "kernel_size", 0), ("stride", "stride", 1), ("pad", "pad", 0)):
+        value, high, wide = (getattr(parameters, part) for part in (field, f"{name}_h", f"{name}_w"))
         given = set(value) if layer.type == "Convolution" else {value} if parameters.HasField(field) else set()
         given = given or ({high, wide} if high or wide else {default})
         if len(given) != 1:
-            raise InputError(f"{layer}: {what} {sorted(given)}; windows here are square")
+            raise InputError(f"{layer}: {name} {sorted(given)}; windows here are square")
         sides.append(int(given.pop()))
     return sides[0], sides[1], sides[2]
 
 
 @torch.no_grad()
 def forward(net: CaffeNet, images: Tensor) -> Tensor:
-    """What the layer before the softmax gives, [N, classes], for images [N, 3, S, S]: B, G, R, minus the mean, scaled.
+    """Compute the logits [N, classes] for images [N, 3, S, S]: B, G, R, minus the mean, scaled.
 
     Computed apart from `steps_of` and `AlexNet` on purpose: blobs by name as Caffe keeps them, the plain functions of torch.
     """

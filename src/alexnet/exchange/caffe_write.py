@@ -1,9 +1,9 @@
-"""A run's network as Caffe's files: .prototxt, .caffemodel and the mean image; where Caffe's layers can say it exactly.
+"""The network of a run is written as Caffe's files: .prototxt, .caffemodel and the mean image.
 
-What is different there and how it is the same: B, G, R (conv1's channels reversed); the alpha of normalization times the
-number of kernels; dropout at test (the x (1 - p) of the paper goes into the weights behind it); a window that hangs over
-the edge (a larger kernel, its first rows and columns zero, and more padding: the same sums). Refused, with the reason,
-is what Caffe's layers cannot compute.
+Caffe's layers compute the same in another form: conv1's channels are reversed for B, G, R; the alpha of normalization is
+multiplied by the number of kernels; the x (1 - p) of dropout at test goes into the weights behind it; a window that hangs
+over the edge becomes a larger kernel, its first rows and columns zero, with more padding. A layer that they cannot
+compute is refused, with the reason.
 """
 
 from pathlib import Path
@@ -28,7 +28,7 @@ ACTIVATIONS = {nn.ReLU: "ReLU", nn.Tanh: "TanH", nn.Sigmoid: "Sigmoid"}
 
 
 def files_of(file: Path) -> tuple[Path, Path, Path]:
-    """What belongs together: NAME.prototxt, NAME-mean.binaryproto, NAME.caffemodel."""
+    """Return the names of the three files: NAME.prototxt, NAME-mean.binaryproto, NAME.caffemodel."""
     return file.with_suffix(".prototxt"), file.with_name(f"{file.stem}-mean.binaryproto"), file
 
 
@@ -46,7 +46,7 @@ def write(network: TrainedNetwork, file: Path) -> None:
 
 
 class Loaded(nn.Module):
-    """The files, read again and computed from Caffe's definitions: float32 pixels [N, 3, S, S], R, G, B, 0-255, to logits."""
+    """The network in written files by Caffe's definitions, from float32 pixels [N, 3, S, S], R, G, B, 0-255, to logits."""
 
     def __init__(self, file: Path) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class Loaded(nn.Module):
 
 
 def message_of(network: AlexNet) -> Any:
-    """The network as a NetParameter with its weights; InputError, naming the layer, for what Caffe cannot compute."""
+    """Return the network as a NetParameter with its weights; InputError, naming the layer, if Caffe cannot compute it."""
     side = network.spec.input_size
     net = CLASSES["NetParameter"](name=network.spec.name, input=["data"], input_dim=[1, 3, side, side])
     factor = 1.0  # what the next weights are multiplied by
@@ -100,7 +100,7 @@ def message_of(network: AlexNet) -> Any:
 
 
 def _add(net: Any, name: str, kind: str) -> Any:
-    """A layer that reads what the last one gives."""
+    """Append a layer that reads the output of the last one."""
     below = net.layer[-1].top[0] if net.layer else "data"
     return net.layer.add(name=name, type=kind, bottom=[below], top=[name])
 

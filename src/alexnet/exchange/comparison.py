@@ -29,7 +29,7 @@ class Difference:
 
 
 def difference(logits: Tensor, wanted: Tensor) -> Difference:
-    """How far `logits` [N, classes] are from those that they should be."""
+    """Return how far `logits` [N, classes] are from the `wanted` ones."""
     return Difference(
         float((logits.softmax(1) - wanted.softmax(1)).abs().max()),
         float((logits - wanted).abs().max() / wanted.abs().max().clamp(min=1e-30)),

@@ -1,4 +1,4 @@
-"""A run's network as files of other programs, measured against the run's own network before they get their names."""
+"""The network of a run is written for other programs, and compared with the file before the file gets its name."""
 
 import json
 import tempfile
@@ -21,7 +21,7 @@ from alexnet.data.prepared import Prepared
 from alexnet.data.views import check_views, test_views
 from alexnet.errors import InputError, RunFailed
 from alexnet.evaluation.measure import evaluate
-from alexnet.exchange import runtimes, torchvision
+from alexnet.exchange import caffe_write, runtimes, torchvision
 from alexnet.exchange.comparison import TOLERANCE, Difference, difference
 from alexnet.files import named, no_room, refused
 from alexnet.run import trained
@@ -51,7 +51,7 @@ CALIBRATION = 300
 """Training images from which int8 takes the ranges of its activations."""
 
 Progress = Callable[[str, int, int], None]
-"""Called with what is measured, and how many of its images are done, of how many."""
+"""Called with the kind of file that is measured, float32 or int8, and how many of its images are done, of how many."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Exported:
     run: Path
     checkpoint: str
     classes: int
-    """How many the network tells apart."""
+    """The number of classes of the network."""
     format: Format
     file: Path
     files: tuple[Path, ...]
@@ -79,7 +79,7 @@ class Exported:
     compared: str
     """The images that the float32 file and the run's network were compared on."""
     difference: Difference
-    """Between them."""
+    """The difference between these two."""
     measured: str | None = None
     """int8: the images that the errors are of."""
     before: Errors | None = None
@@ -106,7 +106,7 @@ def export(
     int8: bool = False,
     data: Path | None = None,
     views: int = 1,
-    progress: Progress = lambda what, done, total: None,
+    progress: Progress = lambda file, done, total: None,
 ) -> Exported:
     """Write the network of the run folder `run` for onnxruntime or OpenVINO, or its weights for Caffe or torchvision.
 
@@ -121,15 +121,16 @@ def export(
     """
     check_views(views)
     if format == "onnx" or format == "openvino":
-        _check_packages(format, int8)
+        needed = {"onnx": ["onnx", "onnxruntime"], "openvino": ["onnx", "openvino", *(["nncf"] if int8 else [])]}
+        runtimes.check_packages(format, *needed[format])
     elif int8:
         raise InputError(f"--int8: {format} files have float32 weights; leave it out")
     network = trained.load(run)
     path = data or (data_of(run, there=int8) if int8 or (run / DATA).is_file() else None)
-    opened = prepared.open(path) if path and (data or (path / "manifest.json").is_file()) else None
-    if opened and not data and not int8 and opened.classes != network.classes:
-        opened = None  # prepared anew as something else since the run; noise will do to compare on
-    return export_network(network, format, file, opened, int8, views, progress)
+    dataset = prepared.open(path) if path and (data or (path / "manifest.json").is_file()) else None
+    if dataset and not data and not int8 and dataset.classes != network.classes:
+        dataset = None  # prepared anew as something else since the run; noise will do to compare on
+    return export_network(network, format, file, dataset, int8, views, progress)
 
 
 def export_network(
@@ -139,7 +140,7 @@ def export_network(
     data: Prepared | None = None,
     int8: bool = False,
     views: int = 1,
-    progress: Progress = lambda what, done, total: None,
+    progress: Progress = lambda file, done, total: None,
 ) -> Exported:
     """`export` of a network that is loaded, with a dataset that is open; without one it is compared on noise."""
     runtime = format == "onnx" or format == "openvino"
@@ -151,41 +152,36 @@ def export_network(
     takes = None if runtime else TAKES[format].format(mean=files[-2].name)
     # The file subtracts the mean by itself.
     pixels = replace(network.preparation, mean=torch.zeros_like(network.preparation.mean))
+    measured: dict[str, Any] = {}
     with _writing(file), tempfile.TemporaryDirectory(prefix=f".{file.stem}-", dir=file.parent) as name:
-        folder = Path(name)
-        loaded = _write(network, format, folder / file.name, takes or "")
+        written = Path(name) / file.name
+        loaded = _write(network, format, written, takes or "")
         compared, apart = _compare(network, loaded, pixels, data, file)
-        exported = Exported(
-            run=network.path,
-            checkpoint=network.checkpoint,
-            classes=len(network.classes),
-            format=format,
-            file=file,
-            files=files,
-            bytes=0,
-            int8=int8,
-            compared=compared,
-            difference=apart,
-            takes=takes,
-        )
         if int8:
             assert data is not None and (format == "onnx" or format == "openvino")
-            plain, folder = folder / file.name, folder / "int8"
-            folder.mkdir()
-            images = _calibration(network, pixels, data)
-            runtimes.quantize(plain, images, folder / file.name, format, _metadata(network))
-            judges = (loaded, runtimes.Loaded(folder / file.name, format, exact=False))
-            exported = _measured(exported, network, judges, pixels, data, views, progress)
+            plain, written = written, written.parent / "int8" / file.name
+            written.parent.mkdir()
+            runtimes.quantize(plain, _calibration(network, pixels, data), written, format, _metadata(network))
+            judges = {"float32": loaded, "int8": runtimes.Loaded(written, format, exact=False)}
+            measured = _measure(network, judges, pixels, data, views, progress)
         if len(files) > 1:
             file.unlink(missing_ok=True)  # so that a kill in between leaves none beside what belongs to another
         for part in (*(part for part in files if part != file), file):
-            (folder / part.name).replace(part)
-    return replace(exported, bytes=sum(part.stat().st_size for part in files))
-
-
-def _check_packages(format: runtimes.Format, int8: bool) -> None:
-    needed = ["onnx", "onnxruntime"] if format == "onnx" else ["onnx", "openvino", *(["nncf"] if int8 else [])]
-    runtimes.check_packages(format, *needed)
+            written.with_name(part.name).replace(part)
+    return Exported(
+        run=network.path,
+        checkpoint=network.checkpoint,
+        classes=len(network.classes),
+        format=format,
+        file=file,
+        files=files,
+        bytes=sum(part.stat().st_size for part in files),
+        int8=int8,
+        compared=compared,
+        difference=apart,
+        takes=takes,
+        **measured,
+    )
 
 
 def _check_data(network: TrainedNetwork, data: Prepared | None, int8: bool) -> None:
@@ -200,9 +196,9 @@ def _check_data(network: TrainedNetwork, data: Prepared | None, int8: bool) -> N
 
 
 def _files_of(file: Path, format: Format) -> tuple[Path, ...]:
-    """`file` and what belongs to it; InputError for a name or a folder that they cannot have."""
+    """Return `file` and the files that belong to it; InputError for a name or a folder that they cannot have."""
     if file.suffix not in SUFFIXES[format]:
-        article = "an" if format in runtimes.SUFFIX else "a"
+        article = "an" if format.startswith("o") else "a"
         raise InputError(f"--out {file}: the name of {article} {format} file ends in {' or '.join(SUFFIXES[format])}")
     if not file.parent.is_dir():
         raise InputError(f"--out {file}: there is no folder {file.parent}")
@@ -210,8 +206,6 @@ def _files_of(file: Path, format: Format) -> tuple[Path, ...]:
     if format == "openvino":
         files = (file, file.with_suffix(".bin"))
     elif format == "caffe":
-        from alexnet.exchange import caffe_write
-
         files = caffe_write.files_of(file)
     elif format == "torchvision":
         files = torchvision.files_of(file)
@@ -223,7 +217,7 @@ def _files_of(file: Path, format: Format) -> tuple[Path, ...]:
 
 @contextmanager
 def _writing(file: Path) -> Iterator[None]:
-    """Let what the system refuses name `file`; RunFailed where there is no more room, however a library says so."""
+    """Have errors of the system name `file`, and raise RunFailed where there is no more room, however a library says so."""
     try:
         with named(file):
             yield
@@ -234,10 +228,8 @@ def _writing(file: Path) -> Iterator[None]:
 
 
 def _write(network: TrainedNetwork, format: Format, file: Path, takes: str) -> nn.Module:
-    """Write `file` and what belongs to it, in float32; returns what computes it, read again."""
+    """Write `file` and what belongs to it, in float32; returns the network that is read from the file again."""
     if format == "caffe":
-        from alexnet.exchange import caffe_write
-
         caffe_write.write(network, file)
         return caffe_write.Loaded(file)
     if format == "torchvision":
@@ -267,17 +259,17 @@ def _metadata(network: TrainedNetwork) -> dict[str, str]:
 def _compare(
     network: TrainedNetwork, loaded: nn.Module, pixels: Preparation, data: Prepared | None, file: Path
 ) -> tuple[str, Difference]:
-    """The images compared on, of `data` or noise, and how far `loaded` is from the network.
+    """Compare `loaded` with the network, on images of `data` or noise; returns these images in words, and the difference.
 
     `pixels` gives views that no mean was taken from. RunFailed, naming `file`, beyond TOLERANCE.
     """
     if data is None:
-        what, size = f"{COMPARED} images of noise", network.size
+        compared, size = f"{COMPARED} images of noise", network.size
         images = np.random.default_rng(0).integers(0, 256, (COMPARED, size, size, 3), dtype=np.uint8)
     else:
         split, indices = validation_of(network.recipe, data)
         chosen = indices[np.linspace(0, len(indices) - 1, min(COMPARED, len(indices))).astype(np.int64)]
-        images, what = split.images[chosen], f"{len(chosen)} images of {data.path} ({measured_on(split)})"
+        images, compared = split.images[chosen], f"{len(chosen)} images of {data.path} ({measured_on(split)})"
     tensors = torch.from_numpy(np.array(images))
     with torch.inference_mode():
         wanted = network.network(next(test_views(tensors, network.preparation)))
@@ -285,43 +277,34 @@ def _compare(
     if not apart.allowed:
         raise RunFailed(
             f"{file}: not written, since its probabilities differ from the run's by {apart.probability:.1e} and its logits by"
-            f" {apart.logit:.1e} of the largest ({what}); {TOLERANCE:.0e} is allowed. Report this, with the versions of the"
+            f" {apart.logit:.1e} of the largest ({compared}); {TOLERANCE:.0e} is allowed. Report this, with the versions of the"
             " runtime"
         )
-    return what, apart
+    return compared, apart
 
 
 def _calibration(network: TrainedNetwork, pixels: Preparation, data: Prepared) -> list[np.ndarray]:
-    """The centre views of a seeded sample of the training images, and never of one that validates the run."""
+    """Return the centre views of a seeded sample of the training images, none of which validates the run."""
     train, indices = training_of(network.recipe, data)
     chosen = np.random.default_rng(0).choice(indices, min(CALIBRATION, len(indices)), replace=False)
     views = next(test_views(torch.from_numpy(np.array(train.images[np.sort(chosen)])), pixels))
     return [view[None].contiguous().numpy() for view in views]
 
 
-def _measured(
-    exported: Exported,
+def _measure(
     network: TrainedNetwork,
-    judges: tuple[nn.Module, nn.Module],
+    judges: dict[str, nn.Module],
     pixels: Preparation,
     data: Prepared,
     views: int,
     progress: Progress,
-) -> Exported:
-    """With the errors of the float32 and the int8 file on the images that validate the run."""
+) -> dict[str, Any]:
+    """Return the fields of Exported that say the errors of both `judges` on the images that validate the run."""
     split, indices = validation_of(network.recipe, data)
+    images, classes = (split.images, split.labels), network.classes
     errors = []
-    for what, judge in zip(("float32", "int8"), judges, strict=True):
-        measured = evaluate(
-            judge,
-            pixels,
-            split.images,
-            split.labels,
-            network.classes,
-            indices,
-            views,
-            progress=partial(progress, what),
-        )
-        errors.append(Errors(measured.top1_error, measured.top5_error))
+    for name, judge in judges.items():
+        report = evaluate(judge, pixels, *images, classes, indices, views, progress=partial(progress, name))
+        errors.append(Errors(report.top1_error, report.top5_error))
     where = f"{data.path} ({measured_on(split)}, {len(indices):,} images, {views} view{'s' * (views > 1)})"
-    return replace(exported, measured=where, before=errors[0], after=errors[1])
+    return {"measured": where, "before": errors[0], "after": errors[1]}

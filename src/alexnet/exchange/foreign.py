@@ -1,25 +1,22 @@
-"""A network of others from its files, for each kind of them: as a run would have it, and its own definition to compare with."""
+"""Networks of other programs, read from their files: as a run would have them, with their own definition to compare with."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from alexnet.errors import InputError
-from alexnet.exchange import torchvision
+from alexnet.exchange import caffe_read, onnx_file, onnx_read, torchvision
 from alexnet.exchange.build import Built, network_of_steps
-from alexnet.exchange.inputs import Input, Takes, as_run, input_of, mean_of
+from alexnet.exchange.inputs import Input, Takes, as_run, input_of
 from alexnet.network import networks
 from alexnet.network.model import AlexNet
 from alexnet.network.named import differences, nearest, without_dropout
 from alexnet.network.spec import Network
-
-if TYPE_CHECKING:  # needs the packages of the extra `export`
-    from alexnet.exchange import onnx_read
 
 Kind = Literal["caffe", "torchvision", "onnx", "cuda-convnet"]
 
@@ -36,7 +33,7 @@ SUFFIXES: dict[str, Kind] = {
 
 @dataclass(frozen=True)
 class Options:
-    """What the files do not say; None: what they say, or what their kind takes."""
+    """What a user says of the files; None is what they say themselves, or what their kind takes."""
 
     mean: str | None = None
     """A file (.binaryproto, .npy) or three values, in the order of the file's colours."""
@@ -46,12 +43,12 @@ class Options:
     image_size: int | None = None
     """Side of the images that crops are taken from, in pixels."""
     name: str | None = None
-    """Of the network."""
+    """Name of the network."""
 
 
 @dataclass(frozen=True)
 class Foreign:
-    """A network of others as a run would have it, and what it is compared with."""
+    """A network of another program as a run would have it, and what it is compared with."""
 
     network: Network
     weights: dict[str, Tensor]
@@ -59,14 +56,14 @@ class Foreign:
     """float32 [S, S, 3], R, G, B, 0-255."""
     notes: tuple[str, ...]
     logits: Callable[[Tensor], Tensor]
-    """The file's own, of pixels, float32 [N, 3, S, S], R, G, B, 0-255, that no mean was taken from."""
+    """The logits by the file's own definition, for pixels without a mean taken off: float32 [N, 3, S, S], R, G, B, 0-255."""
     by: str
-    """Who computes them."""
+    """What computes them, in words."""
     classes: list[str] | None = None
-    """Names that the file has."""
+    """Names of the classes, where the file has them."""
 
     def module(self) -> AlexNet:
-        """The network with its weights, in eval mode; InputError, naming the layer, for weights that do not fit it."""
+        """Return the network with its weights, in eval mode; InputError, naming the layer, for weights that do not fit it."""
         with torch.device("meta"):
             network = AlexNet(self.network)
         for name, tensor in network.state_dict().items():
@@ -80,7 +77,7 @@ class Foreign:
 
 
 def kind_of(files: Sequence[Path], kind: Kind | None = None) -> Kind:
-    """What the files are: `kind`, if it is said, else by the first one's name, else by how that begins.
+    """Return `kind` if it is given, else the kind that the first file's name says, else that of its first bytes.
 
     InputError if there is no file, or its kind is not known.
     """
@@ -105,7 +102,7 @@ def kind_of(files: Sequence[Path], kind: Kind | None = None) -> Kind:
 
 
 def read(files: Sequence[Path], kind: Kind, options: Options) -> Foreign:
-    """The network of these files. InputError, naming file and layer, for what is damaged or does not fit."""
+    """Read the network in these files; InputError, naming file and layer, for what is damaged or does not fit."""
     for file in files:
         if not file.is_file():
             raise InputError(f"{file}: no such file")
@@ -122,8 +119,6 @@ def read(files: Sequence[Path], kind: Kind, options: Options) -> Foreign:
 
 
 def _caffe(files: Sequence[Path], options: Options) -> Foreign:
-    from alexnet.exchange import caffe_read
-
     texts = [file for file in files if file.suffix == ".prototxt"]
     models = [file for file in files if file not in texts]
     if len(models) != 1 or len(texts) > 1:
@@ -134,19 +129,10 @@ def _caffe(files: Sequence[Path], options: Options) -> Foreign:
         raise InputError(
             f"{models[0]}: the size of its input is not in it; give the .prototxt too, or --input-size 227"
         )
-    built = network_of_steps(options.name or net.name, caffe_read.steps_of(net), size)
-    network, notes = _named(built, options)
-    takes = options.takes or "caffe"
-    input = input_of(takes, mean_of(options.mean, takes, net.mean), 1.0 if net.scale is None else net.scale)
-    network, weights, mean = as_run(network, built.weights, input, options.image_size)
-    return Foreign(
-        network,
-        weights,
-        mean,
-        notes,
-        logits=lambda pixels: caffe_read.forward(net, input.from_pixels(pixels, len(mean), size)),
-        by="Caffe's definitions, layer by layer",
-    )
+    built = _named(network_of_steps(options.name or net.name, caffe_read.steps_of(net), size), options)
+    input = input_of(options.takes or "caffe", options.mean, net.mean, 1.0 if net.scale is None else net.scale)
+    by = "Caffe's definitions, layer by layer"
+    return _foreign(built, input, input, size, options, lambda images: caffe_read.forward(net, images), by)
 
 
 def _torchvision(file: Path, options: Options) -> Foreign:
@@ -155,55 +141,50 @@ def _torchvision(file: Path, options: Options) -> Foreign:
     size = options.input_size or networks.torchvision.input_size
     network = replace(networks.torchvision, classes=len(weights["fc8.bias"]), input_size=size)
     network = replace(network, name=options.name or network.name)
-    takes = options.takes or "torchvision"
-    input = input_of(takes, mean_of(options.mean, takes))
-    network, weights, mean = as_run(network, weights, input, options.image_size)
+    input = input_of(options.takes or "torchvision", options.mean)
     reference = torchvision.reference(state)
-    return Foreign(
-        network,
-        weights,
-        mean,
-        notes=(),
-        logits=lambda pixels: reference(input.from_pixels(pixels, len(mean), size)),
-        by="torchvision's layers in torch.nn",
+    return _foreign(
+        Built(network, weights, ()), input, input, size, options, reference, "torchvision's layers in torch.nn"
     )
 
 
 def _onnx(file: Path, options: Options) -> Foreign:
-    from alexnet.exchange import onnx_file, onnx_read
-
-    opened = onnx_file.opened(file)
+    opened = onnx_file.read(file)
     size = options.input_size or opened.size
     if size is None:
         raise InputError(f"{file}: the size of its input is open; say it with --input-size 224")
     graph = onnx_read.graph_of(opened)
-    built = network_of_steps(options.name or opened.model.graph.name or file.stem, graph.steps, size)
-    network, notes = _named(built, options)
-    takes = options.takes or _guess(file, network, graph)
-    outer = input_of(takes, mean_of(options.mean, takes, (0.0, 0.0, 0.0) if graph.prepares else ()))
+    name = options.name or opened.model.graph.name or file.stem
+    built = _named(network_of_steps(name, graph.steps, size), options)
+    takes = options.takes or _guess(file, built.network, graph)
+    outer = input_of(takes, options.mean, (0.0, 0.0, 0.0) if graph.prepares else ())
     if outer.mean.ndim == 3 and graph.prepares:
         raise InputError("--mean: an image does not fit a graph that has arithmetic before conv1; give three values")
-    input = outer
+    inner = outer
     if graph.prepares:
         # factor · (pixels - mean) · scale + shift, brought to (pixels - mean') · scale'.
         red, green, blue = scale = np.array(outer.scale, np.float64) * graph.factor[:, 0, 0]
         shifted = outer.mean[:, None, None] - graph.shift / scale[:, None, None]
         shifted = np.asarray(shifted[:, 0, 0] if shifted.shape[1] == 1 else shifted, np.float32)
-        input = Input(outer.order, shifted, (float(red), float(green), float(blue)))
-    network, weights, mean = as_run(network, built.weights, input, options.image_size)
-    session = onnx_file.Session(opened, graph.logits)
+        inner = Input(outer.order, shifted, (float(red), float(green), float(blue)))
+    run = onnx_file.runner(opened, graph.logits)
+    return replace(_foreign(built, inner, outer, size, options, run, "onnxruntime"), classes=opened.classes)
+
+
+def _foreign(
+    built: Built, inner: Input, outer: Input, size: int, options: Options, run: Callable[[Tensor], Tensor], by: str
+) -> Foreign:
+    """Return the network for a run, where conv1 takes `inner`, and the file, which `run` computes, takes `outer`.
+
+    size: side of the file's input in pixels, of which the network may read fewer.
+    """
+    network, weights, mean = as_run(built.network, built.weights, inner, options.image_size)
     return Foreign(
-        network,
-        weights,
-        mean,
-        notes,
-        logits=lambda pixels: session(outer.from_pixels(pixels, len(mean), size)),
-        by="onnxruntime",
-        classes=opened.classes,
+        network, weights, mean, built.notes, lambda pixels: run(outer.from_pixels(pixels, len(mean), size)), by
     )
 
 
-def _guess(file: Path, network: Network, graph: "onnx_read.Graph") -> Takes:
+def _guess(file: Path, network: Network, graph: onnx_read.Graph) -> Takes:
     if graph.prepares:
         # Whoever wrote arithmetic before conv1 brings what comes to about 0 and 1: from 0-255, or from 0-1.
         mean, largest = float(np.abs(graph.shift / graph.factor).max()), float(np.abs(graph.factor).max())
@@ -218,8 +199,8 @@ def _guess(file: Path, network: Network, graph: "onnx_read.Graph") -> Takes:
     raise InputError(f"{file}: what it takes is not in it; say --input {', '.join(get_args(Takes))}")
 
 
-def _named(built: Built, options: Options) -> tuple[Network, tuple[str, ...]]:
-    """The network by the name of the named one that computes the same, with its rows; else as it is."""
+def _named(built: Built, options: Options) -> Built:
+    """Replace the network by the named one that computes the same, if there is one, and note that."""
     network, notes = built.network, built.notes
     named, differ = nearest(network)
     if differ and not network.dropout:
@@ -230,7 +211,7 @@ def _named(built: Built, options: Options) -> tuple[Network, tuple[str, ...]]:
                 named, differ, notes = candidate, [], (*notes, note)
                 break
     if differ:
-        said = "; ".join(differ) if len(differ) <= 4 else f"{len(differ)} parts differ"
-        return network, (*notes, f"no named network computes this; nearest is {named.name}: {said}")
+        parts = "; ".join(differ) if len(differ) <= 4 else f"{len(differ)} parts differ"
+        return replace(built, notes=(*notes, f"no named network computes this; nearest is {named.name}: {parts}"))
     network = replace(named, classes=network.classes, name=options.name or named.name)
-    return network, (*notes, f"equals the named network {named.name}")
+    return replace(built, network=network, notes=(*notes, f"equals the named network {named.name}"))

@@ -1,4 +1,4 @@
-"""Weights of others as a run folder, compared with their own definition first; and the layer files of 2012 as networks."""
+"""Weights of other programs are made a run folder, and compared before; layer files of 2012 are made networks."""
 
 import json
 import os
@@ -56,8 +56,7 @@ class Imported:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
         document = vars(self) | {"run": str(self.run), "notes": list(self.notes)}
-        apart: Difference = document.pop("difference")
-        return document | {"probability_difference": apart.probability, "logit_difference": apart.logit}
+        return {name: value for name, value in document.items() if name != "difference"} | self.difference.to_dict()
 
 
 @dataclass(frozen=True)
@@ -73,8 +72,8 @@ class ImportedNetwork:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
-        said = {"nearest": self.nearest, "differences": list(self.differences), "notes": list(self.notes)}
-        return {"network": str(self.file), **said}
+        lists = {"differences": list(self.differences), "notes": list(self.notes)}
+        return {"network": str(self.file), "nearest": self.nearest, **lists}
 
 
 def import_weights(
@@ -98,14 +97,19 @@ def import_weights(
     fit a network here, or do not say enough; RunFailed if there is no room for the folder.
     """
     kind = foreign.kind_of(files, kind)
-    _check_out(out)
-    opened = prepared.open(data) if data else None
-    theirs = foreign.read(files, kind, Options(mean, takes, input_size, image_size, name))
-    names, notes = _class_names(theirs, classes, opened, files[0])
-    network = theirs.module()
-    apart = compare(network, theirs)
-    _write(network, theirs, out, names, str(files[0]), opened)
-    return Imported(out, kind, theirs.network.name, len(names), (*theirs.notes, *notes), theirs.by, apart)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"--out {out}: there is something already; use another folder")
+    dataset = prepared.open(data) if data else None
+    original = foreign.read(files, kind, Options(mean, takes, input_size, image_size, name))
+    names = _class_names(original, classes, dataset, files[0])
+    network = original.module()
+    apart = compare(network, original)
+    notes = original.notes
+    if names is None:
+        names = [f"class {number}" for number in range(original.network.classes)]
+        notes = (*notes, "the classes have no names; --classes FILE gives them")
+    _write(network, original, out, names, str(files[0]), dataset)
+    return Imported(out, kind, original.network.name, len(names), notes, original.by, apart)
 
 
 def import_layers(files: Sequence[Path], out: Path, input_size: int | None = None) -> ImportedNetwork:
@@ -125,49 +129,46 @@ def import_layers(files: Sequence[Path], out: Path, input_size: int | None = Non
 
 
 @torch.no_grad()
-def compare(network: AlexNet, theirs: Foreign) -> Difference:
-    """The network beside the file's own definition, on images of noise. InputError beyond `comparison.TOLERANCE`."""
+def compare(network: AlexNet, original: Foreign) -> Difference:
+    """Compare the network with the file's own definition on images of noise; InputError beyond `comparison.TOLERANCE`."""
     size = network.spec.input_size
     pixels = torch.randint(256, (COMPARED, 3, size, size), generator=torch.Generator().manual_seed(0)).float()
-    logits = network(pixels - centre(torch.from_numpy(theirs.mean).permute(2, 0, 1), size))
-    wanted = theirs.logits(pixels)
+    logits = network(pixels - centre(torch.from_numpy(original.mean).permute(2, 0, 1), size))
+    wanted = original.logits(pixels)
     if logits.shape != wanted.shape:
-        raise InputError(f"{theirs.by} gives {list(wanted.shape)}, the network {list(logits.shape)}")
+        raise InputError(f"{original.by} gives {list(wanted.shape)}, the network {list(logits.shape)}")
     apart = difference(logits, wanted)
     if not apart.allowed:
         raise InputError(
-            f"not imported: the probabilities differ by {apart.probability:.1e} from those of {theirs.by}, the logits by"
+            f"not imported: the probabilities differ by {apart.probability:.1e} from those of {original.by}, the logits by"
             f" {apart.logit:.1e} of the largest; {TOLERANCE:.0e} is allowed. Say what the network takes with --input and"
             " --mean"
         )
     return apart
 
 
-def _class_names(
-    theirs: Foreign, file: Path | None, data: Prepared | None, source: Path
-) -> tuple[list[str], tuple[str, ...]]:
-    """The names of the classes: of `file`, else of the data, else of the weights' file; and notes on them."""
-    number = theirs.network.classes
-    if not (file or data or theirs.classes):
-        names = [f"class {at}" for at in range(number)]
-        return names, ("the classes have no names; --classes FILE gives them",)
+def _class_names(original: Foreign, file: Path | None, data: Prepared | None, weights: Path) -> list[str] | None:
+    """Return the names in `file`, else those of the data, else those in the file of weights; None if nothing names them."""
+    number = original.network.classes
     if file:
         names, where = read_classes(file), f"--classes {file}"
     elif data:
         names, where = list(data.classes), f"--data {data.path}"
+    elif original.classes:
+        names, where = original.classes, str(weights)
     else:
-        names, where = theirs.classes or [], str(source)
+        return None
     if len(names) != number:
         raise InputError(f"{where}: {len(names)} classes, the network has {number}")
     if len(set(names)) != number:
         raise InputError(f"{where}: a name is there twice")
     if data and data.classes != tuple(names):
         raise InputError(f"--data {data.path}: its classes are not those of --classes {file}, or in another order")
-    return names, ()
+    return names
 
 
 def read_classes(file: Path) -> list[str]:
-    """The names in a text file with one a line, such as Caffe's synset_words.txt, or in a JSON list; InputError for others."""
+    """Read the names of classes, one a line as in Caffe's synset_words.txt or a JSON list; InputError for other files."""
     try:
         text = read_bytes(file, MOST_NAMES).decode("utf-8")
         lines = [line.strip() for line in text.splitlines() if line.strip()]
@@ -179,17 +180,11 @@ def read_classes(file: Path) -> list[str]:
     return names
 
 
-def _check_out(out: Path) -> None:
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"--out {out}: there is something already; use another folder")
-
-
 def _write(
-    network: AlexNet, theirs: Foreign, out: Path, classes: Sequence[str], source: str, data: Prepared | None
+    network: AlexNet, original: Foreign, out: Path, classes: Sequence[str], source: str, data: Prepared | None
 ) -> None:
-    """Make the run folder: recipe, step 0 of a checkpoint, classes, mean, colours. A kill leaves none under its name."""
-    _check_out(out)
-    recipe = replace(recipes.paper, name=theirs.network.name, network=theirs.network, image_size=len(theirs.mean))
+    """Make the run folder: recipe, checkpoint of step 0, classes, mean, colours. A killed process leaves none of its name."""
+    recipe = replace(recipes.paper, name=original.network.name, network=original.network, image_size=len(original.mean))
     recipe.check()
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -198,15 +193,15 @@ def _write(
         raise InputError(f"--out {refused(error, out)}") from None
     try:
         (beside / "preparation").mkdir()
-        np.save(beside / "preparation" / "mean.npy", theirs.mean)
+        np.save(beside / "preparation" / "mean.npy", original.mean)
         # No file of others says anything of the colours' principal components; fine-tuning takes its own data's.
         none = {"covariance": np.zeros((3, 3)).tolist(), "eigenvalues": [0.0] * 3, "eigenvectors": np.eye(3).tolist()}
         write_text(beside / "preparation" / "colour.json", json.dumps(none))
         write_text(beside / CLASSES, json.dumps(list(classes), indent=2) + "\n")
         # The path may be of a file: then commands ask for --data, and say why.
-        about = {"description": "unknown: the weights are imported"} if data is None else data.manifest["source"]
-        where = {"path": str(data.path.resolve()) if data else source, "source": about, "imported": source}
-        write_text(beside / DATA, json.dumps(where) + "\n")
+        described = {"description": "unknown: the weights are imported"} if data is None else data.manifest["source"]
+        document = {"path": str(data.path.resolve()) if data else source, "source": described, "imported": source}
+        write_text(beside / DATA, json.dumps(document) + "\n")
         sgd = rule.optimizer_of(recipe, network)
         checkpoint.save(beside, network.state_dict(), sgd.state_dict(), Progress(), recipe.keep)
         write_bytes(beside / RECIPE, recipe.to_json().encode())

@@ -1,4 +1,4 @@
-"""What a network of others is given for an image, and the same network for what a run's is given.
+"""The input that a network of another program takes, and the same network for the input of a run.
 
 A run's network takes R, G, B, pixels 0-255 minus the mean image, times `network.input_scale`.
 """
@@ -16,7 +16,7 @@ from torch import Tensor
 from alexnet.data.augment import centre
 from alexnet.data.statistics import LARGEST
 from alexnet.errors import InputError
-from alexnet.exchange import torchvision
+from alexnet.exchange import caffe_read, torchvision
 from alexnet.network.spec import Network
 from alexnet.reading import read_array
 
@@ -27,7 +27,7 @@ Takes = Literal["pixels", "unit", "torchvision", "caffe"]
 
 @dataclass(frozen=True)
 class Input:
-    """What a network takes: (pixels - mean) · scale, pixels on 0-255, colours in `order`."""
+    """The input of a network: (pixels - mean) · scale, with pixels on 0-255 and colours in `order`."""
 
     order: Literal["rgb", "bgr"]
     mean: np.ndarray
@@ -35,7 +35,7 @@ class Input:
     scale: tuple[float, float, float]
 
     def from_pixels(self, pixels: Tensor, side: int, size: int) -> Tensor:
-        """The input [N, 3, size, size] for `pixels`, the centre crop of images of `side` pixels.
+        """Return the input [N, 3, size, size] for `pixels`, the centre crop of images of `side` pixels.
 
         pixels: float32 [N, 3, S, S], R, G, B, 0-255. Where S is smaller than `size`, the last rows and columns, which the
         network does not read, are zeros.
@@ -46,8 +46,9 @@ class Input:
         return F.pad(images * torch.tensor(self.scale).float()[:, None, None], (0, unread, 0, unread))
 
 
-def input_of(takes: Takes, mean: np.ndarray, scale: float = 1.0) -> Input:
-    """The input that `takes` stands for; Caffe's data layers multiply it by `scale` besides."""
+def input_of(takes: Takes, given: str | None, known: Sequence[float] = (), scale: float = 1.0) -> Input:
+    """Return the input that `takes` stands for, with the mean of `mean_of`; `scale` is that of Caffe's data layers."""
+    mean = mean_of(takes, given, known)
     if takes == "torchvision":
         red, green, blue = (float(1 / (255.0 * std)) for std in torchvision.STD)
         return Input("rgb", mean, (red, green, blue))
@@ -55,8 +56,8 @@ def input_of(takes: Takes, mean: np.ndarray, scale: float = 1.0) -> Input:
     return Input("bgr" if takes == "caffe" else "rgb", mean, (factor, factor, factor))
 
 
-def mean_of(given: str | None, takes: Takes, known: Sequence[float] = ()) -> np.ndarray:
-    """The mean, float32 [3] or [3, S, S] on 0-255, in the order of the file's colours.
+def mean_of(takes: Takes, given: str | None, known: Sequence[float]) -> np.ndarray:
+    """Return the mean, float32 [3] or [3, S, S] on 0-255, in the order of the file's colours.
 
     given: a file (.binaryproto, .npy) or three values; None: what is `known` of it. InputError if it is neither.
     """
@@ -84,8 +85,6 @@ def mean_of(given: str | None, takes: Takes, known: Sequence[float] = ()) -> np.
         except (OSError, ValueError) as error:
             raise InputError(f"--mean {file}: no array of numbers ({error})") from None
     else:
-        from alexnet.exchange import caffe_read
-
         image = caffe_read.mean_of(file)
     if image.ndim == 3 and image.shape[0] != 3 and image.shape[2] == 3:
         image = image.transpose(2, 0, 1)  # as the mean.npy of a run or a prepared dataset, R, G, B
@@ -97,14 +96,14 @@ def mean_of(given: str | None, takes: Takes, known: Sequence[float] = ()) -> np.
 
 
 def as_run(
-    network: Network, weights: dict[str, Tensor], takes: Input, image_size: int | None
+    network: Network, weights: dict[str, Tensor], input: Input, image_size: int | None
 ) -> tuple[Network, dict[str, Tensor], np.ndarray]:
-    """The network and its weights for a run's input, and the mean image, float32 [S, S, 3], R, G, B, 0-255.
+    """Return network and weights for the input of a run, and the mean image, float32 [S, S, 3], R, G, B, 0-255.
 
     A scale goes into `network.input_scale`, and what differs between colours into conv1, so that both compute the same
     and learning rates mean what they meant. InputError for a mean that does not fit the input.
     """
-    mean, size = takes.mean, network.input_size
+    mean, size = input.mean, network.input_size
     if not np.isfinite(mean).all():
         raise InputError("--mean: NaN or infinity is in it")
     if mean.ndim == 3 and mean.shape[1] < size:
@@ -112,24 +111,24 @@ def as_run(
     side = image_size or (mean.shape[1] if mean.ndim == 3 and mean.shape[1] > size else default_image_size(size))
     if side < size:
         raise InputError(f"--image-size {side}: smaller than the network's input, {size}")
-    first, scale = weights["conv1.weight"], np.array(takes.scale, np.float64)
+    first, scale = weights["conv1.weight"], np.array(input.scale, np.float64)
     common = float(scale.mean())
     if not (np.isfinite(scale).all() and common > 0):
-        raise InputError(f"the file multiplies its input by {takes.scale}, which no network here does")
+        raise InputError(f"the file multiplies its input by {input.scale}, which no network here does")
     first = first * torch.tensor(scale / common).float()[:, None, None]
-    if takes.order == "bgr":
+    if input.order == "bgr":
         first, mean = first.flip(1), mean[::-1]
     weights = weights | {"conv1.weight": first.contiguous()}
     return replace(network, input_scale=common), weights, mean_image(mean, side)
 
 
 def default_image_size(input_size: int) -> int:
-    """Side of the images that crops are taken from: 256 for the sizes of ImageNet, an eighth more than the crop for others."""
+    """Return the side of images to take crops from: 256 for the sizes of ImageNet, an eighth more than the crop for others."""
     return 256 if 193 <= input_size <= 256 else -(-input_size * 8 // 7)
 
 
 def mean_image(mean: np.ndarray, side: int) -> np.ndarray:
-    """A mean [3] or [3, S, S] as an image [side, side, 3]: its centre, or around it what its edge has."""
+    """Return a mean [3] or [3, S, S] as an image [side, side, 3]: its centre, or the whole with its edge repeated around it."""
     if mean.ndim == 1:
         return np.ascontiguousarray(np.broadcast_to(mean, (side, side, 3)))
     before = (side - mean.shape[1]) // 2

@@ -1,4 +1,4 @@
-"""The 2012 program's layer files (layers-*.cfg) as networks: the INI format of cuda-convnet, read with configparser.
+"""Layer files of the 2012 program (layers-*.cfg), in the INI format of cuda-convnet, are read as networks.
 
 A section is a layer: `type`, `inputs` and the fields of its type; one with two inputs has lists of two. Two GPUs hold two
 chains of layers, whose names end in a and b; they are followed together, stage by stage. Weights are in no such file, and
@@ -12,29 +12,29 @@ from typing import Any
 
 from alexnet.errors import InputError
 from alexnet.exchange.build import Built, network_of_steps
-from alexnet.exchange.steps import Activation, Conv, Dropout, Linear, Lrn, MapNorm, Pool, Step
+from alexnet.exchange.steps import Activation, Conv, Dropout, Kind, Linear, Lrn, MapNorm, Pool, Step
 
-NEURONS = {"relu": "relu", "logistic": "sigmoid", "tanh[1,1]": "tanh", "tanh[1.0,1.0]": "tanh"}
+NEURONS: dict[str, Kind] = {"relu": "relu", "logistic": "sigmoid", "tanh[1,1]": "tanh", "tanh[1.0,1.0]": "tanh"}
 _SIZES = ("filters", "filtersize", "stride", "padding", "initw", "initb", "sizex", "size", "pool", "keep")
-"""Fields in which the two columns have to be alike; configparser writes all names small, as that of 2012 did."""
+"""Fields in which the two columns have to be alike, in small letters, as configparser gives them."""
 
 _OTHERS = (
     *("type", "inputs", "outputs", "channels", "neuron", "groups"),
     *("sharedbiases", "start", "outputsx", "dataidx", "randsparse"),
 )
-"""Fields that are read besides; what is in neither list says where a layer is computed, or how it starts, and is told."""
+"""Other fields that are read. All further ones say where a layer is computed or how it starts, and a note names them."""
 
 _COEFFICIENTS = ("scale", "pow", "mindiv", "enable")
 """Fields that are read of the parameter file."""
 
 INPUT_SIZE = 224
-"""Side of the crops of convdata.py, which no layer file says."""
+"""Side of the crops in the program's convdata.py; no layer file says it."""
 
 WIDEST = 1 << 20
 
 
 def read(file: Path, parameters: Path | None = None, input_size: int | None = None) -> Built:
-    """The network of a layer file, and notes on what the files say besides.
+    """Read the network of a layer file; the notes say what else is in the files.
 
     InputError, naming the layer, for what is no such file or does not fit a network here.
     """
@@ -67,7 +67,7 @@ def _inputs(layer: Mapping[str, str]) -> list[str]:
 
 
 class _Reader:
-    """The sections of the files, and what was left unread in them so far."""
+    """Follows the sections of the files, and notes what it leaves unread."""
 
     def __init__(self, file: Path, parameters: Path | None) -> None:
         self.file, self.layers = file, _sections(file)
@@ -78,17 +78,20 @@ class _Reader:
     def _unfit(self, layer: str, why: str) -> InputError:
         return InputError(f"{self.file}: layer {layer}: {why}")
 
-    def _number(self, layer: str, name: str, default: float | None = None, whole: bool = True) -> Any:
-        """A field with one value, or with the same one for each input."""
-        text = self.layers[layer].get(name.lower())
-        if text is None:
-            if default is None:
-                raise self._unfit(layer, f"{name} is missing")
-            return default
+    def _numbers(self, layer: str, name: str, kind: type[int] | type[float] = int) -> list[Any]:
+        """Return the numbers of a field: one, or one for each input."""
+        text = self.layers[layer].get(name.lower(), "")
         try:
-            values = {int(part) if whole else float(part) for part in text.split(",")}
+            return [kind(part) for part in text.split(",")]
         except ValueError:
-            raise self._unfit(layer, f"{name}={text} is no number") from None
+            raise self._unfit(layer, f"{name}={text} is no number" if text else f"{name} is missing") from None
+
+    def _number(self, layer: str, name: str, default: float | None = None) -> Any:
+        """Return the number of a field, which must be the same for each input; a whole one unless the default is a float."""
+        text = self.layers[layer].get(name.lower())
+        if text is None and default is not None:
+            return default
+        values = set(self._numbers(layer, name, float if isinstance(default, float) else int))
         if len(values) != 1:
             raise self._unfit(layer, f"{name}={text}: differs between its inputs, which does not fit")
         value = values.pop()
@@ -97,13 +100,10 @@ class _Reader:
         return value
 
     def _channels(self, layer: str) -> int:
-        """The channels that a layer reads, which are one value for each of its inputs."""
-        text, inputs = self.layers[layer].get("channels", ""), len(_inputs(self.layers[layer]))
-        try:
-            values = [int(part) for part in text.split(",")]
-        except ValueError:
-            raise self._unfit(layer, f"channels={text} is no number") from None
+        """Return the channels that a layer reads, which the file says for each of its inputs."""
+        values, inputs = self._numbers(layer, "channels"), len(_inputs(self.layers[layer]))
         if len(values) != inputs or min(values) < 1:
+            text = self.layers[layer]["channels"]
             raise self._unfit(layer, f"channels={text}: {inputs} inputs need as many")
         return sum(values)
 
@@ -138,7 +138,7 @@ class _Reader:
         return steps
 
     def _stage(self, kind: str, stage: list[str], before: int) -> list[Step]:
-        """The steps of one or two parallel layers that read `before` others: the layer's, and the neuron's behind it."""
+        """Return the steps of one layer, or two parallel ones, that read `before` others, and of the neuron behind it."""
         name, layers = stage[0], [self.layers[name] for name in stage]
         sizes = [{key: value for key, value in layer.items() if key in _SIZES} for layer in layers]
         if kind not in ("fc", "concat") and sizes[-1] != sizes[0]:
@@ -152,11 +152,12 @@ class _Reader:
         if len(neurons) != 1 or (neuron := neurons.pop()) not in (*NEURONS, "ident"):
             raise self._unfit(name, f"neuron {layers[0].get('neuron')}; there are {', '.join(NEURONS)}, ident")
         if neuron != "ident":
-            steps.append(Activation(name, NEURONS[neuron]))  # type: ignore[arg-type]
+            steps.append(Activation(name, NEURONS[neuron]))
         self.ignored |= {key for layer in layers for key in layer if key not in (*_SIZES, *_OTHERS)}
         return steps
 
     def _layer(self, kind: str, stage: list[str], before: int) -> list[Step]:
+        """Return the step of a layer without its neuron; none for a layer that changes nothing."""
         name, layer = stage[0], self.layers[stage[0]]
         if kind == "conv":
             return [self._convolution(stage, before)]
@@ -180,7 +181,7 @@ class _Reader:
                 raise self._unfit(name, "rnorm of other numbers than size 5, scale .001, pow .75 does not fit")
             return [MapNorm(name)]
         if kind in ("hs", "dropout", "dropout2"):
-            keep = self._number(name, "keep", 0.5, whole=False)
+            keep = self._number(name, "keep", 0.5)
             on = self.parameters.get(name, {}).get("enable", "true").lower() in ("true", "1")
             return [Dropout(name, 1 - keep, "mask" if kind != "dropout2" else "inverted")] if on else []
         if kind in ("neuron", "concat"):  # the latter of the classes in two halves, which are one layer here
@@ -188,7 +189,7 @@ class _Reader:
         raise self._unfit(name, f"type={kind} does not fit into a network here")
 
     def _columns(self, stage: list[str], before: int) -> int:
-        """1 where a layer reads all that is before it, 2 where each column reads its own."""
+        """Return 1 where a layer reads everything before it, 2 where each column reads its own."""
         reads = [_inputs(self.layers[name]) for name in stage]
         if before == 1 or all(len(set(inputs)) == before for inputs in reads):
             return 1
@@ -202,7 +203,7 @@ class _Reader:
                 raise self._unfit(name, "sharedBiases=0: a bias for each position does not fit")
             if self._number(name, "groups", 1) != 1 or self._number(name, "randSparse", 0):
                 raise self._unfit(name, "groups or randSparse inside a column does not fit")
-        name = stage[0]
+        name, padding = stage[0], self._number(stage[0], "padding", 0)
         return Conv(
             name=name,
             width=self._number(name, "filters") * len(stage),
@@ -210,11 +211,11 @@ class _Reader:
             columns=self._columns(stage, before),
             size=self._number(name, "filterSize"),
             stride=self._number(name, "stride", 1),
-            padding=self._number(name, "padding", 0),
-            end=self._number(name, "padding", 0),
+            padding=padding,
+            end=padding,
             up=True,
-            std=self._number(name, "initW", 0.01, whole=False),
-            start=self._number(name, "initB", 0.0, whole=False),
+            std=self._number(name, "initW", 0.01),
+            start=self._number(name, "initB", 0.0),
         )
 
     def _linear(self, stage: list[str], before: int) -> Linear:
@@ -223,12 +224,12 @@ class _Reader:
             width=sum(self._number(name, "outputs") for name in stage),
             inputs=-1,  # in no layer file
             columns=self._columns(stage, before),
-            std=self._number(stage[0], "initW", 0.01, whole=False),
-            start=self._number(stage[0], "initB", 0.0, whole=False),
+            std=self._number(stage[0], "initW", 0.01),
+            start=self._number(stage[0], "initB", 0.0),
         )
 
     def _coefficients(self, name: str, scale: float, least: float) -> tuple[float, float, float]:
-        """scale, pow and minDiv of a normalization, from the parameter file; else what the program's own files have."""
+        """Return scale, pow and minDiv of a normalization from the parameter file, or else those in the program's own files."""
         given = self.parameters.get(name, {})
         try:
             return float(given.get("scale", scale)), float(given.get("pow", 0.75)), float(given.get("mindiv", least))

@@ -1,9 +1,10 @@
-"""An ONNX file: opened without running anything or reading outside its folder, and run by onnxruntime to compare with.
+"""An ONNX file is read without running anything or leaving its folder, and run by onnxruntime to compare with.
 
 Needs the packages of the extra `export`.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,13 +31,13 @@ class Opened:
     size: int | None
     """Side of the input in pixels; None where the file leaves it open."""
     batch: int | None
-    """Images at a time, where the file fixes it."""
+    """The number of images at a time, where the file fixes it."""
     classes: list[str] | None
-    """Names, from a file that `alexnet export` wrote."""
+    """Names of the classes, in a file that `alexnet export` wrote."""
 
 
-def opened(file: Path) -> Opened:
-    """Read an .onnx file. InputError for one that is damaged, has weights outside its folder, or another kind of input."""
+def read(file: Path) -> Opened:
+    """Read an .onnx file; InputError if it is damaged, has weights outside its folder, or another kind of input."""
     check_packages("ONNX", "onnx", "onnxruntime")
     import onnx
     from google.protobuf.message import DecodeError
@@ -68,7 +69,7 @@ def opened(file: Path) -> Opened:
 
 
 def _names_file(message: Any) -> bool:
-    """Whether a tensor anywhere in it, in subgraphs and functions too, names a file, which onnxruntime would open."""
+    """Return whether any tensor, in subgraphs and functions too, names a file, which onnxruntime would open."""
     from onnx import TensorProto
 
     if isinstance(message, TensorProto):
@@ -93,8 +94,8 @@ def _array(tensor: Any, file: Path) -> np.ndarray:
 
 def _take_in(tensor: Any, folder: Path, where: str) -> None:
     """Bring weights that lie in another file of the same folder into the tensor; InputError for one anywhere else."""
-    about = {entry.key: entry.value for entry in tensor.external_data}
-    name = about.get("location", "")
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    name = entries.get("location", "")
     try:
         place = (folder / name).resolve()
         inside = bool(name) and not Path(name).is_absolute() and place.is_relative_to(folder.resolve())
@@ -104,7 +105,7 @@ def _take_in(tensor: Any, folder: Path, where: str) -> None:
     if not inside:
         raise InputError(f"{where}: its weights are in {name[:200]!r}, which is no file of the folder {folder}")
     try:
-        offset, length = int(about.get("offset", 0)), int(about.get("length", -1))
+        offset, length = int(entries.get("offset", 0)), int(entries.get("length", -1))
         most = min(place.stat().st_size, 8 * math.prod(tensor.dims))  # no number of a shape takes more
         with place.open("rb") as data:
             data.seek(offset)
@@ -117,35 +118,34 @@ def _take_in(tensor: Any, folder: Path, where: str) -> None:
 
 
 def _classes(model: Any) -> list[str] | None:
-    told = next((entry.value for entry in model.metadata_props if entry.key == "classes"), "null")
+    text = next((entry.value for entry in model.metadata_props if entry.key == "classes"), "null")
     try:
-        names = parse_json(told, "classes")
+        names = parse_json(text, "classes")
     except InputError:
         return None
     return names if isinstance(names, list) and all(isinstance(name, str) for name in names) else None
 
 
-class Session:
-    """The file in onnxruntime: what its network takes, float32 [N, 3, S, S] -> the tensor `output`, [N, classes]."""
+def runner(file: Opened, output: str) -> Callable[[Tensor], Tensor]:
+    """Return a function that runs the file in onnxruntime: float32 [N, 3, S, S] -> the tensor called `output`, [N, classes]."""
+    from onnx import TensorProto, helper
 
-    def __init__(self, file: Opened, output: str) -> None:
-        from onnx import TensorProto, helper
+    model = type(file.model)()
+    model.CopyFrom(file.model)
+    if output not in [value.name for value in model.graph.output]:
+        model.graph.output.append(helper.make_tensor_value_info(output, TensorProto.FLOAT, None))
+    try:
+        session = onnx_session(model.SerializeToString())
+    except Exception as error:  # onnxruntime's own kinds, one for each way a graph can be wrong
+        raise InputError(f"{file.path}: onnxruntime does not take it ({str(error).splitlines()[0]})") from None
 
-        self._file, self._output = file, output
-        model = type(file.model)()
-        model.CopyFrom(file.model)
-        if output not in [value.name for value in model.graph.output]:
-            model.graph.output.append(helper.make_tensor_value_info(output, TensorProto.FLOAT, None))
-        try:
-            self._session = onnx_session(model.SerializeToString())
-        except Exception as error:  # onnxruntime's own kinds, one for each way a graph can be wrong
-            raise InputError(f"{file.path}: onnxruntime does not take it ({str(error).splitlines()[0]})") from None
-
-    def __call__(self, images: Tensor) -> Tensor:
-        batch = self._file.batch or len(images)
+    def run(images: Tensor) -> Tensor:
+        batch = file.batch or len(images)
         parts = F.pad(images, (0, 0, 0, 0, 0, 0, 0, -len(images) % batch)).split(batch)
         try:
-            outputs = [self._session.run([self._output], {self._file.input: part.numpy()})[0] for part in parts]
+            outputs = [session.run([output], {file.input: part.numpy()})[0] for part in parts]
         except Exception as error:
-            raise InputError(f"{self._file.path}: onnxruntime cannot run it ({str(error).splitlines()[0]})") from None
+            raise InputError(f"{file.path}: onnxruntime cannot run it ({str(error).splitlines()[0]})") from None
         return torch.from_numpy(np.concatenate(outputs)[: len(images)]).flatten(1)
+
+    return run

@@ -1,11 +1,11 @@
-"""An ONNX graph of AlexNet's kind as steps: one chain of nodes, or two where it has two columns.
+"""An ONNX graph of AlexNet's kind is read as steps: one chain of nodes, or two where it has two columns.
 
 The walk keeps the names of the tensors that hold the network's state, one, or one a column. Files of `alexnet export` are
-read with all that is theirs: the mean inside, columns as two chains, normalization made of elementary nodes.
+read with all their nodes: the mean inside, columns as two chains, normalization made of elementary nodes.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,17 +19,17 @@ from alexnet.exchange.steps import (
     BatchNorm,
     Conv,
     Dropout,
+    Kind,
     Linear,
     Lrn,
     MapNorm,
     Pool,
     Step,
-    convolution,
-    linear,
+    with_weights,
 )
 from alexnet.network.normalization import band
 
-ACTIVATIONS = {"Relu": "relu", "Tanh": "tanh", "Sigmoid": "sigmoid"}
+ACTIVATIONS: dict[str, Kind] = {"Relu": "relu", "Tanh": "tanh", "Sigmoid": "sigmoid"}
 NOTHING = ("Flatten", "Reshape", "Squeeze", "Identity")
 """Nodes that change no number of a chain that ends in vectors."""
 
@@ -46,12 +46,12 @@ class Graph:
     shift: np.ndarray
     """[3, 1, 1] or [3, S, S]"""
     prepares: bool
-    """Whether there were nodes for that."""
+    """Whether nodes change the input before conv1."""
     logits: str
 
 
 def graph_of(file: Opened) -> Graph:
-    """Follow the graph from its input to its logits. InputError, naming the node, for what does not fit a network here."""
+    """Follow the graph from its input to its logits; InputError, naming the node, for one that does not fit a network here."""
     walk = _Walk(file)
     for _ in range(len(file.model.graph.node) + 1):
         nodes = walk.next()
@@ -64,12 +64,12 @@ def graph_of(file: Opened) -> Graph:
 
 
 def _called(node: Any) -> str:
-    """What messages call a node."""
+    """Return what messages call a node."""
     return f"{node.name or node.output[0]} ({node.op_type})"
 
 
 def _attributes(node: Any) -> dict[str, Any]:
-    """The attributes of a node by name, as Python has them."""
+    """Return the attributes of a node by name, as values of Python."""
     from onnx import helper
 
     values = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
@@ -90,7 +90,7 @@ class _Walk:
                 self.readers.setdefault(name, []).append(node)
 
     def next(self) -> list[Any]:
-        """The nodes that read the state: one, or one a column."""
+        """Return the nodes that read the state: one, or one a column."""
         nodes: list[Any] = []
         for part in self.parts:
             readers = [node for node in self.readers.get(part, []) if node.op_type != "Shape"]
@@ -130,12 +130,12 @@ class _Walk:
             self.steps.append(step)
 
     def _step(self, nodes: list[Any], attributes: dict[str, Any]) -> Step | None:
-        """The step of one node, or of the same in both columns; None for one that changes nothing."""
+        """Return the step of a node, or of equal nodes in both columns; None for one that changes nothing."""
         node, kind, name = nodes[0], nodes[0].op_type, _called(nodes[0])
         if kind == "Conv":
             return self._convolution(nodes, attributes)
         if kind in ACTIVATIONS:
-            return Activation(name, ACTIVATIONS[kind])  # type: ignore[arg-type]
+            return Activation(name, ACTIVATIONS[kind])
         if kind == "LRN":
             size, alpha = attributes.get("size", 0), attributes.get("alpha", 1e-4)
             coefficients = (attributes.get("bias", 1.0), alpha / max(size, 1), attributes.get("beta", 0.75))
@@ -183,7 +183,7 @@ class _Walk:
         return torch.from_numpy(np.array(array, np.float32))
 
     def _window(self, node: Any, attributes: dict[str, Any]) -> tuple[int, int, int, int]:
-        """Size, stride, padding at the top and left, padding at the bottom and right."""
+        """Return size, stride, padding at the top and left, and padding at the bottom and right."""
         auto = attributes.get("auto_pad", "NOTSET")
         if auto not in ("NOTSET", "VALID"):
             raise self._unfit(node, f"auto_pad {auto}; pads are needed")
@@ -206,11 +206,12 @@ class _Walk:
             self._tensor(node, 2) if len(node.input) > 2 else torch.zeros(weight.shape[:1])
             for node, weight in zip(nodes, weights, strict=True)
         ]
-        name, weight, bias = _called(nodes[0]), self._joined(nodes, weights), self._joined(nodes, biases)
-        return convolution(name, weight, bias, size, stride, begin, end, groups * len(nodes))
+        window = {"size": size, "stride": stride, "padding": begin, "end": end}
+        weight, bias = self._joined(nodes, weights), self._joined(nodes, biases)
+        return with_weights(Conv, _called(nodes[0]), weight, bias, columns=groups * len(nodes), **window)
 
     def _linear(self, nodes: list[Any], attributes: dict[str, Any]) -> Linear:
-        """The layer; the state moves on behind the Add of a MatMul, which belongs to it."""
+        """Return a fully connected layer; the Add behind a MatMul belongs to it, and the state moves on behind it."""
         weights, biases = [], []
         for column, node in enumerate(nodes):
             if node.input[0] in self.file.constants or attributes.get("transA"):
@@ -225,28 +226,21 @@ class _Walk:
                 bias = self._tensor(node, 2).flatten() * attributes.get("beta", 1.0)
             elif node.op_type == "MatMul" and len(following) == 1 and following[0].op_type == "Add":
                 add = following[0]
-                bias, self.parts[column] = (
-                    self._tensor(add, 1 - list(add.input).index(self.parts[column])),
-                    add.output[0],
-                )
+                bias = self._tensor(add, 1 - list(add.input).index(self.parts[column]))
+                self.parts[column] = add.output[0]
             weights.append(weight)
             biases.append(bias.flatten().expand(len(weight)) if bias.numel() == 1 else bias.flatten())
-        step = linear(_called(nodes[0]), self._joined(nodes, weights), self._joined(nodes, biases))
-        if len(nodes) == 1:
-            return step
-        weight = torch.stack(weights)
-        return Linear(
-            name=step.name, width=step.width, inputs=step.inputs, columns=len(nodes), weight=weight, bias=step.bias
-        )
+        step = with_weights(Linear, _called(nodes[0]), self._joined(nodes, weights), self._joined(nodes, biases))
+        return step if len(nodes) == 1 else replace(step, columns=len(nodes), weight=torch.stack(weights))
 
     def _joined(self, nodes: list[Any], tensors: list[Tensor]) -> Tensor:
-        """The tensors of the columns as one; InputError if they are not alike."""
+        """Join the tensors of the columns; InputError if they are not alike."""
         if len({tensor.shape for tensor in tensors}) != 1 or not tensors[0].ndim:
             raise self._unfit(nodes[0], "the two columns differ")
         return torch.cat(tensors)
 
     def _elementwise(self, node: Any) -> None:
-        """Arithmetic with a constant: on the input, or the x (1 - p) of dropout at test."""
+        """Take in arithmetic with a constant: on the input, or the x (1 - p) of dropout at test."""
         at = 0 if node.input[0] in self.file.constants else 1
         value = self._constant(node, at).astype(np.float64)
         if self.steps:
@@ -269,33 +263,39 @@ class _Walk:
             raise self._unfit(node, f"an image of {value.shape[1]} pixels behind one of {side}")
 
     def _by_colour(self, node: Any, value: np.ndarray) -> np.ndarray:
-        """A number, one a colour or an image as [3, 1, 1] or [3, S, S]."""
+        """Return a constant, which is one number, one a colour or an image, as [3, 1, 1] or [3, S, S]."""
         shape = (1,) * (3 - value.ndim) + value.shape[-3:]
         if value.size != math.prod(shape) or shape[0] not in (1, 3) or shape[1] != shape[2]:
             raise self._unfit(node, f"its constant is {list(value.shape)}; a number, one a colour or an image fits")
         return np.broadcast_to(value.reshape(shape), (3, *shape[1:]))
 
     def _normalization(self, nodes: list[Any]) -> str:
-        """x / (sums of squares)^(3/4) as `alexnet export` writes it; returns the name of what it gives."""
+        """Add x / (sums of squares)^beta as `alexnet export` writes it; returns the name of the tensor that it gives."""
         squares, out = sorted(nodes, key=lambda node: node.op_type != "Mul")
         x = self.parts[0]
         unknown = self._unfit(out, "normalization in a form that is not known here")
         try:
-            # Backwards: out = x / (root · √root), root = √sums.
-            power = self.makers[out.input[1]]
-            root, fourth = (self.makers[name] for name in power.input)
-            sums = self.makers[root.input[0]]
-            forms = [list(squares.input) == [x, x], out.input[0] == x, list(fourth.input) == list(root.output)]
-            if not all(forms) or [node.op_type for node in (power, root, fourth)] != ["Mul", "Sqrt", "Sqrt"]:
+            # Backwards: out = x / sums^beta, or x / (root · √root), root = √sums, where beta is 0.75.
+            power, beta = self.makers[out.input[1]], 0.75
+            if list(squares.input) != [x, x] or out.input[0] != x:
                 raise unknown
+            if power.op_type == "Pow":
+                sums, beta = self.makers[power.input[0]], self._number(power, 1)
+            else:
+                root, fourth = (self.makers[name] for name in power.input)
+                sums = self.makers[root.input[0]]
+                kinds = [node.op_type for node in (power, root, fourth)]
+                if kinds != ["Mul", "Sqrt", "Sqrt"] or list(fourth.input) != list(root.output):
+                    raise unknown
             if sums.op_type == "Conv" and sums.input[0] == squares.output[0]:
                 weight, k = self._tensor(sums, 1), self._tensor(sums, 2)
                 if not len(k) or weight.shape != (len(k), len(k), 1, 1):
                     raise unknown
                 alpha = float(weight.max())
+                n = max(1, 2 * int(weight[0].count_nonzero()) - 1)  # the first kernel has none before it
                 for columns in (1, 2):
-                    if len(k) % columns == 0 and torch.equal(weight, alpha * band(len(k), 5, columns)):
-                        self.steps.append(Lrn(_called(out), 5, float(k[0]), alpha, 0.75, columns))
+                    if len(k) % columns == 0 and torch.equal(weight, alpha * band(len(k), n, columns)):
+                        self.steps.append(Lrn(_called(out), n, float(k[0]), alpha, beta, columns))
                         return str(out.output[0])
             scaled = self.makers[sums.input[0]]
             means = self.makers[scaled.input[0]]

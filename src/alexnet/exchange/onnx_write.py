@@ -1,8 +1,8 @@
-"""AlexNet as an ONNX graph, layer by layer: pixels in, probabilities and logits out.
+"""AlexNet is written as an ONNX graph, layer by layer, from pixels to probabilities and logits.
 
 Written node by node and not traced: that needs no exporter, the nodes carry the layers' names, and two things get the
 form that runtimes compute fastest. Normalization is made of elementary nodes: the sum over adjacent kernels is a 1x1
-convolution, the power two square roots. And the columns (§3.2) are two chains of nodes that meet where the network's
+convolution, the power of 0.75 two square roots. And the columns (§3.2) are two chains of nodes that meet where the network's
 links say, as on the two GPUs of 2012: a grouped convolution would be computed in float32 even in a network of int8.
 """
 
@@ -34,7 +34,7 @@ ACTIVATIONS = {nn.ReLU: "Relu", nn.Tanh: "Tanh", nn.Sigmoid: "Sigmoid"}
 
 
 class _Graph:
-    """Nodes and constants so far. A node has one output, called like the node."""
+    """The nodes and constants so far; a node has one output, called like the node."""
 
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
@@ -50,14 +50,14 @@ class _Graph:
         return name
 
     def split(self, name: str, input: str, parts: int) -> list[str]:
-        """`parts` equal parts of the channels."""
+        """Append a node that splits the channels into `parts` equal parts."""
         names = [f"{name}.{part}" for part in range(1, parts + 1)]
         self.nodes.append(helper.make_node("Split", [input], names, name=name, axis=1))
         return names
 
 
 def onnx_model(network: AlexNet, mean: Tensor, metadata: Mapping[str, str]) -> onnx.ModelProto:
-    """The graph of `network` in eval mode.
+    """Return the graph of `network` in eval mode.
 
     Input `pixels`, float32 [N, 3, S, S], RGB on 0-255, for any N; the graph subtracts `mean`, float32 [3, S, S]. Outputs
     `probabilities` and `logits`, float32 [N, classes]. `metadata` goes into the file's
@@ -123,17 +123,18 @@ def _layer(
     if isinstance(layer, nn.Dropout):  # the inverted form: nothing at test
         return parts
     x = _whole(graph, name, parts)
-    if isinstance(layer, LocalResponseNormalization) and layer.lrn.beta == 0.75:
+    if isinstance(layer, LocalResponseNormalization):
         sums_of = graph.constant(f"{name}.band", layer.lrn.alpha * band(channels, layer.lrn.n, layer.columns))
         k = graph.constant(f"{name}.k", torch.full((channels,), layer.lrn.k))
         squares = graph.add("Mul", f"{name}.squares", [x, x])
-        return _divided(graph, name, x, graph.add("Conv", f"{name}.sums", [squares, sums_of, k]))
+        return _divided(graph, name, x, graph.add("Conv", f"{name}.sums", [squares, sums_of, k]), layer.lrn.beta)
     if isinstance(layer, MapNormalization):
         sizes = {"kernel_shape": [MAP.n] * 2, "pads": [MAP.n // 2] * 4}
         squares = graph.add("Mul", f"{name}.squares", [x, x])
         means = graph.add("AveragePool", f"{name}.means", [squares], count_include_pad=1, **sizes)
         scaled = graph.add("Mul", f"{name}.scaled", [means, graph.constant(f"{name}.alpha", MAP.alpha * MAP.n**2)])
-        return _divided(graph, name, x, graph.add("Add", f"{name}.sums", [scaled, graph.constant(f"{name}.k", MAP.k)]))
+        sums = graph.add("Add", f"{name}.sums", [scaled, graph.constant(f"{name}.k", MAP.k)])
+        return _divided(graph, name, x, sums, MAP.beta)
     if isinstance(layer, nn.BatchNorm2d):
         assert layer.running_mean is not None and layer.running_var is not None
         numbers = {"scale": layer.weight, "shift": layer.bias, "mean": layer.running_mean, "var": layer.running_var}
@@ -145,7 +146,7 @@ def _layer(
 def _weighted(
     graph: _Graph, kind: str, name: str, weight: Tensor, bias: Tensor, columns: int, parts: list[str], **attributes: Any
 ) -> list[str]:
-    """A layer with weights: one node, or one for each column, which reads its own part."""
+    """Append a layer with weights: one node, or one for each column, which reads its own part."""
     if columns == 1:
         parts = [_whole(graph, name, parts)]
     elif len(parts) == 1:
@@ -158,7 +159,7 @@ def _weighted(
 
 
 def _each(graph: _Graph, kind: str, name: str, parts: list[str], *constants: str, **attributes: Any) -> list[str]:
-    """A layer that treats every number, or every map, by itself."""
+    """Append a layer that treats every number, or every map, by itself."""
     named = zip(_names(name, parts), parts, strict=True)
     return [graph.add(kind, node, [x, *constants], **attributes) for node, x in named]
 
@@ -171,8 +172,11 @@ def _whole(graph: _Graph, name: str, parts: list[str]) -> str:
     return parts[0] if len(parts) == 1 else graph.add("Concat", f"{name}.joined", parts, axis=1)
 
 
-def _divided(graph: _Graph, name: str, x: str, sums: str) -> list[str]:
-    """x · sums^-0.75: two square roots take less time than a power."""
-    root = graph.add("Sqrt", f"{name}.root", [sums])
-    power = graph.add("Mul", f"{name}.power", [root, graph.add("Sqrt", f"{name}.fourth-root", [root])])
+def _divided(graph: _Graph, name: str, x: str, sums: str, beta: float) -> list[str]:
+    """Append x · sums^-beta; for the paper's 0.75 as two square roots, which take less time than a power."""
+    if beta == 0.75:
+        root = graph.add("Sqrt", f"{name}.root", [sums])
+        power = graph.add("Mul", f"{name}.power", [root, graph.add("Sqrt", f"{name}.fourth-root", [root])])
+    else:
+        power = graph.add("Pow", f"{name}.power", [sums, graph.constant(f"{name}.beta", beta)])
     return [graph.add("Div", name, [x, power])]

@@ -1,4 +1,4 @@
-"""Exported files in the runtimes that they are for: ONNX in onnxruntime, OpenVINO in openvino; loaded, and made int8.
+"""Exported files are loaded in their runtimes, onnxruntime and openvino, and made int8.
 
 Both runtimes are optional (extra `export`), so each is imported where it is used.
 """
@@ -20,24 +20,22 @@ from alexnet.errors import InputError
 
 Format = Literal["onnx", "openvino"]
 
-SUFFIX: dict[Format, str] = {"onnx": ".onnx", "openvino": ".xml"}
-
 NORMALIZATION = r"norm.*"
 """Nodes that stay float in an int8 network: squares have too wide a range, and are few."""
 
 
-def check_packages(what: str, *packages: str) -> None:
-    """InputError, with the command that mends it, if a package is not installed that files of this kind need."""
+def check_packages(kind: str, *packages: str) -> None:
+    """Raise InputError, with the command that installs it, if a package is missing that files of this kind need."""
     missing = [name for name in packages if importlib.util.find_spec(name) is None]
     if missing:
-        raise InputError(f'{what} files need more packages ({", ".join(missing)}): pip install "alexnet[export]"')
+        raise InputError(f'{kind} files need more packages ({", ".join(missing)}): pip install "alexnet[export]"')
 
 
 class Loaded(nn.Module):
     """An exported network on the CPU, as evaluation takes one: float32 pixels [N, 3, S, S], 0-255, to logits [N, classes]."""
 
     def __init__(self, file: Path, format: Format, exact: bool = True) -> None:
-        """`exact`: float32 where the file says float32, even where OpenVINO would choose bf16 by itself."""
+        """Load `file`; `exact` keeps float32 where the file says float32, even where OpenVINO would choose bf16 by itself."""
         super().__init__()
         if format == "onnx":
             session = onnx_session(str(file))
@@ -56,7 +54,7 @@ class Loaded(nn.Module):
 
 
 def onnx_session(model: str | bytes) -> Any:
-    """A file's name or content in onnxruntime, on the CPU, without a word on the terminal."""
+    """Load a file, by its name or content, in onnxruntime, on the CPU, without a word on the terminal."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -66,7 +64,7 @@ def onnx_session(model: str | bytes) -> Any:
 
 
 def save(model: Any, file: Path, format: Format, metadata: dict[str, str]) -> None:
-    """Write an ONNX model to `file`; as OpenVINO, with its weights in a .bin beside the .xml."""
+    """Write an ONNX model to `file`; for OpenVINO its weights are in a .bin beside the .xml."""
     if format == "onnx":
         import onnx
 
@@ -86,7 +84,7 @@ def _save_openvino(model: Any, file: Path, metadata: dict[str, str]) -> None:
 
 
 def quantize(file: Path, images: Sequence[np.ndarray], target: Path, format: Format, metadata: dict[str, str]) -> None:
-    """The float network in `file` with 8-bit weights and activations, in `target`.
+    """Write the float network in `file` with 8-bit weights and activations to `target`.
 
     The ranges of the activations are those on `images`, float32 [1, 3, S, S] each. Normalization stays float.
     """
@@ -137,7 +135,7 @@ def _quantize_onnx(file: Path, images: Sequence[np.ndarray], target: Path) -> No
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the progress bars and the advice that the quantizers write."""
+    """Keep the progress bars and the advice of the quantizers from the terminal."""
     disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -1,13 +1,16 @@
-"""The steps of a network in their order, with their weights: what every file of others is read into."""
+"""The steps of a network in their order, with their weights; files of all kinds are read into them."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor
 
 from alexnet.errors import InputError
 from alexnet.network.spec import MAX_WEIGHTS
+
+Kind = Literal["relu", "tanh", "sigmoid"]
+"""The kind of an activation function."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -54,6 +57,9 @@ class Linear(Weighted):
     """A fully connected layer: weight [units, inputs] or, in two columns, [2, units / 2, inputs]."""
 
 
+W = TypeVar("W", Conv, Linear)
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Pool(Sliding):
     """Max pooling."""
@@ -64,7 +70,7 @@ class Activation:
     """An activation function."""
 
     name: str
-    kind: Literal["relu", "tanh", "sigmoid"]
+    kind: Kind
 
 
 @dataclass(frozen=True)
@@ -109,47 +115,30 @@ class Dropout:
 Step = Conv | Linear | Activation | Lrn | MapNorm | BatchNorm | Pool | Dropout
 
 
-def convolution(
-    name: str, weight: Tensor, bias: Tensor | None, size: int, stride: int, padding: int, end: int, columns: int
-) -> Conv:
-    """A convolution of a file; InputError, naming it, for weights of another shape, and for NaN among them."""
-    weight, bias = _checked(name, weight, bias, 4)
-    if weight.shape[2] != weight.shape[3]:
-        raise InputError(f"{name}: its window is {weight.shape[2]}×{weight.shape[3]}; windows here are square")
-    if weight.shape[2] != size:
-        raise InputError(f"{name}: its window is {size}×{size}, its weights are {list(weight.shape)}")
-    return Conv(
-        name=name,
-        width=len(weight),
-        inputs=weight.shape[1],
-        columns=columns,
-        weight=weight,
-        bias=bias,
-        size=size,
-        stride=stride,
-        padding=padding,
-        end=end,
-    )
+def with_weights(kind: type[W], name: str, weight: Tensor, bias: Tensor | None, **fields: int) -> W:
+    """Return a layer with the weights of a file; biases that are not there are zeros.
 
-
-def linear(name: str, weight: Tensor, bias: Tensor | None) -> Linear:
-    """A fully connected layer of a file; InputError as `convolution`."""
-    weight, bias = _checked(name, weight, bias, 2)
-    return Linear(name=name, width=len(weight), inputs=weight.shape[1], weight=weight, bias=bias)
-
-
-def _checked(name: str, weight: Tensor, bias: Tensor | None, dimensions: int) -> tuple[Tensor, Tensor]:
+    InputError, naming the layer, for weights of another shape than `fields` say, and for NaN among them.
+    """
+    dimensions = 4 if kind is Conv else 2
     if weight.ndim != dimensions or 0 in weight.shape or weight.numel() > MAX_WEIGHTS:
         raise InputError(f"{name}: its weights are {list(weight.shape)}; {dimensions} dimensions are needed")
     bias = torch.zeros(len(weight)) if bias is None else bias
     if tuple(bias.shape) != (len(weight),):
         raise InputError(f"{name}: its biases are {list(bias.shape)}, its weights {list(weight.shape)}")
-    for what, tensor in (("weights", weight), ("biases", bias)):
-        check_finite(tensor, f"{name}: NaN or infinity is among its {what}")
-    return weight.float(), bias.float()
+    for part, tensor in (("weights", weight), ("biases", bias)):
+        check_finite(tensor, f"{name}: NaN or infinity is among its {part}")
+    if kind is Conv and weight.shape[2] != weight.shape[3]:
+        raise InputError(f"{name}: its window is {weight.shape[2]}×{weight.shape[3]}; windows here are square")
+    if kind is Conv and weight.shape[2] != fields["size"]:
+        raise InputError(
+            f"{name}: its window is {fields['size']}×{fields['size']}, its weights are {list(weight.shape)}"
+        )
+    shape: dict[str, Any] = {"width": len(weight), "inputs": weight.shape[1]} | fields
+    return kind(name=name, weight=weight.float(), bias=bias.float(), **shape)
 
 
-def check_finite(tensor: Tensor, what: str) -> None:
-    """InputError, beginning with `what`, if NaN or infinity is in a file's tensor."""
+def check_finite(tensor: Tensor, message: str) -> None:
+    """Raise InputError, beginning with `message`, if NaN or infinity is in a tensor of a file."""
     if not bool(torch.isfinite(tensor).all()):
-        raise InputError(f"{what}; the file is damaged, or training failed")
+        raise InputError(f"{message}; the file is damaged, or training failed")

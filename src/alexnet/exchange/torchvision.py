@@ -1,4 +1,4 @@
-"""torchvision's alexnet from a state dict and as one, and its architecture in a few lines of torch.nn to compare with.
+"""torchvision's alexnet is read and written as a state dict; its architecture is here in torch.nn, to compare with.
 
 Its weights are for RGB scaled to 0-1, minus MEAN, divided by STD. A run's network takes pixels 0-255 minus the mean: the
 mean becomes the mean image, the scale `network.input_scale` and what is left of it between the colours goes into conv1.
@@ -27,16 +27,16 @@ from alexnet.reading import check_archive
 from alexnet.run.trained import TrainedNetwork
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of R, G, B on 0-1: what torchvision's weights were trained with."""
+"""Mean and standard deviation of R, G, B on 0-1 that torchvision's weights were trained with."""
 
 
 def is_safetensors(start: bytes) -> bool:
-    """Whether a file that begins so is one: the length of its header in 8 bytes, and the header."""
+    """Return whether a file with this `start` is one: it has the length of its header in 8 bytes, then the header."""
     return start[7:9] == b"\0{"
 
 
 def read(file: Path) -> dict[str, Tensor]:
-    """A state dict from safetensors, told by its first bytes, or from what torch.save wrote: of that, tensors alone."""
+    """Read a state dict from safetensors, known by its first bytes, or from torch.save, of which only tensors are loaded."""
     try:
         with file.open("rb") as opened:
             start = opened.read(9)
@@ -64,7 +64,7 @@ def read(file: Path) -> dict[str, Tensor]:
 
 
 def weights(state: Mapping[str, Tensor], file: Path) -> dict[str, Tensor]:
-    """The weights under our names; InputError, naming the key, for one that is missing, unknown, misshapen or not finite."""
+    """Return the weights under our names; InputError, naming the key, if one is missing, unknown, misshapen or not finite."""
     try:
         renamed = from_torchvision(state)
     except InputError as error:
@@ -75,7 +75,7 @@ def weights(state: Mapping[str, Tensor], file: Path) -> dict[str, Tensor]:
 
 
 def reference(state: Mapping[str, Tensor]) -> nn.Module:
-    """torchvision.models.AlexNet, written from its layout, with these weights, in eval mode.
+    """Return torchvision.models.AlexNet, written from its layout, with these weights, in eval mode.
 
     It takes images [N, 3, S, S] as torchvision does and gives logits.
     """
@@ -96,7 +96,7 @@ def reference(state: Mapping[str, Tensor]) -> nn.Module:
 
 
 def files_of(file: Path) -> tuple[Path, Path]:
-    """What belongs together: NAME-mean.npy, and the state dict as .pth or .safetensors."""
+    """Return the names of the two files: NAME-mean.npy, and the state dict as .pth or .safetensors."""
     return file.with_name(f"{file.stem}-mean.npy"), file
 
 
@@ -121,7 +121,7 @@ def write(network: TrainedNetwork, file: Path, takes: str) -> None:
 
 
 class Loaded(nn.Module):
-    """The file in torchvision's architecture: float32 pixels [N, 3, S, S], R, G, B, 0-255, to logits."""
+    """The network in a written file in torchvision's architecture, from float32 pixels [N, 3, S, S], R, G, B, 0-255, to logits."""
 
     def __init__(self, file: Path, mean: Tensor) -> None:
         super().__init__()

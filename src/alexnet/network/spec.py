@@ -290,7 +290,7 @@ def check(spec: Network) -> None:
     if not 0 <= spec.dropout < 1:
         raise InputError(f"network.dropout: {spec.dropout}; the probability must be at least 0 and less than 1")
     _check_sizes(spec)
-    _check_coefficients(spec.lrn, spec.pooling)
+    check_coefficients(spec.lrn, spec.pooling)
     names = dict(spec.rows())
     if spec.columns > 1:
         for link in spec.links:
@@ -310,7 +310,8 @@ def _check_sizes(spec: Network) -> None:
             raise InputError(f"network.{name}: it must be at least 0 and at most {MAX_WIDTH:,}")
 
 
-def _check_coefficients(lrn: LRN, pooling: Pooling) -> None:
+def check_coefficients(lrn: LRN = LRN(), pooling: Pooling = Pooling()) -> None:
+    """Raise InputError, naming the field, for coefficients or windows that no layer here computes with."""
     if not (0 < lrn.n <= MAX_WIDTH and lrn.n % 2):
         raise InputError(
             f"network.lrn.n: {lrn.n} kernels; it must be odd and positive, the kernel itself in the middle"
