@@ -232,7 +232,7 @@ def test_without_other_images_there_are_two_rows_and_a_later_call_adds_the_other
         assert first.variants[name].runs == made.variants[name].runs
     [table] = tables.table_2(first)
     assert [row[0] for row in table.rows] == ["one net", "five nets"]
-    assert [phrases.what(one.comparison) for one in ledger.outcomes(first)] == ["five nets − one net", "five nets"]
+    assert [phrases.compared(one.comparison) for one in ledger.outcomes(first)] == ["five nets − one net", "five nets"]
     found = ledger.find(results_)
     assert ledger.row(claims["seven nets*"], found["seven nets*"]).state == "no result yet"
     begun: list[str] = []
@@ -307,7 +307,7 @@ def test_runs_are_shared_with_the_claims(scale: Scale, tiny_prepared: Prepared, 
     [[base]] = expand.tasks(making.views, scale, {}, range(1)).values()
     first, *_ = expand.networks(dict(table2.groups)["one net"], scale, scale.recipe, 0, 0)
     folders = Folders(tmp_path, tiny_prepared)
-    assert folders.ending(base.run) == folders.ending(first.task.run) and not first.before
+    assert folders.ending(base.run) == folders.ending(first.run) and not first.before
 
 
 def test_weights_are_measured_on_images_that_they_were_not_searched_on(
@@ -375,14 +375,15 @@ def test_four_rows_of_the_ledger_show_one_result(made: Result, out: Path) -> Non
     found = ledger.find(out / "results")
     assert {id for id, by in found.items() if by} == SHOWN | {"table2"}
     [five] = ledger.outcomes(found["five nets"]["smoke"])
-    assert five.values == made.values("five nets", "ten_top1") and five.against == made.values("one net", "ten_top1")
+    five_nets, one_net = (np.mean(made.values(name, "ten_top1")) for name in ("five nets", "one net"))
+    assert five.difference == pytest.approx(five_nets - one_net)
     assert set(found["seven nets*"]["smoke"].variants) == {"seven nets*", "five nets"}
     said = ledger.row(claims["one net"], found["one net"]).state
     assert f"top-1 {np.mean(made.values('one net', 'ten_top1')):.2f} %" in said and "2 repeats" in said
     [weights] = ledger.outcomes(found["2012-weights"]["smoke"])
-    assert weights.values == made.values("five nets", "weight_gain")
+    assert weights.difference == pytest.approx(np.mean(made.values("five nets", "weight_gain")))
     for id in SHOWN:
-        assert tables.of(found[id]["smoke"])
+        assert tables.blocks(found[id]["smoke"])
 
 
 def by_hand(five: list[float], star: list[float]) -> Result:

@@ -77,7 +77,7 @@ def overview(results: Sequence[Result]) -> Figure:
     panels: dict[str, list[_Row]] = {title: [] for title in _PANELS}
     for result in results:
         for outcome in ledger.outcomes(result):
-            name = f"{phrases.what(outcome.comparison)}, {phrases.SHORT[outcome.comparison.measure]}"
+            name = f"{phrases.compared(outcome.comparison)}, {phrases.SHORT[outcome.comparison.measure]}"
             panels[_panel(outcome)].append((result.claim, name, outcome))
     panels = {title: rows for title, rows in panels.items() if rows}
     row, heading, foot = 19, 46, 42
@@ -116,8 +116,7 @@ def _draw(panel: Axes, title: str, rows: Sequence[_Row]) -> None:
         colour = _COLOURS[outcome.verdict]
         left, right = panel.get_xlim()
         low, high = max(outcome.low, left), min(outcome.high, right)
-        hollow = phrases.interval(outcome) == ("", "")
-        if not hollow:
+        if outcome.has_interval:
             panel.plot([low, high], [y, y], color=colour, linewidth=2.2, solid_capstyle="butt")
             for beyond, at, mark in ((outcome.low < left, left, "<"), (outcome.high > right, right, ">")):
                 if beyond:
@@ -129,7 +128,7 @@ def _draw(panel: Axes, title: str, rows: Sequence[_Row]) -> None:
                 "o",
                 color=colour,
                 markersize=5.5,
-                markerfacecolor="white" if hollow else colour,
+                markerfacecolor=colour if outcome.has_interval else "white",
             )
         if outcome.comparison.paper is not None:
             panel.plot([outcome.comparison.paper], [y], "D", color=picture.INK, markersize=4.5, markerfacecolor="none")

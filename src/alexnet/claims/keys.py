@@ -52,6 +52,8 @@ class Task:
     measures: tuple[Measure, ...] = ()
     lends: bool = False
     """Whether others begin with its weights or average its predictions: then its figures alone are not enough."""
+    before: "Task | None" = None
+    """The one that makes `run.start`."""
 
     def missing(self, record: Record) -> list[Measure]:
         """What is wanted and not in its record; of a run that diverged nothing is."""

@@ -144,7 +144,7 @@ def lines(result: Result) -> list[str]:
     return [
         f"{claim.id} ({claim.section}), scale {result.scale}: {claim.says}",
         *(
-            f"  {phrases.what(outcome.comparison)}, {MEASURES[outcome.comparison.measure]}: {phrases.measured(outcome)}"
+            f"  {phrases.compared(outcome.comparison)}, {MEASURES[outcome.comparison.measure]}: {phrases.measured(outcome)}"
             + (f"; the paper {phrases.paper(outcome.comparison)}" if outcome.comparison.paper is not None else "")
             + f": {outcome.verdict}"
             for outcome in outcomes(result)

@@ -179,8 +179,9 @@ def _runs(claim: Claim, scale: Scale, folders: Folders | None, seeds: Sequence[i
     classes = len(other.classes) if other else WHOLE[scale.name][2]
     for _, several in claim.groups:
         if not folders or other or not several.takes_other_images():
-            trained = [each for repeat in seeds for each in networks(several, scale, base, classes, repeat)]
-            yield from (_Runs(task.name, [claim.id], [task]) for network in trained for task in network.tasks())
+            trained = [task for repeat in seeds for task in networks(several, scale, base, classes, repeat)]
+            in_order = (each for task in trained for each in (task.before, task) if each)
+            yield from (_Runs(task.name, [claim.id], [task]) for task in in_order)
 
 
 def _planned(row: _Runs, scale: Scale, folders: Folders | None) -> Planned:

@@ -41,7 +41,7 @@ class Table:
         return "\n".join(f"| {' | '.join(row)} |" for row in escaped)
 
 
-def of(result: Result) -> list[Table | str]:
+def blocks(result: Result) -> list[Table | str]:
     """Everything of a result file, as paragraphs and tables."""
     return [
         *table_2(result),
@@ -87,12 +87,12 @@ def _compared(outcome: Outcome, result: Result) -> tuple[str, ...]:
     measure, paper = outcome.comparison.measure, phrases.paper(outcome.comparison)
     beside = outcome.size.removeprefix("the paper's is ").removesuffix(" the interval")
     return (
-        f"{phrases.what(outcome.comparison)}, {_meaning(measure, result) if measure in REACHED else phrases.SHORT[measure]}",
+        f"{phrases.compared(outcome.comparison)}, {_meaning(measure, result) if measure in REACHED else phrases.SHORT[measure]}",
         phrases.difference(outcome.difference, outcome.comparison),
         f"{low} to {high}" if low or high else "none",
-        str(phrases.seeds_of(outcome)),
+        str(outcome.seeds),
         f"{paper}, {beside}" if beside else paper,
-        f"{outcome.verdict}: {phrases.why(outcome)}",
+        f"{outcome.verdict}: {outcome.why}",
     )
 
 

@@ -47,18 +47,27 @@ class Outcome:
     """One comparison of a result: what was measured, with its interval, and the verdict."""
 
     comparison: Comparison
-    values: list[float]
-    """Of the variant that is compared, a value a seed."""
-    against: list[float]
-    """Of the other; empty where the measure is a difference already."""
+    seeds: int
+    """Of the side that has fewer."""
     difference: float
     """Or ratio."""
     low: float
     high: float
     """The 95% interval of the difference, from the spread over the seeds; infinite with fewer than two."""
     verdict: Verdict
+    why: str
+    """How the verdict follows from the rule."""
     size: str
     """How the paper's own figure lies: "inside the interval", "the paper's is larger", "the paper's is smaller", or ""."""
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether at least one end of the interval is known."""
+        return _has_interval(self.comparison, self.low, self.high)
+
+
+def _has_interval(comparison: Comparison, low: float, high: float) -> bool:
+    return not (math.isinf(high) and (math.isinf(low) or (comparison.ratio and low == 0)))
 
 
 def outcome(result: Result, comparison: Comparison) -> Outcome | None:
@@ -95,8 +104,8 @@ def outcome(result: Result, comparison: Comparison) -> Outcome | None:
         high = math.inf
     if comparison.against and _unreached(result, comparison.against, comparison.measure):
         low = 0.0 if comparison.ratio else -math.inf
-    verdict, size = _verdict(comparison, low, high, seeds), _size(comparison, low, high)
-    return Outcome(comparison, values, against, difference, low, high, verdict, size)
+    verdict, why = _verdict(comparison, low, high, seeds)
+    return Outcome(comparison, seeds, difference, low, high, verdict, why, _size(comparison, low, high))
 
 
 REACHED = {"epochs_to_target": "reached", "epochs_to_validation": "reached_validation"}
@@ -142,17 +151,30 @@ def _interval(values: list[float], against: list[float] | None, ratio: bool) -> 
     return middle, middle - reach, middle + reach
 
 
-def _verdict(comparison: Comparison, low: float, high: float, seeds: int) -> Verdict:
+def _verdict(comparison: Comparison, low: float, high: float, seeds: int) -> tuple[Verdict, str]:
+    """The verdict, and how it follows from the rule."""
     none = 1.0 if comparison.ratio else 0.0
     if seeds < LEAST_SEEDS:
-        return "inconclusive at this scale"
-    below, above = high < none, low > none
+        return "inconclusive at this scale", f"fewer than {LEAST_SEEDS} seeds"
+    if not _has_interval(comparison, low, high):
+        why = "all seeds agree to the last image, which says nothing of how far others lie"
+        if comparison.measure in REACHED:
+            why = "runs on both sides ended before the target, or all took equally long"
+        return "inconclusive at this scale", why
+    short = falls_short(comparison, low, high)
+    if low <= none <= high:
+        if short:
+            return "not reproduced", f"the interval holds {none:g} and excludes half of the paper's"
+        half = "" if comparison.paper is None else " and half of the paper's"
+        return "inconclusive at this scale", f"the interval holds {none:g}{half}"
+    below = high < none
+    why = f"the interval lies {'below' if below else 'above'} {none:g}"
     if comparison.expected == "either":
-        return "lower" if below else "higher" if above else "inconclusive at this scale"
-    claimed, other = (below, above) if comparison.expected == "lower" else (above, below)
-    if other or falls_short(comparison, low, high):
-        return "not reproduced"
-    return "reproduced" if claimed else "inconclusive at this scale"
+        return "lower" if below else "higher", f"{why}; nothing is claimed"
+    if below != (comparison.expected == "lower"):
+        return "not reproduced", f"{why}, on the other side"
+    why += ", where the claim puts it"
+    return ("not reproduced", f"{why}, and wholly short of half of the paper's") if short else ("reproduced", why)
 
 
 def falls_short(comparison: Comparison, low: float, high: float) -> bool:

@@ -176,7 +176,7 @@ def claims_show(
     for result in chosen:
         out.print()
         out.print(f"scale {result.scale}", style="bold")
-        for block in tables.of(result):
+        for block in tables.blocks(result):
             _print_block(block)
     return 0
 
