@@ -310,10 +310,8 @@ def test_the_page_of_the_repository_is_what_the_published_results_give() -> None
     path = ROOT / "docs" / "claims.md"
     found = ledger.find(PUBLISHED)
     assert path.read_text() == page.markdown(found, "claims"), "docs/claims.md is old: alexnet claims page"
-    for name in page.picture_names(found):
-        assert (ROOT / "docs" / "claims" / f"{name}.png").is_file(), (
-            f"docs/claims/{name}.png is missing: alexnet claims page"
-        )
+    for name in re.findall(r"!\[[^]]*\]\(([^)]*)\)", path.read_text()):
+        assert (path.parent / name).is_file(), f"{name} is missing: alexnet claims page"
 
 
 # the pictures --------------------------------------------------------------------------------------------------------

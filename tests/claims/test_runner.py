@@ -472,8 +472,8 @@ def test_an_epoch_that_a_kill_took_the_weights_of_ends_no_run(
     ],
 )
 def test_epochs_to_a_target_lie_on_straight_lines(points: list[tuple[int, float]], wanted: float | None) -> None:
-    found = perform.epochs_to(25.0, points)
-    assert found == (None if wanted is None else pytest.approx(wanted))
+    expected = (9.0, 0.0) if wanted is None else (pytest.approx(wanted), 1.0)
+    assert perform.epochs_to(25.0, points, 9.0) == expected
 
 
 # several processes ---------------------------------------------------------------------------------------------------

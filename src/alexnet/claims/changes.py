@@ -157,11 +157,6 @@ def larger_middle(recipe: Recipe) -> Recipe:
     return network(convolutions=tuple(replace(row, std=3 * row.std) if row.size == 3 else row for row in rows))(recipe)
 
 
-def conv6(recipe: Recipe) -> Recipe:
-    """The network of §6 that is pre-trained: a sixth convolution after the last pooling."""
-    return network(conv6=True)(recipe)
-
-
 def narrowed(recipe: Recipe, classes: int) -> Recipe:
     """A bottleneck of half the last hidden layer's units before more classes than that (2012: 2048 before 21,843)."""
     narrow = recipe.network.hidden[-1].units // 2

@@ -144,9 +144,9 @@ def run(
     keep_memory()
     prepared, other = asked.prepared(make=True)
     assert prepared is not None
-    results, options = asked.results or asked.out / "results", asked.options
-    where = (asked.out, results, asked.repeats, jobs, options, asked.note)
-    return runner.run(asked.claims, asked.scale, prepared, *where, progress, stop, other)
+    results = asked.results or asked.out / "results"
+    places = (asked.out, results, asked.repeats, jobs, asked.options, asked.note)
+    return runner.run(asked.claims, asked.scale, prepared, *places, progress, stop, other)
 
 
 def plan(asked: Experiment) -> Plan:

@@ -1,7 +1,7 @@
 """The claims of §6 and §7: errors, several networks, what they have learned, and depth."""
 
 from alexnet.claims import measures
-from alexnet.claims.changes import augmentation, conv6, in_turn, network, room_to_crop, same, without
+from alexnet.claims.changes import augmentation, in_turn, network, room_to_crop, same, without
 from alexnet.claims.claim import TABLE_2, WITH_CIFAR, WITH_SMALL, Claim, Comparison, Group, Stage
 
 MIDDLE_LAYERS = ("conv2", "conv3", "conv4", "conv5", "fc7")
@@ -116,9 +116,9 @@ CLAIMS = (
 # --- Table 2: one experiment for several rows -------------------------------------------------------------------------
 
 _cnn = Stage("table2 cnn", range(5))
-_pretraining = Stage("table2 pretraining", range(5, 7), conv6, other_images=True)
+_pretraining = Stage("table2 pretraining", range(5, 7), network(conv6=True), other_images=True)
 # Fine-tuning replaces the last layer, and the bottleneck before it.
-_cnn_star = Stage("table2 cnn star", range(5, 7), conv6, start=_pretraining)
+_cnn_star = Stage("table2 cnn star", range(5, 7), network(conv6=True), start=_pretraining)
 
 table2 = Claim(
     "table2",

@@ -126,7 +126,7 @@ class Sheet:
             claim=self.claim.id,
             scale=self.scale.name,
             command=self.command,
-            data=Data.of(self.folders.images, self.note, self.folders.other if self.groups else None),
+            data=Data.describe(self.folders.images, self.note, self.folders.other if self.groups else None),
             recipe=self.base,
             variants={
                 name: replace(variant, runs=tuple(_elsewhere(run, machine) for run in variant.runs))
@@ -152,12 +152,9 @@ class Sheet:
 
     def _timed(self, record: Record, run: Run) -> Record:
         """A record with how soon it reached the scale's validation error."""
-        reached_at = epochs_to(self.scale.validation_target, record.validation)
         epochs = record.values.get("epochs", float(run.recipe.epochs))
-        times = {
-            "epochs_to_validation": epochs if reached_at is None else reached_at,
-            "reached_validation": float(reached_at is not None),
-        }
+        until, reached = epochs_to(self.scale.validation_target, record.validation, epochs)
+        times = {"epochs_to_validation": until, "reached_validation": reached}
         return replace(record, values=record.values | times)
 
     def _group(self, name: str) -> Variant:

@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from typing import Any
 
 from rich.table import Table
 
@@ -30,17 +30,10 @@ def percent_text(value: float | None) -> str:
     return "–" if value is None else f"{value:.2f}"
 
 
-class Result(Protocol):
-    """What a room's call returns."""
-
-    def to_dict(self) -> Any:
-        """Plain values: the JSON document of the command."""
-
-
-def show(result: Result, json: bool, *lines: str) -> None:
-    """Print the JSON document of a result, or else `lines`."""
+def show(result: Any, json: bool, *lines: str) -> None:
+    """Print the JSON document of a result (plain values, or what its to_dict gives), or else `lines`."""
     if json:
-        print_json(result.to_dict())
+        print_json(result if isinstance(result, list | dict) else result.to_dict())
         return
     for line in lines:
         out_line(line)
@@ -94,10 +87,10 @@ def first_name(args: list[str], names: Iterable[str]) -> str | None:
     return next((arg for at, arg in enumerate(args) if arg in names and not args[at - 1].startswith("--")), None)
 
 
-def choose_named(there: dict[str, Any], name: str, what: str, kind: str) -> Any:
-    if name not in there:
-        raise InputError(f"{what} {name}: no {kind} of that name; there are {', '.join(there)}")
-    return there[name]
+def choose_named(known: dict[str, Any], name: str, argument: str, kind: str) -> Any:
+    if name not in known:
+        raise InputError(f"{argument} {name}: no {kind} of that name; there are {', '.join(known)}")
+    return known[name]
 
 
 def typed(name: str, function: Callable[..., int]) -> Callable[[list[str]], int]:

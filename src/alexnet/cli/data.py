@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from rich.table import Table
 from tyro.conf import Positional
 
-from alexnet.cli.console import err, out, out_line, print_json
+from alexnet.cli.console import err, out, out_line, print_json, show
 from alexnet.cli.progress import Bar
 from alexnet.errors import InputError
 
@@ -67,10 +67,7 @@ def prepare(
         from alexnet.data.plan import plan as plan_of
 
         planned = plan_of(opened, dest, size, store, quality, workers, machines or 1, as_images, as_classes)
-        if json:
-            print_json(planned.to_dict())
-        else:
-            out_line("\n".join(planned.lines()))
+        show(planned, json, *planned.lines())
         return 0
     done = _prepare(opened, dest, cluster, workers=workers, size=size, max_bad=max_bad, store=store, quality=quality)
     if json:
