@@ -274,10 +274,6 @@ def test_the_page_has_as_many_cells_in_a_row_as_headings(folder: Path) -> None:
             widths = []
 
 
-def test_the_same_results_give_the_same_page(folder: Path) -> None:
-    assert page.markdown(ledger.find(folder), "claims") == page.markdown(ledger.find(folder), "claims")
-
-
 def test_every_scale_states_what_it_cost(folder: Path) -> None:
     by_name = {scale.name: (have, of, seconds) for scale, have, of, seconds in ledger.costs(ledger.find(folder))}
     assert set(by_name) == set(scales)

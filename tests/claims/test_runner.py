@@ -532,9 +532,6 @@ def test_a_plan_of_a_search_waits_for_its_rates(tiny_recipe: Recipe, tiny_prepar
 
 
 def test_imagenet_is_planned_without_data(tmp_path: Path) -> None:
-    from alexnet.claims.claims import claims
-    from alexnet.claims.scales import scales
-
     made = plan.plan([claims["lrn"]], scales["imagenet"], None, tmp_path, range(3))
     assert [row.runs for row in made.runs] == [3, 3]
     assert made.total() == 6 * 90 * 1_281_167
@@ -548,9 +545,6 @@ def test_imagenet_is_planned_without_data(tmp_path: Path) -> None:
 
 
 def test_every_scale_has_a_plan_without_data(tmp_path: Path) -> None:
-    from alexnet.claims.claims import claims
-    from alexnet.claims.scales import scales
-
     for scale in scales.values():
         made = plan.plan([claims[id] for id in ledger.ids(scale.name)], scale, None, tmp_path, range(3))
         assert made.total() > 0 and made.lines()

@@ -33,7 +33,6 @@ from alexnet.claims.scales import scales
 from alexnet.claims.workers import Now
 from alexnet.cli import main
 from alexnet.data.prepared import Prepared
-from alexnet.errors import InputError
 from alexnet.evaluation import probabilities as kept
 from alexnet.evaluation.judged import Judged, of_split
 from alexnet.run import checkpoint, recipe
@@ -118,7 +117,7 @@ def test_the_recipes_of_every_scale(name: str) -> None:
 
 
 def test_fall_2011_is_pre_trained_on_with_the_bottleneck_of_2012() -> None:
-    scale = scales["imagenet"].of(epochs=30, pretrain=5)
+    scale = scales["imagenet"].changed(epochs=30, pretrain=5)
     plain, first, tuned = recipes_of(scale, classes=21_843).values()
     assert (first.network.bottleneck, tuned.network.bottleneck) == (2048, 0)
     assert (plain.epochs, first.epochs, tuned.epochs) == (30, 5, 18)
@@ -420,11 +419,6 @@ def test_the_table_by_hand() -> None:
 
 
 # the command ---------------------------------------------------------------------------------------------------------
-
-
-def test_images_too_small_for_the_scale_are_refused(tiny_prepared: Prepared, other: Prepared, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="its images are 32×32; scale reduced takes Imagenette at 128 pixels"):
-        chain(scales["reduced"], tiny_prepared, other, tmp_path, tmp_path)
 
 
 def test_a_plan_without_data_counts_the_scales_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

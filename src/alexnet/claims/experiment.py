@@ -83,7 +83,7 @@ class Experiment:
     @property
     def scale(self) -> Scale:
         """The scale with this experiment's precision and epochs."""
-        return scales[self.scale_name].of(self.precision, self.epochs, self.pretrain_epochs)
+        return scales[self.scale_name].changed(self.precision, self.epochs, self.pretrain_epochs)
 
     @property
     def options(self) -> str:

@@ -91,7 +91,7 @@ def _scales(all_results: AllResults) -> Table:
     cells = []
     for scale, measured, number, seconds in ledger.costs(all_results):
         took = f"{measured} of {number}" + (f", {duration(seconds)}" if seconds else "")
-        cells.append((f"`{scale.name}`", scale.what, scale.data, scale.cost, took))
+        cells.append((f"`{scale.name}`", scale.description, scale.data, scale.cost, took))
     return Table("", ("scale", "what", "data", "cost", "claims measured, time of their runs"), tuple(cells))
 
 

@@ -6,25 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from alexnet.claims.claim import Claim, Comparison
-from alexnet.claims.verdicts import MEASURES, Outcome
-
-SHORT = {
-    "top1": "top-1",
-    "top5": "top-5",
-    "train_error": "training error",
-    "train_top1": "error in training set",
-    "gap": "overfitting",
-    "ten_top1": "ten-crop top-1",
-    "ten_top5": "ten-crop top-5",
-    "ten_gain": "top-1",
-    "ten_gain5": "top-5",
-    "weight_gain": "weighted − plain",
-    "epochs_to_target": "epochs to target",
-    "epochs_to_validation": "epochs to target",
-    "split": "separation beyond chance",
-    "feature_gain": "agreement, fc7 − pixels",
-}
-"""What measures are called where `verdicts.MEASURES` is too long."""
+from alexnet.claims.verdicts import MEASURES, SHORT, Outcome
 
 
 def seeds(outcomes: Sequence[Outcome]) -> str:

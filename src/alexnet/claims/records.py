@@ -208,9 +208,6 @@ def load_all(folder: Path) -> list[Result]:
     return [load(path) for path in sorted(folder.glob("*/*.json"))]
 
 
-# --- between records and JSON -----------------------------------------------------------------------------------------
-
-
 def to_dict(record: Any) -> Any:
     """A record as JSON has it; optional fields that say nothing are left out."""
     if isinstance(record, Recipe):

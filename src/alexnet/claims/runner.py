@@ -67,9 +67,6 @@ def run(
     return [sheet.write() for sheet in sheets]
 
 
-# --- on another machine, with nothing but the results -----------------------------------------------------------------
-
-
 def restore(results: Path, scale: Scale, folders: Folders) -> int:
     """Make the runs that only result files know finished ones again: OUT/SCALE/.../measured.json, without weights. How many.
 

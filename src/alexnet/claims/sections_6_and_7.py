@@ -93,10 +93,7 @@ CLAIMS = (
         "§6.1, fig. 3",
         "one column's kernels learn no colour, the other's do, in every run",
         variants=(("links", same), ("no links", network(links=()))),
-        comparisons=(
-            Comparison("links", None, "split", "higher"),
-            Comparison("links", "no links", "split", "either"),
-        ),
+        comparisons=(Comparison("links", None, "split", "higher"), Comparison("links", "no links", "split", "either")),
         measures=(measures.overfitting, measures.columns_colour),
         note="The paper's claim is the first line: columns tell apart better than random halves of the same kernels.",
     ),
@@ -112,8 +109,6 @@ CLAIMS = (
         " has no fc7; its features are the activations that its last layer reads.",
     ),
 )
-
-# --- Table 2: one experiment for several rows -------------------------------------------------------------------------
 
 _cnn = Stage("table2 cnn", range(5))
 _pretraining = Stage("table2 pretraining", range(5, 7), network(conv6=True), other_images=True)

@@ -10,7 +10,7 @@ from alexnet.claims import ledger, phrases, verdicts
 from alexnet.claims.claims import claims
 from alexnet.claims.records import Data, Result
 from alexnet.claims.scales import scales
-from alexnet.claims.verdicts import CONFIDENCE, MEASURES, REACHED, Outcome
+from alexnet.claims.verdicts import CONFIDENCE, MEASURES, REACHED, SHORT, Outcome
 from alexnet.words import duration
 
 PERCENT = f"{100 * CONFIDENCE:.0f}%"
@@ -87,7 +87,7 @@ def _compared(outcome: Outcome, result: Result) -> tuple[str, ...]:
     measure, paper = outcome.comparison.measure, phrases.paper(outcome.comparison)
     beside = outcome.size.removeprefix("the paper's is ").removesuffix(" the interval")
     return (
-        f"{phrases.compared(outcome.comparison)}, {_meaning(measure, result) if measure in REACHED else phrases.SHORT[measure]}",
+        f"{phrases.compared(outcome.comparison)}, {_meaning(measure, result) if measure in REACHED else SHORT[measure]}",
         phrases.difference(outcome.difference, outcome.comparison),
         f"{low} to {high}" if low or high else "none",
         str(outcome.seeds),

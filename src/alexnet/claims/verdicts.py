@@ -11,33 +11,38 @@ from alexnet.claims.records import Result
 LEAST_SEEDS = 3
 CONFIDENCE = 0.95
 
-MEASURES = {
-    "top1": "validation error, top-1, centre crop, %",
-    "top5": "validation error, top-5, centre crop, %",
-    "train_error": "training error over the last epoch, as it is trained, %",
-    "train_loss": "training loss over the last epoch",
-    "train_top1": "error on training images as in testing (centre crop, no dropout), %",
-    "gap": "overfitting: validation error minus that on training images, points",
-    "ten_top1": "validation error, top-1, ten crops, %",
-    "ten_top5": "validation error, top-5, ten crops, %",
-    "ten_gain": "ten crops minus the centre crop, top-1, points",
-    "ten_gain5": "ten crops minus the centre crop, top-5, points",
-    "weight_gain": "weighted average minus the plain one, top-1, ten crops, points",
-    "epochs_to_target": "epochs to the target training error",
-    "epochs_to_validation": "epochs to the target validation error",
-    "epochs": "epochs trained",
-    "reached": "whether the target training error was reached",
-    "reached_validation": "whether the target validation error was reached",
-    "colour_1": "share of colour in the kernels of the column that has less",
-    "colour_2": "share of colour in the kernels of the column that has more",
-    "separation": "how well the columns' kernels are told apart by colour, 0 to 1",
-    "separation_by_chance": "the same over random halves of the kernels",
-    "split": "separation minus that by chance",
-    "fc7_agreement": "nearest neighbours of the query's class, in fc7 (or what the last layer reads), %",
-    "pixel_agreement": "nearest neighbours of the query's class, in pixels, %",
-    "feature_gain": "agreement in fc7 minus in pixels, points",
+_MEASURES = {
+    "top1": ("validation error, top-1, centre crop, %", "top-1"),
+    "top5": ("validation error, top-5, centre crop, %", "top-5"),
+    "train_error": ("training error over the last epoch, as it is trained, %", "training error"),
+    "train_loss": ("training loss over the last epoch", ""),
+    "train_top1": ("error on training images as in testing (centre crop, no dropout), %", "error in training set"),
+    "gap": ("overfitting: validation error minus that on training images, points", "overfitting"),
+    "ten_top1": ("validation error, top-1, ten crops, %", "ten-crop top-1"),
+    "ten_top5": ("validation error, top-5, ten crops, %", "ten-crop top-5"),
+    "ten_gain": ("ten crops minus the centre crop, top-1, points", "top-1"),
+    "ten_gain5": ("ten crops minus the centre crop, top-5, points", "top-5"),
+    "weight_gain": ("weighted average minus the plain one, top-1, ten crops, points", "weighted − plain"),
+    "epochs_to_target": ("epochs to the target training error", "epochs to target"),
+    "epochs_to_validation": ("epochs to the target validation error", "epochs to target"),
+    "epochs": ("epochs trained", ""),
+    "reached": ("whether the target training error was reached", ""),
+    "reached_validation": ("whether the target validation error was reached", ""),
+    "colour_1": ("share of colour in the kernels of the column that has less", ""),
+    "colour_2": ("share of colour in the kernels of the column that has more", ""),
+    "separation": ("how well the columns' kernels are told apart by colour, 0 to 1", ""),
+    "separation_by_chance": ("the same over random halves of the kernels", ""),
+    "split": ("separation minus that by chance", "separation beyond chance"),
+    "fc7_agreement": ("nearest neighbours of the query's class, in fc7 (or what the last layer reads), %", ""),
+    "pixel_agreement": ("nearest neighbours of the query's class, in pixels, %", ""),
+    "feature_gain": ("agreement in fc7 minus in pixels, points", "agreement, fc7 − pixels"),
 }
+
+MEASURES = {name: meaning for name, (meaning, _) in _MEASURES.items()}
 """What each measured value is, and its unit."""
+
+SHORT = {name: short for name, (_, short) in _MEASURES.items()}
+"""What those that claims compare are called where that is too long."""
 
 Verdict = Literal["reproduced", "not reproduced", "inconclusive at this scale", "lower", "higher"]
 

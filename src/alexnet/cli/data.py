@@ -154,7 +154,7 @@ def _print_report(report: "DatasetReport") -> None:
     facts = report.facts
     out.print(
         f"{facts['source']}, prepared at {facts['size']}×{facts['size']}"
-        f"{', JPEGs of quality ' + str(facts['quality']) if facts['quality'] else ''}, {facts['bytes'] / 1e6:,.0f} MB",
+        f"{', JPEGs of quality ' + str(facts['quality']) if facts['quality'] else ''}, {facts['bytes'] / 1e6:,.0f} MB"
     )
     table = Table("class", *facts["splits"])
     for column in table.columns[1:]:

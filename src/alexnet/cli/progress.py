@@ -31,8 +31,8 @@ def duration(seconds: float | None) -> str:
 class Bar:
     """A context in which `update` and `training` show how far the work is."""
 
-    def __init__(self, what: str, console: Console) -> None:
-        self.what, self.console = what, console
+    def __init__(self, unit: str, console: Console) -> None:
+        self.unit, self.console = unit, console
         self.last = time.monotonic()
         self.begun = time.monotonic()
         self.bar = (
@@ -74,7 +74,7 @@ class Bar:
             rate = done / max(time.monotonic() - self.begun, 1e-9)
             speed, left = f"{rate:,.0f} images/s", (total - done) / rate if total and rate else None
         text = f"{done:,}/{total:,}" if total else f"{done:,}"
-        text += f" {self.what}, {speed}"
+        text += f" {self.unit}, {speed}"
         text += f", {skipped} skipped" if skipped else ""
         text += f", {duration(left)} left" if left else ""
         self._show(name, done, total, text, done == total)
