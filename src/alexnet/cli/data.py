@@ -104,14 +104,10 @@ def _prepare(source: "Source", dest: Path, cluster: str | None, **options: Any) 
     with Bar("images", err) as bar:
 
         def show(now: "Progress") -> None:
-            speed = _speed(now.images_per_second)
+            speed = f"{now.images_per_second:,.0f} images/s" if now.images_per_second else "there already"
             bar.update(now.split, now.done, now.total, speed, now.seconds_left, now.skipped)
 
         return make(source, dest, progress=show, **options)
-
-
-def _speed(images_per_second: float) -> str:
-    return f"{images_per_second:,.0f} images/s" if images_per_second else "there already"
 
 
 def _print_prepared(done: "Prepared") -> None:
