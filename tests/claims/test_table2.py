@@ -399,7 +399,7 @@ def test_the_table_by_hand() -> None:
     result = by_hand(five=[38.1, 40.0, 39.1], star=[39.0, 43.0, 41.0])
     [table] = tables.table_2(result)
     assert [row[0] for row in table.rows] == ["one net", "five nets", "one net*", "seven nets*"]
-    low, high = verdicts.mean_interval([40.0, 42.0, 41.0])[1:]
+    low, high = verdicts.interval([40.0, 42.0, 41.0])[1:]
     assert table.rows[0][2:4] == ("40.7 / 18.2", f"41.00 ({low:.2f} to {high:.2f})")
     assert "| five nets | five networks averaged | 38.1 / 16.4, test 16.4 | 39.07 " in table.markdown()
     differences = tables.comparisons(result)

@@ -20,7 +20,7 @@ from alexnet.run import recipe
 
 
 def average(tasks: Sequence[Task], averaged: bool, repeat: int, folders: Folders) -> Record:
-    """What a group of networks, all of them performed, gives in a repeat."""
+    """The record of a group of trained networks in a repeat: their mean or their average."""
     records = [_with_errors(task, folders) for task in tasks]
     rests_on = [*records, *(record.pretraining for record in records if record.pretraining)]
     diverged = any(record.diverged for record in rests_on)

@@ -76,7 +76,7 @@ class Experiment:
 
     @property
     def claims(self) -> list[Claim]:
-        """What is run, each once."""
+        """The claims to run, each once."""
         ids = ledger.ids(self.scale_name) if self.all else self.ids
         return list({claim.id: claim for claim in (experiment(ledger.NAMED[id]) for id in ids)}.values())
 
@@ -87,7 +87,7 @@ class Experiment:
 
     @property
     def options(self) -> str:
-        """Those of the command that matter to the figures."""
+        """The options of the command that decide the figures."""
         values: dict[str, Any] = {
             "scale": self.scale_name,
             "data": self.data.name if self.data and self.scale_name != "smoke" else None,

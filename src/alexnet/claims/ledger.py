@@ -1,5 +1,4 @@
-"""The ledger: every claim beside what was measured of it. Nothing here is written down: all of it follows from the claims and the
-result files."""
+"""The ledger: every claim beside what was measured of it. All of it follows from the claims and the result files."""
 
 import shlex
 import statistics
@@ -29,9 +28,9 @@ class Row:
 
     claim: Claim
     state: str
-    """Why it has no figures; "" if it has."""
+    """Why the claim has no figures; "" if it has."""
     outcomes: dict[str, list[Outcome]]
-    """By scale."""
+    """The comparisons that have values, by scale."""
 
     def measured(self) -> Iterator[tuple[str, str, list[tuple[str, Outcome]]]]:
         """(scale, "3 seeds", [(label, comparison)]) for every scale that has figures."""
@@ -41,7 +40,7 @@ class Row:
                 yield scale, phrases.seeds(compared), labels
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The row for JSON."""
         claim = self.claim
         return {
             "id": claim.id,
@@ -96,7 +95,7 @@ def results_of(claim: Claim, folder: Path | None, scale: str | None = None) -> l
 
 
 def _part(claim: Claim, result: Result) -> Result:
-    """Of a result that several claims share, what one of them is about: the variant of its name, and what that stands
+    """A shared result reduced to what one claim is about: the variant of its name, and what that stands
     against."""
     named = {claim.id, *(side for outcome in claim.comparisons for side in (outcome.of, outcome.against))}
     return replace(

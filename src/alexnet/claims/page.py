@@ -24,13 +24,13 @@ from alexnet.words import duration
 
 @dataclass(frozen=True)
 class Page:
-    """What was written."""
+    """The files that were written."""
 
     page: Path
     pictures: tuple[Path, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The paths for JSON."""
         return {"page": str(self.page), "pictures": [str(path) for path in self.pictures]}
 
 

@@ -85,25 +85,20 @@ def _train(
     # Lines of after the last checkpoint are of epochs that a kill took the weights of: they are done again.
     lines = [line for line in _epochs(path) if last and checkpoint.name_of(int(line["step"])) <= last.name]
     reached = run.until is not None and any(line["train_error"] <= run.until for line in lines)
-    asked = False
 
     def watch(status: Status) -> None:
         nonlocal reached
         reached = reached or (run.until is not None and status.ended and status.error <= run.until)
         progress(status)
 
-    def stopping() -> bool:
-        nonlocal asked
-        asked = asked or stop()
-        return asked or reached
+    recipe, resume = replace(run.recipe, name=task.name, keep=1), last is not None
+    weights = checkpoint.weights(checkpoint.newest(start)) if start and not resume else None
 
-    recipe, finished = replace(run.recipe, name=task.name, keep=1), reached
-    weights = checkpoint.weights(checkpoint.newest(start)) if start and last is None else None
+    def stops() -> bool:
+        return reached or stop()
+
     try:
-        if not finished:
-            finished = train(
-                recipe, prepared, path, resume=last is not None, start_from=weights, progress=watch, stop=stopping
-            ).finished
+        finished = reached or train(recipe, prepared, path, resume, weights, progress=watch, stop=stops).finished
     except RunFailed as failure:
         if "NaN" not in str(failure) and "the loss became" not in str(failure):
             raise
@@ -114,7 +109,7 @@ def _train(
 
 
 def _record(task: Task, prepared: Prepared, path: Path, code: str, diverged: bool = False) -> Record:
-    """What is kept of a run that has ended. One whose loss became NaN would have guessed to the end; how far it overfits is not
+    """The record of a run that has ended. One whose loss became NaN would have guessed to the end; how far it overfits is not
     said: it has learned nothing to overfit with."""
     lines, until = _epochs(path), task.run.until
     if diverged:

@@ -28,7 +28,7 @@ def number(value: float, measure: str) -> str:
 
 
 def _minus(text: str) -> str:
-    """With the typographic sign, and none before zero."""
+    """A number with the typographic minus sign, and no sign before zero."""
     return text.replace("-", "−") if text.strip("+-0.") else text.lstrip("+-")
 
 
@@ -53,14 +53,14 @@ def measured(outcome: Outcome) -> str:
 
 
 def interval(outcome: Outcome) -> tuple[str, str]:
-    """Both ends; "" twice where there is none."""
+    """Both ends of an interval; "" twice where there is none."""
     if not outcome.has_interval:
         return "", ""
     return difference(outcome.low, outcome.comparison), difference(outcome.high, outcome.comparison)
 
 
 def label(comparison: Comparison, claim: Claim) -> str:
-    """What tells a comparison from the claim's others."""
+    """The shortest name that tells a comparison from the others of its claim."""
     pairs = {(each.of, each.against) for each in claim.comparisons}
     short = SHORT[comparison.measure]
     if len(pairs) == 1:

@@ -39,7 +39,7 @@ class Planned:
 
     name: str
     claims: tuple[str, ...]
-    """Whose they are; several share them."""
+    """The claims that share them."""
     search: bool
     """Whether they only find a learning rate."""
     epochs: int
@@ -62,7 +62,7 @@ class Plan:
     scale: str
     data: str
     known: bool
-    """Whether the data was at hand, without which nobody knows what is there already."""
+    """Whether the data was at hand, without which it is not known which runs are there."""
     seeds: int
     runs: tuple[Planned, ...]
 
@@ -77,7 +77,7 @@ class Plan:
         return work / (IMAGES_PER_SECOND * summarize(paper).multiply_adds)
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The plan for JSON."""
         return {
             **asdict(self),
             "images": self.total(),
@@ -86,7 +86,7 @@ class Plan:
         }
 
     def lines(self) -> list[str]:
-        """As text."""
+        """The plan as lines of text."""
         claims = {name for row in self.runs for name in row.claims}
         number, done = sum(row.runs for row in self.runs), sum(row.done for row in self.runs)
         searches = sum(row.runs for row in self.runs if row.search)

@@ -99,7 +99,7 @@ class Sheet:
         return stage_recipe(stage, self.scale, self.base, self.classes)
 
     def _key(self, group: Group) -> str:
-        """What stands for everything that decides a group's figures, seeds apart."""
+        """The key of a group: of everything that decides its figures, seeds apart."""
         stages = [each for stage in group.stages for each in (stage.start, stage) if each]
         return "-".join(self.folders.key(Run(self._recipe(each), other_images=each.other_images)) for each in stages)
 

@@ -63,13 +63,8 @@ def table_2(result: Result) -> list[Table]:
         errors = (verdicts.spread(result.values(claim.id, measure)) or "–" for measure in ("ten_top1", "ten_top5"))
         cells.append((claim.id, claim.says, claim.paper, *errors))
     title = "Table 2: error in %, ten crops; the paper's on ILSVRC-2012"
-    headings = (
-        "",
-        "networks",
-        "the paper, top-1 / top-5",
-        f"top-1 ({PERCENT} interval)",
-        f"top-5 ({PERCENT} interval)",
-    )
+    intervals = (f"{name} ({PERCENT} interval)" for name in ("top-1", "top-5"))
+    headings = ("", "networks", "the paper, top-1 / top-5", *intervals)
     return [Table(title, headings, tuple(cells))] if cells else []
 
 

@@ -53,9 +53,9 @@ class Outcome:
 
     comparison: Comparison
     seeds: int
-    """Of the side that has fewer."""
+    """The number of seeds, on the side that has fewer."""
     difference: float
-    """Or ratio."""
+    """The difference of the means, or their ratio."""
     low: float
     high: float
     """The 95% interval of the difference, from the spread over the seeds; infinite with fewer than two."""
@@ -76,7 +76,7 @@ def _has_interval(comparison: Comparison, low: float, high: float) -> bool:
 
 
 def outcome(result: Result, comparison: Comparison) -> Outcome | None:
-    """Compare, or None if there are no values yet.
+    """Compare two variants of a result; None if there are no values yet.
 
     The interval: of the mean of a measure that is a difference within each run, and of differences seed by seed where both
     sides of a seed have networks in common (`paired`), by Student's t; of the difference of two other variants' means, by
@@ -98,13 +98,13 @@ def outcome(result: Result, comparison: Comparison) -> Outcome | None:
         paired = [first[seed] - second[seed] for seed in first if seed in second]
         if not paired:
             return None
-        seeds, (difference, low, high) = len(paired), mean_interval(paired)
+        seeds, (difference, low, high) = len(paired), interval(paired)
     elif comparison.against:
         seeds = min(len(values), len(against))
-        difference, low, high = _interval(values, against, comparison.ratio)
+        difference, low, high = interval(values, against, comparison.ratio)
     else:
         seeds = len(values)
-        difference, low, high = mean_interval([value - comparison.bound for value in values])
+        difference, low, high = interval([value - comparison.bound for value in values])
     if _unreached(result, comparison.of, comparison.measure):
         high = math.inf
     if comparison.against and _unreached(result, comparison.against, comparison.measure):
@@ -122,23 +122,22 @@ def _unreached(result: Result, variant: str, measure: str) -> bool:
     return measure in REACHED and min(result.values(variant, REACHED[measure]), default=1.0) == 0
 
 
-def mean_interval(values: list[float]) -> tuple[float, float, float]:
-    """Mean of at least one value, and both ends of its 95% interval by Student's t; infinite with fewer than two."""
-    return _interval(values, None, False)
-
-
 def spread(errors: list[float]) -> str:
     """Mean and interval of errors, "24.31 (22.90 to 25.72)"; the mean alone where there is no interval, "" without values."""
     if not errors:
         return ""
-    middle, low, high = mean_interval(errors)
+    middle, low, high = interval(errors)
     return f"{middle:.2f}" + ("" if math.isinf(high) else f" ({max(0.0, low):.2f} to {high:.2f})")
 
 
-def _interval(values: list[float], against: list[float] | None, ratio: bool) -> tuple[float, float, float]:
+def interval(
+    values: list[float], against: list[float] | None = None, ratio: bool = False
+) -> tuple[float, float, float]:
+    """Mean of at least one value, or its difference from or ratio to that of others, and both ends of its 95% interval: by
+    Student's t, or by Welch's; infinite with fewer than two on a side."""
     if ratio:
         assert against
-        middle, low, high = _interval([math.log(x) for x in values], [math.log(x) for x in against], False)
+        middle, low, high = interval([math.log(x) for x in values], [math.log(x) for x in against])
         return math.exp(middle), math.exp(low), math.exp(high) if high < 700 else math.inf
     from scipy.stats import t  # takes a second to import
 

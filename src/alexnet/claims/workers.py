@@ -1,4 +1,4 @@
-"""Many runs: each once, here or in several processes, until all are there or somebody says stop."""
+"""Performs many runs, each once, in this process or in several, until all are there or it is told to stop."""
 
 import os
 import signal

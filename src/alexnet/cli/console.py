@@ -26,10 +26,6 @@ def print_wide(table: Table) -> None:
     Terminal(width=Terminal(width=1000).measure(table).maximum).print(table)
 
 
-def percent_text(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f}"
-
-
 def show(result: Any, json: bool, *lines: str) -> None:
     """Print the JSON document of a result (plain values, or what its to_dict gives), or else `lines`."""
     if json:
@@ -49,7 +45,8 @@ def error_table(*columns: str, classes: int) -> Table:
 
 def error_texts(top1: float | None, top5: float | None, classes: int) -> list[str]:
     """The errors of a row of an `error_table`."""
-    return _errors(percent_text(top1), percent_text(top5), classes)
+    first, second = ("–" if error is None else f"{error:.2f}" for error in (top1, top5))
+    return _errors(first, second, classes)
 
 
 def _errors(top1: str, top5: str, classes: int) -> list[str]:
@@ -62,7 +59,7 @@ def in_100_columns(table: Table) -> None:
 
 
 def out_line(line: str) -> None:
-    """A line on stdout as it stands."""
+    """Print a line on stdout as it stands, unfolded."""
     out.print(line, soft_wrap=True)
 
 
