@@ -274,8 +274,7 @@ def test_a_measure_that_a_result_lacks_trains_the_run_anew(
     name = "smoke/another.json"
     shutil.copy(tmp_path / "other" / "results" / name, tmp_path / "results" / name)
     shutil.rmtree(tmp_path / "smoke")
-    assert runner.restore(tmp_path / "results", scale, Folders(tmp_path / "smoke", tiny_prepared)) == 1
-    assert runner.restore(tmp_path / "results", scale, Folders(tmp_path / "smoke", tiny_prepared)) == 0
+    runner.restore(tmp_path / "results", scale, Folders(tmp_path / "smoke", tiny_prepared))
     [path] = (tmp_path / "smoke").glob("*/measured.json")
     assert "ten_crops" in json.loads(path.read_text())["measures"]
 
@@ -289,7 +288,8 @@ def test_a_run_that_was_begun_anew_goes_on_though_a_result_knows_it(
     with pytest.raises(Stopped):  # it lacks a measure, so it is trained again
         run([views], scale, tiny_prepared, tmp_path, stop=stop_after(4))
     [path] = (tmp_path / "smoke").glob("*/checkpoints")
-    assert runner.restore(tmp_path / "results", scale, Folders(tmp_path / "smoke", tiny_prepared)) == 0
+    runner.restore(tmp_path / "results", scale, Folders(tmp_path / "smoke", tiny_prepared))
+    assert not list((tmp_path / "smoke").glob("*/measured.json"))
     [again] = run([views], scale, tiny_prepared, tmp_path)
     own, whole = (results[0].variants["ten crops"].runs[0] for results in ([again], unbroken[1:]))
     assert own.training == whole.training
@@ -344,8 +344,10 @@ def test_results_on_other_data_and_damaged_ones_say_nothing(
     (tmp_path / "damaged" / "smoke").mkdir(parents=True)
     (tmp_path / "damaged" / "smoke" / "tiny-views.json").write_text("{")
     for folder in ("fewer", "older", "damaged", "nothing"):
-        assert runner.restore(tmp_path / folder, scale, Folders(tmp_path / "smoke", tiny_prepared)) == 0, folder
-    assert runner.restore(tmp_path / "results", scale, Folders(tmp_path / "smoke", tiny_prepared)) == 1
+        runner.restore(tmp_path / folder, scale, Folders(tmp_path / "smoke", tiny_prepared))
+        assert not list((tmp_path / "smoke").glob("*/measured.json")), folder
+    runner.restore(tmp_path / "results", scale, Folders(tmp_path / "smoke", tiny_prepared))
+    assert len(list((tmp_path / "smoke").glob("*/measured.json"))) == 1
 
 
 def test_a_search_is_not_done_again_either(

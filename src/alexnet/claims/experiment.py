@@ -112,20 +112,15 @@ class Experiment:
             names = {"builtin": NAMES}
             if other is None and any(claim.groups for claim in self.claims):
                 names = {"builtin-target": NAMES[6:], "builtin-pretraining": NAMES[:6]}
-            paths = [
-                photographs(self.out / name, classes) if make else self.out / name for name, classes in names.items()
-            ]
+            for name, classes in names.items() if make else ():
+                photographs = Photographs(train_patches=40, test_patches=20, classes=classes)
+                prepare(photographs, self.out / name, size=32)
+            paths = (self.out / name for name in names)
             data, *rest = (path if (path / "manifest.json").is_file() else None for path in paths)
             other = rest[0] if rest else other
         if data is None and make:
             raise InputError(f"--data DIR is missing: scale {self.scale_name} takes {self.scale.data}")
         return prepared_sets.open(data) if data else None, prepared_sets.open(other) if other else None
-
-
-def photographs(path: Path, classes: tuple[str, ...] = NAMES) -> Path:
-    """The built-in photographs of some classes at 32 pixels, prepared as `path` if they are not there."""
-    prepare(Photographs(train_patches=40, test_patches=20, classes=classes), path, size=32)
-    return path
 
 
 def run(
