@@ -168,23 +168,9 @@ def test_what_is_not_there_is_one_line_and_exit_code_2(
     assert not list(tmp_path.iterdir()), "nothing was begun"
 
 
-def test_show_of_a_missing_scale_names_the_command_that_makes_it(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run("show", "lrn", "--scale", "imagenette", "--results", tmp_path) == 2
-    assert "alexnet claims run lrn --scale imagenette makes one" in capsys.readouterr().err
-
-
 def test_a_damaged_result_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "small").mkdir()
     (tmp_path / "small" / "relu.json").write_text("{")
     for action in ((), ("show", "relu"), ("page", "--out", tmp_path / "page.md")):
         assert run(*action, "--results", tmp_path) == 2
         assert "relu.json: not a result of alexnet claims run" in capsys.readouterr().err
-
-
-def test_plan_of_imagenet_needs_no_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("run", "--all", "--scale", "imagenet", "--plan", "--out", tmp_path / "out") == 0
-    text = capsys.readouterr().out
-    assert "115,305,030" in text and "on a GPU: not measured" in text and "5 to 6 days" in text
-    assert not (tmp_path / "out").exists()

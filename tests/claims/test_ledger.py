@@ -164,7 +164,7 @@ def test_durations(seconds: float, text: str) -> None:
 )
 def test_why(new: list[float], old: list[float], because: str) -> None:
     made = result("lrn", "reduced", {"LRN": {"top1": new}, "none": {"top1": old}})
-    assert phrases.why(ledger.outcomes(made)[0]) == because
+    assert ledger.outcomes(made)[0].why == because
 
 
 def test_seeds_are_counted_on_the_side_that_has_fewer() -> None:
@@ -172,7 +172,7 @@ def test_seeds_are_counted_on_the_side_that_has_fewer() -> None:
         "lrn", "reduced", {"LRN": {"top1": [1.0, 2.0], "top5": [1.0]}, "none": {"top1": [1.0] * 3, "top5": [2.0]}}
     )
     both = ledger.outcomes(made)
-    assert [phrases.seeds_of(one) for one in both] == [2, 1]
+    assert [one.seeds for one in both] == [2, 1]
     assert (phrases.seeds(both), phrases.seeds(both[1:])) == ("1 to 2 seeds", "1 seed")
 
 
@@ -181,7 +181,7 @@ def test_a_bound_is_named() -> None:
         "four-layer", "small", {"four-layer": {"top1": [17.0, 17.1, 17.2]}, "three times as long": {"top1": [16.0]}}
     )
     one = ledger.outcomes(made)[0]
-    assert phrases.what(one.comparison) == "four-layer − 20"
+    assert phrases.compared(one.comparison) == "four-layer − 20"
     assert phrases.measured(one) == "−2.90 (−3.15 to −2.65)"  # 4.302653 × 0.1 / √3 to either side
     assert one.verdict == "reproduced"
 
@@ -189,14 +189,14 @@ def test_a_bound_is_named() -> None:
 def test_why_where_nothing_is_claimed() -> None:
     made = result("2012-mean", "reduced", {"program": {"top1": [1.0, 1.1, 1.2]}, "text": {"top1": [5.0, 5.1, 5.2]}})
     [one] = ledger.outcomes(made)
-    assert (one.verdict, phrases.why(one)) == ("lower", "the interval lies below 0; nothing is claimed")
+    assert (one.verdict, one.why) == ("lower", "the interval lies below 0; nothing is claimed")
 
 
 # one claim -----------------------------------------------------------------------------------------------------------
 
 
 def test_show_has_every_seeds_value_mean_and_deviation(folder: Path) -> None:
-    text = cells(tables.of(ledger.find(folder)["lrn"]["reduced"]))
+    text = cells(tables.blocks(ledger.find(folder)["lrn"]["reduced"]))
     for values in (each for variant in LRN.values() for each in variant.values()):
         assert all(f"{value:.2f}" in text for value in values)
         assert f"{np.mean(values):.2f} | {np.std(values, ddof=1):.2f} | {values[0]:.2f}" in text
@@ -206,7 +206,7 @@ def test_show_says_where_it_comes_from_and_what_changed(folder: Path, tmp_path: 
     made = ledger.find(folder)["relu"]["small"]
     changes = {"network.activation": "tanh", "network.convolutions.0.std": 0.02, "network.hidden.1": None, "decay": 0.0}
     made.variants["tanh"] = replace(made.variants["tanh"], changes=changes)
-    text = cells(tables.of(made))
+    text = cells(tables.blocks(made))
     assert "tanh | network.activation tanh, conv1.std 0.02, network.hidden.1 gone, decay 0" in text
     assert "ReLU | nothing" in text
     assert "command | alexnet claims run relu --scale small" in text
@@ -233,7 +233,7 @@ def test_a_result_without_runs_says_so() -> None:
     empty = replace(empty, variants={name: replace(variant, runs=()) for name, variant in empty.variants.items()})
     assert tables.comparisons(empty) == "No comparison has values yet."
     assert ledger.row(claims["lrn"], {"reduced": empty}).state == "no result yet"
-    tables.of(empty)
+    tables.blocks(empty)
 
 
 # the page ------------------------------------------------------------------------------------------------------------
@@ -274,10 +274,6 @@ def test_the_page_has_as_many_cells_in_a_row_as_headings(folder: Path) -> None:
             widths = []
 
 
-def test_the_same_results_give_the_same_page(folder: Path) -> None:
-    assert page.markdown(ledger.find(folder), "claims") == page.markdown(ledger.find(folder), "claims")
-
-
 def test_every_scale_states_what_it_cost(folder: Path) -> None:
     by_name = {scale.name: (have, of, seconds) for scale, have, of, seconds in ledger.costs(ledger.find(folder))}
     assert set(by_name) == set(scales)
@@ -310,10 +306,8 @@ def test_the_page_of_the_repository_is_what_the_published_results_give() -> None
     path = ROOT / "docs" / "claims.md"
     found = ledger.find(PUBLISHED)
     assert path.read_text() == page.markdown(found, "claims"), "docs/claims.md is old: alexnet claims page"
-    for name in page.picture_names(found):
-        assert (ROOT / "docs" / "claims" / f"{name}.png").is_file(), (
-            f"docs/claims/{name}.png is missing: alexnet claims page"
-        )
+    for name in re.findall(r"!\[[^]]*\]\(([^)]*)\)", path.read_text()):
+        assert (path.parent / name).is_file(), f"{name} is missing: alexnet claims page"
 
 
 # the pictures --------------------------------------------------------------------------------------------------------

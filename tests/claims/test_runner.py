@@ -274,8 +274,7 @@ def test_a_measure_that_a_result_lacks_trains_the_run_anew(
     name = "smoke/another.json"
     shutil.copy(tmp_path / "other" / "results" / name, tmp_path / "results" / name)
     shutil.rmtree(tmp_path / "smoke")
-    assert runner.restore(tmp_path / "results", scale, Folders(tmp_path / "smoke", tiny_prepared)) == 1
-    assert runner.restore(tmp_path / "results", scale, Folders(tmp_path / "smoke", tiny_prepared)) == 0
+    runner.restore(tmp_path / "results", scale, Folders(tmp_path / "smoke", tiny_prepared))
     [path] = (tmp_path / "smoke").glob("*/measured.json")
     assert "ten_crops" in json.loads(path.read_text())["measures"]
 
@@ -289,7 +288,8 @@ def test_a_run_that_was_begun_anew_goes_on_though_a_result_knows_it(
     with pytest.raises(Stopped):  # it lacks a measure, so it is trained again
         run([views], scale, tiny_prepared, tmp_path, stop=stop_after(4))
     [path] = (tmp_path / "smoke").glob("*/checkpoints")
-    assert runner.restore(tmp_path / "results", scale, Folders(tmp_path / "smoke", tiny_prepared)) == 0
+    runner.restore(tmp_path / "results", scale, Folders(tmp_path / "smoke", tiny_prepared))
+    assert not list((tmp_path / "smoke").glob("*/measured.json"))
     [again] = run([views], scale, tiny_prepared, tmp_path)
     own, whole = (results[0].variants["ten crops"].runs[0] for results in ([again], unbroken[1:]))
     assert own.training == whole.training
@@ -344,8 +344,10 @@ def test_results_on_other_data_and_damaged_ones_say_nothing(
     (tmp_path / "damaged" / "smoke").mkdir(parents=True)
     (tmp_path / "damaged" / "smoke" / "tiny-views.json").write_text("{")
     for folder in ("fewer", "older", "damaged", "nothing"):
-        assert runner.restore(tmp_path / folder, scale, Folders(tmp_path / "smoke", tiny_prepared)) == 0, folder
-    assert runner.restore(tmp_path / "results", scale, Folders(tmp_path / "smoke", tiny_prepared)) == 1
+        runner.restore(tmp_path / folder, scale, Folders(tmp_path / "smoke", tiny_prepared))
+        assert not list((tmp_path / "smoke").glob("*/measured.json")), folder
+    runner.restore(tmp_path / "results", scale, Folders(tmp_path / "smoke", tiny_prepared))
+    assert len(list((tmp_path / "smoke").glob("*/measured.json"))) == 1
 
 
 def test_a_search_is_not_done_again_either(
@@ -472,8 +474,8 @@ def test_an_epoch_that_a_kill_took_the_weights_of_ends_no_run(
     ],
 )
 def test_epochs_to_a_target_lie_on_straight_lines(points: list[tuple[int, float]], wanted: float | None) -> None:
-    found = perform.epochs_to(25.0, points)
-    assert found == (None if wanted is None else pytest.approx(wanted))
+    expected = (9.0, 0.0) if wanted is None else (pytest.approx(wanted), 1.0)
+    assert perform.epochs_to(25.0, points, 9.0) == expected
 
 
 # several processes ---------------------------------------------------------------------------------------------------
@@ -532,9 +534,6 @@ def test_a_plan_of_a_search_waits_for_its_rates(tiny_recipe: Recipe, tiny_prepar
 
 
 def test_imagenet_is_planned_without_data(tmp_path: Path) -> None:
-    from alexnet.claims.claims import claims
-    from alexnet.claims.scales import scales
-
     made = plan.plan([claims["lrn"]], scales["imagenet"], None, tmp_path, range(3))
     assert [row.runs for row in made.runs] == [3, 3]
     assert made.total() == 6 * 90 * 1_281_167
@@ -548,9 +547,6 @@ def test_imagenet_is_planned_without_data(tmp_path: Path) -> None:
 
 
 def test_every_scale_has_a_plan_without_data(tmp_path: Path) -> None:
-    from alexnet.claims.claims import claims
-    from alexnet.claims.scales import scales
-
     for scale in scales.values():
         made = plan.plan([claims[id] for id in ledger.ids(scale.name)], scale, None, tmp_path, range(3))
         assert made.total() > 0 and made.lines()

@@ -107,6 +107,7 @@ def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
         "assumes",
     ):
         assert word in said
+    assert "\\n" not in said and said.count("\n") > 3, "a line each"
     assert not (tmp_path / "out").exists()
 
 

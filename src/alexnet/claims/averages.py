@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from alexnet.claims.expand import Network
 from alexnet.claims.keys import Folders, Task
 from alexnet.claims.measures import BATCH, Measured, guess
 from alexnet.claims.records import Record
@@ -20,27 +19,26 @@ from alexnet.evaluation.judged import of_split
 from alexnet.run import recipe
 
 
-def row(networks: Sequence[Network], averaged: bool, repeat: int, folders: Folders) -> Record:
-    """What a group of networks, all of them performed, gives in a repeat."""
-    records = [_with_errors(network, folders) for network in networks]
+def average(tasks: Sequence[Task], averaged: bool, repeat: int, folders: Folders) -> Record:
+    """The record of a group of trained networks in a repeat: their mean or their average."""
+    records = [_with_errors(task, folders) for task in tasks]
     rests_on = [*records, *(record.pretraining for record in records if record.pretraining)]
     diverged = any(record.diverged for record in rests_on)
     if averaged:
-        paths = _paths(networks, records, folders)
-        plain = all(network.before is None for network in networks)
+        paths = [path for task, record in zip(tasks, records, strict=True) for path in _paths(task, record, folders)]
+        plain = all(task.before is None for task in tasks)
         values = errors_of(paths, folders.images) | (weighing(paths, folders.images) if plain else {})
         return Record(seed=repeat, values=values, diverged=diverged, seconds=0.0)
-    names = ("train_error", *(f"{crops}{name}" for crops in ("", "ten_") for name in _errors(folders.images)))
+    names = ("train_error", *_errors(folders.images))
     values = {name: statistics.fmean(record.values[name] for record in records) for name in names}
     seconds = sum(record.seconds for record in rests_on)
     return Record(seed=repeat, values=values, diverged=diverged, seconds=seconds, networks=tuple(records))
 
 
-def _with_errors(network: Network, folders: Folders) -> Record:
-    record = _record(network.task, folders)
-    values = record.values | errors_of(_paths([network], [record], folders), folders.images)
-    before = _record(network.before, folders) if network.before else None
-    return replace(record, values=values, pretraining=before)
+def _with_errors(task: Task, folders: Folders) -> Record:
+    record = _record(task, folders)
+    values = record.values | errors_of(_paths(task, record, folders), folders.images)
+    return replace(record, values=values, pretraining=_record(task.before, folders) if task.before else None)
 
 
 def _record(task: Task, folders: Folders) -> Record:
@@ -49,12 +47,8 @@ def _record(task: Task, folders: Folders) -> Record:
     return replace(record, seed=task.run.recipe.seed, images=None)
 
 
-def _paths(networks: Sequence[Network], records: Sequence[Record], folders: Folders) -> list[Path]:
-    return [
-        folders.path(network.task.run, network.task.name)
-        for network, record in zip(networks, records, strict=True)
-        if not record.diverged
-    ]
+def _paths(task: Task, record: Record, folders: Folders) -> list[Path]:
+    return [] if record.diverged else [folders.path(task.run, task.name)]
 
 
 def errors_of(paths: Sequence[Path], prepared: Prepared) -> Measured:
@@ -62,15 +56,14 @@ def errors_of(paths: Sequence[Path], prepared: Prepared) -> Measured:
     of ten. With five classes or fewer there is no top-5 error: every answer is among the first five. No runs: of guessing."""
     if not paths:
         errors = guess(len(prepared.classes))
-        return {f"{crops}{name}": errors[name] for crops in ("", "ten_") for name in _errors(prepared)}
+        return {name: errors[name.removeprefix("ten_")] for name in _errors(prepared)}
     judged = of_split(recipe.read(paths[0]), prepared)
     values: Measured = {}
     for views, prefix in ((1, ""), (10, "ten_")):
         probabilities = [kept.compute(path, judged, kept.Options(views, BATCH)) for path in paths]
         error = ensemble.measure(ensemble.mean(probabilities), judged.labels, prepared.classes, views)
-        errors = {"top1": error.top1_error, "top5": error.top5_error}
-        values |= {f"{prefix}{name}": errors[name] for name in _errors(prepared)}
-    return values
+        values |= {f"{prefix}top1": error.top1_error, f"{prefix}top5": error.top5_error}
+    return {name: values[name] for name in _errors(prepared)}
 
 
 def weighing(paths: Sequence[Path], prepared: Prepared) -> Measured:
@@ -97,5 +90,4 @@ def weighing(paths: Sequence[Path], prepared: Prepared) -> Measured:
 
 
 def _errors(prepared: Prepared) -> tuple[str, ...]:
-    """The errors that there are."""
-    return ("top1", "top5") if len(prepared.classes) > 5 else ("top1",)
+    return ("top1", "top5", "ten_top1", "ten_top5") if len(prepared.classes) > 5 else ("top1", "ten_top1")

@@ -21,10 +21,7 @@ CLAIMS = (
         four_layer=True,
         scales=("smoke", "small"),
         variants=(("four-layer", same), ("three times as long", longer(3))),
-        comparisons=(
-            Comparison("four-layer", None, bound=20.0),
-            Comparison("three times as long", None, bound=20.0),
-        ),
+        comparisons=(Comparison("four-layer", None, bound=20.0), Comparison("three times as long", None, bound=20.0)),
         note="Not a claim of the paper: from about there on comparisons between such networks mean something.",
     ),
     Claim(

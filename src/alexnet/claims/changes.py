@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from alexnet.network import spec
-from alexnet.network.spec import Hidden, Network
+from alexnet.network.spec import Hidden, Network, Pooling, Step
+from alexnet.network.summary import summarize
 from alexnet.network.window import slide
 from alexnet.run.recipe import Recipe
 from alexnet.run.recipes import recipes
@@ -71,31 +71,26 @@ def one_gpu(recipe: Recipe) -> Recipe:
 
 def not_overlapping(recipe: Recipe) -> Recipe:
     """2x2 windows (§3.4), and maps of the same size behind them: the padding of a convolution before pooling is lowered by
-    one where that brings it about, which gives run 147's paddings on 224 pixels."""
-    old, rows, size = recipe.network, list(recipe.network.convolutions), recipe.network.input_size
-    for number, row in enumerate(rows):
-        pools = "pool" in row.then
-        wanted = _map_size(old, number)
-        if number and pools:
-            paddings = [padding for padding in (row.padding, row.padding - 1) if padding >= 0]
-            rows[number] = row = min(
-                (replace(row, padding=padding) for padding in paddings),
-                key=lambda tried: abs(_after(tried, size, 2, old.rounding) - wanted),
-            )
-        size = _after(row, size, 2, old.rounding)
-    return network(pooling="2/2", convolutions=tuple(rows))(recipe)
+    one where that brings it nearer, which gives run 147's paddings on 224 pixels."""
+    heights, changed = _heights(recipe.network), replace(recipe.network, pooling=Pooling(2, 2))
+    for number, row in enumerate(changed.convolutions):
+        if number and row.padding and "pool" in row.then:
+            lower = _with_row(changed, number, padding=row.padding - 1)
+            pool = f"pool{number + 1}"
+            kept, lowered = (abs(_heights(each)[pool] - heights[pool]) for each in (changed, lower))
+            changed = lower if lowered < kept else changed
+    return replace(recipe, network=changed)
 
 
-def _after(row: spec.Convolution, size: int, pool: int, rounding: str) -> int:
-    size = slide("", size, row.size, row.stride, row.padding, rounding).output
-    return slide("", size, pool, 2, 0, rounding).output if "pool" in row.then else size
+def _heights(network: Network) -> dict[str, int]:
+    return {layer.name: layer.output[1] for layer in summarize(network).layers}
 
 
-def _map_size(network: Network, last: int) -> int:
-    size = network.input_size
-    for row in network.convolutions[: last + 1]:
-        size = _after(row, size, network.pooling.window, network.rounding)
-    return size
+def _with_row(network: Network, number: int, **changes: Any) -> Network:
+    """The network with other fields of one of its convolutions, counted from 0."""
+    rows = list(network.convolutions)
+    rows[number] = replace(rows[number], **changes)
+    return replace(network, convolutions=tuple(rows))
 
 
 def small_start(recipe: Recipe) -> Recipe:
@@ -118,15 +113,9 @@ def room_to_crop(recipe: Recipe) -> Recipe:
     return network(input_size=size - size // 4)(recipe) if size == recipe.image_size else recipe
 
 
-def layer(number: int, then: tuple[spec.Step, ...]) -> Change:
+def layer(number: int, then: tuple[Step, ...]) -> Change:
     """What follows one of the convolutions, counted from 1."""
-
-    def changed(recipe: Recipe) -> Recipe:
-        rows = list(recipe.network.convolutions)
-        rows[number - 1] = replace(rows[number - 1], then=then)
-        return network(convolutions=tuple(rows))(recipe)
-
-    return changed
+    return lambda recipe: replace(recipe, network=_with_row(recipe.network, number - 1, then=then))
 
 
 def filled(recipe: Recipe) -> Recipe:
@@ -155,11 +144,6 @@ def larger_middle(recipe: Recipe) -> Recipe:
     """Initial deviations three times as large in the 3x3 convolutions, as .03 is to .01."""
     rows = recipe.network.convolutions
     return network(convolutions=tuple(replace(row, std=3 * row.std) if row.size == 3 else row for row in rows))(recipe)
-
-
-def conv6(recipe: Recipe) -> Recipe:
-    """The network of §6 that is pre-trained: a sixth convolution after the last pooling."""
-    return network(conv6=True)(recipe)
 
 
 def narrowed(recipe: Recipe, classes: int) -> Recipe:

@@ -138,7 +138,7 @@ class Scale:
     """How large the experiments are: the recipes that claims change, their data, and what it costs."""
 
     name: ScaleName
-    what: str
+    description: str
     data: str
     """What `--data` has to hold."""
     cost: str
@@ -162,7 +162,9 @@ class Scale:
     pretrain_epochs: int | None = None
     """Epochs of pre-training; None: as many as of training from nothing."""
 
-    def of(self, precision: Precision | None = None, epochs: int | None = None, pretrain: int | None = None) -> "Scale":
+    def changed(
+        self, precision: Precision | None = None, epochs: int | None = None, pretrain: int | None = None
+    ) -> "Scale":
         """This scale with another precision, or other epochs, of all recipes; None leaves what it has."""
         changes = {"precision": precision, "epochs": epochs}
         changes = {name: value for name, value in changes.items() if value is not None}

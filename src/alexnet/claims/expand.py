@@ -1,7 +1,7 @@
 """From claims to runs: which training runs an experiment is, for every variant and seed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from alexnet.claims.changes import narrowed
@@ -9,18 +9,6 @@ from alexnet.claims.claim import Claim, Group, Scale, Stage
 from alexnet.claims.keys import Run, Task
 from alexnet.claims.measures import keeps_predictions
 from alexnet.run.recipe import Recipe, flatten
-
-
-@dataclass(frozen=True)
-class Network:
-    """A network of a repeat of a group, and the run that it began with."""
-
-    task: Task
-    before: Task | None = None
-
-    def tasks(self) -> list[Task]:
-        """In the order in which they are trained."""
-        return [self.task] if self.before is None else [self.before, self.task]
 
 
 def variants(claim: Claim, scale: Scale) -> dict[str, Run]:
@@ -67,19 +55,17 @@ def stage_recipe(stage: Stage, scale: Scale, base: Recipe, classes: int) -> Reci
     return scale.fine_tuning(recipe) if stage.start else recipe
 
 
-def networks(group: Group, scale: Scale, base: Recipe, classes: int, repeat: int) -> list[Network]:
+def networks(group: Group, scale: Scale, base: Recipe, classes: int, repeat: int) -> list[Task]:
     """The networks of a group in a repeat; `classes`: of the images that networks are pre-trained on."""
-    expanded = []
-    for stage in group.stages:
-        recipe, start = stage_recipe(stage, scale, base, classes), stage.start
-        for seed in stage.seeds(repeat):
-            before = None
-            if start:
-                first = replace(stage_recipe(start, scale, base, classes), seed=seed)
-                before = Task(start.name, Run(first, other_images=start.other_images), lends=True)
-            run = Run(replace(recipe, seed=seed), start=before.run if before else None)
-            expanded.append(Network(Task(stage.name, run, (keeps_predictions,), lends=True), before))
-    return expanded
+
+    def task(stage: Stage, seed: int) -> Task:
+        before = task(stage.start, seed) if stage.start else None
+        recipe = replace(stage_recipe(stage, scale, base, classes), seed=seed)
+        run = Run(recipe, start=before.run if before else None, other_images=stage.other_images)
+        measures = () if stage.other_images else (keeps_predictions,)
+        return Task(stage.name, run, measures, lends=True, before=before)
+
+    return [task(stage, seed) for stage in group.stages for seed in stage.seeds(repeat)]
 
 
 def differences(recipe: Recipe, base: Recipe) -> dict[str, Any]:

@@ -76,18 +76,18 @@ class Experiment:
 
     @property
     def claims(self) -> list[Claim]:
-        """What is run, each once."""
+        """The claims to run, each once."""
         ids = ledger.ids(self.scale_name) if self.all else self.ids
         return list({claim.id: claim for claim in (experiment(ledger.NAMED[id]) for id in ids)}.values())
 
     @property
     def scale(self) -> Scale:
         """The scale with this experiment's precision and epochs."""
-        return scales[self.scale_name].of(self.precision, self.epochs, self.pretrain_epochs)
+        return scales[self.scale_name].changed(self.precision, self.epochs, self.pretrain_epochs)
 
     @property
     def options(self) -> str:
-        """Those of the command that matter to the figures."""
+        """The options of the command that decide the figures."""
         values: dict[str, Any] = {
             "scale": self.scale_name,
             "data": self.data.name if self.data and self.scale_name != "smoke" else None,
@@ -112,20 +112,15 @@ class Experiment:
             names = {"builtin": NAMES}
             if other is None and any(claim.groups for claim in self.claims):
                 names = {"builtin-target": NAMES[6:], "builtin-pretraining": NAMES[:6]}
-            paths = [
-                photographs(self.out / name, classes) if make else self.out / name for name, classes in names.items()
-            ]
+            for name, classes in names.items() if make else ():
+                photographs = Photographs(train_patches=40, test_patches=20, classes=classes)
+                prepare(photographs, self.out / name, size=32)
+            paths = (self.out / name for name in names)
             data, *rest = (path if (path / "manifest.json").is_file() else None for path in paths)
             other = rest[0] if rest else other
         if data is None and make:
             raise InputError(f"--data DIR is missing: scale {self.scale_name} takes {self.scale.data}")
         return prepared_sets.open(data) if data else None, prepared_sets.open(other) if other else None
-
-
-def photographs(path: Path, classes: tuple[str, ...] = NAMES) -> Path:
-    """The built-in photographs of some classes at 32 pixels, prepared as `path` if they are not there."""
-    prepare(Photographs(train_patches=40, test_patches=20, classes=classes), path, size=32)
-    return path
 
 
 def run(
@@ -144,9 +139,9 @@ def run(
     keep_memory()
     prepared, other = asked.prepared(make=True)
     assert prepared is not None
-    results, options = asked.results or asked.out / "results", asked.options
-    where = (asked.out, results, asked.repeats, jobs, options, asked.note)
-    return runner.run(asked.claims, asked.scale, prepared, *where, progress, stop, other)
+    results = asked.results or asked.out / "results"
+    places = (asked.out, results, asked.repeats, jobs, asked.options, asked.note)
+    return runner.run(asked.claims, asked.scale, prepared, *places, progress, stop, other)
 
 
 def plan(asked: Experiment) -> Plan:

@@ -10,7 +10,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 
 from alexnet.claims import ledger, phrases
 from alexnet.claims.records import Result
-from alexnet.claims.verdicts import MEASURES, Outcome, Verdict
+from alexnet.claims.verdicts import MEASURES, SHORT, Outcome, Verdict
 from alexnet.insight import picture
 
 _LINES = {"ReLU": "-", "tanh": (0, (5, 2)), "sigmoid": (0, (1, 1.6))}
@@ -23,9 +23,6 @@ _COLOURS: dict[Verdict, str] = {
     "lower": picture.INK,
     "higher": picture.INK,
 }
-
-
-# --- fig. 1 -----------------------------------------------------------------------------------------------------------
 
 
 def figure_1(result: Result) -> Figure:
@@ -62,9 +59,6 @@ def figure_1(result: Result) -> Figure:
     return page
 
 
-# --- every comparison -------------------------------------------------------------------------------------------------
-
-
 _Row = tuple[str, str, Outcome]
 """Claim, what is compared, and the comparison."""
 
@@ -77,7 +71,7 @@ def overview(results: Sequence[Result]) -> Figure:
     panels: dict[str, list[_Row]] = {title: [] for title in _PANELS}
     for result in results:
         for outcome in ledger.outcomes(result):
-            name = f"{phrases.what(outcome.comparison)}, {phrases.SHORT[outcome.comparison.measure]}"
+            name = f"{phrases.compared(outcome.comparison)}, {SHORT[outcome.comparison.measure]}"
             panels[_panel(outcome)].append((result.claim, name, outcome))
     panels = {title: rows for title, rows in panels.items() if rows}
     row, heading, foot = 19, 46, 42
@@ -116,21 +110,14 @@ def _draw(panel: Axes, title: str, rows: Sequence[_Row]) -> None:
         colour = _COLOURS[outcome.verdict]
         left, right = panel.get_xlim()
         low, high = max(outcome.low, left), min(outcome.high, right)
-        hollow = phrases.interval(outcome) == ("", "")
-        if not hollow:
+        if outcome.has_interval:
             panel.plot([low, high], [y, y], color=colour, linewidth=2.2, solid_capstyle="butt")
             for beyond, at, mark in ((outcome.low < left, left, "<"), (outcome.high > right, right, ">")):
                 if beyond:
                     panel.plot([at], [y], mark, color=colour, markersize=4, clip_on=False)
         if left <= outcome.difference <= right:
-            panel.plot(
-                [outcome.difference],
-                [y],
-                "o",
-                color=colour,
-                markersize=5.5,
-                markerfacecolor="white" if hollow else colour,
-            )
+            filling = colour if outcome.has_interval else "white"
+            panel.plot([outcome.difference], [y], "o", color=colour, markersize=5.5, markerfacecolor=filling)
         if outcome.comparison.paper is not None:
             panel.plot([outcome.comparison.paper], [y], "D", color=picture.INK, markersize=4.5, markerfacecolor="none")
         along: Any = panel.get_yaxis_transform()
@@ -178,18 +165,14 @@ def _scale(panel: Axes, rows: Sequence[_Row], ratio: bool) -> bool:
 
 
 def _legend(page: Figure, height: float) -> None:
-    entries = (
-        (picture.BLUE, "reproduced"),
-        (picture.ORANGE, "not reproduced"),
-        (picture.GREY, "inconclusive"),
-        (picture.INK, "nothing claimed"),
-    )
+    entries = {colour: verdict.removesuffix(" at this scale") for verdict, colour in _COLOURS.items()}
+    entries[picture.INK] = "nothing claimed"
     panel = page.add_axes((0, 0, 1, 26 / height))
     panel.set_axis_off()
     panel.set_xlim(0, 960)
     panel.set_ylim(0, 26)
     x = 331.0
-    for colour, name in entries:
+    for colour, name in entries.items():
         panel.plot([x, x + 24], [16, 16], color=colour, linewidth=2.2)
         panel.plot([x + 12], [16], "o", color=colour, markersize=5.5)
         panel.text(x + 30, 16, name, fontsize=8, va="center_baseline")

@@ -44,7 +44,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Task:
-    """A run, and what is wanted of it."""
+    """A run, and what has to be measured of it."""
 
     name: str
     """What its folder and its recipe are called: claim and variant of the first claim that wants it."""
@@ -52,9 +52,11 @@ class Task:
     measures: tuple[Measure, ...] = ()
     lends: bool = False
     """Whether others begin with its weights or average its predictions: then its figures alone are not enough."""
+    before: "Task | None" = None
+    """The task that trains `run.start`."""
 
     def missing(self, record: Record) -> list[Measure]:
-        """What is wanted and not in its record; of a run that diverged nothing is."""
+        """The measures that its record lacks; a run that diverged needs none."""
         known = () if record.diverged else self.measures
         return [measure for measure in known if measure.__name__ not in record.measures]
 
@@ -111,7 +113,7 @@ class Folders:
         return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:8]
 
     def ending(self, run: Run) -> str:
-        """What tells a run from all others: its key and its seed."""
+        """The key and the seed of a run, by which its folder's name ends."""
         return f"{self.key(run)}-seed{run.recipe.seed}"
 
     def path(self, run: Run, name: str) -> Path:
@@ -119,12 +121,12 @@ class Folders:
         return self.named(self.ending(run), name)
 
     def named(self, ending: str, name: str) -> Path:
-        """The same by what its name ends with."""
+        """The run folder whose name has this ending; else the one that a run of this name would get."""
         known = sorted(self.root.glob(f"*-{ending}"))
         return known[0] if known else self.root / f"{re.sub(r'[^a-z0-9.]+', '-', name.lower()).strip('-')}-{ending}"
 
     def record(self, task: Task) -> Record | None:
-        """What is kept of a task's run; None if it is not finished. Raises InputError as `read_record`."""
+        """The record of a task's run; None if it is not finished. Raises InputError as `read_record`."""
         return read_record(self.path(task.run, task.name), self.prepared(task.run))
 
     def is_done(self, task: Task) -> bool:
@@ -144,7 +146,7 @@ class Folders:
 
 
 def read_record(path: Path, prepared: Prepared) -> Record | None:
-    """What is kept of a finished run; None if it is not finished, or the file is damaged: then the run is asked again.
+    """The record of a finished run; None if it is not finished, or the file is damaged: then it is measured again.
 
     Raises InputError if it was measured on other splits: the key knows the training images only.
     """

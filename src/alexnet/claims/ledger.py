@@ -1,5 +1,4 @@
-"""The ledger: every claim beside what was measured of it. Nothing here is written down: all of it follows from the claims and the
-result files."""
+"""The ledger: every claim beside what was measured of it. All of it follows from the claims and the result files."""
 
 import shlex
 import statistics
@@ -11,7 +10,7 @@ from typing import Any
 from alexnet.claims import phrases, records, verdicts
 from alexnet.claims.claim import Claim, Scale, at
 from alexnet.claims.claims import claims, experiment, table2
-from alexnet.claims.records import Record, Result
+from alexnet.claims.records import Result
 from alexnet.claims.scales import scales
 from alexnet.claims.verdicts import MEASURES, Outcome
 from alexnet.errors import InputError
@@ -29,9 +28,9 @@ class Row:
 
     claim: Claim
     state: str
-    """Why it has no figures; "" if it has."""
+    """Why the claim has no figures; "" if it has."""
     outcomes: dict[str, list[Outcome]]
-    """By scale."""
+    """The comparisons that have values, by scale."""
 
     def measured(self) -> Iterator[tuple[str, str, list[tuple[str, Outcome]]]]:
         """(scale, "3 seeds", [(label, comparison)]) for every scale that has figures."""
@@ -41,7 +40,7 @@ class Row:
                 yield scale, phrases.seeds(compared), labels
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The row for JSON."""
         claim = self.claim
         return {
             "id": claim.id,
@@ -63,11 +62,12 @@ def ids(scale: str) -> list[str]:
     return [claim.id for claim in claims.values() if claim.variants and scale in claim.scales]
 
 
-def find(folder: Path = records.PUBLISHED) -> AllResults:
-    """The results under a folder: id -> scale -> result, scales from small to large. InputError for a folder that is not
-    there, and for a result of a claim or a scale that this version does not know."""
-    if folder != records.PUBLISHED and not folder.is_dir():
+def find(folder: Path | None = None) -> AllResults:
+    """The results under a folder (None: the published ones): id -> scale -> result, scales from small to large. InputError for
+    a folder that is not there, and for a result of a claim or a scale that this version does not know."""
+    if folder and not folder.is_dir():
         raise InputError(f"--results {folder}: no such folder; alexnet claims run writes result files to OUT/results")
+    folder = folder or records.PUBLISHED
     by_id: AllResults = {id: {} for id in NAMED}
     for result in records.load_all(folder):
         if result.claim not in NAMED or result.scale not in scales:
@@ -81,20 +81,21 @@ def find(folder: Path = records.PUBLISHED) -> AllResults:
     return {id: {scale: by[scale] for scale in scales if scale in by} for id, by in by_id.items()}
 
 
-def results_of(claim: Claim, folder: Path, scale: str | None = None) -> list[Result]:
+def results_of(claim: Claim, folder: Path | None, scale: str | None = None) -> list[Result]:
     """A claim's results under a folder, at every scale or at one. InputError, with what makes it, where that has none."""
     results = find(folder)[claim.id]
     if scale and scale not in results:
         fix = "the claim has no experiment at that scale"
         if (claim.names or claim.result) and scale in claim.scales:
             fix = f"alexnet claims run {shlex.quote(experiment(claim).id)} --scale {scale} makes one"
-        where = "the published ones" if folder == records.PUBLISHED else folder
-        raise InputError(f"--scale {scale}: no result of claim {claim.id} under {where}; {fix}")
+        raise InputError(
+            f"--scale {scale}: no result of claim {claim.id} under {folder or 'the published ones'}; {fix}"
+        )
     return [result for name, result in results.items() if scale in (None, name)]
 
 
 def _part(claim: Claim, result: Result) -> Result:
-    """Of a result that several claims share, what one of them is about: the variant of its name, and what that stands
+    """A shared result reduced to what one claim is about: the variant of its name, and what that stands
     against."""
     named = {claim.id, *(side for outcome in claim.comparisons for side in (outcome.of, outcome.against))}
     return replace(
@@ -144,7 +145,7 @@ def lines(result: Result) -> list[str]:
     return [
         f"{claim.id} ({claim.section}), scale {result.scale}: {claim.says}",
         *(
-            f"  {phrases.what(outcome.comparison)}, {MEASURES[outcome.comparison.measure]}: {phrases.measured(outcome)}"
+            f"  {phrases.compared(outcome.comparison)}, {MEASURES[outcome.comparison.measure]}: {phrases.measured(outcome)}"
             + (f"; the paper {phrases.paper(outcome.comparison)}" if outcome.comparison.paper is not None else "")
             + f": {outcome.verdict}"
             for outcome in outcomes(result)
@@ -165,16 +166,11 @@ def costs(all_results: AllResults) -> list[tuple[Scale, int, int, float]]:
         results = [all_results[id][scale.name] for id in claims if scale.name in all_results[id]]
         seconds: dict[tuple[object, ...], float] = {}
         for run in (run for result in results for run in result.runs()):
-            which = _identity(run)
-            seconds[which] = max(
-                seconds.get(which, 0.0), run.seconds
-            )  # more was measured for one claim than for another
+            seeds = tuple(network.seed for network in run.networks)
+            identity = (run.seed, run.values.get("train_loss"), run.training, run.validation, seeds)
+            # More was measured for one claim than for another.
+            seconds[identity] = max(seconds.get(identity, 0.0), run.seconds)
         measured = sum(bool(outcomes(result)) for result in results)
         experiments = [claim for claim in claims.values() if claim.comparisons and scale.name in claim.scales]
         costs.append((scale, measured, len(experiments), sum(seconds.values())))
     return costs
-
-
-def _identity(run: Record) -> tuple[object, ...]:
-    """What is equal where two results have the same run."""
-    return run.seed, run.values.get("train_loss"), run.training, run.validation, tuple(n.seed for n in run.networks)

@@ -115,11 +115,7 @@ def features(trained: TrainedNetwork, prepared: Prepared, measured: Measured) ->
         return 100.0 * float(same.mean())
 
     in_features, in_pixels = agreement(features_of), agreement(_pixels)
-    return {
-        "fc7_agreement": in_features,
-        "pixel_agreement": in_pixels,
-        "feature_gain": in_features - in_pixels,
-    }
+    return {"fc7_agreement": in_features, "pixel_agreement": in_pixels, "feature_gain": in_features - in_pixels}
 
 
 def _pixels(trained: TrainedNetwork, images: Images, indices: np.ndarray) -> Iterator[Tensor]:

@@ -24,13 +24,13 @@ from alexnet.words import duration
 
 @dataclass(frozen=True)
 class Page:
-    """What was written."""
+    """The files that were written."""
 
     page: Path
     pictures: tuple[Path, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The paths for JSON."""
         return {"page": str(self.page), "pictures": [str(path) for path in self.pictures]}
 
 
@@ -53,22 +53,9 @@ def write(all_results: AllResults, path: Path) -> Page:
 
 def pictures(all_results: AllResults) -> dict[str, Figure]:
     """The page's pictures by name: fig. 1 for each scale that has it, and the comparisons of each scale."""
-    drawn = {name: figures.figure_1(result) for name, result in _with_curves(all_results).items()}
+    curves = (result for by_scale in all_results.values() for result in by_scale.values() if result.target is not None)
+    drawn = {f"{result.claim}-{result.scale}": figures.figure_1(result) for result in curves}
     return drawn | {f"overview-{scale}": figures.overview(results) for scale, results in _compared(all_results).items()}
-
-
-def picture_names(all_results: AllResults) -> list[str]:
-    """The names of `pictures`, without drawing them."""
-    return [*_with_curves(all_results), *(f"overview-{scale}" for scale in _compared(all_results))]
-
-
-def _with_curves(all_results: AllResults) -> dict[str, Result]:
-    return {
-        f"{id}-{scale}": result
-        for id, by in all_results.items()
-        for scale, result in by.items()
-        if result.target is not None
-    }
 
 
 def _compared(all_results: AllResults) -> dict[str, list[Result]]:
@@ -104,7 +91,7 @@ def _scales(all_results: AllResults) -> Table:
     cells = []
     for scale, measured, number, seconds in ledger.costs(all_results):
         took = f"{measured} of {number}" + (f", {duration(seconds)}" if seconds else "")
-        cells.append((f"`{scale.name}`", scale.what, scale.data, scale.cost, took))
+        cells.append((f"`{scale.name}`", scale.description, scale.data, scale.cost, took))
     return Table("", ("scale", "what", "data", "cost", "claims measured, time of their runs"), tuple(cells))
 
 

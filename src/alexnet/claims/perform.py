@@ -9,7 +9,7 @@ from pathlib import Path
 
 from alexnet import provenance
 from alexnet.claims.keys import Folders, Task, read_record
-from alexnet.claims.measures import Measured, guess
+from alexnet.claims.measures import guess
 from alexnet.claims.records import Record, images_of, to_dict
 from alexnet.data.prepared import Prepared
 from alexnet.device import pick
@@ -77,7 +77,7 @@ def _train(
     start = folders.path(run.start, "") if run.start else None
     first = read_record(start, folders.prepared(run.start)) if start and run.start else None
     if first and first.diverged:  # nothing to begin with
-        return _guesser(task, prepared, path, code)
+        return _record(task, prepared, path, code, diverged=True)
     last = checkpoint.latest(path) if (path / RECIPE).is_file() else None
     if path.exists() and last is None:
         forget(path)  # killed before its first checkpoint
@@ -85,63 +85,44 @@ def _train(
     # Lines of after the last checkpoint are of epochs that a kill took the weights of: they are done again.
     lines = [line for line in _epochs(path) if last and checkpoint.name_of(int(line["step"])) <= last.name]
     reached = run.until is not None and any(line["train_error"] <= run.until for line in lines)
-    asked = False
 
     def watch(status: Status) -> None:
         nonlocal reached
         reached = reached or (run.until is not None and status.ended and status.error <= run.until)
         progress(status)
 
-    def stopping() -> bool:
-        nonlocal asked
-        asked = asked or stop()
-        return asked or reached
+    recipe, resume = replace(run.recipe, name=task.name, keep=1), last is not None
+    weights = checkpoint.weights(checkpoint.newest(start)) if start and not resume else None
 
-    recipe, finished = replace(run.recipe, name=task.name, keep=1), reached
-    weights = checkpoint.weights(checkpoint.newest(start)) if start and last is None else None
+    def stops() -> bool:
+        return reached or stop()
+
     try:
-        if not finished:
-            finished = train(
-                recipe, prepared, path, resume=last is not None, start_from=weights, progress=watch, stop=stopping
-            ).finished
+        finished = reached or train(recipe, prepared, path, resume, weights, progress=watch, stop=stops).finished
     except RunFailed as failure:
         if "NaN" not in str(failure) and "the loss became" not in str(failure):
             raise
-        return _guesser(task, prepared, path, code)
+        return _record(task, prepared, path, code, diverged=True)
     if not finished and not reached:
         raise Stopped
-    return _record(path, prepared, _values(_epochs(path), run.until), code)
+    return _record(task, prepared, path, code)
 
 
-def _values(lines: Sequence[dict[str, float]], until: float | None) -> Measured:
-    """What the lines of a finished run's epochs say."""
-    last, epochs = lines[-1], float(len(lines))
-    values = {"train_error": last["train_error"], "train_loss": last["loss"], "epochs": epochs}
-    if "validation_top1" in last:
-        values |= {"top1": last["validation_top1"], "top5": last["validation_top5"]}
+def _record(task: Task, prepared: Prepared, path: Path, code: str, diverged: bool = False) -> Record:
+    """The record of a run that has ended. One whose loss became NaN would have guessed to the end; how far it overfits is not
+    said: it has learned nothing to overfit with."""
+    lines, until = _epochs(path), task.run.until
+    if diverged:
+        values = guess(len(prepared.classes))
+        values |= {"train_error": values["top1"], "epochs": float(task.run.recipe.epochs)}
+    else:
+        last = lines[-1]
+        values = {"train_error": last["train_error"], "train_loss": last["loss"], "epochs": float(len(lines))}
+        if "validation_top1" in last:
+            values |= {"top1": last["validation_top1"], "top5": last["validation_top5"]}
     if until is not None:
-        reached_at = epochs_to(until, [(int(line["epoch"]), line["train_error"]) for line in lines])
-        values |= {
-            "epochs_to_target": epochs if reached_at is None else reached_at,
-            "reached": float(reached_at is not None),
-        }
-    return values
-
-
-def _guesser(task: Task, prepared: Prepared, path: Path, code: str) -> Record:
-    """The record of a run whose loss became NaN: it would have guessed to the end.
-
-    How far it overfits is not said: it has learned nothing to overfit with.
-    """
-    values = guess(len(prepared.classes))
-    values |= {"train_error": values["top1"], "epochs": float(task.run.recipe.epochs)}
-    if task.run.until is not None:
-        values |= {"epochs_to_target": values["epochs"], "reached": 0.0}
-    return _record(path, prepared, values, code, diverged=True)
-
-
-def _record(path: Path, prepared: Prepared, values: Measured, code: str, diverged: bool = False) -> Record:
-    lines = _epochs(path)
+        points = [] if diverged else [(int(line["epoch"]), line["train_error"]) for line in lines]
+        values["epochs_to_target"], values["reached"] = epochs_to(until, points, values["epochs"])
     validated = (line for line in lines if "validation_top1" in line)
     return Record(
         images=images_of(prepared),
@@ -159,13 +140,13 @@ def _epochs(path: Path) -> list[dict[str, float]]:
     return [line for line in read_metrics(path) if line["kind"] == "epoch"]
 
 
-def epochs_to(target: float, points: Sequence[tuple[int, float]]) -> float | None:
-    """Epochs until an error reaches `target`, from points (epoch, error in %) joined by straight lines that start from
-    100% at 0; None if it does not."""
+def epochs_to(target: float, points: Sequence[tuple[int, float]], epochs: float) -> tuple[float, float]:
+    """Epochs until an error reaches `target`, and 1.0; `epochs` and 0.0 if it does not. Points (epoch, error in %) are joined by
+    straight lines that start from 100% at 0."""
     before = (0, 100.0)
     for point in points:
         if point[1] <= target:
             share = (before[1] - target) / (before[1] - point[1]) if before[1] > point[1] else 0.0
-            return before[0] + share * (point[0] - before[0])
+            return before[0] + share * (point[0] - before[0]), 1.0
         before = point
-    return None
+    return epochs, 0.0

@@ -6,39 +6,16 @@ from dataclasses import asdict
 from typing import Any
 
 from alexnet.claims.claim import Claim, Comparison
-from alexnet.claims.verdicts import LEAST_SEEDS, MEASURES, REACHED, Outcome
-
-SHORT = {
-    "top1": "top-1",
-    "top5": "top-5",
-    "train_error": "training error",
-    "train_top1": "error in training set",
-    "gap": "overfitting",
-    "ten_top1": "ten-crop top-1",
-    "ten_top5": "ten-crop top-5",
-    "ten_gain": "top-1",
-    "ten_gain5": "top-5",
-    "weight_gain": "weighted − plain",
-    "epochs_to_target": "epochs to target",
-    "epochs_to_validation": "epochs to target",
-    "split": "separation beyond chance",
-    "feature_gain": "agreement, fc7 − pixels",
-}
-"""What measures are called where `verdicts.MEASURES` is too long."""
+from alexnet.claims.verdicts import MEASURES, SHORT, Outcome
 
 
-def seeds_of(outcome: Outcome) -> int:
-    """Of the side that has fewer."""
-    return min(len(outcome.values), len(outcome.against)) if outcome.comparison.against else len(outcome.values)
-
-
-def seeds(of: Sequence[Outcome]) -> str:
-    """Of several comparisons: "3 seeds", "2 to 3 seeds"."""
-    numbers = sorted({seeds_of(outcome) for outcome in of})
+def seeds(outcomes: Sequence[Outcome]) -> str:
+    """The seeds of several comparisons: "3 seeds", "2 to 3 seeds"."""
+    numbers = sorted({outcome.seeds for outcome in outcomes})
     return f"{' to '.join(str(n) for n in dict.fromkeys((numbers[0], numbers[-1])))} seed{'s' * (numbers[-1] != 1)}"
 
 
-def what(comparison: Comparison) -> str:
+def compared(comparison: Comparison) -> str:
     """What is compared: "ReLU − tanh", "four-layer − 20", or the variant of a measure that is a difference already."""
     if comparison.against is None:
         return f"{comparison.of} − {comparison.bound:g}" if comparison.bound else comparison.of
@@ -51,7 +28,7 @@ def number(value: float, measure: str) -> str:
 
 
 def _minus(text: str) -> str:
-    """With the typographic sign, and none before zero."""
+    """A number with the typographic minus sign, and no sign before zero."""
     return text.replace("-", "−") if text.strip("+-0.") else text.lstrip("+-")
 
 
@@ -76,48 +53,20 @@ def measured(outcome: Outcome) -> str:
 
 
 def interval(outcome: Outcome) -> tuple[str, str]:
-    """Both ends; "" twice where there is none."""
-    none = math.isinf(outcome.high) and (math.isinf(outcome.low) or (outcome.comparison.ratio and outcome.low == 0))
-    return (
-        ("", "")
-        if none
-        else (difference(outcome.low, outcome.comparison), difference(outcome.high, outcome.comparison))
-    )
+    """Both ends of an interval; "" twice where there is none."""
+    if not outcome.has_interval:
+        return "", ""
+    return difference(outcome.low, outcome.comparison), difference(outcome.high, outcome.comparison)
 
 
-def label(outcome: Comparison, claim: Claim) -> str:
-    """What tells a comparison from the claim's others."""
+def label(comparison: Comparison, claim: Claim) -> str:
+    """The shortest name that tells a comparison from the others of its claim."""
     pairs = {(each.of, each.against) for each in claim.comparisons}
-    short = SHORT[outcome.measure]
+    short = SHORT[comparison.measure]
     if len(pairs) == 1:
         return short
     same = len({each.measure for each in claim.comparisons}) == 1
-    return what(outcome) if same else f"{what(outcome)}, {short}"
-
-
-def why(outcome: Outcome) -> str:
-    """How the verdict follows from the rule."""
-    comparison, none = outcome.comparison, "1" if outcome.comparison.ratio else "0"
-    if seeds_of(outcome) < LEAST_SEEDS:
-        return f"fewer than {LEAST_SEEDS} seeds"
-    if interval(outcome) == ("", ""):
-        if comparison.measure in REACHED:
-            return "runs on both sides ended before the target, or all took equally long"
-        return "all seeds agree to the last image, which says nothing of how far others lie"
-    zero = float(none)
-    if outcome.high < zero or outcome.low > zero:
-        side = "below" if outcome.high < zero else "above"
-        if comparison.expected == "either":
-            return f"the interval lies {side} {none}; nothing is claimed"
-        claimed = (comparison.expected == "lower") == (side == "below")
-        if claimed and outcome.verdict == "not reproduced":
-            return f"the interval lies {side} {none}, where the claim puts it, and wholly short of half of the paper's"
-        return f"the interval lies {side} {none}, {'where the claim puts it' if claimed else 'on the other side'}"
-    if outcome.verdict == "not reproduced":
-        return f"the interval holds {none} and excludes half of the paper's"
-    if comparison.paper is None:
-        return f"the interval holds {none}"
-    return f"the interval holds {none} and half of the paper's"
+    return compared(comparison) if same else f"{compared(comparison)}, {short}"
 
 
 def paper(comparison: Comparison) -> str:
@@ -132,11 +81,11 @@ def outcome_to_dict(outcome: Outcome) -> dict[str, Any]:
     low, high = (None if math.isinf(end) else end for end in (outcome.low, outcome.high))
     return {
         **asdict(outcome.comparison),
-        "seeds": seeds_of(outcome),
+        "seeds": outcome.seeds,
         "difference": outcome.difference,
         "low": low,
         "high": high,
         "verdict": outcome.verdict,
-        "why": why(outcome),
+        "why": outcome.why,
         "the_papers_size": outcome.size,
     }

@@ -39,7 +39,7 @@ class Planned:
 
     name: str
     claims: tuple[str, ...]
-    """Whose they are; several share them."""
+    """The claims that share them."""
     search: bool
     """Whether they only find a learning rate."""
     epochs: int
@@ -62,7 +62,7 @@ class Plan:
     scale: str
     data: str
     known: bool
-    """Whether the data was at hand, without which nobody knows what is there already."""
+    """Whether the data was at hand, without which it is not known which runs are there."""
     seeds: int
     runs: tuple[Planned, ...]
 
@@ -77,7 +77,7 @@ class Plan:
         return work / (IMAGES_PER_SECOND * summarize(paper).multiply_adds)
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The plan for JSON."""
         return {
             **asdict(self),
             "images": self.total(),
@@ -86,7 +86,7 @@ class Plan:
         }
 
     def lines(self) -> list[str]:
-        """As text."""
+        """The plan as lines of text."""
         claims = {name for row in self.runs for name in row.claims}
         number, done = sum(row.runs for row in self.runs), sum(row.done for row in self.runs)
         searches = sum(row.runs for row in self.runs if row.search)
@@ -179,8 +179,9 @@ def _runs(claim: Claim, scale: Scale, folders: Folders | None, seeds: Sequence[i
     classes = len(other.classes) if other else WHOLE[scale.name][2]
     for _, several in claim.groups:
         if not folders or other or not several.takes_other_images():
-            trained = [each for repeat in seeds for each in networks(several, scale, base, classes, repeat)]
-            yield from (_Runs(task.name, [claim.id], [task]) for network in trained for task in network.tasks())
+            trained = [task for repeat in seeds for task in networks(several, scale, base, classes, repeat)]
+            in_order = (each for task in trained for each in (task.before, task) if each)
+            yield from (_Runs(task.name, [claim.id], [task]) for task in in_order)
 
 
 def _planned(row: _Runs, scale: Scale, folders: Folders | None) -> Planned:

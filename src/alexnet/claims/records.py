@@ -102,7 +102,7 @@ class Data:
     """The other images that networks were pre-trained on, where any were."""
 
     @staticmethod
-    def of(prepared: Prepared, note: str = "", pretraining: Prepared | None = None) -> "Data":
+    def describe(prepared: Prepared, note: str = "", pretraining: Prepared | None = None) -> "Data":
         """What is kept of prepared datasets."""
         return Data(
             source=prepared.manifest["source"]["description"],
@@ -110,7 +110,7 @@ class Data:
             size=prepared.size,
             classes=len(prepared.classes),
             images=images_of(prepared),
-            pretraining=Data.of(pretraining) if pretraining else None,
+            pretraining=Data.describe(pretraining) if pretraining else None,
         )
 
 
@@ -206,9 +206,6 @@ def load(path: Path) -> Result:
 def load_all(folder: Path) -> list[Result]:
     """All results under a folder, in the order of their paths."""
     return [load(path) for path in sorted(folder.glob("*/*.json"))]
-
-
-# --- between records and JSON -----------------------------------------------------------------------------------------
 
 
 def to_dict(record: Any) -> Any:

@@ -67,11 +67,8 @@ def run(
     return [sheet.write() for sheet in sheets]
 
 
-# --- on another machine, with nothing but the results -----------------------------------------------------------------
-
-
-def restore(results: Path, scale: Scale, folders: Folders) -> int:
-    """Make the runs that only result files know finished ones again: OUT/SCALE/.../measured.json, without weights. How many.
+def restore(results: Path, scale: Scale, folders: Folders) -> None:
+    """Make the runs that only result files know finished ones again: OUT/SCALE/.../measured.json, without weights.
 
     So experiments go on on another machine with nothing but RESULTS brought along. Runs on other data are left out, those of
     older results, which do not name their keys, and those that are under way here. A measure that such a run lacks trains it
@@ -86,14 +83,11 @@ def restore(results: Path, scale: Scale, folders: Folders) -> int:
         if result.data.images == images_of(folders.images):
             for ending, name, record in _records(result):
                 known[ending] = (name, known[ending][1].joined(record) if ending in known else record)
-    restored = 0
     for ending, (name, record) in known.items():
         path = folders.named(ending, name)
         # Of a run that is under way the weights are there, but not those that were measured.
         if not (path / MEASURED).exists() and checkpoint.latest(path) is None:
             save(record, path)
-            restored += 1
-    return restored
 
 
 def _records(result: Result) -> Iterator[tuple[str, str, Record]]:

@@ -111,10 +111,7 @@ CLAIMS = (
             ("crops, flips", in_turn(room_to_crop, augmentation(crop="image", flip=True))),
             ("neither", in_turn(room_to_crop, augmentation(crop="centre", flip=False))),
         ),
-        comparisons=(
-            Comparison("crops, flips", "neither", "gap"),
-            Comparison("crops, flips", "neither"),
-        ),
+        comparisons=(Comparison("crops, flips", "neither", "gap"), Comparison("crops, flips", "neither")),
         note="Both variants train for the same number of epochs, in which the one that sees more may learn less.",
     ),
     Claim(

@@ -1,7 +1,7 @@
 """The claims of §6 and §7: errors, several networks, what they have learned, and depth."""
 
 from alexnet.claims import measures
-from alexnet.claims.changes import augmentation, conv6, in_turn, network, room_to_crop, same, without
+from alexnet.claims.changes import augmentation, in_turn, network, room_to_crop, same, without
 from alexnet.claims.claim import TABLE_2, WITH_CIFAR, WITH_SMALL, Claim, Comparison, Group, Stage
 
 MIDDLE_LAYERS = ("conv2", "conv3", "conv4", "conv5", "fc7")
@@ -93,10 +93,7 @@ CLAIMS = (
         "§6.1, fig. 3",
         "one column's kernels learn no colour, the other's do, in every run",
         variants=(("links", same), ("no links", network(links=()))),
-        comparisons=(
-            Comparison("links", None, "split", "higher"),
-            Comparison("links", "no links", "split", "either"),
-        ),
+        comparisons=(Comparison("links", None, "split", "higher"), Comparison("links", "no links", "split", "either")),
         measures=(measures.overfitting, measures.columns_colour),
         note="The paper's claim is the first line: columns tell apart better than random halves of the same kernels.",
     ),
@@ -113,12 +110,10 @@ CLAIMS = (
     ),
 )
 
-# --- Table 2: one experiment for several rows -------------------------------------------------------------------------
-
 _cnn = Stage("table2 cnn", range(5))
-_pretraining = Stage("table2 pretraining", range(5, 7), conv6, other_images=True)
+_pretraining = Stage("table2 pretraining", range(5, 7), network(conv6=True), other_images=True)
 # Fine-tuning replaces the last layer, and the bottleneck before it.
-_cnn_star = Stage("table2 cnn star", range(5, 7), conv6, start=_pretraining)
+_cnn_star = Stage("table2 cnn star", range(5, 7), network(conv6=True), start=_pretraining)
 
 table2 = Claim(
     "table2",

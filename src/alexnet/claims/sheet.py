@@ -5,13 +5,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from alexnet.claims import averages
-from alexnet.claims.claim import Claim, Group, Scale
-from alexnet.claims.expand import Network, differences, networks, stage_recipe, tasks
+from alexnet.claims.averages import average
+from alexnet.claims.claim import Claim, Group, Scale, Stage
+from alexnet.claims.expand import differences, networks, stage_recipe, tasks
 from alexnet.claims.keys import Folders, Run, Task
 from alexnet.claims.perform import epochs_to
-from alexnet.claims.records import Data, Machine, Record, Result, Trial, Variant, load
+from alexnet.claims.records import Data, Machine, Record, Result, Trial, Variant, images_of, load
 from alexnet.errors import InputError
+from alexnet.run.recipe import Recipe
 
 
 def trials_of(search: dict[str, list[Task]], folders: Folders) -> dict[str, tuple[Trial, ...]]:
@@ -50,16 +51,17 @@ class Sheet:
         rates = {name: scale.search_of(claim).best(trials) for name, trials in search.items()}
         self.variants = tasks(claim, scale, rates, seeds)
         self.groups = {name: group for name, group in claim.groups if other or not group.takes_other_images()}
-        self.left: dict[int, dict[str, list[Network]]] = {
+        known = self._known_repeats()
+        self.left = {
             repeat: {
                 name: networks(group, scale, self.base, self.classes, repeat) for name, group in self.groups.items()
             }
             for repeat in seeds
-            if not all(repeat in self._known(name) for name in self.groups)
+            if not all(repeat in repeats for repeats in known)
         }
         """The networks of each group in the repeats that the result file lacks. The averages of a repeat rest on the same
         networks: where one is missing, all are made from what is trained now."""
-        self.rows: dict[str, dict[int, Record]] = {name: {} for name in self.groups}
+        self.averages: dict[str, dict[int, Record]] = {name: {} for name in self.groups}
         """What the repeats that were left gave, by group."""
 
     def _before(self) -> Result | None:
@@ -69,51 +71,46 @@ class Sheet:
         except InputError:
             return None
 
-    def _known(self, name: str) -> set[int]:
-        """The repeats of a group that the result file has, of the same images."""
-        before, images = self._before(), Data.of(self.folders.images).images
-        variant = before.variants.get(name) if before and before.data.images == images else None
-        return (
-            {run.seed or 0 for run in variant.runs}
-            if variant and variant.key == self._key(self.groups[name])
+    def _known_repeats(self) -> list[set[int | None]]:
+        """For each group the repeats that the result file has, of the same images and recipes."""
+        before = self._before()
+        same_images = before and before.data.images == images_of(self.folders.images)
+        variants = before.variants if before and same_images else {}
+        return [
+            {run.seed for run in variants[name].runs if variants[name].key == self._key(group)}
+            if name in variants
             else set()
-        )
+            for name, group in self.groups.items()
+        ]
 
     def first(self) -> list[Task]:
         """The runs that others begin with."""
-        return [
-            network.before
-            for groups in self.left.values()
-            for group in groups.values()
-            for network in group
-            if network.before
-        ]
+        return [task.before for seed in self.left for task in self._networks(seed) if task.before]
 
     def of_seed(self, seed: int) -> list[Task]:
         """The runs of a seed, or a repeat, in their order."""
-        groups = self.left.get(seed, {}).values()
         plain = [task for variant in self.variants.values() for task in variant if task.run.recipe.seed == seed]
-        return plain + [network.task for group in groups for network in group]
+        return plain + self._networks(seed)
+
+    def _networks(self, repeat: int) -> list[Task]:
+        return [task for tasks in self.left.get(repeat, {}).values() for task in tasks]
+
+    def _recipe(self, stage: Stage) -> Recipe:
+        return stage_recipe(stage, self.scale, self.base, self.classes)
 
     def _key(self, group: Group) -> str:
-        """What stands for everything that decides a group's figures, seeds apart."""
-        keys = []
-        for stage in group.stages:
-            for each in (stage.start, stage):
-                if each:
-                    recipe = stage_recipe(each, self.scale, self.base, self.classes)
-                    keys.append(self.folders.key(Run(recipe, other_images=each.other_images)))
-        return "-".join(keys)
+        """The key of a group: of everything that decides its figures, seeds apart."""
+        stages = [each for stage in group.stages for each in (stage.start, stage) if each]
+        return "-".join(self.folders.key(Run(self._recipe(each), other_images=each.other_images)) for each in stages)
 
     def _changes(self, group: Group) -> dict[str, object]:
         """What a group's networks change in the base recipe; nothing is said of an average, which is of others' networks."""
         changed: dict[str, object] = {}
         for stage in () if group.averaged else group.stages:
-            recipe = stage_recipe(stage, self.scale, self.base, self.classes)
-            changed |= differences(recipe, self.base)
+            changed |= differences(self._recipe(stage), self.base)
             if stage.start:
-                first = stage_recipe(stage.start, self.scale, self.base, self.classes)
-                changed |= {f"pre-training.{name}": value for name, value in differences(first, self.base).items()}
+                first = differences(self._recipe(stage.start), self.base)
+                changed |= {f"pre-training.{name}": value for name, value in first.items()}
         return changed
 
     def write(self) -> Result:
@@ -129,7 +126,7 @@ class Sheet:
             claim=self.claim.id,
             scale=self.scale.name,
             command=self.command,
-            data=Data.of(self.folders.images, self.note, self.folders.other if self.groups else None),
+            data=Data.describe(self.folders.images, self.note, self.folders.other if self.groups else None),
             recipe=self.base,
             variants={
                 name: replace(variant, runs=tuple(_elsewhere(run, machine) for run in variant.runs))
@@ -155,20 +152,17 @@ class Sheet:
 
     def _timed(self, record: Record, run: Run) -> Record:
         """A record with how soon it reached the scale's validation error."""
-        reached_at = epochs_to(self.scale.validation_target, record.validation)
         epochs = record.values.get("epochs", float(run.recipe.epochs))
-        times = {
-            "epochs_to_validation": epochs if reached_at is None else reached_at,
-            "reached_validation": float(reached_at is not None),
-        }
+        until, reached = epochs_to(self.scale.validation_target, record.validation, epochs)
+        times = {"epochs_to_validation": until, "reached_validation": reached}
         return replace(record, values=record.values | times)
 
     def _group(self, name: str) -> Variant:
-        group, rows = self.groups[name], self.rows[name]
+        group, averages = self.groups[name], self.averages[name]
         for repeat, groups in self.left.items():
-            if repeat not in rows and all(self.folders.is_done(network.task) for network in groups[name]):
-                rows[repeat] = averages.row(groups[name], group.averaged, repeat, self.folders)
-        in_order = tuple(row for _, row in sorted(rows.items()))
+            if repeat not in averages and all(self.folders.is_done(task) for task in groups[name]):
+                averages[repeat] = average(groups[name], group.averaged, repeat, self.folders)
+        in_order = tuple(record for _, record in sorted(averages.items()))
         return Variant(changes=self._changes(group), key=self._key(group), runs=in_order)
 
 

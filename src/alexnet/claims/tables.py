@@ -10,7 +10,7 @@ from alexnet.claims import ledger, phrases, verdicts
 from alexnet.claims.claims import claims
 from alexnet.claims.records import Data, Result
 from alexnet.claims.scales import scales
-from alexnet.claims.verdicts import CONFIDENCE, MEASURES, REACHED, Outcome
+from alexnet.claims.verdicts import CONFIDENCE, MEASURES, REACHED, SHORT, Outcome
 from alexnet.words import duration
 
 PERCENT = f"{100 * CONFIDENCE:.0f}%"
@@ -41,7 +41,7 @@ class Table:
         return "\n".join(f"| {' | '.join(row)} |" for row in escaped)
 
 
-def of(result: Result) -> list[Table | str]:
+def blocks(result: Result) -> list[Table | str]:
     """Everything of a result file, as paragraphs and tables."""
     return [
         *table_2(result),
@@ -63,13 +63,8 @@ def table_2(result: Result) -> list[Table]:
         errors = (verdicts.spread(result.values(claim.id, measure)) or "–" for measure in ("ten_top1", "ten_top5"))
         cells.append((claim.id, claim.says, claim.paper, *errors))
     title = "Table 2: error in %, ten crops; the paper's on ILSVRC-2012"
-    headings = (
-        "",
-        "networks",
-        "the paper, top-1 / top-5",
-        f"top-1 ({PERCENT} interval)",
-        f"top-5 ({PERCENT} interval)",
-    )
+    intervals = (f"{name} ({PERCENT} interval)" for name in ("top-1", "top-5"))
+    headings = ("", "networks", "the paper, top-1 / top-5", *intervals)
     return [Table(title, headings, tuple(cells))] if cells else []
 
 
@@ -87,12 +82,12 @@ def _compared(outcome: Outcome, result: Result) -> tuple[str, ...]:
     measure, paper = outcome.comparison.measure, phrases.paper(outcome.comparison)
     beside = outcome.size.removeprefix("the paper's is ").removesuffix(" the interval")
     return (
-        f"{phrases.what(outcome.comparison)}, {_meaning(measure, result) if measure in REACHED else phrases.SHORT[measure]}",
+        f"{phrases.compared(outcome.comparison)}, {_meaning(measure, result) if measure in REACHED else SHORT[measure]}",
         phrases.difference(outcome.difference, outcome.comparison),
         f"{low} to {high}" if low or high else "none",
-        str(phrases.seeds_of(outcome)),
+        str(outcome.seeds),
         f"{paper}, {beside}" if beside else paper,
-        f"{outcome.verdict}: {phrases.why(outcome)}",
+        f"{outcome.verdict}: {outcome.why}",
     )
 
 

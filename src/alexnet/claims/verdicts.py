@@ -11,33 +11,38 @@ from alexnet.claims.records import Result
 LEAST_SEEDS = 3
 CONFIDENCE = 0.95
 
-MEASURES = {
-    "top1": "validation error, top-1, centre crop, %",
-    "top5": "validation error, top-5, centre crop, %",
-    "train_error": "training error over the last epoch, as it is trained, %",
-    "train_loss": "training loss over the last epoch",
-    "train_top1": "error on training images as in testing (centre crop, no dropout), %",
-    "gap": "overfitting: validation error minus that on training images, points",
-    "ten_top1": "validation error, top-1, ten crops, %",
-    "ten_top5": "validation error, top-5, ten crops, %",
-    "ten_gain": "ten crops minus the centre crop, top-1, points",
-    "ten_gain5": "ten crops minus the centre crop, top-5, points",
-    "weight_gain": "weighted average minus the plain one, top-1, ten crops, points",
-    "epochs_to_target": "epochs to the target training error",
-    "epochs_to_validation": "epochs to the target validation error",
-    "epochs": "epochs trained",
-    "reached": "whether the target training error was reached",
-    "reached_validation": "whether the target validation error was reached",
-    "colour_1": "share of colour in the kernels of the column that has less",
-    "colour_2": "share of colour in the kernels of the column that has more",
-    "separation": "how well the columns' kernels are told apart by colour, 0 to 1",
-    "separation_by_chance": "the same over random halves of the kernels",
-    "split": "separation minus that by chance",
-    "fc7_agreement": "nearest neighbours of the query's class, in fc7 (or what the last layer reads), %",
-    "pixel_agreement": "nearest neighbours of the query's class, in pixels, %",
-    "feature_gain": "agreement in fc7 minus in pixels, points",
+_MEASURES = {
+    "top1": ("validation error, top-1, centre crop, %", "top-1"),
+    "top5": ("validation error, top-5, centre crop, %", "top-5"),
+    "train_error": ("training error over the last epoch, as it is trained, %", "training error"),
+    "train_loss": ("training loss over the last epoch", ""),
+    "train_top1": ("error on training images as in testing (centre crop, no dropout), %", "error in training set"),
+    "gap": ("overfitting: validation error minus that on training images, points", "overfitting"),
+    "ten_top1": ("validation error, top-1, ten crops, %", "ten-crop top-1"),
+    "ten_top5": ("validation error, top-5, ten crops, %", "ten-crop top-5"),
+    "ten_gain": ("ten crops minus the centre crop, top-1, points", "top-1"),
+    "ten_gain5": ("ten crops minus the centre crop, top-5, points", "top-5"),
+    "weight_gain": ("weighted average minus the plain one, top-1, ten crops, points", "weighted − plain"),
+    "epochs_to_target": ("epochs to the target training error", "epochs to target"),
+    "epochs_to_validation": ("epochs to the target validation error", "epochs to target"),
+    "epochs": ("epochs trained", ""),
+    "reached": ("whether the target training error was reached", ""),
+    "reached_validation": ("whether the target validation error was reached", ""),
+    "colour_1": ("share of colour in the kernels of the column that has less", ""),
+    "colour_2": ("share of colour in the kernels of the column that has more", ""),
+    "separation": ("how well the columns' kernels are told apart by colour, 0 to 1", ""),
+    "separation_by_chance": ("the same over random halves of the kernels", ""),
+    "split": ("separation minus that by chance", "separation beyond chance"),
+    "fc7_agreement": ("nearest neighbours of the query's class, in fc7 (or what the last layer reads), %", ""),
+    "pixel_agreement": ("nearest neighbours of the query's class, in pixels, %", ""),
+    "feature_gain": ("agreement in fc7 minus in pixels, points", "agreement, fc7 − pixels"),
 }
+
+MEASURES = {name: meaning for name, (meaning, _) in _MEASURES.items()}
 """What each measured value is, and its unit."""
+
+SHORT = {name: short for name, (_, short) in _MEASURES.items()}
+"""What those that claims compare are called where that is too long."""
 
 Verdict = Literal["reproduced", "not reproduced", "inconclusive at this scale", "lower", "higher"]
 
@@ -47,22 +52,31 @@ class Outcome:
     """One comparison of a result: what was measured, with its interval, and the verdict."""
 
     comparison: Comparison
-    values: list[float]
-    """Of the variant that is compared, a value a seed."""
-    against: list[float]
-    """Of the other; empty where the measure is a difference already."""
+    seeds: int
+    """The number of seeds, on the side that has fewer."""
     difference: float
-    """Or ratio."""
+    """The difference of the means, or their ratio."""
     low: float
     high: float
     """The 95% interval of the difference, from the spread over the seeds; infinite with fewer than two."""
     verdict: Verdict
+    why: str
+    """How the verdict follows from the rule."""
     size: str
     """How the paper's own figure lies: "inside the interval", "the paper's is larger", "the paper's is smaller", or ""."""
 
+    @property
+    def has_interval(self) -> bool:
+        """Whether at least one end of the interval is known."""
+        return _has_interval(self.comparison, self.low, self.high)
+
+
+def _has_interval(comparison: Comparison, low: float, high: float) -> bool:
+    return not (math.isinf(high) and (math.isinf(low) or (comparison.ratio and low == 0)))
+
 
 def outcome(result: Result, comparison: Comparison) -> Outcome | None:
-    """Compare, or None if there are no values yet.
+    """Compare two variants of a result; None if there are no values yet.
 
     The interval: of the mean of a measure that is a difference within each run, and of differences seed by seed where both
     sides of a seed have networks in common (`paired`), by Student's t; of the difference of two other variants' means, by
@@ -84,19 +98,19 @@ def outcome(result: Result, comparison: Comparison) -> Outcome | None:
         paired = [first[seed] - second[seed] for seed in first if seed in second]
         if not paired:
             return None
-        seeds, (difference, low, high) = len(paired), mean_interval(paired)
+        seeds, (difference, low, high) = len(paired), interval(paired)
     elif comparison.against:
         seeds = min(len(values), len(against))
-        difference, low, high = _interval(values, against, comparison.ratio)
+        difference, low, high = interval(values, against, comparison.ratio)
     else:
         seeds = len(values)
-        difference, low, high = mean_interval([value - comparison.bound for value in values])
+        difference, low, high = interval([value - comparison.bound for value in values])
     if _unreached(result, comparison.of, comparison.measure):
         high = math.inf
     if comparison.against and _unreached(result, comparison.against, comparison.measure):
         low = 0.0 if comparison.ratio else -math.inf
-    verdict, size = _verdict(comparison, low, high, seeds), _size(comparison, low, high)
-    return Outcome(comparison, values, against, difference, low, high, verdict, size)
+    verdict, why = _verdict(comparison, low, high, seeds)
+    return Outcome(comparison, seeds, difference, low, high, verdict, why, _size(comparison, low, high))
 
 
 REACHED = {"epochs_to_target": "reached", "epochs_to_validation": "reached_validation"}
@@ -108,23 +122,22 @@ def _unreached(result: Result, variant: str, measure: str) -> bool:
     return measure in REACHED and min(result.values(variant, REACHED[measure]), default=1.0) == 0
 
 
-def mean_interval(values: list[float]) -> tuple[float, float, float]:
-    """Mean of at least one value, and both ends of its 95% interval by Student's t; infinite with fewer than two."""
-    return _interval(values, None, False)
-
-
 def spread(errors: list[float]) -> str:
     """Mean and interval of errors, "24.31 (22.90 to 25.72)"; the mean alone where there is no interval, "" without values."""
     if not errors:
         return ""
-    middle, low, high = mean_interval(errors)
+    middle, low, high = interval(errors)
     return f"{middle:.2f}" + ("" if math.isinf(high) else f" ({max(0.0, low):.2f} to {high:.2f})")
 
 
-def _interval(values: list[float], against: list[float] | None, ratio: bool) -> tuple[float, float, float]:
+def interval(
+    values: list[float], against: list[float] | None = None, ratio: bool = False
+) -> tuple[float, float, float]:
+    """Mean of at least one value, or its difference from or ratio to that of others, and both ends of its 95% interval: by
+    Student's t, or by Welch's; infinite with fewer than two on a side."""
     if ratio:
         assert against
-        middle, low, high = _interval([math.log(x) for x in values], [math.log(x) for x in against], False)
+        middle, low, high = interval([math.log(x) for x in values], [math.log(x) for x in against])
         return math.exp(middle), math.exp(low), math.exp(high) if high < 700 else math.inf
     from scipy.stats import t  # takes a second to import
 
@@ -142,17 +155,30 @@ def _interval(values: list[float], against: list[float] | None, ratio: bool) -> 
     return middle, middle - reach, middle + reach
 
 
-def _verdict(comparison: Comparison, low: float, high: float, seeds: int) -> Verdict:
+def _verdict(comparison: Comparison, low: float, high: float, seeds: int) -> tuple[Verdict, str]:
+    """The verdict, and how it follows from the rule."""
     none = 1.0 if comparison.ratio else 0.0
     if seeds < LEAST_SEEDS:
-        return "inconclusive at this scale"
-    below, above = high < none, low > none
+        return "inconclusive at this scale", f"fewer than {LEAST_SEEDS} seeds"
+    if not _has_interval(comparison, low, high):
+        why = "all seeds agree to the last image, which says nothing of how far others lie"
+        if comparison.measure in REACHED:
+            why = "runs on both sides ended before the target, or all took equally long"
+        return "inconclusive at this scale", why
+    short = falls_short(comparison, low, high)
+    if low <= none <= high:
+        if short:
+            return "not reproduced", f"the interval holds {none:g} and excludes half of the paper's"
+        half = "" if comparison.paper is None else " and half of the paper's"
+        return "inconclusive at this scale", f"the interval holds {none:g}{half}"
+    below = high < none
+    why = f"the interval lies {'below' if below else 'above'} {none:g}"
     if comparison.expected == "either":
-        return "lower" if below else "higher" if above else "inconclusive at this scale"
-    claimed, other = (below, above) if comparison.expected == "lower" else (above, below)
-    if other or falls_short(comparison, low, high):
-        return "not reproduced"
-    return "reproduced" if claimed else "inconclusive at this scale"
+        return "lower" if below else "higher", f"{why}; nothing is claimed"
+    if below != (comparison.expected == "lower"):
+        return "not reproduced", f"{why}, on the other side"
+    why += ", where the claim puts it"
+    return ("not reproduced", f"{why}, and wholly short of half of the paper's") if short else ("reproduced", why)
 
 
 def falls_short(comparison: Comparison, low: float, high: float) -> bool:

@@ -1,4 +1,4 @@
-"""Many runs: each once, here or in several processes, until all are there or somebody says stop."""
+"""Performs many runs, each once, in this process or in several, until all are there or it is told to stop."""
 
 import os
 import signal
@@ -58,13 +58,15 @@ class Work:
             once[ending] = replace(first, measures=measures, lends=first.lends or task.lends)
         left = [task for task in once.values() if not self.folders.is_done(task)]
         done = len(once) - len(left)
-        performed = self._in_processes(left) if self.jobs > 1 and len(left) > 1 else self._here(left, done, len(once))
+        performed = (
+            self._in_processes(left) if self.jobs > 1 and len(left) > 1 else self._one_by_one(left, done, len(once))
+        )
         for task, record in performed:
             done += 1
             self.progress(Now(task.name, done, len(once), record=record))
             after_each()
 
-    def _here(self, left: Sequence[Task], done: int, runs: int) -> Iterator[tuple[Task, Record]]:
+    def _one_by_one(self, left: Sequence[Task], done: int, runs: int) -> Iterator[tuple[Task, Record]]:
         for number, task in enumerate(left, done):
             if self.stop():
                 raise Stopped

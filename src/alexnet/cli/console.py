@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from typing import Any
 
 from rich.table import Table
 
@@ -26,21 +26,10 @@ def print_wide(table: Table) -> None:
     Terminal(width=Terminal(width=1000).measure(table).maximum).print(table)
 
 
-def percent_text(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f}"
-
-
-class Result(Protocol):
-    """What a room's call returns."""
-
-    def to_dict(self) -> Any:
-        """Plain values: the JSON document of the command."""
-
-
-def show(result: Result, json: bool, *lines: str) -> None:
-    """Print the JSON document of a result, or else `lines`."""
+def show(result: Any, json: bool, *lines: str) -> None:
+    """Print the JSON document of a result (plain values, or what its to_dict gives), or else `lines`."""
     if json:
-        print_json(result.to_dict())
+        print_json(result if isinstance(result, list | dict) else result.to_dict())
         return
     for line in lines:
         out_line(line)
@@ -56,7 +45,8 @@ def error_table(*columns: str, classes: int) -> Table:
 
 def error_texts(top1: float | None, top5: float | None, classes: int) -> list[str]:
     """The errors of a row of an `error_table`."""
-    return _errors(percent_text(top1), percent_text(top5), classes)
+    first, second = ("–" if error is None else f"{error:.2f}" for error in (top1, top5))
+    return _errors(first, second, classes)
 
 
 def _errors(top1: str, top5: str, classes: int) -> list[str]:
@@ -69,7 +59,7 @@ def in_100_columns(table: Table) -> None:
 
 
 def out_line(line: str) -> None:
-    """A line on stdout as it stands."""
+    """Print a line on stdout as it stands, unfolded."""
     out.print(line, soft_wrap=True)
 
 
@@ -94,10 +84,10 @@ def first_name(args: list[str], names: Iterable[str]) -> str | None:
     return next((arg for at, arg in enumerate(args) if arg in names and not args[at - 1].startswith("--")), None)
 
 
-def choose_named(there: dict[str, Any], name: str, what: str, kind: str) -> Any:
-    if name not in there:
-        raise InputError(f"{what} {name}: no {kind} of that name; there are {', '.join(there)}")
-    return there[name]
+def choose_named(known: dict[str, Any], name: str, argument: str, kind: str) -> Any:
+    if name not in known:
+        raise InputError(f"{argument} {name}: no {kind} of that name; there are {', '.join(known)}")
+    return known[name]
 
 
 def typed(name: str, function: Callable[..., int]) -> Callable[[list[str]], int]:

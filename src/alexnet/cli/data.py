@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from rich.table import Table
 from tyro.conf import Positional
 
-from alexnet.cli.console import err, out, out_line, print_json
+from alexnet.cli.console import err, out, out_line, print_json, show
 from alexnet.cli.progress import Bar
 from alexnet.errors import InputError
 
@@ -67,10 +67,7 @@ def prepare(
         from alexnet.data.plan import plan as plan_of
 
         planned = plan_of(opened, dest, size, store, quality, workers, machines or 1, as_images, as_classes)
-        if json:
-            print_json(planned.to_dict())
-        else:
-            out_line("\n".join(planned.lines()))
+        show(planned, json, *planned.lines())
         return 0
     done = _prepare(opened, dest, cluster, workers=workers, size=size, max_bad=max_bad, store=store, quality=quality)
     if json:
@@ -107,14 +104,10 @@ def _prepare(source: "Source", dest: Path, cluster: str | None, **options: Any) 
     with Bar("images", err) as bar:
 
         def show(now: "Progress") -> None:
-            speed = _speed(now.images_per_second)
+            speed = f"{now.images_per_second:,.0f} images/s" if now.images_per_second else "there already"
             bar.update(now.split, now.done, now.total, speed, now.seconds_left, now.skipped)
 
         return make(source, dest, progress=show, **options)
-
-
-def _speed(images_per_second: float) -> str:
-    return f"{images_per_second:,.0f} images/s" if images_per_second else "there already"
 
 
 def _print_prepared(done: "Prepared") -> None:
@@ -157,7 +150,7 @@ def _print_report(report: "DatasetReport") -> None:
     facts = report.facts
     out.print(
         f"{facts['source']}, prepared at {facts['size']}×{facts['size']}"
-        f"{', JPEGs of quality ' + str(facts['quality']) if facts['quality'] else ''}, {facts['bytes'] / 1e6:,.0f} MB",
+        f"{', JPEGs of quality ' + str(facts['quality']) if facts['quality'] else ''}, {facts['bytes'] / 1e6:,.0f} MB"
     )
     table = Table("class", *facts["splits"])
     for column in table.columns[1:]:

@@ -7,7 +7,7 @@ import tyro
 from rich.table import Table
 from tyro.conf import Positional
 
-from alexnet.cli.console import err, out_line, print_json, print_wide
+from alexnet.cli.console import err, out_line, print_json, print_wide, show
 from alexnet.cli.machine import summary
 from alexnet.cli.progress import Bar
 
@@ -96,24 +96,13 @@ def import_(
 
     if exchange.kind_of(files, kind) == "cuda-convnet":
         network = exchange.import_layers(files, out, input_size)
-        if json:
-            print_json(network.to_dict())
-            return 0
-        for note in network.notes:
-            out_line(note)
+        lines = [f"equals the named network {network.nearest}, initial values too"]
         if network.differences:
-            out_line(f"nearest named network: {network.nearest}. It differs in")
-            for line in network.differences:
-                out_line(f"  {line}")
-        else:
-            out_line(f"equals the named network {network.nearest}, initial values too")
-        return summary([str(network.file)])
+            lines = [f"nearest named network: {network.nearest}. It differs in"]
+            lines += [f"  {line}" for line in network.differences]
+        show(network, json, *network.notes, *lines)
+        return 0 if json else summary([str(network.file)])
     imported = exchange.import_weights(files, out, kind, takes, mean, classes, data, input_size, image_size, name)
-    if json:
-        print_json(imported.to_dict())
-        return 0
-    for note in imported.notes:
-        out_line(note)
-    out_line(f"against {imported.by}, {COMPARED} images of noise: {imported.difference}")
-    out_line(f"run folder {imported.run}")
+    compared = f"against {imported.by}, {COMPARED} images of noise: {imported.difference}"
+    show(imported, json, *imported.notes, compared, f"run folder {imported.run}")
     return 0

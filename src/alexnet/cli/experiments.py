@@ -1,7 +1,7 @@
 """alexnet claims: the paper's claims as experiments."""
 
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 from tyro.conf import Positional
 
-from alexnet.cli.console import choose_named, err, in_100_columns, out, out_line, print_json, typed
+from alexnet.cli.console import choose_named, err, in_100_columns, out, out_line, print_json, show, typed
 from alexnet.cli.progress import Bar
 from alexnet.cli.train import stop_signals
 from alexnet.errors import InputError
@@ -80,7 +80,7 @@ def claims_run(
     )
     if plan:
         planned = experiment.plan(asked)
-        _print(planned.to_dict() if json else None, planned.lines())
+        show(planned, json, *planned.lines())
         return 0
     with stop_signals() as caught, Bar("runs", err) as bar:
         try:
@@ -89,7 +89,7 @@ def claims_run(
             err.print("stopped; the same command goes on where it was")
             return 128 + (caught[0] if caught else signal.SIGINT)
     lines = (line for result in measured for line in ledger.lines(result))
-    _print([ledger.to_dict(result) for result in measured] if json else None, lines)
+    show([ledger.to_dict(result) for result in measured], json, *lines)
     return 0
 
 
@@ -104,9 +104,8 @@ def claims_list(results: Path | None = None, json: bool = False) -> int:
         json: print one JSON document on stdout.
     """
     from alexnet.claims import ledger
-    from alexnet.claims.records import PUBLISHED
 
-    rows = ledger.rows(ledger.find(results or PUBLISHED))
+    rows = ledger.rows(ledger.find(results))
     if json:
         print_json([row.to_dict() for row in rows])
         return 0
@@ -160,10 +159,9 @@ def claims_show(
         json: print one JSON document on stdout.
     """
     from alexnet.claims import ledger, tables
-    from alexnet.claims.records import PUBLISHED
 
     claim = choose_named(ledger.NAMED, id, "ID", "claim")
-    chosen = ledger.results_of(claim, results or PUBLISHED, scale)
+    chosen = ledger.results_of(claim, results, scale)
     if json:
         print_json([ledger.to_dict(result) for result in chosen])
         return 0
@@ -176,7 +174,7 @@ def claims_show(
     for result in chosen:
         out.print()
         out.print(f"scale {result.scale}", style="bold")
-        for block in tables.of(result):
+        for block in tables.blocks(result):
             _print_block(block)
     return 0
 
@@ -202,17 +200,7 @@ def claims_page(out: Path = Path("docs/claims.md"), results: Path | None = None,
         json: print one JSON document on stdout.
     """
     from alexnet.claims import ledger, page
-    from alexnet.claims.records import PUBLISHED
 
-    written = page.write(ledger.find(results or PUBLISHED), out)
-    _print(written.to_dict() if json else None, map(str, (written.page, *written.pictures)))
+    written = page.write(ledger.find(results), out)
+    show(written, json, *map(str, (written.page, *written.pictures)))
     return 0
-
-
-def _print(document: object, lines: Iterable[str]) -> None:
-    """A JSON document, or without one the lines."""
-    if document is not None:
-        print_json(document)
-        return
-    for line in lines:
-        out_line(line)

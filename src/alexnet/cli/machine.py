@@ -50,8 +50,8 @@ def summary(args: list[str]) -> int:
         table.add_row(*(row[heading] for heading in headings))
     print_wide(table)
     totals = Table("in all", spec.name, *(["the paper"] if described.comparable else []))
-    for what, count, stated in described.totals():
-        totals.add_row(what, count, *([stated] if described.comparable else []))
+    for quantity, count, stated in described.totals():
+        totals.add_row(quantity, count, *([stated] if described.comparable else []))
     print_wide(totals)
     return 0
 

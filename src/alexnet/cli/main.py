@@ -88,7 +88,7 @@ def main(args: list[str] | None = None) -> int:
 
 
 def _leave_stdout() -> None:
-    """Nothing more can be said there, not even at exit."""
+    """Point stdout at /dev/null: it takes no more, not even at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -1,7 +1,6 @@
 """Live progress on stderr: a bar in a terminal, a line now and then elsewhere."""
 
 import time
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -31,8 +30,8 @@ def duration(seconds: float | None) -> str:
 class Bar:
     """A context in which `update` and `training` show how far the work is."""
 
-    def __init__(self, what: str, console: Console) -> None:
-        self.what, self.console = what, console
+    def __init__(self, unit: str, console: Console) -> None:
+        self.unit, self.console = unit, console
         self.last = time.monotonic()
         self.begun = time.monotonic()
         self.bar = (
@@ -54,9 +53,7 @@ class Bar:
             self.bar.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self.bar:
             self.bar.stop()
 
@@ -74,7 +71,7 @@ class Bar:
             rate = done / max(time.monotonic() - self.begun, 1e-9)
             speed, left = f"{rate:,.0f} images/s", (total - done) / rate if total and rate else None
         text = f"{done:,}/{total:,}" if total else f"{done:,}"
-        text += f" {self.what}, {speed}"
+        text += f" {self.unit}, {speed}"
         text += f", {skipped} skipped" if skipped else ""
         text += f", {duration(left)} left" if left else ""
         self._show(name, done, total, text, done == total)

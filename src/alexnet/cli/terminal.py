@@ -18,17 +18,17 @@ LEAST = 12
 class Terminal(Console):
     """A console to which every string, in a table too, is one line of text: no markup, no control characters."""
 
-    def __init__(self, **how: Any) -> None:
-        super().__init__(highlight=False, markup=False, emoji=False, **how)
+    def __init__(self, **options: Any) -> None:
+        super().__init__(highlight=False, markup=False, emoji=False, **options)
 
-    def render_str(self, text: str, **how: Any) -> Text:
+    def render_str(self, text: str, **options: Any) -> Text:
         """Where rich makes all strings into what is printed."""
-        return super().render_str(visible(text), **how)
+        return super().render_str(visible(text), **options)
 
-    def print(self, *objects: Any, **how: Any) -> None:
+    def print(self, *objects: Any, **options: Any) -> None:
         """As rich's; an OSError says which of the two streams it is that takes no more."""
         with named(STDERR if self.stderr else STDOUT):
-            super().print(*objects, **how)
+            super().print(*objects, **options)
 
     def on_broken_pipe(self) -> None:
         """Rich would exit with 1; `cli.main` knows what it means that a reader has left."""
