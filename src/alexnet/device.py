@@ -22,8 +22,8 @@ def pick(wanted: str = "auto") -> torch.device:
         device = None
     if device is None or device.type not in ("cpu", "cuda", "mps"):
         raise InputError(f"--device {wanted}: no such kind of device; use auto, cpu, cuda or mps")
-    there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}[device.type]
-    if (device.index or 0) >= there:
+    number = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}[device.type]
+    if (device.index or 0) >= number:
         raise InputError(
             f"--device {wanted}: not there on this machine; use --device cpu, or auto to take what there is"
         )
@@ -42,8 +42,8 @@ def low_precision(wanted: Precision, device: torch.device) -> torch.dtype | None
     """
     if wanted == "auto":
         on_cpu = device.type == "cpu" and bf16_unit() and compiled()
-        there = torch.cuda.is_bf16_supported() if device.type == "cuda" else on_cpu
-        return torch.bfloat16 if there else None
+        in_hardware = torch.cuda.is_bf16_supported() if device.type == "cuda" else on_cpu
+        return torch.bfloat16 if in_hardware else None
     return torch.bfloat16 if wanted == "bf16" else None
 
 

@@ -339,7 +339,7 @@ def test_the_loop_of_map_normalization_equals_the_formula(
 ) -> None:
     x = responses(*shape).to(dtype)
     came = responses(*shape).to(dtype)
-    assert type(map_normalization(x.requires_grad_()).grad_fn).__name__ == "_NormalizedMapBackward"
+    assert type(map_normalization(x.requires_grad_()).grad_fn).__name__ == "_NormalizedBackward"
     here = gradients(map_normalization, x, came)
     there = gradients(normalization.map_normalization, x.double(), came.double())
     accuracy = 2e-6 if dtype == torch.float32 else 2**-8  # of bf16: half a unit in the last place

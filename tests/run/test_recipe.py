@@ -260,10 +260,10 @@ def test_without_a_warm_up_no_step_has_rates_of_its_own() -> None:
 def test_the_rule_of_a_recipe() -> None:
     model = AlexNet(TINY_NETWORK)
     plain = replace(recipes["demo"], network=TINY_NETWORK)
-    assert type(optimizer_of(plain, model)) is PaperSGD and plain.fusable
+    assert type(optimizer_of(plain, model)) is PaperSGD
     layerwise = replace(plain, rule="lars", trust=0.5, layer_rates=("fc4:2",))
     made = optimizer_of(layerwise, model)
-    assert isinstance(made, LARS) and made.trust == 0.5 and not layerwise.fusable
+    assert isinstance(made, LARS) and made.trust == 0.5
     assert {group.get("layer") for group in made.param_groups} == {None, "fc4"}
 
 

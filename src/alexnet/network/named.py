@@ -3,7 +3,9 @@
 import dataclasses
 import json
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -57,9 +59,9 @@ def structure(network: Network, initial: bool = False) -> dict[str, tuple[str, .
     shape: tuple[str, str, str]
     for name, row in network.rows():
         then = list(row.then)
-        for at in range(1, len(then)):
-            if then[at - 1 : at + 1] == ["pool", "relu"]:
-                then[at - 1 : at + 1] = ["relu", "pool"]
+        for at, pair in enumerate(pairwise(row.then)):
+            if pair == ("pool", "relu"):
+                then[at : at + 2] = ["relu", "pool"]
         steps |= set(then)
         start = f"from std {row.std:g}, bias {row.bias:g}" if initial else ""
         reads = "reads both columns" if network.reads_both(name) else "reads its own column"
@@ -112,6 +114,8 @@ def nearest(network: Network, initial: bool = False) -> tuple[Network, list[str]
 
 def without_dropout(network: Network) -> Network:
     """The same network without the dropout steps, whatever its form: what a file says that was made for use alone."""
-    rows = [replace(row, then=tuple(step for step in row.then if step != "dropout")) for row in network.convolutions]
-    hidden = [replace(row, then=tuple(step for step in row.then if step != "dropout")) for row in network.hidden]
-    return replace(network, convolutions=tuple(rows), hidden=tuple(hidden))
+
+    def bare(rows: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(replace(row, then=tuple(step for step in row.then if step != "dropout")) for row in rows)
+
+    return replace(network, convolutions=bare(network.convolutions), hidden=bare(network.hidden))

@@ -277,20 +277,33 @@ def check(spec: Network) -> None:
         if get_origin(field.type) is Literal and value not in get_args(field.type):
             choices = ", ".join(str(choice) for choice in get_args(field.type))
             raise InputError(f"network.{field.name}: {value}; choose one of {choices}")
-    if not spec.convolutions:
-        raise InputError("network.convolutions: a network needs at least one convolution")
-    if spec.classes < 2:
-        raise InputError(f"network.classes: {spec.classes} classes; there must be at least 2")
-    if spec.input_size < 1:
-        raise InputError(f"network.input_size: {spec.input_size} pixels; it must be positive")
-    if not 0 < spec.input_scale < math.inf:
-        raise InputError(f"network.input_scale: {spec.input_scale}; it must be above 0 and finite")
-    if spec.bottleneck < 0:
-        raise InputError(f"network.bottleneck: {spec.bottleneck} units; it must be at least 0, and 0 is none")
-    if not 0 <= spec.dropout < 1:
-        raise InputError(f"network.dropout: {spec.dropout}; the probability must be at least 0 and less than 1")
-    _check_sizes(spec)
-    _check_coefficients(spec.lrn, spec.pooling)
+    layers, lrn, pooling = len(spec.convolutions) + len(spec.hidden), spec.lrn, spec.pooling
+    coefficients = 0 < lrn.k < math.inf and 0 <= lrn.alpha < math.inf and 0 <= lrn.beta < math.inf
+    sizes = {name: getattr(spec, name) for name in ("classes", "input_size", "bottleneck", "last_std")}
+    for right, message in (
+        (spec.convolutions, ".convolutions: a network needs at least one convolution"),
+        (spec.classes >= 2, f".classes: {spec.classes} classes; there must be at least 2"),
+        (spec.input_size >= 1, f".input_size: {spec.input_size} pixels; it must be positive"),
+        (0 < spec.input_scale < math.inf, f".input_scale: {spec.input_scale}; it must be above 0 and finite"),
+        (spec.bottleneck >= 0, f".bottleneck: {spec.bottleneck} units; it must be at least 0, and 0 is none"),
+        (0 <= spec.dropout < 1, f".dropout: {spec.dropout}; the probability must be at least 0 and less than 1"),
+        (layers <= MAX_LAYERS, f": {layers:,} layers; there may be {MAX_LAYERS:,}"),
+        *(
+            (0 <= size <= MAX_WIDTH, f".{name}: it must be at least 0 and at most {MAX_WIDTH:,}")
+            for name, size in sizes.items()
+        ),
+        (
+            0 < lrn.n <= MAX_WIDTH and lrn.n % 2,
+            f".lrn.n: {lrn.n} kernels; it must be odd and positive, the kernel itself in the middle",
+        ),
+        (coefficients, f".lrn: {lrn}; k must be above 0, alpha and beta at least 0, and all finite"),
+        (
+            1 <= pooling.stride <= pooling.window <= MAX_WIDTH,
+            f".pooling: {pooling}; the stride must be at least 1 and at most the window",
+        ),
+    ):
+        if not right:
+            raise InputError(f"network{message}")
     names = dict(spec.rows())
     if spec.columns > 1:
         for link in spec.links:
@@ -299,26 +312,6 @@ def check(spec: Network) -> None:
                 raise InputError(f"network.links: no layer is called {link:.60}; the layers are {', '.join(names)}")
     for name, row in names.items():
         _check_row(name, row, spec.columns)
-
-
-def _check_sizes(spec: Network) -> None:
-    layers = len(spec.convolutions) + len(spec.hidden)
-    if layers > MAX_LAYERS:
-        raise InputError(f"network: {layers:,} layers; there may be {MAX_LAYERS:,}")
-    for name in ("classes", "input_size", "bottleneck", "last_std"):
-        if not 0 <= getattr(spec, name) <= MAX_WIDTH:
-            raise InputError(f"network.{name}: it must be at least 0 and at most {MAX_WIDTH:,}")
-
-
-def _check_coefficients(lrn: LRN, pooling: Pooling) -> None:
-    if not (0 < lrn.n <= MAX_WIDTH and lrn.n % 2):
-        raise InputError(
-            f"network.lrn.n: {lrn.n} kernels; it must be odd and positive, the kernel itself in the middle"
-        )
-    if not (0 < lrn.k < math.inf and 0 <= lrn.alpha < math.inf and 0 <= lrn.beta < math.inf):
-        raise InputError(f"network.lrn: {lrn}; k must be above 0, alpha and beta at least 0, and all finite")
-    if not 1 <= pooling.stride <= pooling.window <= MAX_WIDTH:
-        raise InputError(f"network.pooling: {pooling}; the stride must be at least 1 and at most the window")
 
 
 def _check_row(name: str, row: Convolution | Hidden, columns: int) -> None:

@@ -44,19 +44,20 @@ def to_torchvision(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return _renamed(state, NAMES, "the network torchvision")
 
 
-def _renamed(state: Mapping[str, Tensor], names: dict[str, str], what: str) -> dict[str, Tensor]:
+def _renamed(state: Mapping[str, Tensor], names: dict[str, str], network: str) -> dict[str, Tensor]:
+    """The tensors by their new names; InputError unless they are those of that network, all and no others."""
     for name in names:
         if name not in state:
-            raise InputError(f"{name} is missing from the weights; they are not of {what}")
+            raise InputError(f"{name} is missing from the weights; they are not of {network}")
     for name in state:
         if name not in names:
-            raise InputError(f"{name} is among the weights, and {what} has no such layer")
+            raise InputError(f"{name} is among the weights, and {network} has no such layer")
     renamed = {new: state[name] for name, new in names.items()}
     ours = renamed if "fc8.bias" in renamed else state
     with torch.device("meta"):
         expected = AlexNet(replace(networks.torchvision, classes=max(2, len(ours["fc8.bias"])))).state_dict()
     for name, new in names.items():
-        wanted = expected[new if new in expected else name].shape
-        if state[name].shape != wanted:
-            raise InputError(f"{name} is {list(state[name].shape)}; {what} has {list(wanted)}")
+        shape = expected[new if new in expected else name].shape
+        if state[name].shape != shape:
+            raise InputError(f"{name} is {list(state[name].shape)}; {network} has {list(shape)}")
     return renamed

@@ -180,11 +180,6 @@ class Recipe:
         """The weights' learning rate after the warm-up: `rate`, in proportion to the batch where there is a base batch."""
         return self.rate * self.batch / self.base_batch if self.base_batch else self.rate
 
-    @property
-    def fusable(self) -> bool:
-        """Whether the GPU's fused update (`alexnet.training.gpu`) is its rule's."""
-        return self.rule == "paper"
-
     def rates(self, epoch: int, plateau: Plateau) -> Rates:
         """What the schedule gives for an epoch, from 0."""
         return schedules.rates(self.schedule, epoch, self.epochs, self.full_rate, self.bias_rate, plateau)

@@ -26,7 +26,7 @@ from alexnet.network.model import AlexNet
 from alexnet.network.spec import Network
 from alexnet.processes import Mode, Processes
 from alexnet.training import collectives
-from alexnet.training.collectives import Cut, Exchange, Gather, GatherRows, Halo, Last, Masked, Part, Trim, Turn
+from alexnet.training.collectives import Cut, Gather, GatherRows, Halo, Last, Masked, Part, Trim, Turn
 from alexnet.training.rule import PaperSGD
 
 
@@ -44,7 +44,6 @@ class Layout:
 
     def __init__(self, model: AlexNet, processes: Processes = Processes()) -> None:
         self.processes = processes
-        self.exchange = Exchange(processes)
         self.turn = Turn()
         self.module: nn.Module = model
         """What this process holds of the network, under the names of AlexNet's parameters."""
@@ -153,9 +152,9 @@ class _Data(Layout):
         model = _synchronized(model)
         for name, layer in list(model.named_children()):
             if isinstance(layer, Dropout | nn.Dropout):
-                setattr(model, name, Masked(layer, self.turn, self.exchange, None))
+                setattr(model, name, Masked(layer, self.turn, self.processes, None))
         self.module = model
-        self.shared = collectives.summed(model, self.exchange)
+        self.shared = collectives.summed(model)
 
     def _train(self, images: Tensor) -> Tensor:
         return collectives.pass_through(self.shared, self.turn, images)
@@ -171,7 +170,7 @@ class _Columns(Layout):
             reads_both = isinstance(layer, Convolution) and layer.groups == 1 and name != "conv1"
             hidden = isinstance(layer, nn.Linear) and name != model.spec.last_name
             if reads_both or hidden:
-                layers.append((f"gather-{name}", Gather(self.exchange, Cut(1))))
+                layers.append((f"gather-{name}", Gather(self.processes, Cut(1))))
             layers.append((name, self._column_of(name, layer, model.spec.last_name)))
         layers = self._with_halos(layers, dict(model.named_children()))
         self.module = _Parts(OrderedDict(layers))
@@ -182,7 +181,7 @@ class _Columns(Layout):
         with torch.device("meta"):
             if name == last and isinstance(layer, nn.Linear):
                 self.cuts[f"{name}.weight"] = Cut(1)
-                return Last(layer.in_features // 2, layer.out_features, self.exchange)
+                return Last(layer.in_features // 2, layer.out_features, self.processes)
             self.cuts |= {f"{name}.{tensor}": Cut(0) for tensor, value in layer.state_dict().items() if value.ndim}
             if isinstance(layer, Convolution):
                 inputs, kernels = layer.in_channels // layer.groups, layer.out_channels // 2
@@ -198,7 +197,7 @@ class _Columns(Layout):
         if isinstance(layer, LocalResponseNormalization):
             return LocalResponseNormalization(layer.lrn)
         if isinstance(layer, Dropout | nn.Dropout):
-            return Masked(layer, self.turn, self.exchange, Cut(1))
+            return Masked(layer, self.turn, self.processes, Cut(1))
         return layer
 
     def _with_halos(
@@ -212,8 +211,8 @@ class _Columns(Layout):
                 # ReLU, normalization and pooling are one pass over memory: the halo goes around all three.
                 start = at - (type(layers[at - 1][1]) is nn.ReLU)
                 end = at + 1 + (at + 1 < len(layers) and type(layers[at + 1][1]) is nn.MaxPool2d)
-                with_halos.insert(end, (f"trim-{name}", Trim(self.exchange, layer.lrn.n // 2)))
-                with_halos.insert(start, (f"halo-{name}", Halo(self.exchange, layer.lrn.n // 2)))
+                with_halos.insert(end, (f"trim-{name}", Trim(self.processes, layer.lrn.n // 2)))
+                with_halos.insert(start, (f"halo-{name}", Halo(self.processes, layer.lrn.n // 2)))
         return with_halos
 
 
@@ -231,17 +230,17 @@ class _Hybrid(Layout):
         head: list[tuple[str, nn.Module]] = []
         for name, layer in layers.items():
             if name == "flatten":
-                head += [(name, layer), ("gather-rows", GatherRows(self.exchange, self.turn))]
+                head += [(name, layer), ("gather-rows", GatherRows(self.processes, self.turn))]
             elif not head:
                 trunk.append((name, self._masked(layer, None)))
             else:
                 if isinstance(layer, nn.Linear | ColumnLinear) and name != model.spec.last_name and len(head) > 2:
-                    head.append((f"gather-{name}", Gather(self.exchange, self.units)))
+                    head.append((f"gather-{name}", Gather(self.processes, self.units)))
                 head.append((name, self._share_of(name, layer, model.spec.last_name)))
         self.module = _Shares(OrderedDict([*trunk, *head]), self)
         self._fill(model)
         self.head = [layer for _, layer in head]
-        self.trunk = collectives.summed(_Parts(OrderedDict(trunk)), self.exchange)
+        self.trunk = collectives.summed(_Parts(OrderedDict(trunk)))
 
     def _part(self, shares: list[int], start: int, size: int) -> Part:
         part = super()._part(shares, start, size)
@@ -254,7 +253,7 @@ class _Hybrid(Layout):
 
     def _masked(self, layer: nn.Module, cut: Cut | None) -> nn.Module:
         if isinstance(layer, Dropout | nn.Dropout):
-            return Masked(layer, self.turn, self.exchange, cut, judged=cut is not None)
+            return Masked(layer, self.turn, self.processes, cut, judged=cut is not None)
         return layer
 
     def _share_of(self, name: str, layer: nn.Module, last: str) -> nn.Module:
@@ -263,7 +262,7 @@ class _Hybrid(Layout):
         with torch.device("meta"):
             if name == last and isinstance(layer, nn.Linear):
                 self.cuts[f"{name}.weight"] = self.units
-                return Last(layer.in_features // number, layer.out_features, self.exchange)
+                return Last(layer.in_features // number, layer.out_features, self.processes)
             if isinstance(layer, nn.Linear | ColumnLinear) and len(layer.bias) % (blocks * number):
                 raise InputError(
                     f"--parallel hybrid: the {len(layer.bias)} units of {name} cannot be shared by {number} processes; use a"
