@@ -203,7 +203,7 @@ def some_process(case: Case, processes: Processes) -> dict[str, Any]:
         with sent.counted():
             for part in shared.begin(len(logits), case.micro_batch):
                 sent.phase = "forward"
-                given = shared(x[part.own])
+                given = shared(x[part.images])
                 loss = F.cross_entropy(given, labels[part.judged], reduction="sum") / len(logits)
                 sent.phase = "backward"
                 loss.backward()
@@ -304,7 +304,7 @@ def test_one_process_has_the_trivial_layout() -> None:
     for mode in ("none", "data", "hybrid"):
         shared = layout(mode, model, Processes())  # type: ignore[arg-type]
         assert shared.module is model and shared.replicated and shared.rows(5) == shared.judged(5) == slice(0, 5)
-        assert [part.own for part in shared.begin(5, 2)] == [slice(0, 2), slice(2, 4), slice(4, 5)]
+        assert [part.images for part in shared.begin(5, 2)] == [slice(0, 2), slice(2, 4), slice(4, 5)]
         state = model.state_dict()
         assert all(torch.equal(value, state[name]) for name, value in shared.whole(shared.take(state)).items())
 

@@ -318,13 +318,14 @@ def _check_row(name: str, row: Convolution | Hidden, columns: int) -> None:
     numbers = [value for value in vars(row).values() if isinstance(value, int | float)]
     if not all(abs(number) <= MAX_WIDTH for number in numbers):  # NaN is refused too
         raise InputError(f"{name}: a number that is NaN, or beyond {MAX_WIDTH:,}")
-    if row.std < 0:
-        raise InputError(f"{name}: a standard deviation of {row.std}; it must be at least 0")
     width = row.kernels if isinstance(row, Convolution) else row.units
-    if width < 1:
-        raise InputError(f"{name}: {width} kernels or units; there must be at least 1")
-    if width % columns:
-        raise InputError(f"{name}: {width} kernels or units cannot be halved into two columns; make it even")
+    for right, message in (
+        (row.std >= 0, f"a standard deviation of {row.std}; it must be at least 0"),
+        (width >= 1, f"{width} kernels or units; there must be at least 1"),
+        (width % columns == 0, f"{width} kernels or units cannot be halved into two columns; make it even"),
+    ):
+        if not right:
+            raise InputError(f"{name}: {message}")
     if isinstance(row, Convolution) and (row.size < 1 or row.stride < 1 or row.padding < 0):
         raise InputError(f"{name}: size and stride must be at least 1, padding at least 0")
     possible = get_args(Step) if isinstance(row, Convolution) else ("relu", "dropout")

@@ -1,7 +1,7 @@
-"""What processes send each other while a network computes, and the layers that do it (§3.2).
+"""The exchange of activations and gradients between processes while a network computes, and the layers that do it (§3.2).
 
-Everything goes by torch.distributed: NCCL between GPUs, gloo between CPUs, in the same lines. Where a layer's input is gathered
-from all processes, the gradient of it is the sum of what each process's units say, and every process gets its own part.
+By torch.distributed: NCCL between GPUs, gloo between CPUs. Where a layer's input is gathered from all processes, its gradient
+is the sum over what each process computed of it, and every process gets the part that is its own.
 """
 
 import math
@@ -25,7 +25,7 @@ Split = Callable[[Tensor], Sequence[Tensor]]
 
 @dataclass(frozen=True)
 class Cut:
-    """How a tensor lies over processes: cut along `dim` into `blocks`, of each of which every process has an equal share."""
+    """How a tensor lies over processes: along `dim` it is `blocks` blocks, and every process has an equal share of each."""
 
     dim: int
     blocks: int = 1
@@ -140,7 +140,7 @@ class _WithHalo(torch.autograd.Function):
 class Part:
     """What one pass through the network takes of a batch: all of it, or a micro-batch."""
 
-    own: slice
+    images: slice
     """Its images, among those that this process reads."""
     judged: slice | Tensor
     """The rows that it gives logits of, among those that this process judges."""
@@ -166,7 +166,7 @@ class Turn:
 
 
 class Gather(nn.Module):
-    """Own channels or units of [N, ...] -> those of all processes."""
+    """The channels or units of this process, [N, ...] -> those of all processes."""
 
     def __init__(self, processes: Processes, cut: Cut) -> None:
         super().__init__()
@@ -179,7 +179,7 @@ class Gather(nn.Module):
 
 
 class GatherRows(nn.Module):
-    """Features [own images, F] -> [images of all processes, F]."""
+    """The features of this process's images, [N, F] -> those of all processes' images."""
 
     def __init__(self, processes: Processes, turn: Turn) -> None:
         super().__init__()
@@ -194,7 +194,7 @@ class GatherRows(nn.Module):
 
 
 class Halo(nn.Module):
-    """A column's maps -> the same and, beyond the border, the other column's nearest, for a window that crosses it."""
+    """A column's maps -> the same and the other column's nearest, for a window that crosses the border between them."""
 
     def __init__(self, processes: Processes, width: int) -> None:
         super().__init__()
@@ -205,7 +205,7 @@ class Halo(nn.Module):
 
 
 class Trim(nn.Module):
-    """Takes away again what `Halo` added."""
+    """The maps without those that `Halo` added."""
 
     def __init__(self, processes: Processes, width: int) -> None:
         super().__init__()
@@ -218,9 +218,9 @@ class Trim(nn.Module):
 
 
 class Last(nn.Linear):
-    """The last layer: each process multiplies its own features, and the products are added up; any number of classes will do.
+    """The last layer: each process multiplies its features, and the products are added up; any number of classes will do.
 
-    input [N, own features] -> [N, classes], the same in all processes.
+    input [N, features of this process] -> [N, classes], the same in all processes.
     """
 
     def __init__(self, inputs: int, classes: int, processes: Processes) -> None:
@@ -234,7 +234,7 @@ class Last(nn.Linear):
 
 
 class Masked(nn.Module):
-    """Dropout by a mask drawn for all units and the whole batch, of which this process uses its own part.
+    """Dropout by a mask drawn for all units and the whole batch, of which this process uses its part.
 
     The draw is the one-device network's: by the same layer, in the same order, from the same global generator.
     """
@@ -253,7 +253,7 @@ class Masked(nn.Module):
         turn = self.turn
         if self.step != turn.step:
             self.mask, self.step = self._draw(x), turn.step
-        return x * self.mask[turn.part.judged if self.judged else turn.part.own]
+        return x * self.mask[turn.part.judged if self.judged else turn.part.images]
 
     @torch.no_grad()
     def _draw(self, x: Tensor) -> Tensor:

@@ -98,7 +98,7 @@ class Layout:
         """State of the whole network and of its optimizer, for a checkpoint; all processes have to call it."""
         return self.whole(self.module.state_dict()), self._with_velocities(sgd.state_dict(), sgd, self.whole)
 
-    def own_state(self, state: dict[str, Any], sgd: PaperSGD) -> dict[str, Any]:
+    def state_of_part(self, state: dict[str, Any], sgd: PaperSGD) -> dict[str, Any]:
         """The state of this process's optimizer, from the whole network's."""
         return self._with_velocities(state, sgd, self.take)
 
@@ -110,7 +110,7 @@ class Layout:
             return state
         name_of = {id(weight): name for name, weight in self.module.named_parameters()}
         names = [name_of[id(weight)] for group in sgd.param_groups for weight in group["params"]]
-        velocities = change({names[number]: each["v"] for number, each in state["state"].items()})
+        velocities = change({names[number]: values["v"] for number, values in state["state"].items()})
         return {**state, "state": {number: {"v": velocities[names[number]]} for number in state["state"]}}
 
     def _shares(self, batch: int) -> list[int]:
@@ -130,11 +130,11 @@ class Layout:
     def _fill(self, model: AlexNet) -> None:
         """Give `module`, whose tensors have no memory yet, this process's parts of the model, which is left without any."""
         trained = {name: weight.requires_grad for name, weight in model.named_parameters()}
-        whole, parts = dict(model.named_children()), dict(self.module.named_children())
+        parts = dict(self.module.named_children())
         self.module.load_state_dict(self.take(model.state_dict()), assign=True)
         for name, weight in self.module.named_parameters():
             weight.requires_grad_(trained[name])
-        for name, layer in whole.items():
+        for name, layer in model.named_children():
             if layer is not parts[name]:
                 layer.to("meta")
 
@@ -203,7 +203,7 @@ class _Columns(Layout):
     def _with_halos(
         self, layers: list[tuple[str, nn.Module]], whole: dict[str, nn.Module]
     ) -> list[tuple[str, nn.Module]]:
-        """With the neighbour's maps around every normalization whose window crosses the columns."""
+        """The layers with the neighbour's maps around every normalization whose window crosses the columns."""
         with_halos = list(layers)
         for at, (name, _) in reversed(list(enumerate(layers))):
             layer = whole.get(name)
@@ -246,7 +246,9 @@ class _Hybrid(Layout):
         part = super()._part(shares, start, size)
         firsts = [sum(shares[:process]) + start for process in range(len(shares))]
         rows = [torch.arange(first, first + count) for first, count in zip(firsts, part.counts, strict=True)]
-        return Part(part.own, slice(0, sum(shares)) if part.counts == tuple(shares) else torch.cat(rows), part.counts)
+        return Part(
+            part.images, slice(0, sum(shares)) if part.counts == tuple(shares) else torch.cat(rows), part.counts
+        )
 
     def _train(self, images: Tensor) -> Tensor:
         return through(self.head, collectives.pass_through(self.trunk, self.turn, images))
@@ -299,7 +301,7 @@ class _Shares(_Parts):
 
 
 def _synchronized(model: AlexNet) -> AlexNet:
-    """With batch normalization over the images of all processes, where the network has it."""
+    """The model with batch normalization over the images of all processes, where it normalizes batches."""
     if not any(isinstance(layer, nn.BatchNorm2d) for layer in model.children()):
         return model
     if next(model.parameters()).device.type == "cpu":

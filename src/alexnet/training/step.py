@@ -144,7 +144,7 @@ class Step:
             weight.grad = leaf.grad = None
         loss_of = self._compiled if self._compiled and batch.size == self.batch else self._loss
         for part in self.layout.begin(batch.size, self.micro_batch):
-            loss, wrong = loss_of(self.leaves, images[part.own], batch.labels[part.judged])
+            loss, wrong = loss_of(self.leaves, images[part.images], batch.labels[part.judged])
             (loss / batch.size).backward()
             self.loss += loss.detach()
             self.wrong += wrong
