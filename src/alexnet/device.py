@@ -34,11 +34,11 @@ Precision = Literal["auto", "float32", "bf16"]
 
 
 def low_precision(wanted: Precision, device: torch.device) -> torch.dtype | None:
-    """What the network computes in if not in float32: bf16 where `wanted` says so; "auto" does on CUDA devices and CPUs that
-    multiply bf16 in hardware. Weights stay float32.
+    """The type that the network computes in, if not float32: bf16 where `wanted` says so; weights stay float32.
 
-    By what the device can do and not by a measurement, so that a run that is resumed computes as it did before. On a CPU the
-    compiled loops have to be there, as torch's own pooling and normalization in bf16 take what the products gain.
+    "auto" takes bf16 on CUDA devices and CPUs that multiply it in hardware: by what the device can do and not by a measurement,
+    so that a resumed run computes as it did before. On a CPU the compiled loops have to be there, as torch's own pooling and
+    normalization in bf16 take what the products gain.
     """
     if wanted == "auto":
         on_cpu = device.type == "cpu" and bf16_unit() and compiled()

@@ -30,8 +30,10 @@ def machine() -> dict[str, str | int]:
 
 
 def commit() -> str:
-    """The commit of the code that runs, with "-dirty" if files were changed since. Outside a checkout, such as a copy of its
-    files on another machine: what the environment variable ALEXNET_COMMIT says, else "unknown"."""
+    """The commit of the code that runs, with "-dirty" if files were changed since.
+
+    Outside a checkout, as in a copy of its files: what the environment variable ALEXNET_COMMIT says, else "unknown".
+    """
     file = Path(__file__)
 
     def git(*words: str) -> str:

@@ -2,8 +2,7 @@
 
 A pass goes over memory once and keeps its input alone. Arrays are float32 or bf16 (`alexnet.bf16`) and the arithmetic float32;
 they are channels-last, so that the adjacent kernels of a position lie side by side: a row of them fits the nearest cache,
-where the window's sum is taken. The window is of five kernels and the power 3/4. The loops let go of the interpreter lock;
-`in_parts` gives each thread its part. `fused.py` decides when they are used.
+where the window's sum is taken. The window is of five kernels and the power 3/4. `fused.py` decides when this is used.
 """
 
 import math

@@ -32,9 +32,11 @@ class LRN:
     n: int = 5
     """Adjacent kernels at the same position that the sum is over, the kernel itself in the middle."""
     k: float = 2.0
+    """What is added to the sum."""
     alpha: float = 1e-4
     """What multiplies the plain sum, as in the paper; PyTorch's and Caffe's alpha is divided by n."""
     beta: float = 0.75
+    """The power that responses are divided by."""
 
 
 NORMALIZATIONS = {
@@ -117,12 +119,12 @@ class Network:
     columns: Literal[1, 2] = 2
     """Halves of the network, one a GPU in 2012 (§3.2); a layer's first half of kernels is column 1."""
     links: tuple[str, ...] = ("conv3", "fc6", "fc7")
-    """Layers that read both columns; all others read their own. The kernels of the third layer are connected to all kernel
-    maps of the second (§3.5). The first and the last layer read everything."""
+    """Layers that read both columns; all others read their own. The kernels of the third layer are connected to all
+    kernel maps of the second (§3.5). The first and the last layer read everything."""
     normalization: Literal["local", "batch", "none", "paper", "authors-2012", "caffe"] = "local"
-    """What "norm" is in the rows: local response normalization with the coefficients of `lrn`, batch normalization at the same
-    places, or none at all. The other names are local too, and set `lrn` to the paper's coefficients, to those of the 2012
-    program (the sum divided by n) or to Caffe's (k = 1)."""
+    """What "norm" is in the rows: local response normalization with the coefficients of `lrn`, batch normalization
+    at the same places, or none at all. The other names are local too, and set `lrn` to the paper's coefficients,
+    to those of the 2012 program (the sum divided by n) or to Caffe's (k = 1)."""
     lrn: LRN = LRN()
     normalization_window: Literal["across", "column"] = "across"
     """Whether the window of adjacent kernels crosses from one column into the other (the text) or not (the program)."""

@@ -85,10 +85,10 @@ def save(run: Path, weights: Mapping[str, Tensor], optimizer: dict[str, Any], pr
         # torch and safetensors wrap what the operating system said in errors of their own.
         shutil.rmtree(beside, ignore_errors=True)
         before = latest(run)
-        kept = f"the last whole checkpoint is {before}" if before else "there is no earlier checkpoint"
-        what, fix = why(error)
+        earlier = f"the last whole checkpoint is {before}" if before else "there is no earlier checkpoint"
+        reason, fix = why(error)
         raise RunFailed(
-            f"checkpoint {final} could not be written: {what}; {kept}. {fix.capitalize()}, then: alexnet train --resume {run}"
+            f"checkpoint {final} could not be written: {reason}; {earlier}. {fix.capitalize()}, then: alexnet train --resume {run}"
         ) from error
     tidy(run, keep)
     return final

@@ -123,9 +123,9 @@ class Recipe:
             ("schedule.factor", self.schedule.factor > 1, "above 1, as the rate is divided by it"),
             ("trust", 0 < self.trust < math.inf, "above 0 and finite"),
         ]
-        for name, right, what in checks:
+        for name, right, demand in checks:
             if not right:
-                raise InputError(f"--{name.replace('_', '-')} {value[name]}: must be {what}")
+                raise InputError(f"--{name.replace('_', '-')} {value[name]}: must be {demand}")
         if self.schedule.patience < 1 or self.schedule.times < 0:
             raise InputError("--schedule.patience must be at least 1, --schedule.times at least 0")
         if self.schedule.times > 100 or len(self.schedule.drops) > 100:

@@ -1,4 +1,4 @@
-"""How a network and its batches lie over several processes.
+"""The division of a network and its batches over several processes.
 
     none      one process
     data      every process holds the whole network and reads its share of the batch; gradients are added up (torch's DDP)

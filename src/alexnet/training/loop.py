@@ -82,16 +82,16 @@ class Loop:
         """All epochs that are left, or as many as there are until it is stopped."""
         try:
             self._tell_start()
-            while not self._finished():
+            stopped = False
+            while not (stopped or self._finished()):
                 rates = self.recipe.rates(self.state.epoch, self.state.plateau)
-                whole = self._epoch(rates)
-                if whole:
+                stopped = not self._epoch(rates)
+                if not stopped:
                     self._end_of_epoch(rates)
-                if not whole or (not self._finished() and self.processes.any(self.call.stop())):
-                    if self.saved_step != self.state.step:
-                        self._save()
-                    return Outcome(self.run, self.state.epoch, False, self.log.last)
-            return Outcome(self.run, self.state.epoch, True, self.log.last)
+                    stopped = not self._finished() and self.processes.any(self.call.stop())
+            if stopped and self.saved_step != self.state.step:
+                self._save()
+            return Outcome(self.run, self.state.epoch, not stopped, self.log.last)
         except RunFailed as error:  # which all processes find at once: a loss, a disk
             error.__dict__["by_all"] = True
             if self.processes.first or isinstance(error, FailedElsewhere):
@@ -202,9 +202,9 @@ class Loop:
     def _finite(self) -> bool:
         return all(bool(tensor.isfinite().all()) for tensor in self.model.state_dict().values())
 
-    def _diverged(self, what: str) -> RunFailed:
+    def _diverged(self, event: str) -> RunFailed:
         return RunFailed(
-            f"{what} at step {self.state.step} (epoch {self.state.epoch + 1}). Lower the rate (--rate"
+            f"{event} at step {self.state.step} (epoch {self.state.epoch + 1}). Lower the rate (--rate"
             f" {self.recipe.rate / 10:g}); check the pixel scale with alexnet doctor {self.call.prepared.path}; biases that start"
             f" at 1 need a low rate. The last good checkpoint is {checkpoint.latest(self.run)}"
         )

@@ -137,9 +137,9 @@ def _train(call: Call) -> Outcome:
         except OSError as error:  # most likely a full disk
             if out_of_memory(error):
                 raise
-            what, fix = why(error)
+            reason, fix = why(error)
             raise RunFailed(
-                f"{error.filename or run}: {what}; the last whole checkpoint is {checkpoint.latest(run)}."
+                f"{error.filename or run}: {reason}; the last whole checkpoint is {checkpoint.latest(run)}."
                 f" {fix.capitalize()}, then: alexnet train --resume {run}"
             ) from error
 
@@ -234,11 +234,11 @@ def _check_progress(state: Progress, recipe: Recipe, images: int, newest: Path) 
 
 def _check_agreement(call: Call, state: Progress, images: int) -> None:
     """Raise InputError unless all processes see the same data and the same checkpoint."""
-    for what, value in (("training images", images), ("steps done", state.step)):
+    for quantity, value in (("training images", images), ("steps done", state.step)):
         first = call.processes.agree(value)
         if call.processes.any(value != first):
             raise InputError(
-                f"--parallel {call.parallel}: the processes see different {what} (process 0: {first:,}); put the prepared"
+                f"--parallel {call.parallel}: the processes see different {quantity} (process 0: {first:,}); put the prepared"
                 " dataset and the run folder on storage that all machines share, and prepare before training"
             )
 
