@@ -2,6 +2,7 @@
 
 import ctypes
 import sys
+from contextlib import suppress
 from typing import Literal
 
 import torch
@@ -54,16 +55,14 @@ def precision_name(low: torch.dtype | None, device: torch.device) -> str:
     return f"bf16 by {bf16_unit() or 'emulation'}" if device.type == "cpu" else "bf16"
 
 
-def keep_memory() -> bool:
-    """Let the C library keep freed blocks for the next step instead of returning them to the kernel; True if it will.
+def keep_memory() -> None:
+    """Let the C library keep freed blocks for the next step instead of returning them to the kernel.
 
     glibc returns every large block at once, and the next step faults its pages in again: a third of a step on the CPU.
     """
-    if not sys.platform.startswith("linux"):
-        return False
-    try:
-        libc = ctypes.CDLL(None)
-        # M_MMAP_THRESHOLD = -3 (no own mapping for blocks up to 1 GiB), M_TRIM_THRESHOLD = -1 (-1: never give back).
-        return bool(libc.mallopt(-3, 1 << 30)) and bool(libc.mallopt(-1, -1))
-    except (OSError, AttributeError):
-        return False
+    if sys.platform.startswith("linux"):
+        with suppress(OSError, AttributeError):
+            libc = ctypes.CDLL(None)
+            # M_MMAP_THRESHOLD = -3 (no own mapping for blocks up to 1 GiB), M_TRIM_THRESHOLD = -1 (-1: never give back).
+            libc.mallopt(-3, 1 << 30)
+            libc.mallopt(-1, -1)

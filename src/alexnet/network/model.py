@@ -42,7 +42,7 @@ class AlexNet(nn.Sequential):
         channels, size = 3, spec.input_size
         if spec.input_scale != 1:
             layers["scale"] = Scale(spec.input_scale)
-        for name, row in spec.rows():
+        for name, row in spec.all_rows():
             # The steps after conv6 cannot be called by its number, which is fc6's.
             number = f"-{name}" if name == spec.extra_name else name.removeprefix("conv").removeprefix("fc")
             columns = 1 if spec.reads_both(name) else spec.columns
@@ -67,11 +67,6 @@ class AlexNet(nn.Sequential):
                 if step != "dropout" or spec.dropout:
                     kind = spec.activation if step == "relu" else step
                     layers[f"{kind}{number}"] = _layer_of(spec, step, channels)
-        if "flatten" not in layers:
-            layers["flatten"] = nn.Flatten()
-            channels = channels * size * size
-        _check_weights(spec.last_name, channels * spec.classes)
-        layers[spec.last_name] = Linear(channels, spec.classes)
         super().__init__(layers)
         self.spec = spec
         self.windows = windows
@@ -81,16 +76,15 @@ class AlexNet(nn.Sequential):
     @torch.no_grad()
     def initialize(self, generator: torch.Generator | None = None) -> None:
         """Draw the initial values again: zero-mean Gaussians and constant biases (§5), or PyTorch's own."""
-        last = self.spec.last_name, self.spec.std_of_last, 0.0
-        for name, std, bias in [*((name, row.std, row.bias) for name, row in self.spec.rows()), last]:
+        for name, row in self.spec.all_rows():
             weight, biases = self.get_parameter(f"{name}.weight"), self.get_parameter(f"{name}.bias")
             if self.spec.init == "pytorch":
                 bound = math.sqrt(len(biases) / weight.numel())  # 1 / sqrt(number of inputs of one unit)
                 weight.uniform_(-bound, bound, generator=generator)
                 biases.uniform_(-bound, bound, generator=generator)
             else:
-                weight.normal_(0.0, std, generator=generator)
-                biases.fill_(bias)
+                weight.normal_(0.0, row.std, generator=generator)
+                biases.fill_(row.bias)
         for layer in self.children():
             if isinstance(layer, nn.BatchNorm2d):
                 layer.reset_parameters()

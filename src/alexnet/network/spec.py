@@ -200,6 +200,10 @@ class Network:
             # layers-146-2011 of 2012: weights and biases start as the last layer's do, and no neuron follows.
             yield BOTTLENECK, Hidden(self.bottleneck, std=self.std_of_last, bias=0.0, then=())
 
+    def all_rows(self) -> list[tuple[str, Convolution | Hidden]]:
+        """(name, row) of every layer, the last one too, which has a unit for each class."""
+        return [*self.rows(), (self.last_name, Hidden(self.classes, std=self.std_of_last, bias=0.0, then=()))]
+
     def without(self, name: str) -> "Network":
         """This network with the layer called `name` removed, as §7 did; the layers behind it move up a number.
 
@@ -227,9 +231,9 @@ class Network:
         shorter = replace(
             self, name=f"{self.name}-without-{name}", convolutions=tuple(convolutions), hidden=tuple(hidden)
         )
-        left = [row_name for row_name, _ in replace(shorter, conv6=False, bottleneck=0).rows()] + [shorter.last_name]
+        remaining = [row_name for row_name, _ in replace(shorter, conv6=False, bottleneck=0).all_rows()]
         places = [names.index(link) for link in self.links if link in names]
-        links = dict.fromkeys(left[place if place <= at else place - 1] for place in places)
+        links = dict.fromkeys(remaining[place if place <= at else place - 1] for place in places)
         return replace(shorter, links=tuple(link for link in links if link != shorter.last_name))
 
     @property

@@ -151,7 +151,7 @@ def _outputs(layers: list[Layer]) -> dict[str, int]:
 def _layers(spec: specs.Network) -> list[Layer]:
     with torch.device("meta"):  # shapes without memory, so that 60 million weights cost nothing
         model = AlexNet(spec)
-    rows = dict(spec.rows())
+    rows = dict(spec.all_rows())
     layers: list[Layer] = []
     channels, side = 3, spec.input_size
     for name, module in model.named_children():
@@ -178,13 +178,13 @@ def _layers(spec: specs.Network) -> list[Layer]:
                 neurons=channels * side**2 if weighted else 0,
                 reads=_reads(spec, name, weighted),
                 kernels=kernels,
-                kernels_per_column=kernels // 2 if kernels and spec.columns == 2 and row else None,
+                kernels_per_column=kernels // 2 if kernels and spec.columns == 2 and name != spec.last_name else None,
                 size=window.window if window else None,
                 stride=window.stride if window else None,
                 padding=window.padding if window else None,
                 arithmetic=str(window) if window else "",
-                std=(row.std if row else spec.std_of_last) if drawn else None,
-                bias=(row.bias if row else 0.0) if drawn else None,
+                std=row.std if row and drawn else None,
+                bias=row.bias if row and drawn else None,
                 then=(),
             )
         )

@@ -137,8 +137,7 @@ class Recipe:
 
     def _check_layers(self) -> None:
         factors = self.factors()
-        rows, last = dict(self.network.rows()), self.network.last_name
-        layers = [*rows, last]
+        layers = dict(self.network.all_rows())
         for option, named in (("layer-rates", factors), ("freeze", dict.fromkeys(self.freeze))):
             for layer in named:
                 if layer not in layers:
@@ -148,8 +147,7 @@ class Recipe:
         for layer in self.freeze:
             if layer in factors:
                 raise InputError(f"--freeze {layer}: --layer-rates gives it a rate too; leave one out")
-            row = rows.get(layer)
-            if self.network.normalization == "batch" and row is not None and "norm" in row.then:
+            if self.network.normalization == "batch" and "norm" in layers[layer].then:
                 raise InputError(
                     f"--freeze {layer}: the batch normalization behind it would go on measuring its means; freeze layers without"
                     " one, or use --layer-rates"
