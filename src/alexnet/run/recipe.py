@@ -110,16 +110,17 @@ class Recipe:
     def check(self) -> None:
         """Raise InputError, naming the field, for a value that no run can use."""
         counts = ("epochs", "batch", "validate_every", "keep", "image_size", "micro_batch")
-        rates = ("decay", "bias_rate", "first_rate", "last_rate", "last_rate_after", "warmup_epochs")
-        others = ("checkpoint_minutes", "stuck_steps", "seed", "hold_out_seed", "base_batch")
+        amounts = (
+            *("decay", "bias_rate", "first_rate", "last_rate", "last_rate_after", "warmup_epochs"),
+            *("checkpoint_minutes", "stuck_steps", "seed", "hold_out_seed", "base_batch"),
+        )
         value = dataclasses.asdict(self) | {"schedule.factor": self.schedule.factor}
         checks = [
             *((name, value[name] is None or value[name] >= 1, "at least 1") for name in counts),
             ("rate", 0 < self.rate < math.inf, "above 0 and finite"),
             ("momentum", 0 <= self.momentum < 1, "at least 0 and below 1"),
             ("hold_out", 0 < self.hold_out < 1, "between 0 and 1"),
-            *((name, 0 <= value[name] < math.inf, "at least 0 and finite") for name in rates),
-            *((name, value[name] >= 0, "at least 0 and finite") for name in others),
+            *((name, 0 <= value[name] < math.inf, "at least 0 and finite") for name in amounts),
             ("schedule.factor", self.schedule.factor > 1, "above 1, as the rate is divided by it"),
             ("trust", 0 < self.trust < math.inf, "above 0 and finite"),
         ]
