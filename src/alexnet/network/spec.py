@@ -36,7 +36,7 @@ class LRN:
     alpha: float = 1e-4
     """What multiplies the plain sum, as in the paper; PyTorch's and Caffe's alpha is divided by n."""
     beta: float = 0.75
-    """The power that responses are divided by."""
+    """The exponent of the divisor."""
 
 
 NORMALIZATIONS = {
