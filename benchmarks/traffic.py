@@ -1,7 +1,7 @@
 """What processes send each other in one training step, in bytes, from a network's spec alone.
 
-It equals what `alexnet.training.collectives.Exchange` counts; the sums of synchronized batch normalization, a few numbers a
-kernel, are left out.
+It equals what processes are counted to send (tests/training/test_layouts.py); the sums of synchronized batch
+normalization, a few numbers a kernel, are left out.
 """
 
 from dataclasses import dataclass

@@ -33,9 +33,9 @@ def test_float32_numbers_are_rounded_as_torch_rounds_them() -> None:
     bits = draw.integers(0, 1 << 32, 1 << 20, dtype=np.uint64).astype(np.uint32)
     bits[: 1 << 19] &= np.uint32(0xFFFF8000)  # half of them exact, or half-way between two
     numbers = torch.from_numpy(bits.view(np.float32))
-    here, there = loop_gives(numbers, torch.bfloat16), numbers.bfloat16()
-    assert torch.equal(here.isnan(), there.isnan()) and bool(here.isnan().any())
-    assert torch.equal(here[~here.isnan()].view(torch.int16), there[~there.isnan()].view(torch.int16))
+    actual, expected = loop_gives(numbers, torch.bfloat16), numbers.bfloat16()
+    assert torch.equal(actual.isnan(), expected.isnan()) and bool(actual.isnan().any())
+    assert torch.equal(actual[~actual.isnan()].view(torch.int16), expected[~expected.isnan()].view(torch.int16))
 
 
 def test_float32_stays_as_it_is() -> None:

@@ -96,14 +96,14 @@ def test_loops_are_compiled_where_nothing_can_be_kept(monkeypatch: pytest.Monkey
     numba = pytest.importorskip("numba")
     kept = numba.njit
 
-    def without_a_folder(*functions: object, **how: object) -> object:  # numba itself decorates some with it
-        if how.get("cache"):
+    def without_a_folder(*functions: object, **settings: object) -> object:  # numba itself decorates some with it
+        if settings.get("cache"):
 
             def refuse(function: object) -> object:
                 raise RuntimeError("cannot cache function: no locator available")
 
             return refuse
-        return kept(*functions, **how)
+        return kept(*functions, **settings)
 
     monkeypatch.setattr(numba, "njit", without_a_folder)
     assert loop(lambda x: x + 1)(2) == 3

@@ -16,11 +16,9 @@ def out_of_memory(error: BaseException) -> bool:
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
     text = str(error).strip().lower()
-    said = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory", "bad_alloc")
-    # oneDNN's words, and Python's for a thread without a stack
-    return any(words in text for words in said) or text.endswith(
-        ("could not create a primitive", "can't start new thread")
-    )
+    phrases = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory", "bad_alloc")
+    endings = ("could not create a primitive", "can't start new thread")  # oneDNN's; Python's, without a stack for it
+    return any(phrase in text for phrase in phrases) or text.endswith(endings)
 
 
 class RunFailed(RuntimeError):

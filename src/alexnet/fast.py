@@ -71,8 +71,8 @@ def by_hand(x: Tensor) -> bool:
 
 def float32_on_the_cpu(x: Tensor) -> bool:
     """Whether the CPU's fast forms for float32 alone may take x; they have gradients of their own."""
-    there = x.device.type == "cpu" and x.dtype == torch.float32
-    return there and not torch.is_autocast_enabled("cpu") and by_hand(x)
+    on_cpu = x.device.type == "cpu" and x.dtype == torch.float32
+    return on_cpu and not torch.is_autocast_enabled("cpu") and by_hand(x)
 
 
 def loops_take(x: Tensor) -> bool:

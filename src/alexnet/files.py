@@ -1,4 +1,4 @@
-"""Writing files whole or not at all: beside the place, then renamed into it; one writer to a folder; what keeps from it."""
+"""Writing files whole or not at all, one writer to a folder, and what the system refuses, in words."""
 
 import os
 import re
@@ -83,27 +83,27 @@ _REFUSALS = {
 
 
 def why(error: BaseException) -> tuple[str, str]:
-    """What keeps from reading or writing a file, in words, and what mends it, for an OSError or what a library makes of one."""
+    """The reason why a file cannot be read or written, and what mends it, of an OSError or what a library makes of one."""
     number = _number(error)
-    said = error.strerror if isinstance(error, OSError) else None
-    return _REFUSALS.get(number or 0, (said or " ".join(str(error).split()), "mend that"))
+    text = error.strerror if isinstance(error, OSError) else None
+    return _REFUSALS.get(number or 0, (text or " ".join(str(error).split()), "mend that"))
 
 
 def refused(error: BaseException, path: Path | str | None = None) -> str:
     """The one line for such an error: the file (by default the one it names), what is wrong with it, what mends it."""
-    where = path or getattr(error, "filename", None)
-    what, fix = why(error)
-    return f"{os.fsdecode(where)}: {what}; {fix}" if where else f"{what}; {fix}"
+    file = path or getattr(error, "filename", None)
+    reason, fix = why(error)
+    return f"{os.fsdecode(file)}: {reason}; {fix}" if file else f"{reason}; {fix}"
 
 
 def no_room(error: BaseException) -> bool:
-    """Whether what began well found no more room: a full disk, a quota, a limit."""
+    """Whether an error says that there is no more room: a full disk, a quota, a limit."""
     return _number(error) in (ENOSPC, EDQUOT, EFBIG)
 
 
 @contextmanager
 def named(path: Path | str) -> Iterator[None]:
-    """Let an OSError of writing `path` name it: the system names none when a disk is full, and else what lay beside it."""
+    """Put the name `path` into an OSError of writing it: of a full disk the system names no file, else the one beside it."""
     try:
         yield
     except OSError as error:

@@ -117,9 +117,8 @@ class Processes:
                 f"--device {wanted}: several processes take a GPU each, by auto or cuda where there are any, or share the cpu;"
                 " use --device auto"
             )
-        number = int(
-            os.environ.get("LOCAL_WORLD_SIZE", self.number)
-        )  # so that all of a machine find it, and none waits
+        # Of this machine, so that all on it raise, and none waits.
+        number = int(os.environ.get("LOCAL_WORLD_SIZE", self.number))
         if number > torch.cuda.device_count():
             raise InputError(
                 f"--processes {number}: each takes a GPU of its own, and this machine has {torch.cuda.device_count()}; use so many,"

@@ -30,16 +30,18 @@ def machine() -> dict[str, str | int]:
 
 
 def commit() -> str:
-    """The commit of the code that runs, with "-dirty" if files were changed since. Outside a checkout, such as a copy of its
-    files on another machine: what the environment variable ALEXNET_COMMIT says, else "unknown"."""
-    here = Path(__file__)
+    """The commit of the code that runs, with "-dirty" if files were changed since.
+
+    Outside a checkout, as in a copy of its files: what the environment variable ALEXNET_COMMIT says, else "unknown".
+    """
+    file = Path(__file__)
 
     def git(*words: str) -> str:
-        return subprocess.run(["git", *words], cwd=here.parent, capture_output=True, text=True).stdout.strip()
+        return subprocess.run(["git", *words], cwd=file.parent, capture_output=True, text=True).stdout.strip()
 
     try:
         # Installed into an environment that lies in some other project's checkout, it is not of that project's commit.
-        own = git("ls-files", here.name) and git("describe", "--always", "--dirty")
+        described = git("ls-files", file.name) and git("describe", "--always", "--dirty")
     except OSError:
-        own = ""
-    return own or os.environ.get("ALEXNET_COMMIT", "") or "unknown"
+        described = ""
+    return described or os.environ.get("ALEXNET_COMMIT", "") or "unknown"

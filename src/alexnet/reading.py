@@ -107,25 +107,25 @@ class ByPosition:
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """The bytes from `start` to `stop`, uint8."""
-        place = np.empty(stop - start, np.uint8)
-        self.read_into(place, start)
-        return place
+        buffer = np.empty(stop - start, np.uint8)
+        self.read_into(buffer, start)
+        return buffer
 
-    def read_into(self, place: np.ndarray, start: int) -> None:
-        """Fills `place`, contiguous uint8 of one dimension, with the bytes from `start` on."""
-        left = place.data
-        while len(left):
+    def read_into(self, buffer: np.ndarray, start: int) -> None:
+        """Fills `buffer`, contiguous uint8 of one dimension, with the bytes from `start` on."""
+        rest = buffer.data
+        while len(rest):
             if hasattr(os, "preadv"):
-                number = os.preadv(self._file, [left], start)
+                number = os.preadv(self._file, [rest], start)
             else:  # Windows
                 with self._seeking:
                     os.lseek(self._file, start, os.SEEK_SET)
-                    content = os.read(self._file, len(left))
+                    content = os.read(self._file, len(rest))
                 number = len(content)
-                left[:number] = content
+                rest[:number] = content
             if not number:
                 length = os.fstat(self._file).st_size
                 raise InputError(
                     f"{self.path}: was cut off at {length:,} of its {self.size:,} bytes: put the whole file back"
                 )
-            start, left = start + number, left[number:]
+            start, rest = start + number, rest[number:]

@@ -38,8 +38,9 @@ _SHORT = {"\a": r"\a", "\b": r"\b", "\t": r"\t", "\n": r"\n", "\v": r"\v", "\f":
 
 def visible(text: str) -> str:
     r"""`text` on one line, with what a terminal would obey written out as `ls -b` writes it: \n, \033, \u202e."""
-    return _UNSEEN.sub(lambda match: _SHORT.get(match[0]) or _numbered(ord(match[0])), text)
+    return _UNSEEN.sub(lambda match: _SHORT.get(match[0]) or _written_out(match[0]), text)
 
 
-def _numbered(code: int) -> str:
+def _written_out(character: str) -> str:
+    code = ord(character)
     return f"\\{code:03o}" if code < 0o400 else f"\\u{code:04x}"

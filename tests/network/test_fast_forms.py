@@ -28,11 +28,11 @@ def loops() -> None:
     pytest.importorskip("numba")
 
 
-def gradients(form: Callable[[Tensor], Tensor], x: Tensor, came: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def gradients(form: Callable[[Tensor], Tensor], x: Tensor, upstream: Tensor | None = None) -> tuple[Tensor, Tensor]:
     x = x.detach().clone(memory_format=torch.preserve_format).requires_grad_()
     y = form(x)
-    came = torch.randn(y.shape, generator=seeded(4), dtype=y.dtype) if came is None else came
-    y.backward(came)
+    upstream = torch.randn(y.shape, generator=seeded(4), dtype=y.dtype) if upstream is None else upstream
+    y.backward(upstream)
     assert x.grad is not None
     return y.detach(), x.grad
 
@@ -216,13 +216,13 @@ def test_functorch_and_second_derivatives_of_the_plain_form(loops: None) -> None
 def test_the_product_and_its_gradients_equal_torchs() -> None:
     layer = Linear(37, 21)
     x = torch.randn(5, 37, generator=seeded(5)).requires_grad_()
-    came = torch.randn(5, 21, generator=seeded(6))
-    layer(x).backward(came)
+    upstream = torch.randn(5, 21, generator=seeded(6))
+    layer(x).backward(upstream)
     assert type(layer(x).grad_fn).__name__ == "_ProductBackward"
-    own = [x.grad, layer.weight.grad, layer.bias.grad]
+    computed = [x.grad, layer.weight.grad, layer.bias.grad]
     x.grad = layer.weight.grad = layer.bias.grad = None
-    F.linear(x, layer.weight, layer.bias).backward(came)
-    for actual, wanted in zip(own, [x.grad, layer.weight.grad, layer.bias.grad], strict=True):
+    F.linear(x, layer.weight, layer.bias).backward(upstream)
+    for actual, wanted in zip(computed, [x.grad, layer.weight.grad, layer.bias.grad], strict=True):
         assert actual is not None and wanted is not None
         assert torch.allclose(actual, wanted, rtol=1e-5, atol=1e-5)
 
@@ -263,13 +263,13 @@ def test_a_convolution_and_its_gradients_equal_torchs(
         x = images.clone(memory_format=torch.preserve_format).requires_grad_(wanted)
         y = layer(x)
         assert (type(y.grad_fn).__name__ == "ConvolvedBackward") == (layout == CHANNELS_LAST)
-        came = torch.randn(y.shape, generator=seeded(8))
-        y.backward(came)
-        own = [y, layer.weight.grad, layer.bias.grad, x.grad]
+        upstream = torch.randn(y.shape, generator=seeded(8))
+        y.backward(upstream)
+        computed = [y, layer.weight.grad, layer.bias.grad, x.grad]
         layer.weight.grad = layer.bias.grad = x.grad = None
         expected = F.conv2d(F.pad(x, (0, overhang, 0, overhang)), layer.weight, layer.bias, stride, padding, 1, groups)
-        expected.backward(came)
-        for actual, right in zip(own, [expected, layer.weight.grad, layer.bias.grad, x.grad], strict=True):
+        expected.backward(upstream)
+        for actual, right in zip(computed, [expected, layer.weight.grad, layer.bias.grad, x.grad], strict=True):
             assert (actual is None) == (right is None)
             assert actual is None or torch.allclose(actual, right, rtol=1e-5, atol=1e-4)
         layer.weight.grad = layer.bias.grad = None
@@ -312,10 +312,10 @@ def test_the_pass_in_bf16_is_that_in_float32_rounded_once(loops: None, columns: 
         pytest.skip("there is nothing to fuse")
     lrn, pool = (LRN() if columns else None), nn.MaxPool2d(3, 2, ceil_mode=True)
     z = responses(3, 32, 13, 13).bfloat16()
-    came = torch.randn(3, 32, 6, 6, generator=seeded(5)).bfloat16().to(memory_format=CHANNELS_LAST)
-    y, gradient = gradients(lambda z: in_one_pass(z, relu, lrn, columns or 1, pool), z, came)
+    upstream = torch.randn(3, 32, 6, 6, generator=seeded(5)).bfloat16().to(memory_format=CHANNELS_LAST)
+    y, gradient = gradients(lambda z: in_one_pass(z, relu, lrn, columns or 1, pool), z, upstream)
     wanted, wanted_gradient = gradients(
-        lambda z: in_one_pass(z, relu, lrn, columns or 1, pool), z.float(), came.float()
+        lambda z: in_one_pass(z, relu, lrn, columns or 1, pool), z.float(), upstream.float()
     )
     assert y.dtype == gradient.dtype == torch.bfloat16
     assert torch.equal(y, wanted.bfloat16()) and torch.equal(gradient, wanted_gradient.bfloat16())
@@ -323,9 +323,9 @@ def test_the_pass_in_bf16_is_that_in_float32_rounded_once(loops: None, columns: 
 
 @pytest.mark.parametrize("columns", [1, 2])
 def test_normalization_alone_in_bf16_is_that_in_float32_rounded_once(loops: None, columns: int) -> None:
-    x, came = responses(2, 16, 5, 7).bfloat16(), responses(2, 16, 5, 7).bfloat16()
-    here = gradients(lambda x: local_response_normalization(x, columns=columns), x, came)
-    there = gradients(lambda x: local_response_normalization(x, columns=columns), x.float(), came.float())
+    x, upstream = responses(2, 16, 5, 7).bfloat16(), responses(2, 16, 5, 7).bfloat16()
+    here = gradients(lambda x: local_response_normalization(x, columns=columns), x, upstream)
+    there = gradients(lambda x: local_response_normalization(x, columns=columns), x.float(), upstream.float())
     assert all(torch.equal(one, other.bfloat16()) for one, other in zip(here, there, strict=True))
 
 
@@ -338,10 +338,10 @@ def test_the_loop_of_map_normalization_equals_the_formula(
     loops: None, dtype: torch.dtype, shape: tuple[int, ...]
 ) -> None:
     x = responses(*shape).to(dtype)
-    came = responses(*shape).to(dtype)
-    assert type(map_normalization(x.requires_grad_()).grad_fn).__name__ == "_NormalizedMapBackward"
-    here = gradients(map_normalization, x, came)
-    there = gradients(normalization.map_normalization, x.double(), came.double())
+    upstream = responses(*shape).to(dtype)
+    assert type(map_normalization(x.requires_grad_()).grad_fn).__name__ == "_NormalizedBackward"
+    here = gradients(map_normalization, x, upstream)
+    there = gradients(normalization.map_normalization, x.double(), upstream.double())
     accuracy = 2e-6 if dtype == torch.float32 else 2**-8  # of bf16: half a unit in the last place
     for one, other in zip(here, there, strict=True):
         assert torch.allclose(one.double(), other, rtol=accuracy, atol=100 * accuracy)

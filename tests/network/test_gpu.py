@@ -131,9 +131,9 @@ def test_of_equal_maxima_the_first_gets_the_gradient(device: str, relu: bool) ->
     z = 100.0 * torch.randint(-1, 2, (2, 1, 7, 7), generator=seeded(5)).expand(2, 8, 7, 7)
     z = z.to(device).contiguous(memory_format=torch.channels_last)
     g = torch.randn(2, 8, 3, 3, generator=seeded(4))
-    found, expected = (with_gradient(form, z, g) for form in pooled(relu)[:2])
-    assert (found[1] != 0).equal(expected[1] != 0)
-    assert apart(found, expected) < CLOSE[torch.float32]
+    results, expected = (with_gradient(form, z, g) for form in pooled(relu)[:2])
+    assert (results[1] != 0).equal(expected[1] != 0)
+    assert apart(results, expected) < CLOSE[torch.float32]
 
 
 @each_device
@@ -163,8 +163,8 @@ def test_torch_compile_goes_over_them(device: str) -> None:
         return pooled(True)[0](gpu.local_response_normalization(z, LRN(), 1) * 2)
 
     z, g = maps(device, 1, 8, 4, 4), torch.randn(1, 8, 2, 2, generator=seeded(4))
-    found = with_gradient(torch.compile(layers, backend="aot_eager", fullgraph=True), z, g)
-    assert all(a.equal(b) for a, b in zip(found, with_gradient(layers, z, g), strict=True))
+    results = with_gradient(torch.compile(layers, backend="aot_eager", fullgraph=True), z, g)
+    assert all(a.equal(b) for a, b in zip(results, with_gradient(layers, z, g), strict=True))
 
 
 @whole_networks

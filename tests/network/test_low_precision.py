@@ -15,8 +15,8 @@ from .tiny import seeded
 
 
 def network(**changes: object) -> AlexNet:
-    made = AlexNet(replace(TINY_NETWORK, **changes), seeded(1)).eval()  # type: ignore[arg-type]
-    return made.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+    built = AlexNet(replace(TINY_NETWORK, **changes), seeded(1)).eval()  # type: ignore[arg-type]
+    return built.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
 def images(number: int = 6, side: int = 28) -> torch.Tensor:

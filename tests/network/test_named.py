@@ -57,10 +57,10 @@ def test_networks_are_compared_by_what_they_compute() -> None:
 
 @pytest.mark.parametrize("name", networks)
 def test_every_named_network_is_nearest_to_itself(name: str) -> None:
-    found, differ = nearest(networks[name], initial=True)
-    assert differ == [] and differences(found, networks[name], initial=True) == []
+    named, differ = nearest(networks[name], initial=True)
+    assert differ == [] and differences(named, networks[name], initial=True) == []
 
 
 def test_without_dropout() -> None:
-    made = without_dropout(torchvision)
-    assert made.convolutions[4].then == ("relu", "pool") and made.hidden[0].then == ("relu",)
+    built = without_dropout(torchvision)
+    assert built.convolutions[4].then == ("relu", "pool") and built.hidden[0].then == ("relu",)

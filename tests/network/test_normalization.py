@@ -71,8 +71,8 @@ def test_inside_a_column_equals_the_formula_on_each_half(name: str, kernels: int
 def test_equals_pytorchs_layer_whose_alpha_is_divided_by_the_window(name: str) -> None:
     k, alpha = COEFFICIENTS[name]
     a = responses(2, 32, 5, 5)
-    theirs = nn.LocalResponseNorm(5, alpha=alpha * 5, beta=0.75, k=k)(a)
-    assert torch.allclose(local_response_normalization(a, LRN(k=k, alpha=alpha)), theirs, rtol=1e-12)
+    reference = nn.LocalResponseNorm(5, alpha=alpha * 5, beta=0.75, k=k)(a)
+    assert torch.allclose(local_response_normalization(a, LRN(k=k, alpha=alpha)), reference, rtol=1e-12)
 
 
 @pytest.mark.parametrize("window", ["across", "column"])

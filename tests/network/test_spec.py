@@ -295,12 +295,12 @@ WITHOUT = [
 
 @pytest.mark.parametrize(("name", "links", "place", "steps"), WITHOUT)
 def test_a_network_without_a_layer(name: str, links: tuple[str, ...], place: int, steps: tuple[str, ...]) -> None:
-    made = paper.without(name)
-    assert made.name == f"paper-without-{name}"
-    assert made.links == links
-    assert made.convolutions[place].then == steps
-    assert len(made.convolutions) + len(made.hidden) == 6
-    assert list(windows(made).values())[-1].output == 6, "the maps that reach the hidden layers keep their size"
+    shorter = paper.without(name)
+    assert shorter.name == f"paper-without-{name}"
+    assert shorter.links == links
+    assert shorter.convolutions[place].then == steps
+    assert len(shorter.convolutions) + len(shorter.hidden) == 6
+    assert list(windows(shorter).values())[-1].output == 6, "the maps that reach the hidden layers keep their size"
 
 
 def test_what_a_removed_layer_took_with_it() -> None:

@@ -149,7 +149,7 @@ def test_one_column_reads_all_and_links_change_what_is_read() -> None:
 def test_the_papers_figures_stand_beside_networks_of_its_shape_only() -> None:
     compared = {name for name, spec in networks.items() if summarize(spec).comparable}
     assert compared == {"paper", "authors-2012", "one-tower", "caffe"}
-    totals = {what: (here, stated) for what, here, stated in summarize(paper).totals()}
+    totals = {what: (actual, stated) for what, actual, stated in summarize(paper).totals()}
     assert totals["parameters"] == ("60,965,224", "60,000,000 (abstract)")
     assert totals["neurons"] == ("659,272", "650,000 (abstract)")
     assert totals["inputs"] == ("150,528", "150,528 (§3.5)")

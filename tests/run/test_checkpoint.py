@@ -57,8 +57,8 @@ def test_what_is_saved_comes_back_to_the_bit(tmp_path: Path) -> None:
     for name, tensor in model.state_dict().items():
         assert torch.equal(other.state_dict()[name], tensor)
         assert other.state_dict()[name].stride() == tensor.stride()  # channels last stays so
-    for ours, theirs in zip(velocities(optimizer), velocities(other_optimizer), strict=True):
-        assert torch.equal(ours, theirs)
+    for ours, reference in zip(velocities(optimizer), velocities(other_optimizer), strict=True):
+        assert torch.equal(ours, reference)
     assert other_optimizer.param_groups[0]["lr"] == 0.123
     assert [g["place"] for g in other_optimizer.param_groups] == [g["place"] for g in optimizer.param_groups]
 

@@ -35,10 +35,10 @@ def test_images_keep_their_order_whatever_the_batches(
     batch: int, network: TrainedNetwork, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(predict, "BATCH", batch)
-    found = list(predict.predictions(network, predict.find([str(folder)])))
-    assert [Path(one.image).name for one in found] == sorted(file.name for file in folder.iterdir())
-    assert [one.error is None for one in found] == [True] * 4 + [False] + [True] * 3
-    for one in found:
+    predicted = list(predict.predictions(network, predict.find([str(folder)])))
+    assert [Path(one.image).name for one in predicted] == sorted(file.name for file in folder.iterdir())
+    assert [one.error is None for one in predicted] == [True] * 4 + [False] + [True] * 3
+    for one in predicted:
         if one.pixels is not None:
             (wanted,) = network.probabilities(one.pixels[None], 10)
             label, probability = one.top[0]
@@ -95,18 +95,18 @@ def test_nothing_to_read_gives_nothing(network: TrainedNetwork) -> None:
 
 def wanted(network: TrainedNetwork, pixels: np.ndarray, views: int = 1) -> list[tuple[str, float]]:
     """The labels of an image uint8 [S, S, 3], worked out from `probabilities`."""
-    (found,) = network.probabilities(pixels[None], views)
-    return [(network.classes[k], float(found[k])) for k in found.argsort(descending=True).tolist()]
+    (predicted,) = network.probabilities(pixels[None], views)
+    return [(network.classes[k], float(predicted[k])) for k in predicted.argsort(descending=True).tolist()]
 
 
 def test_one_image_gives_labels_and_probabilities(network: TrainedNetwork, folder: Path) -> None:
-    found = network.predict(folder / "0.png")
+    predicted = network.predict(folder / "0.png")
     pixels = np.asarray(Image.open(folder / "0.png"))
-    assert found.top == [(label, pytest.approx(p, abs=1e-6)) for label, p in wanted(network, pixels)]
-    assert (found.label, found.probability) == found.top[0]
-    assert len(found.top) == len(CLASSES), "five labels, or as many as there are classes"
-    assert found.image == str(folder / "0.png") and found.error is None
-    assert network.predict(str(folder / "0.png")) == found
+    assert predicted.top == [(label, pytest.approx(p, abs=1e-6)) for label, p in wanted(network, pixels)]
+    assert (predicted.label, predicted.probability) == predicted.top[0]
+    assert len(predicted.top) == len(CLASSES), "five labels, or as many as there are classes"
+    assert predicted.image == str(folder / "0.png") and predicted.error is None
+    assert network.predict(str(folder / "0.png")) == predicted
     ten = network.predict(folder / "0.png", views=10, top=2)
     assert ten.top == [(label, pytest.approx(p, abs=1e-6)) for label, p in wanted(network, pixels, 10)[:2]]
 
@@ -158,9 +158,9 @@ def test_several_images_are_a_list_in_their_order(network: TrainedNetwork, folde
     images = np.stack([np.asarray(Image.open(name)) for name in names])
     tops = [wanted(network, pixels) for pixels in images]
     for given in (names, tuple(names), iter(names), images, torch.from_numpy(images), [str(folder / "[0-3].png")]):
-        found = network.predict(given)  # type: ignore[arg-type]
-        assert isinstance(found, list)
-        assert [one.top for one in found] == [[(label, pytest.approx(p, abs=1e-6)) for label, p in t] for t in tops]
+        predicted = network.predict(given)  # type: ignore[arg-type]
+        assert isinstance(predicted, list)
+        assert [one.top for one in predicted] == [[(label, pytest.approx(p, abs=1e-6)) for label, p in t] for t in tops]
     assert len(network.predict([folder])) == 8, "a folder in a list is all images in it"
     assert network.predict([]) == []
 
@@ -221,23 +221,25 @@ def test_more_labels_than_classes_and_other_views_are_refused(network: TrainedNe
 
 
 def test_a_prediction_shows_what_it_says() -> None:
-    found = predict.Prediction("a.png", [("tench", 0.9312), ("gas pump", 0.05)], pixels=np.zeros((2, 2, 3), np.uint8))
-    assert repr(found) == "Prediction('a.png': 'tench' 93.1 %, 'gas pump' 5.0 %)"
+    predicted = predict.Prediction(
+        "a.png", [("tench", 0.9312), ("gas pump", 0.05)], pixels=np.zeros((2, 2, 3), np.uint8)
+    )
+    assert repr(predicted) == "Prediction('a.png': 'tench' 93.1 %, 'gas pump' 5.0 %)"
     assert repr(predict.Prediction("b", [], error="empty file")) == "Prediction('b', error='empty file')"
 
 
 def test_features_are_those_that_similar_compares(network: TrainedNetwork, folder: Path) -> None:
     names = [folder / f"{number}.png" for number in range(4)]
-    found = network.features(names)
-    assert found.shape == (4, 32) and found.dtype == torch.float32 and not found.is_inference()
+    predicted = network.features(names)
+    assert predicted.shape == (4, 32) and predicted.dtype == torch.float32 and not predicted.is_inference()
     pixels = np.stack([np.asarray(Image.open(name)) for name in names])
-    torch.testing.assert_close(found, torch.cat(list(features_of(network, pixels))))
-    torch.testing.assert_close(network.features(names[0]), found[:1])
-    torch.testing.assert_close(network.features(pixels), found)
+    torch.testing.assert_close(predicted, torch.cat(list(features_of(network, pixels))))
+    torch.testing.assert_close(network.features(names[0]), predicted[:1])
+    torch.testing.assert_close(network.features(pixels), predicted)
     assert network.features([]).shape == (0, 32)
     with pytest.raises(InputError, match="3b.png: not an image"):
         network.features([folder / "0.png", folder / "3b.png"])
-    torch.nn.Linear(32, 2)(found).sum().backward()  # a classifier of one's own learns on them
+    torch.nn.Linear(32, 2)(predicted).sum().backward()  # a classifier of one's own learns on them
 
 
 def test_the_images_of_a_folder_are_those_that_prepare_would_take(tmp_path: Path) -> None:

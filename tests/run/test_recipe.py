@@ -115,8 +115,8 @@ def test_a_value_of_a_wrong_type_is_named(where: str, value: Any) -> None:
 def test_a_whole_number_is_a_number_and_null_is_none() -> None:
     values = json.loads(recipes["demo"].to_json())
     values |= {"rate": 1, "micro_batch": None}
-    made = Recipe.from_json(json.dumps(values))
-    assert made.rate == 1.0 and isinstance(made.rate, float) and made.micro_batch is None
+    built = Recipe.from_json(json.dumps(values))
+    assert built.rate == 1.0 and isinstance(built.rate, float) and built.micro_batch is None
     values["micro_batch"] = 8
     assert Recipe.from_json(json.dumps(values)).micro_batch == 8
 
@@ -158,6 +158,7 @@ def test_what_is_no_recipe_is_refused_by_its_file(text: str) -> None:
         ({"stuck_steps": -1}, "--stuck-steps -1"),
         ({"last_rate_after": -1.0}, "--last-rate-after -1"),
         ({"warmup_epochs": float("inf")}, "--warmup-epochs inf"),
+        ({"checkpoint_minutes": float("inf")}, "--checkpoint-minutes inf"),
         ({"base_batch": -1}, "--base-batch -1"),
         ({"trust": 0.0}, "--trust 0"),
         ({"layer_rates": ("conv1=2",)}, "--layer-rates conv1=2: write LAYER:FACTOR"),
@@ -230,12 +231,12 @@ def test_the_fine_tuning_of_2012_is_that_of_the_recorded_rates() -> None:
 
 def test_a_recipe_goes_on_with_the_network_of_another_run() -> None:
     start = replace(recipes["demo"], network=replace(recipes["demo"].network, conv6=True, bottleneck=32))
-    made = continued(start, recipes["finetune"])
-    assert made.network == replace(start.network, bottleneck=0)
-    assert (made.name, made.image_size) == ("demo-finetune", start.image_size)
+    built = continued(start, recipes["finetune"])
+    assert built.network == replace(start.network, bottleneck=0)
+    assert (built.name, built.image_size) == ("demo-finetune", start.image_size)
     own = {"name": "finetune", "network": recipes["finetune"].network, "image_size": recipes["finetune"].image_size}
-    assert replace(made, **own) == recipes["finetune"]  # type: ignore[arg-type]
-    made.check()
+    assert replace(built, **own) == recipes["finetune"]  # type: ignore[arg-type]
+    built.check()
 
 
 def test_the_rate_in_proportion_to_the_batch_and_its_warm_up() -> None:
@@ -260,11 +261,11 @@ def test_without_a_warm_up_no_step_has_rates_of_its_own() -> None:
 def test_the_rule_of_a_recipe() -> None:
     model = AlexNet(TINY_NETWORK)
     plain = replace(recipes["demo"], network=TINY_NETWORK)
-    assert type(optimizer_of(plain, model)) is PaperSGD and plain.fusable
+    assert type(optimizer_of(plain, model)) is PaperSGD
     layerwise = replace(plain, rule="lars", trust=0.5, layer_rates=("fc4:2",))
-    made = optimizer_of(layerwise, model)
-    assert isinstance(made, LARS) and made.trust == 0.5 and not layerwise.fusable
-    assert {group.get("layer") for group in made.param_groups} == {None, "fc4"}
+    built = optimizer_of(layerwise, model)
+    assert isinstance(built, LARS) and built.trust == 0.5
+    assert {group.get("layer") for group in built.param_groups} == {None, "fc4"}
 
 
 def test_batch_normalization_behind_a_frozen_layer_is_refused() -> None:

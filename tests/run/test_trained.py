@@ -47,23 +47,23 @@ def test_probabilities_sum_to_one_and_are_the_softmax_of_the_views(
 ) -> None:
     loaded = trained.load(tiny_run)
     images = tiny_prepared.split("train").images[:6]  # a read-only memory map
-    found = loaded.probabilities(images, views)
-    assert found.shape == (6, 4) and found.dtype == torch.float32
-    torch.testing.assert_close(found.sum(dim=1), torch.ones(6))
+    results = loaded.probabilities(images, views)
+    assert results.shape == (6, 4) and results.dtype == torch.float32
+    torch.testing.assert_close(results.sum(dim=1), torch.ones(6))
     assert not recwarn.list
     inputs = test_views(torch.from_numpy(np.array(images)), loaded.preparation, views)
     with torch.no_grad():
         wanted = torch.stack([loaded.network(view).softmax(dim=1) for view in inputs]).mean(dim=0)
-    torch.testing.assert_close(found, wanted)
-    torch.testing.assert_close(loaded.probabilities(torch.from_numpy(np.array(images)), views), found)
+    torch.testing.assert_close(results, wanted)
+    torch.testing.assert_close(loaded.probabilities(torch.from_numpy(np.array(images)), views), results)
 
 
 def test_a_loaded_network_measures_what_its_training_measured(tiny_run: Path, tiny_prepared: Prepared) -> None:
     loaded = trained.load(tiny_run)
     split, indices = validation_of(loaded.recipe, tiny_prepared)
-    found = evaluate(loaded.network, loaded.preparation, split.images, split.labels, loaded.classes, indices)
+    results = evaluate(loaded.network, loaded.preparation, split.images, split.labels, loaded.classes, indices)
     last = read_metrics(tiny_run)[-1]
-    assert (found.top1_error, found.top5_error) == (last["validation_top1"], last["validation_top5"])
+    assert (results.top1_error, results.top5_error) == (last["validation_top1"], last["validation_top5"])
 
 
 def test_the_same_prediction_from_a_copy_without_the_data(run: Path, tiny_run: Path, tiny_prepared: Prepared) -> None:

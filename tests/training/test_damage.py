@@ -337,11 +337,11 @@ def test_any_damage_of_a_run_is_one_line_or_nothing(data: st.DataObject, run: Pa
 def test_any_damage_of_a_state_is_one_line_or_a_resumed_run(
     data: st.DataObject, half_way: Path, tiny_prepared: Prepared
 ) -> None:
-    of, found = recipe.read(half_way), checkpoint.newest(half_way)
-    file = found / checkpoint.STATE
+    of, newest = recipe.read(half_way), checkpoint.newest(half_way)
+    file = newest / checkpoint.STATE
     with set_bytes(file, data.draw(damaged(file.read_bytes()))), below(50):
         try:
-            checkpoint.load_state(found, optimizer_of(of, AlexNet(of.network)))
+            checkpoint.load_state(newest, optimizer_of(of, AlexNet(of.network)))
         except InputError as error:
             assert str(file) in str(error) and "\n" not in str(error)
 
@@ -352,8 +352,8 @@ def test_any_damage_of_kept_probabilities_is_passed_over(
     data: st.DataObject, run: Path, tiny_prepared: Prepared
 ) -> None:
     judged = of_split(recipe.read(run), tiny_prepared)
-    there = kept.compute(run, judged)
+    computed = kept.compute(run, judged)
     file = kept.file_of(run, judged, 1)
     with set_bytes(file, data.draw(damaged(file.read_bytes()))), below(50):
         again = kept.read(run, judged, kept.Options())
-    assert again is None or again.shape == there.shape
+    assert again is None or again.shape == computed.shape

@@ -142,11 +142,11 @@ def flat(tensors: list[Tensor]) -> list[Tensor]:
     return [torch.cat([each.flatten() for each in tensors])]
 
 
-def assert_near(found: State, expected: State, together: float, each: float) -> None:
+def assert_near(results: State, expected: State, together: float, each: float) -> None:
     """Velocities and moves of all layers together, and of the farthest layer."""
-    for ours, theirs in zip(found, expected, strict=True):
-        assert apart(flat(ours), flat(theirs)) <= together
-        assert apart(ours, theirs) <= each
+    for ours, reference in zip(results, expected, strict=True):
+        assert apart(flat(ours), flat(reference)) <= together
+        assert apart(ours, reference) <= each
 
 
 @whole_networks

@@ -4,6 +4,8 @@ Real processes talk by gloo. All cases run in one start of them, since a start c
 a file and is compared here with the one-device network.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -155,6 +157,32 @@ def _gradient(weight: nn.Parameter) -> Tensor:
     return weight.grad.clone()
 
 
+class Sent:
+    """Bytes that this process sends: activations, their gradients, and those of weights. A sum counts as the ring sends it."""
+
+    def __init__(self) -> None:
+        self.phase = "forward"
+        self.bytes = {"forward": 0, "backward": 0, "gradients": 0}
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        send, add_up = dist.all_to_all_single, dist.all_reduce
+
+        def counting_send(received: Tensor, sent: Tensor, *lengths: Any) -> Any:
+            self.bytes[self.phase] += sent.nbytes
+            return send(received, sent, *lengths)
+
+        def counting_add_up(x: Tensor, async_op: bool = False) -> Any:
+            number = dist.get_world_size()
+            self.bytes["gradients" if async_op else self.phase] += 2 * (number - 1) * x.nbytes // number
+            return add_up(x, async_op=async_op)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(dist, "all_to_all_single", counting_send)
+            patch.setattr(dist, "all_reduce", counting_add_up)
+            yield
+
+
 def some_process(case: Case, processes: Processes) -> dict[str, Any]:
     """The same by one of several processes."""
     model: AlexNet = start(case)
@@ -171,15 +199,20 @@ def some_process(case: Case, processes: Processes) -> dict[str, Any]:
         logits = torch.full((len(x), case.spec.classes), torch.nan, dtype=case.kind)
         x, labels, own = x[shared.rows(len(x))], labels[shared.judged(len(x))], logits[shared.judged(len(x))]
         shared.module.train()
-        for part in shared.begin(len(logits), case.micro_batch):
-            given = shared(x[part.own])
-            (F.cross_entropy(given, labels[part.judged], reduction="sum") / len(logits)).backward()
-            own[part.judged] = given.detach()
+        sent = Sent()
+        with sent.counted():
+            for part in shared.begin(len(logits), case.micro_batch):
+                sent.phase = "forward"
+                given = shared(x[part.images])
+                loss = F.cross_entropy(given, labels[part.judged], reduction="sum") / len(logits)
+                sent.phase = "backward"
+                loss.backward()
+                own[part.judged] = given.detach()
         if step == 0:
             judged = shared.judged(len(logits))
             found["logits"], found["judged"] = logits, (judged.start, judged.stop)
             found["gradients"] = shared.whole({name: _gradient(weight) for name, weight in trained.items()})
-            found["sent"] = dict(shared.exchange.sent)
+            found["sent"] = sent.bytes
         sgd.step()
     found["weights"] = shared.whole(shared.module.state_dict())
     found["velocities"] = shared.whole({name: sgd.state[weight]["v"] for name, weight in trained.items()})
@@ -271,7 +304,7 @@ def test_one_process_has_the_trivial_layout() -> None:
     for mode in ("none", "data", "hybrid"):
         shared = layout(mode, model, Processes())  # type: ignore[arg-type]
         assert shared.module is model and shared.replicated and shared.rows(5) == shared.judged(5) == slice(0, 5)
-        assert [part.own for part in shared.begin(5, 2)] == [slice(0, 2), slice(2, 4), slice(4, 5)]
+        assert [part.images for part in shared.begin(5, 2)] == [slice(0, 2), slice(2, 4), slice(4, 5)]
         state = model.state_dict()
         assert all(torch.equal(value, state[name]) for name, value in shared.whole(shared.take(state)).items())
 

@@ -218,9 +218,9 @@ def test_the_recorded_schedule_freezes_conv1_and_turns_the_colour_noise_off(
     colours: list[str] = []
     plain = loop.training_batch
 
-    def recorded(images: Tensor, preparation: Any, how: Augmentation, *others: Any) -> Tensor:
-        colours.append(how.colour)
-        return plain(images, preparation, how, *others)
+    def recorded(images: Tensor, preparation: Any, settings: Augmentation, *others: Any) -> Tensor:
+        colours.append(settings.colour)
+        return plain(images, preparation, settings, *others)
 
     monkeypatch.setattr(loop, "training_batch", recorded)
     noisy = replace(
@@ -414,9 +414,9 @@ def test_the_same_numbers_as_tensorboard_events(tiny_run: Path) -> None:
     events.Reload()
     lines = epochs(tiny_run)
     for name in ("loss", "train_error", "validation_top1", "validation_top5", "rate", "images_per_second"):
-        found = events.Scalars(f"epoch/{name}")
-        assert [event.step for event in found] == [line["step"] for line in lines]
-        assert [event.value for event in found] == pytest.approx([line[name] for line in lines], rel=1e-6)
+        results = events.Scalars(f"epoch/{name}")
+        assert [event.step for event in results] == [line["step"] for line in lines]
+        assert [event.value for event in results] == pytest.approx([line[name] for line in lines], rel=1e-6)
     assert [event.step for event in events.Scalars("step/loss")] == [20, 40, 60]
 
 

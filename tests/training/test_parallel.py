@@ -52,29 +52,29 @@ def up_to(step: int, run: Path) -> dict[str, Callable[..., Any]]:
     return {"progress": progress, "stop": stop}
 
 
-def ten_views(run: Path, opened: Prepared, here: Processes = Processes()) -> Evaluation:
+def ten_views(run: Path, opened: Prepared, place: Processes = Processes()) -> Evaluation:
     """A run measured on all training images, in batches that divide neither them nor a process's share."""
     network, split = trained.load(run), opened.split("train")
     of = (network.network, network.preparation, split.images, split.labels, network.classes)
-    return evaluate(*of, views=10, batch=7, processes=here, confusion=True)
+    return evaluate(*of, views=10, batch=7, processes=place, confusion=True)
 
 
 def together(folder: str, data: str, recipe: str) -> int:
     """What each of two processes does: a run in every mode, the middle of one begun by a single process, an evaluation."""
-    with processes.joined() as here:
+    with processes.joined() as place:
         opened, of, at = prepared_sets.open(Path(data)), Recipe.from_json(recipe), Path(folder)
         for mode in MODES:
-            train(of, opened, at / mode, processes=here, parallel=mode)
+            train(of, opened, at / mode, processes=place, parallel=mode)
             odd = replace(of, batch=71, epochs=1)  # and one image
-            train(odd, opened, at / f"odd-{mode}", processes=here, parallel=mode)
+            train(odd, opened, at / f"odd-{mode}", processes=place, parallel=mode)
             low = replace(of, epochs=1, precision="bf16")
-            train(low, opened, at / f"bf16-{mode}", processes=here, parallel=mode)
+            train(low, opened, at / f"bf16-{mode}", processes=place, parallel=mode)
             changing = at / f"changing-{mode}"
-            train(of, opened, changing, resume=True, processes=here, parallel=mode, **up_to(STOPS["two"], changing))
-        measured = ten_views(at / "one", opened, here)
-        measured.save(at / f"evaluation-{here.rank}.json")
+            train(of, opened, changing, resume=True, processes=place, parallel=mode, **up_to(STOPS["two"], changing))
+        measured = ten_views(at / "one", opened, place)
+        measured.save(at / f"evaluation-{place.rank}.json")
         try:  # what process 0 alone finds ends the others too
-            train(replace(of, seed=1), opened, at / "data", processes=here, parallel="data")
+            train(replace(of, seed=1), opened, at / "data", processes=place, parallel="data")
         except errors.InputError:
             return 10
         except processes.FailedElsewhere:
@@ -85,9 +85,9 @@ def together(folder: str, data: str, recipe: str) -> int:
 
 def one_failing(folder: str, data: str, recipe: str, failing: int) -> int:
     """What each of two processes does: one finds a batch that it cannot read."""
-    with processes.joined("cpu") as here:
+    with processes.joined("cpu") as place:
         opened = prepared_sets.open(Path(data))
-        if here.rank == failing:
+        if place.rank == failing:
             opened.split("train")  # before it is spoilt
 
             def spoilt(*args: Any, **options: Any) -> Any:
@@ -95,9 +95,9 @@ def one_failing(folder: str, data: str, recipe: str, failing: int) -> int:
 
             loop.read_ahead = spoilt  # type: ignore[assignment]
         try:
-            train(Recipe.from_json(recipe), opened, Path(folder) / "run", processes=here, parallel="data")
+            train(Recipe.from_json(recipe), opened, Path(folder) / "run", processes=place, parallel="data")
         except processes.FailedHere as error:
-            (Path(folder) / f"failed-{here.rank}").write_text(str(error))
+            (Path(folder) / f"failed-{place.rank}").write_text(str(error))
             raise SystemExit(error.code) from None
     return 0
 
@@ -156,8 +156,8 @@ def assert_close(run: Path, other: Path) -> None:
     state, other_state = (torch.load(path / "state.pt", weights_only=True) for path in (one, two))
     velocities, other_velocities = (each["optimizer"]["state"] for each in (state, other_state))
     assert velocities.keys() == other_velocities.keys() and len(velocities) == len(weights)
-    for number, own in other_velocities.items():
-        assert (velocities[number]["v"] - own["v"]).norm() <= 5e-2 * own["v"].norm()
+    for number, velocity in other_velocities.items():
+        assert (velocities[number]["v"] - velocity["v"]).norm() <= 5e-2 * velocity["v"].norm()
     lines, other_lines = ([line for line in read_metrics(path) if line["kind"] == "epoch"] for path in (run, other))
     assert len(lines) == len(other_lines) == EPOCHS
     for line, like in zip(lines, other_lines, strict=True):
@@ -237,15 +237,15 @@ def test_devices_of_several_processes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def children(of: int) -> list[int]:
     """Process numbers of the workers below a process, which the elastic agent spawned."""
-    found = []
+    results = []
     for folder in Path("/proc").iterdir():
         try:
             parent = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
             if parent == of and b"spawn_main" in (folder / "cmdline").read_bytes():
-                found.append(int(folder.name))
+                results.append(int(folder.name))
         except (OSError, ValueError, IndexError):
             continue
-    return found
+    return results
 
 
 def command(*args: str) -> subprocess.Popen[str]:
@@ -297,9 +297,9 @@ def test_a_killed_worker_starts_again_and_the_run_goes_on(tiny_prepared: Prepare
 
 def steps(run: str, data: str, recipe: str, number: int) -> int:
     """What each of two processes does: so many steps."""
-    with processes.joined() as here:
+    with processes.joined() as place:
         of, opened = Recipe.from_json(recipe), prepared_sets.open(Path(data))
-        train(of, opened, Path(run), processes=here, parallel="data", **up_to(number, Path(run)))
+        train(of, opened, Path(run), processes=place, parallel="data", **up_to(number, Path(run)))
     return 0
 
 

@@ -14,14 +14,14 @@ from tests.conftest import TINY_NETWORK
 
 def steps(optimizer: torch.optim.Optimizer, w: nn.Parameter, plan: list[tuple[float, float]]) -> list[float]:
     """The weight after each (gradient, rate) of the plan."""
-    found = []
+    results = []
     for gradient, rate in plan:
         for group in optimizer.param_groups:
             group["lr"] = rate
         w.grad = torch.tensor([gradient], dtype=w.dtype)
         optimizer.step()
-        found.append(w.item())
-    return found
+        results.append(w.item())
+    return results
 
 
 def weight(value: float) -> nn.Parameter:
@@ -31,27 +31,29 @@ def weight(value: float) -> nn.Parameter:
 def test_three_steps_by_hand_with_decay_and_a_drop_of_the_rate() -> None:
     w = weight(2.0)
     optimizer = PaperSGD([w], lr=0.1, momentum=0.9, decay=0.5)
-    found = steps(optimizer, w, [(1.0, 0.1), (1.0, 0.1), (-2.0, 0.01)])
+    results = steps(optimizer, w, [(1.0, 0.1), (1.0, 0.1), (-2.0, 0.01)])
     # v <- .9 v - decay * rate * w - rate * g;  w <- w + v
     # 1: v = 0         - .5 * .1 * 2       - .1 * 1   = -.2           w = 1.8
     # 2: v = -.18      - .5 * .1 * 1.8     - .1 * 1   = -.37          w = 1.43
     # 3: v = -.333     - .5 * .01 * 1.43   + .01 * 2  = -.32015       w = 1.10985
-    assert found == pytest.approx([1.8, 1.43, 1.10985], abs=1e-12)
+    assert results == pytest.approx([1.8, 1.43, 1.10985], abs=1e-12)
 
 
 def test_it_is_pytorch_s_rule_while_the_rate_is_constant() -> None:
-    ours, theirs = weight(2.0), weight(2.0)
+    ours, reference = weight(2.0), weight(2.0)
     plan = [(1.0, 0.1), (0.5, 0.1), (-2.0, 0.1), (0.25, 0.1)]
-    found = steps(PaperSGD([ours], 0.1, 0.9, 0.5), ours, plan)
-    assert found == pytest.approx(steps(torch.optim.SGD([theirs], 0.1, 0.9, weight_decay=0.5), theirs, plan), abs=1e-12)
+    results = steps(PaperSGD([ours], 0.1, 0.9, 0.5), ours, plan)
+    assert results == pytest.approx(
+        steps(torch.optim.SGD([reference], 0.1, 0.9, weight_decay=0.5), reference, plan), abs=1e-12
+    )
 
 
 def test_it_is_not_pytorch_s_rule_when_the_rate_drops() -> None:
-    ours, theirs = weight(1.0), weight(1.0)
+    ours, reference = weight(1.0), weight(1.0)
     plan = [(1.0, 0.1), (0.0, 0.01)]
     # Ours carries the old step on: v = -.1, then -.09. PyTorch's velocity is 1, then .9, times the new rate.
     assert steps(PaperSGD([ours], 0.1, 0.9, 0.0), ours, plan) == pytest.approx([0.9, 0.81], abs=1e-12)
-    assert steps(torch.optim.SGD([theirs], 0.1, 0.9), theirs, plan) == pytest.approx([0.9, 0.891], abs=1e-12)
+    assert steps(torch.optim.SGD([reference], 0.1, 0.9), reference, plan) == pytest.approx([0.9, 0.891], abs=1e-12)
 
 
 def test_a_weight_without_gradient_stays() -> None:
@@ -68,16 +70,16 @@ def layered() -> nn.Module:
 
 def test_groups_are_by_place_and_kind_and_hold_every_parameter_once() -> None:
     model = AlexNet(replace(TINY_NETWORK, normalization="batch"))
-    made = groups(model, "fc6", 0.0005, bias_decay=True)
-    held = [id(parameter) for group in made for parameter in group["params"]]
+    built = groups(model, "fc6", 0.0005, bias_decay=True)
+    held = [id(parameter) for group in built for parameter in group["params"]]
     assert sorted(held) == sorted(id(parameter) for parameter in model.parameters())
-    places = {(g["place"], g["kind"]) for g in made}
+    places = {(g["place"], g["kind"]) for g in built}
     assert places == {(place, kind) for place in ("first", "middle", "last") for kind in ("weights", "biases")}
-    by = {(g["place"], g["kind"]): {id(p) for p in g["params"]} for g in made}
+    by = {(g["place"], g["kind"]): {id(p) for p in g["params"]} for g in built}
     assert by["first", "weights"] == {id(model.conv1.weight)} and by["first", "biases"] == {id(model.conv1.bias)}
     assert by["last", "weights"] == {id(model.fc6.weight)} and by["last", "biases"] == {id(model.fc6.bias)}
     assert id(model.norm1.weight) in by["middle", "biases"]
-    assert {g["decay"] for g in made} == {0.0005}
+    assert {g["decay"] for g in built} == {0.0005}
 
 
 def test_the_two_forms_of_bias_rate_and_decay_by_hand() -> None:
@@ -100,8 +102,8 @@ def test_the_two_forms_of_bias_rate_and_decay_by_hand() -> None:
 def test_rates_by_place() -> None:
     optimizer = PaperSGD(groups(layered(), "fc8", 0.05, True))
     apply(optimizer, Rates(0.01, 0.02, first=0.1), first=0.5, last=10.0)
-    found = {(g["place"], g["kind"]): g["lr"] for g in optimizer.param_groups}
-    assert found == pytest.approx(
+    results = {(g["place"], g["kind"]): g["lr"] for g in optimizer.param_groups}
+    assert results == pytest.approx(
         {
             ("first", "weights"): 0.0005,
             ("first", "biases"): 0.001,
@@ -114,9 +116,12 @@ def test_rates_by_place() -> None:
 
 
 def test_a_layer_with_a_rate_of_its_own_has_groups_of_its_own() -> None:
-    plain, own = groups(layered(), "fc8", 0.05, True), groups(layered(), "fc8", 0.05, True, {"fc6": 2.0, "conv1": 0.1})
+    plain, with_factors = (
+        groups(layered(), "fc8", 0.05, True),
+        groups(layered(), "fc8", 0.05, True, {"fc6": 2.0, "conv1": 0.1}),
+    )
     assert all(list(group) == ["params", "place", "kind", "decay"] for group in plain)  # as in checkpoints of before
-    assert [(g["place"], g["kind"], g.get("layer"), g.get("factor")) for g in own] == [
+    assert [(g["place"], g["kind"], g.get("layer"), g.get("factor")) for g in with_factors] == [
         ("first", "weights", "conv1", 0.1),
         ("first", "biases", "conv1", 0.1),
         ("middle", "biases", None, None),  # batch normalization, which is no layer
@@ -125,7 +130,7 @@ def test_a_layer_with_a_rate_of_its_own_has_groups_of_its_own() -> None:
         ("last", "weights", None, None),
         ("last", "biases", None, None),
     ]
-    optimizer = PaperSGD(own)
+    optimizer = PaperSGD(with_factors)
     apply(optimizer, Rates(0.01, 0.02, first=0.1), first=0.5, last=10.0)
     assert [group["lr"] for group in optimizer.param_groups] == pytest.approx(
         [0.00005, 0.0001, 0.02, 0.02, 0.04, 0.1, 0.2]
@@ -133,7 +138,7 @@ def test_a_layer_with_a_rate_of_its_own_has_groups_of_its_own() -> None:
 
 
 def test_the_factor_of_a_layer_is_the_recipe_s_multiple_for_conv1() -> None:
-    found = []
+    results = []
     for factors, first in ((None, 0.25), ({"conv1": 0.25}, 1.0)):
         torch.manual_seed(0)
         model = layered()
@@ -143,10 +148,10 @@ def test_the_factor_of_a_layer_is_the_recipe_s_multiple_for_conv1() -> None:
                 parameter.grad = torch.sin(parameter.detach())
             apply(optimizer, Rates(0.1, 0.2), first=first)
             optimizer.step()
-        found.append(model.state_dict())
-    assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
+        results.append(model.state_dict())
+    assert all(torch.equal(results[0][name], results[1][name]) for name in results[0])
     torch.manual_seed(0)
-    assert not torch.equal(found[0]["conv1.weight"], layered().state_dict()["conv1.weight"])
+    assert not torch.equal(results[0]["conv1.weight"], layered().state_dict()["conv1.weight"])
 
 
 def test_a_frozen_layer_gets_no_gradient_and_does_not_decay() -> None:
@@ -184,16 +189,16 @@ def test_two_steps_of_lars_by_hand() -> None:
 def test_lars_is_the_paper_s_rule_where_the_ratio_is_1() -> None:
     draw = torch.Generator().manual_seed(0)
     start = torch.randn(4, 3, generator=draw, dtype=torch.float64)
-    ours, theirs = nn.Parameter(start.clone()), nn.Parameter(start.clone())
-    lars, paper = LARS([{"params": [ours], "kind": "weights"}], decay=0.5), PaperSGD([theirs], decay=0.5)
+    ours, reference = nn.Parameter(start.clone()), nn.Parameter(start.clone())
+    lars, paper = LARS([{"params": [ours], "kind": "weights"}], decay=0.5), PaperSGD([reference], decay=0.5)
     for _ in range(3):
         gradient = torch.randn(4, 3, generator=draw, dtype=torch.float64)
         # The trust that makes the ratio 1.
         lars.trust = float((gradient.norm() + 0.5 * ours.detach().norm()) / ours.detach().norm())
-        ours.grad, theirs.grad = gradient.clone(), gradient.clone()
+        ours.grad, reference.grad = gradient.clone(), gradient.clone()
         lars.step()
         paper.step()
-    assert torch.allclose(ours, theirs, rtol=1e-12, atol=0) and not torch.allclose(ours, start)
+    assert torch.allclose(ours, reference, rtol=1e-12, atol=0) and not torch.allclose(ours, start)
 
 
 def test_the_length_of_a_step_of_lars_is_the_rate_s_share_of_the_weights_length() -> None:
@@ -226,11 +231,11 @@ def test_lars_leaves_biases_and_weights_without_length_to_the_rate() -> None:
 def test_a_warm_up_step_by_step_by_hand() -> None:
     # Goyal et al.: from the small batch's rate, .01, to 8 times that over 5 epochs of 4 steps, by as much at each step.
     full = Rates(0.08, 0.16, first=0.1, last=10.0, colour=False)
-    found = [warm_up(full, step / 4, 5, 1 / 8) for step in range(22)]
-    assert [r.weights for r in found] == pytest.approx([0.01 + 0.0035 * step for step in range(20)] + [0.08] * 2)
-    assert [r.biases for r in found] == pytest.approx([2 * r.weights for r in found])
-    assert {(r.first, r.last, r.colour) for r in found} == {(0.1, 10.0, False)}
-    assert found[20] is full and warm_up(full, 0.0, 0.0, 0.0) is full
+    results = [warm_up(full, step / 4, 5, 1 / 8) for step in range(22)]
+    assert [r.weights for r in results] == pytest.approx([0.01 + 0.0035 * step for step in range(20)] + [0.08] * 2)
+    assert [r.biases for r in results] == pytest.approx([2 * r.weights for r in results])
+    assert {(r.first, r.last, r.colour) for r in results} == {(0.1, 10.0, False)}
+    assert results[20] is full and warm_up(full, 0.0, 0.0, 0.0) is full
     assert [warm_up(full, step / 4, 0.5, 0.0).weights for step in range(3)] == pytest.approx([0.0, 0.04, 0.08])
 
 
@@ -239,15 +244,15 @@ def table(schedule: Schedule, epochs: int, rate: float = 0.01, bias_rate: float 
 
 
 def test_the_recorded_schedule_of_2012_epoch_by_epoch() -> None:
-    found = table(Schedule("recorded-2012"), 91)
-    assert [r.weights for r in found] == pytest.approx([1e-2] * 25 + [1e-3] * 26 + [1e-4] * 28 + [1e-5] * 12)
-    assert [r.biases for r in found] == pytest.approx([2e-2] * 25 + [2e-3] * 66)
-    assert [r.weights * r.first for r in found[:79]] == pytest.approx(
+    results = table(Schedule("recorded-2012"), 91)
+    assert [r.weights for r in results] == pytest.approx([1e-2] * 25 + [1e-3] * 26 + [1e-4] * 28 + [1e-5] * 12)
+    assert [r.biases for r in results] == pytest.approx([2e-2] * 25 + [2e-3] * 66)
+    assert [r.weights * r.first for r in results[:79]] == pytest.approx(
         [1e-2] * 25 + [1e-3] * 26 + [1e-4] * 16 + [1e-5] * 5 + [0.0] * 7
     )
-    assert [r.first for r in found[72:]] == [0.0] * 19  # frozen
-    assert [r.colour for r in found] == [True] * 67 + [False] * 24
-    assert {r.last for r in found} == {1.0}
+    assert [r.first for r in results[72:]] == [0.0] * 19  # frozen
+    assert [r.colour for r in results] == [True] * 67 + [False] * 24
+    assert {r.last for r in results} == {1.0}
 
 
 @pytest.mark.parametrize("times", [2, 3, 7])
@@ -257,34 +262,34 @@ def test_the_recorded_schedule_keeps_its_shape_over_more_epochs(times: int) -> N
 
 
 def test_the_recorded_schedule_scaled_to_30_epochs() -> None:
-    found = table(Schedule("recorded-2012"), 30)
+    results = table(Schedule("recorded-2012"), 30)
     # Epoch e of 30 is epoch 91 e / 30: 24.3 | 27.3 ... 48.5 | 51.6 ... 66.7 | 69.8 ... 75.8 | 78.9 | 81.9
-    assert [r.weights for r in found] == pytest.approx([1e-2] * 9 + [1e-3] * 8 + [1e-4] * 10 + [1e-5] * 3)
-    assert [r.biases for r in found] == pytest.approx([2e-2] * 9 + [2e-3] * 21)
-    assert [r.first for r in found] == [1.0] * 23 + [0.1] + [0.0] * 6
-    assert [r.colour for r in found] == [True] * 23 + [False] * 7
+    assert [r.weights for r in results] == pytest.approx([1e-2] * 9 + [1e-3] * 8 + [1e-4] * 10 + [1e-5] * 3)
+    assert [r.biases for r in results] == pytest.approx([2e-2] * 9 + [2e-3] * 21)
+    assert [r.first for r in results] == [1.0] * 23 + [0.1] + [0.0] * 6
+    assert [r.colour for r in results] == [True] * 23 + [False] * 7
 
 
 @pytest.mark.parametrize("epochs", [4, 60, 90])
 def test_run_170_s_four_stages(epochs: int) -> None:
-    found = table(Schedule("run-170"), epochs)
+    results = table(Schedule("run-170"), epochs)
     quarter, half = epochs / 4, epochs // 2
     stages = [0.01, 0.01 / 250 ** (1 / 3), 0.01 / 250 ** (2 / 3), 0.01 / 250]
-    assert [r.weights for r in found] == pytest.approx([stages[int(epoch / quarter)] for epoch in range(epochs)])
-    assert found[-1].weights == pytest.approx(4e-5)
-    assert [r.biases for r in found] == pytest.approx([0.02] * half + [0.002] * (epochs - half))
-    assert all(r.colour and r.first == 1.0 for r in found)
+    assert [r.weights for r in results] == pytest.approx([stages[int(epoch / quarter)] for epoch in range(epochs)])
+    assert results[-1].weights == pytest.approx(4e-5)
+    assert [r.biases for r in results] == pytest.approx([0.02] * half + [0.002] * (epochs - half))
+    assert all(r.colour and r.first == 1.0 for r in results)
 
 
 def test_the_fine_tuning_of_2012_epoch_by_epoch() -> None:
-    found = table(Schedule("fine-tuning-2012"), 54, rate=0.001, bias_rate=2.0)
-    assert [r.weights for r in found] == pytest.approx([1e-3] * 22 + [1e-4] * 20 + [1e-5] * 12)
-    assert [r.biases for r in found] == pytest.approx([2 * r.weights for r in found])
-    assert [0.1 * r.weights * r.first for r in found] == pytest.approx([1e-4] * 5 + [1e-5] * 2 + [0.0] * 47)
-    assert [10 * r.weights * r.last for r in found] == pytest.approx(
+    results = table(Schedule("fine-tuning-2012"), 54, rate=0.001, bias_rate=2.0)
+    assert [r.weights for r in results] == pytest.approx([1e-3] * 22 + [1e-4] * 20 + [1e-5] * 12)
+    assert [r.biases for r in results] == pytest.approx([2 * r.weights for r in results])
+    assert [0.1 * r.weights * r.first for r in results] == pytest.approx([1e-4] * 5 + [1e-5] * 2 + [0.0] * 47)
+    assert [10 * r.weights * r.last for r in results] == pytest.approx(
         [1e-2] * 9 + [1e-3] * 13 + [1e-4] * 20 + [1e-5] * 12
     )
-    assert [r.colour for r in found] == [True] * 38 + [False] * 16
+    assert [r.colour for r in results] == [True] * 38 + [False] * 16
 
 
 def test_the_biases_and_the_last_third_of_2012_are_switches_of_their_own() -> None:
@@ -303,9 +308,9 @@ def test_the_biases_and_the_last_third_of_2012_are_switches_of_their_own() -> No
 
 
 def test_steps_drop_at_their_shares() -> None:
-    found = table(Schedule("steps", factor=10.0, drops=(0.5, 0.75, 0.9)), 20, bias_rate=1.0)
-    assert [r.weights for r in found] == pytest.approx([1e-2] * 10 + [1e-3] * 5 + [1e-4] * 3 + [1e-5] * 2)
-    assert [r.biases for r in found] == [r.weights for r in found]
+    results = table(Schedule("steps", factor=10.0, drops=(0.5, 0.75, 0.9)), 20, bias_rate=1.0)
+    assert [r.weights for r in results] == pytest.approx([1e-2] * 10 + [1e-3] * 5 + [1e-4] * 3 + [1e-5] * 2)
+    assert [r.biases for r in results] == [r.weights for r in results]
     assert [r.weights for r in table(Schedule("steps", factor=2.0, drops=(0.5,)), 4)] == [0.01, 0.01, 0.005, 0.005]
 
 
@@ -315,14 +320,14 @@ def test_constant() -> None:
 
 def test_a_plateau_drops_the_rate_three_times_and_then_ends() -> None:
     schedule = Schedule("plateau", patience=2)
-    memory, found = Plateau(), []
+    memory, results = Plateau(), []
     #          better  | two without | equal is not better, worse | better, then two plateaus without another drop left
     for error in [90, 80, 80, 81, 70, 75, 70, 60, 61, 60, 59, 60, 60]:
         assert not memory.ended
         memory = memory.after(error, schedule)
-        found.append(rates(schedule, 0, 90, 0.01, 2.0, memory))
-    assert [r.weights for r in found] == pytest.approx([1e-2] * 3 + [1e-3] * 3 + [1e-4] * 3 + [1e-5] * 4)
-    assert [r.biases for r in found] == pytest.approx([2 * r.weights for r in found])
+        results.append(rates(schedule, 0, 90, 0.01, 2.0, memory))
+    assert [r.weights for r in results] == pytest.approx([1e-2] * 3 + [1e-3] * 3 + [1e-4] * 3 + [1e-5] * 4)
+    assert [r.biases for r in results] == pytest.approx([2 * r.weights for r in results])
     assert memory.ended and memory.best == 59 and memory.drops == 3
 
 

@@ -86,8 +86,8 @@ SIZES = (BATCH, BATCH, 5, BATCH)
 def test_a_step_is_forward_backward_and_the_papers_rule() -> None:
     weights, _, (loss, wrong) = run(lambda model, sgd: Step(Layout(model), sgd, augment, BATCH), SIZES)
     expected, expected_loss, expected_wrong = by_hand(SIZES)
-    for found, w in zip(weights, expected, strict=True):
-        assert torch.allclose(found, w, rtol=1e-5, atol=1e-7)
+    for results, w in zip(weights, expected, strict=True):
+        assert torch.allclose(results, w, rtol=1e-5, atol=1e-7)
     assert loss == pytest.approx(expected_loss, rel=1e-5) and wrong == expected_wrong
 
 
@@ -122,30 +122,30 @@ def test_velocities_that_were_loaded_are_taken_in_whatever_layout() -> None:
     loaded = torch.randn(model.conv1.weight.shape, generator=torch.Generator().manual_seed(3)).to(DEVICE)
     sgd.state[model.conv1.weight]["v"] = loaded.contiguous()
     Step(Layout(model), sgd, augment, BATCH, fused=True)
-    found = sgd.state[model.conv1.weight]["v"]
-    assert found.equal(loaded) and found.stride() == model.conv1.weight.stride() != loaded.stride()
+    velocity = sgd.state[model.conv1.weight]["v"]
+    assert velocity.equal(loaded) and velocity.stride() == model.conv1.weight.stride() != loaded.stride()
 
 
 @needs_triton
 @pytest.mark.parametrize("normalization", ["paper", "batch"])
 def test_bfloat16_copies_compute_what_autocast_does_and_follow_the_weights(normalization: str) -> None:
     low = torch.bfloat16
-    made: list[Step] = []
+    built: list[Step] = []
 
     def copied(model: AlexNet, sgd: rule.PaperSGD) -> Step:
-        made.append(Step(Layout(model), sgd, augment, BATCH, low=low, fused=True))
-        return made[0]
+        built.append(Step(Layout(model), sgd, augment, BATCH, low=low, fused=True))
+        return built[0]
 
     changes = {"normalization": normalization, "dropout": 0.0}
-    found = run(copied, SIZES[:2], **changes)
+    results = run(copied, SIZES[:2], **changes)
     expected = run(lambda model, sgd: Step(Layout(model), sgd, augment, BATCH, low=low), SIZES[:2], **changes)
     start = [w.detach() for w in learner(**changes)[0].parameters()]
-    for a, b, w in zip(found[0], expected[0], start, strict=True):
+    for a, b, w in zip(results[0], expected[0], start, strict=True):
         assert a.dtype == torch.float32
         assert (a - b).norm() <= 0.05 * (b - w).norm()  # of the way that the weights went
-    assert found[2] == pytest.approx(expected[2], rel=0.01)
-    for name, weight in made[0].model.named_parameters():
-        leaf = made[0].leaves[name]
+    assert results[2] == pytest.approx(expected[2], rel=0.01)
+    for name, weight in built[0].model.named_parameters():
+        leaf = built[0].leaves[name]
         # The interpreter rounds bfloat16 towards zero.
         assert leaf is weight if "norm" in name else torch.allclose(leaf.float(), weight, rtol=2**-7, atol=0)
 
@@ -155,9 +155,9 @@ def test_dynamo_can_compile_the_loss() -> None:
     step = Step(Layout(model), sgd, augment, BATCH)
     pixels, labels = batches(BATCH)[0]
     compiled = torch.compile(step._loss, backend="aot_eager", fullgraph=True)
-    found = compiled(step.leaves, input_of(pixels), labels)
+    results = compiled(step.leaves, input_of(pixels), labels)
     expected = step._loss(step.leaves, input_of(pixels), labels)
-    assert found[0].item() == pytest.approx(expected[0].item(), rel=1e-5) and found[1].equal(expected[1])
+    assert results[0].item() == pytest.approx(expected[0].item(), rel=1e-5) and results[1].equal(expected[1])
 
 
 @pytest.mark.gpu

@@ -83,18 +83,18 @@ def test_stopped_after_every_step_it_is_the_run_that_never_was(
 def test_the_rates_that_the_steps_of_a_warm_up_are_taken_with(
     tiny_prepared: Prepared, short: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found: list[float] = []
+    results: list[float] = []
     plain = rule.PaperSGD.step
 
     def recorded(self: rule.PaperSGD, closure: None = None) -> Any:
-        found.append(next(g["lr"] for g in self.param_groups if (g["place"], g["kind"]) == ("middle", "weights")))
+        results.append(next(g["lr"] for g in self.param_groups if (g["place"], g["kind"]) == ("middle", "weights")))
         return plain(self, closure)
 
     monkeypatch.setattr(rule.PaperSGD, "step", recorded)
     # 72 images: 5 steps an epoch. 16 images, 4 times the base batch: from .005 to .02 in 5 steps.
     recipe = replace(short, base_batch=4, warmup_epochs=1.0, schedule=replace(short.schedule, kind="constant"))
     train(recipe, tiny_prepared, tmp_path)
-    assert found == pytest.approx([0.005, 0.008, 0.011, 0.014, 0.017] + [0.02] * 5)
+    assert results == pytest.approx([0.005, 0.008, 0.011, 0.014, 0.017] + [0.02] * 5)
 
 
 # ---------------------------------------------------------------- head replacement

@@ -14,7 +14,7 @@ class Convolved(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, stride: int, padding: int, groups: int) -> Tensor:
         ctx.save_for_backward(x, weight)
-        ctx.how = [stride, stride], [padding, padding], [1, 1], False, [0, 0], groups
+        ctx.geometry = [stride, stride], [padding, padding], [1, 1], False, [0, 0], groups
         return F.conv2d(x, weight, bias, stride, padding, 1, groups)
 
     @staticmethod
@@ -23,6 +23,8 @@ class Convolved(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         wanted = [ctx.needs_input_grad[0], ctx.needs_input_grad[1], False]
         gradient = gradient.contiguous(memory_format=torch.channels_last)
-        of_x, of_weight, _ = torch.ops.aten.convolution_backward(gradient, x, weight, None, *ctx.how, wanted)
-        of_bias = gradient.permute(0, 2, 3, 1).flatten(1, 2).sum(1).sum(0) if ctx.needs_input_grad[2] else None
-        return of_x, of_weight, of_bias, None, None, None
+        x_gradient, weight_gradient, _ = torch.ops.aten.convolution_backward(
+            gradient, x, weight, None, *ctx.geometry, wanted
+        )
+        bias_gradient = gradient.permute(0, 2, 3, 1).flatten(1, 2).sum(1).sum(0) if ctx.needs_input_grad[2] else None
+        return x_gradient, weight_gradient, bias_gradient, None, None, None

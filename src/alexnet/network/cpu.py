@@ -2,11 +2,11 @@
 
 A pass goes over memory once and keeps its input alone. Arrays are float32 or bf16 (`alexnet.bf16`) and the arithmetic float32;
 they are channels-last, so that the adjacent kernels of a position lie side by side: a row of them fits the nearest cache,
-where the window's sum is taken. The window is of five kernels and the power 3/4. The loops let go of the interpreter lock;
-`in_parts` gives each thread its part. `fused.py` decides when they are used.
+where the window's sum is taken. The window is of five kernels and the power 3/4. `fused.py` decides when this is used.
 """
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,86 +23,72 @@ from alexnet.network.spec import LRN
 
 def local_response_normalization(x: Tensor, lrn: LRN, columns: int) -> Tensor:
     """`normalization.local_response_normalization`; channels-last whatever x is."""
-    return _Normalized.apply(_channels_last(x), _f(lrn.k), _f(lrn.alpha), columns)
+    return _Normalized.apply(_channels_last(x), partial(_positions, columns=columns), LOOPS, *_coefficients(lrn))
 
 
 def map_normalization(x: Tensor) -> Tensor:
     """`normalization.map_normalization`; channels-last whatever x is."""
-    return _NormalizedMap.apply(_channels_last(x))
+    return _Normalized.apply(_channels_last(x), _maps, MAP_LOOPS, *_coefficients(MAP))
 
 
 def relu_lrn_pool(x: Tensor, relu: bool, lrn: LRN | None, columns: int, window: int, stride: int, ceil: bool) -> Tensor:
     """`fused.relu_lrn_pool`, with pooling windows of `window` pixels, `stride` apart; `ceil` as in torch's max_pool2d."""
-    coefficients = (_f(lrn.k), _f(lrn.alpha)) if lrn else (_f(0), _f(0))
-    how = relu, lrn is not None, *coefficients, window, stride
-    return _Pooled.apply(_channels_last(x), columns, ceil, how)
+    settings = relu, lrn is not None, *_coefficients(lrn or LRN()), window, stride
+    return _Pooled.apply(_channels_last(x), columns, ceil, settings)
 
 
 class _Normalized(torch.autograd.Function):
+    """A normalization by a pair of loops, forward and backward, over the arrays that `view` makes of tensors."""
+
     @staticmethod
-    def forward(ctx: Any, x: Tensor, k: Any, alpha: Any, columns: int) -> Tensor:
+    def forward(ctx: Any, x: Tensor, view: Any, loops: tuple[Any, Any], k: np.float32, alpha: np.float32) -> Tensor:
         ctx.save_for_backward(x)
-        ctx.settings = k, alpha, columns
+        ctx.settings = view, loops[1], k, alpha
         out = torch.empty_like(x)
-        arrays = [_positions(each, columns) for each in (x, out)]
-        in_parts(lambda a, b: normalize(*(array[a:b] for array in arrays), k, alpha), len(arrays[0]))
+        _run(loops[0], [view(x), view(out)], k, alpha)
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         (x,) = ctx.saved_tensors
-        k, alpha, columns = ctx.settings
+        view, backward_loop, k, alpha = ctx.settings
         out = torch.empty_like(x)
-        arrays = [_positions(each, columns) for each in (x, _channels_last(gradient), out)]
-        in_parts(lambda a, b: normalize_backward(*(array[a:b] for array in arrays), k, alpha), len(arrays[0]))
-        return out, None, None, None
-
-
-class _NormalizedMap(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        ctx.save_for_backward(x)
-        out = torch.empty_like(x)
-        arrays = [_rows(each, 1)[..., 0, :] for each in (x, out)]
-        in_parts(lambda a, b: normalize_map(*(array[a:b] for array in arrays), _f(MAP.k), _f(MAP.alpha)), len(x))
-        return out
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        (x,) = ctx.saved_tensors
-        out = torch.empty_like(x)
-        arrays = [_rows(each, 1)[..., 0, :] for each in (x, _channels_last(gradient), out)]
-        in_parts(
-            lambda a, b: normalize_map_backward(*(array[a:b] for array in arrays), _f(MAP.k), _f(MAP.alpha)), len(x)
-        )
-        return out
+        _run(backward_loop, [view(x), view(_channels_last(gradient)), view(out)], k, alpha)
+        return out, None, None, None, None
 
 
 class _Pooled(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, z: Tensor, columns: int, ceil: bool, how: tuple[Any, ...]) -> Tensor:
-        *_, window, stride = how
+    def forward(ctx: Any, z: Tensor, columns: int, ceil: bool, settings: tuple[Any, ...]) -> Tensor:
+        *_, window, stride = settings
         height, width = (-(-(side - window) // stride) if ceil else (side - window) // stride for side in z.shape[2:])
         shape = (*z.shape[:2], height + 1, width + 1)
         out = torch.empty(shape, dtype=z.dtype, memory_format=torch.channels_last)
-        place = torch.empty_like(out, dtype=torch.uint8)  # torch keeps 8 bytes each
-        arrays = [_rows(each, columns) for each in (z, out, place)]
-        in_parts(lambda a, b: normalize_and_pool(*(array[a:b] for array in arrays), *how), len(z))
-        ctx.save_for_backward(z, place)
-        ctx.settings = columns, how
+        positions = torch.empty_like(out, dtype=torch.uint8)  # torch keeps 8 bytes each
+        _run(normalize_and_pool, [_rows(each, columns) for each in (z, out, positions)], *settings)
+        ctx.save_for_backward(z, positions)
+        ctx.settings = columns, settings
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        z, place = ctx.saved_tensors
-        columns, how = ctx.settings
+        z, positions = ctx.saved_tensors
+        columns, settings = ctx.settings
         out = torch.empty_like(z)
-        arrays = [_rows(each, columns) for each in (z, place, _channels_last(gradient), out)]
-        in_parts(lambda a, b: normalize_and_pool_backward(*(array[a:b] for array in arrays), *how), len(z))
+        tensors = z, positions, _channels_last(gradient), out
+        _run(normalize_and_pool_backward, [_rows(each, columns) for each in tensors], *settings)
         return out, None, None, None
+
+
+def _run(compiled: Any, arrays: list[Any], *settings: Any) -> None:
+    """A compiled loop over arrays of one length, by all threads."""
+    in_parts(lambda start, stop: compiled(*(array[start:stop] for array in arrays), *settings), len(arrays[0]))
+
+
+def _coefficients(lrn: LRN) -> tuple[np.float32, np.float32]:
+    return np.float32(lrn.k), np.float32(lrn.alpha)  # a Python float would make the loops' arithmetic float64
 
 
 def _channels_last(x: Tensor) -> Tensor:
@@ -119,8 +105,9 @@ def _positions(x: Tensor, columns: int) -> Any:
     return _rows(x, columns).reshape(-1, columns, x.shape[1] // columns)
 
 
-def _f(value: float) -> np.float32:
-    return np.float32(value)  # a Python float would make the loops' arithmetic float64
+def _maps(x: Tensor) -> Any:
+    """The same as an array [N, H, W, C]."""
+    return _rows(x, 1)[..., 0, :]
 
 
 # --- the loops --------------------------------------------------------------------------------------------------------
@@ -134,8 +121,8 @@ def normalize(x, out, k, alpha):  # type: ignore[no-untyped-def]
     for p in range(positions):
         for column in range(columns):
             for c in range(kernels):
-                here = wide(x[p, column, c])
-                squares[c + 2] = here * here
+                value = wide(x[p, column, c])
+                squares[c + 2] = value * value
             for c in range(kernels):
                 total = squares[c] + squares[c + 1] + squares[c + 2] + squares[c + 3] + squares[c + 4]
                 root = float32(1) / math.sqrt(k + alpha * total)  # d^-0.5: two square roots instead of a power
@@ -152,8 +139,8 @@ def normalize_backward(x, gradient, out, k, alpha):  # type: ignore[no-untyped-d
     for p in range(positions):
         for column in range(columns):
             for c in range(kernels):
-                here = wide(x[p, column, c])
-                squares[c + 2] = here * here
+                value = wide(x[p, column, c])
+                squares[c + 2] = value * value
             for c in range(kernels):
                 total = squares[c] + squares[c + 1] + squares[c + 2] + squares[c + 3] + squares[c + 4]
                 root = float32(1) / math.sqrt(k + alpha * total)
@@ -191,8 +178,8 @@ def _squared(maps, out):  # type: ignore[no-untyped-def]
     for y in range(height):
         for p in range(width):
             for c in range(kernels):
-                here = wide(maps[y, p, c])
-                out[y, p, c] = here * here
+                value = wide(maps[y, p, c])
+                out[y, p, c] = value * value
 
 
 @loop
@@ -241,16 +228,16 @@ def _rectified(z, out):  # type: ignore[no-untyped-def]
     for p in range(width):
         for column in range(columns):
             for c in range(kernels):
-                here = wide(z[p, column, c])
-                out[p, column, c] = float32(0) if here < 0 else here
+                value = wide(z[p, column, c])
+                out[p, column, c] = float32(0) if value < 0 else value
 
 
 @loop
-def normalize_and_pool(z, out, place, relu, norm, k, alpha, window, stride):  # type: ignore[no-untyped-def]
+def normalize_and_pool(z, out, positions, relu, norm, k, alpha, window, stride):  # type: ignore[no-untyped-def]
     """z [N, H, W, columns, kernels] -> out [N, H', W', columns, kernels]: ReLU if `relu`, normalization if `norm`, maxima.
 
     At least one of the two is there. Rows of the map are normalized once, into a ring of `window` rows; a window may hang
-    over the edge. `place`, uint8 as `out`, says where each maximum was, counting the positions of a window row by row.
+    over the edge. `positions`, uint8 as `out`, say where each maximum was, counting the positions of a window row by row.
     """
     images, height, width, columns, kernels = z.shape
     pooled_height, pooled_width = out.shape[1:3]
@@ -273,26 +260,26 @@ def normalize_and_pool(z, out, place, relu, norm, k, alpha, window, stride):  # 
             for ox in range(pooled_width):
                 left, right = ox * stride, min(ox * stride + window, width)
                 for column in range(columns):
-                    there, where = out[n, oy, ox, column], place[n, oy, ox, column]
+                    maxima, codes = out[n, oy, ox, column], positions[n, oy, ox, column]
                     first = ring[top % window, left, column]
                     for c in range(kernels):
-                        best[c], where[c] = first[c], 0
+                        best[c], codes[c] = first[c], 0
                     for row in range(top, bottom):
                         for across in range(left, right):
-                            here = ring[row % window, across, column]
+                            values = ring[row % window, across, column]
                             code = uint8((row - top) * window + across - left)
                             for c in range(kernels):
                                 # As torch decides: the first of equals; a NaN wins.
-                                better = here[c] > best[c] or here[c] != here[c]
-                                best[c] = here[c] if better else best[c]
-                                where[c] = code if better else where[c]
+                                better = values[c] > best[c] or values[c] != values[c]
+                                best[c] = values[c] if better else best[c]
+                                codes[c] = code if better else codes[c]
                     for c in range(kernels):
-                        there[c] = rounded(best[c], out)
+                        maxima[c] = rounded(best[c], out)
 
 
 @loop
-def normalize_and_pool_backward(z, place, gradient, out, relu, norm, k, alpha, window, stride):  # type: ignore[no-untyped-def]
-    """Gradient of z, into `out`, shaped as z, from `gradient`, that of the pooled maps, shaped as `place`."""
+def normalize_and_pool_backward(z, positions, gradient, out, relu, norm, k, alpha, window, stride):  # type: ignore[no-untyped-def]
+    """Gradient of z, into `out`, shaped as z, from `gradient`, that of the pooled maps, shaped as `positions`."""
     images, height, width, columns, kernels = z.shape
     pooled_height, pooled_width = gradient.shape[1:3]
     ring, rectified = np.zeros((window, width, columns, kernels), np.float32), np.empty(z.shape[2:], np.float32)
@@ -303,13 +290,13 @@ def normalize_and_pool_backward(z, place, gradient, out, relu, norm, k, alpha, w
             for ox in range(pooled_width):
                 left, right = ox * stride, min(ox * stride + window, width)
                 for column in range(columns):
-                    came, from_where = gradient[n, oy, ox, column], place[n, oy, ox, column]
+                    pooled, codes = gradient[n, oy, ox, column], positions[n, oy, ox, column]
                     for row in range(top, bottom):
                         for across in range(left, right):
-                            there = ring[row % window, across, column]
+                            sums = ring[row % window, across, column]
                             code = uint8((row - top) * window + across - left)
                             for c in range(kernels):
-                                there[c] += wide(came[c]) if from_where[c] == code else float32(0)
+                                sums[c] += wide(pooled[c]) if codes[c] == code else float32(0)
             # Rows above the next window have all they get.
             final = min((oy + 1) * stride, height) if oy + 1 < pooled_height else height
             while done < final:
@@ -332,3 +319,6 @@ def normalize_and_pool_backward(z, place, gradient, out, relu, norm, k, alpha, w
                                     row_out[across, column, c] = 0
                 slot[:] = float32(0)
                 done += 1
+
+
+LOOPS, MAP_LOOPS = (normalize, normalize_backward), (normalize_map, normalize_map_backward)

@@ -7,9 +7,8 @@ symmetric.
 
 Channels-last maps are read as rows of V adjacent kernels, 16 bytes, one row a thread: a window of five then lies in a
 thread's own row and the rows beside it, which the cache has. So nothing is exchanged between threads, nothing is padded to a
-power of two, and the sum is exact; a product with the banded matrix on the matrix unit would need its operand in two or three
-parts for that. The fused kernels compute a position once for every window that it is in, and spare the memory half of
-its work.
+power of two, and the sum is exact. The fused kernels compute a position once for every window that it is in, and spare the
+memory half of its work.
 
 The kernels also run in Triton's interpreter on the CPU (TRITON_INTERPRET=1), which is how they are tested without a GPU.
 `gpu.py` starts them.

@@ -27,8 +27,8 @@ class ColumnLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         columns, units, inputs = self.weight.shape
-        own = x.view(-1, columns, inputs)
-        return torch.einsum("nci,cui->ncu", own, self.weight).flatten(1) + self.bias
+        parts = x.view(-1, columns, inputs)
+        return torch.einsum("nci,cui->ncu", parts, self.weight).flatten(1) + self.bias
 
 
 class Scale(nn.Module):

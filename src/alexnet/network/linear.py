@@ -30,10 +30,15 @@ def _available() -> bool:
         return False
 
 
+def _fast(x: Tensor, weight: Tensor) -> bool:
+    """Whether oneDNN multiplies these: float32 on the CPU, of shapes that go together, none of them empty."""
+    alike = x.ndim == 2 and x.shape[1] == weight.shape[1] and weight.dtype == torch.float32
+    return alike and x.numel() > 0 and float32_on_the_cpu(x) and _available()
+
+
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x [N, in] · weight [out, in]ᵀ + bias [out], by whichever library multiplies faster here; without a gradient."""
-    fast = float32_on_the_cpu(x) and weight.dtype == torch.float32 and x.shape[1] > 0 and len(x) and _available()
-    return _times(x.contiguous(), weight.contiguous(), bias) if fast else F.linear(x, weight, bias)
+    return _times(x.contiguous(), weight.contiguous(), bias) if _fast(x, weight) else F.linear(x, weight, bias)
 
 
 class _Product(torch.autograd.Function):
@@ -65,13 +70,6 @@ class Linear(nn.Linear):
         finer = input.dtype == torch.bfloat16 and self.weight.dtype == torch.float32
         if finer and not torch.is_autocast_enabled(input.device.type):
             input = input.float()
-        if (
-            float32_on_the_cpu(input)
-            and self.weight.dtype == torch.float32
-            and input.ndim == 2
-            and input.shape[1] == self.in_features
-            and len(input)
-            and _available()
-        ):
+        if _fast(input, self.weight):
             return _Product.apply(input, self.weight, self.bias)
         return F.linear(input, self.weight, self.bias)

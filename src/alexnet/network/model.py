@@ -42,7 +42,7 @@ class AlexNet(nn.Sequential):
         channels, size = 3, spec.input_size
         if spec.input_scale != 1:
             layers["scale"] = Scale(spec.input_scale)
-        for name, row in spec.rows():
+        for name, row in spec.all_rows():
             # The steps after conv6 cannot be called by its number, which is fc6's.
             number = f"-{name}" if name == spec.extra_name else name.removeprefix("conv").removeprefix("fc")
             columns = 1 if spec.reads_both(name) else spec.columns
@@ -67,11 +67,6 @@ class AlexNet(nn.Sequential):
                 if step != "dropout" or spec.dropout:
                     kind = spec.activation if step == "relu" else step
                     layers[f"{kind}{number}"] = _layer_of(spec, step, channels)
-        if "flatten" not in layers:
-            layers["flatten"] = nn.Flatten()
-            channels = channels * size * size
-        _check_weights(spec.last_name, channels * spec.classes)
-        layers[spec.last_name] = Linear(channels, spec.classes)
         super().__init__(layers)
         self.spec = spec
         self.windows = windows
@@ -81,22 +76,18 @@ class AlexNet(nn.Sequential):
     @torch.no_grad()
     def initialize(self, generator: torch.Generator | None = None) -> None:
         """Draw the initial values again: zero-mean Gaussians and constant biases (§5), or PyTorch's own."""
-        for name, row in self.spec.rows():
-            self._start(name, row.std, row.bias, generator)
-        self._start(self.spec.last_name, self.spec.std_of_last, 0.0, generator)
+        for name, row in self.spec.all_rows():
+            weight, biases = self.get_parameter(f"{name}.weight"), self.get_parameter(f"{name}.bias")
+            if self.spec.init == "pytorch":
+                bound = math.sqrt(len(biases) / weight.numel())  # 1 / sqrt(number of inputs of one unit)
+                weight.uniform_(-bound, bound, generator=generator)
+                biases.uniform_(-bound, bound, generator=generator)
+            else:
+                weight.normal_(0.0, row.std, generator=generator)
+                biases.fill_(row.bias)
         for layer in self.children():
             if isinstance(layer, nn.BatchNorm2d):
                 layer.reset_parameters()
-
-    def _start(self, name: str, std: float, bias: float, generator: torch.Generator | None) -> None:
-        weight, biases = self.get_parameter(f"{name}.weight"), self.get_parameter(f"{name}.bias")
-        if self.spec.init == "pytorch":
-            bound = math.sqrt(len(biases) / weight.numel())  # 1 / sqrt(number of inputs of one unit)
-            weight.uniform_(-bound, bound, generator=generator)
-            biases.uniform_(-bound, bound, generator=generator)
-        else:
-            weight.normal_(0.0, std, generator=generator)
-            biases.fill_(bias)
 
     def forward(self, input: Tensor) -> Tensor:
         """Logits [N, classes] of images [N, 3, S, S]; ValueError if they are of another size than the network's."""
@@ -108,9 +99,8 @@ class AlexNet(nn.Sequential):
     def activations(self, images: Tensor) -> dict[str, Tensor]:
         """Output of every layer for images [N, 3, S, S], by name, in order; the last is the logits."""
         outputs: dict[str, Tensor] = {}
-        x = images
         for name, layer in self.named_children():
-            x = outputs[name] = layer(x)
+            images = outputs[name] = layer(images)
         return outputs
 
     def features(self, images: Tensor) -> Tensor:
@@ -118,12 +108,11 @@ class AlexNet(nn.Sequential):
 
         They equal `activations(images)["relu7"]`. Meant for eval mode: in training mode the dropout before fc7 is on.
         """
-        x = images
         for name, layer in self.named_children():
-            x = layer(x)
+            images = layer(images)
             if name == self.feature_name:
                 break
-        return x
+        return images
 
     @property
     def feature_name(self) -> str:

@@ -3,7 +3,9 @@
 import dataclasses
 import json
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -45,21 +47,21 @@ def to_json(network: Network) -> str:
 
 
 def structure(network: Network, initial: bool = False) -> dict[str, tuple[str, ...]]:
-    """What a network computes, part by part in words, whatever its fields, its name and its classes.
+    """What a network computes, part by part in words; its name and its classes do not matter.
 
-    ReLU directly behind max pooling is said before it, which gives the same numbers. initial: initial values too.
+    ReLU directly behind max pooling is listed before it, which gives the same numbers. initial: initial values too.
     """
     with torch.device("meta"):  # shapes without memory
         windows = AlexNet(network).windows
     scale = f", times {network.input_scale:.4g}" if network.input_scale != 1 else ""
-    said: dict[str, tuple[str, ...]] = {"input": (f"{network.input_size} pixels{scale}",)}
+    described: dict[str, tuple[str, ...]] = {"input": (f"{network.input_size} pixels{scale}",)}
     steps: set[str] = set()
     shape: tuple[str, str, str]
     for name, row in network.rows():
         then = list(row.then)
-        for at in range(1, len(then)):
-            if then[at - 1 : at + 1] == ["pool", "relu"]:
-                then[at - 1 : at + 1] = ["relu", "pool"]
+        for at, pair in enumerate(pairwise(row.then)):
+            if pair == ("pool", "relu"):
+                then[at : at + 2] = ["relu", "pool"]
         steps |= set(then)
         start = f"from std {row.std:g}, bias {row.bias:g}" if initial else ""
         reads = "reads both columns" if network.reads_both(name) else "reads its own column"
@@ -70,37 +72,36 @@ def structure(network: Network, initial: bool = False) -> dict[str, tuple[str, .
             maps = [windows[key].output for key in (name, f"pool{name.removeprefix('conv')}") if key in windows]
             window = f"{row.size}×{row.size}, stride {row.stride}, padding {row.padding}"
             shape = (f"{row.kernels} kernels", window, "maps of " + ", then ".join(f"{side}×{side}" for side in maps))
-        said[name] = (*shape, reads, f"then {' '.join(then) or 'nothing'}", start)
+        described[name] = (*shape, reads, f"then {' '.join(then) or 'nothing'}", start)
     norm = network.normalization_name
     if norm != "batch" and network.columns == 2:
         norm += {"across": ", across columns", "column": ", inside a column"}[network.normalization_window]
-    dropout = f"{network.dropout:g}, {network.dropout_form}"
     for step, part, text in (
         ("norm", "normalization", norm),
         ("pool", "pooling", str(network.pooling)),
         ("relu", "activation", network.activation),
-        ("dropout", "dropout", dropout),
+        ("dropout", "dropout", f"{network.dropout:g}, {network.dropout_form}"),
     ):
         if step in steps:
-            said[part] = (text,)
-    return said
+            described[part] = (text,)
+    return described
 
 
-def differences(one: Network, other: Network, initial: bool = False) -> list[str]:
-    """What `one` computes in another way than `other`, a line each; [] if they compute the same."""
-    ours, theirs = structure(one, initial), structure(other, initial)
+def differences(network: Network, reference: Network, initial: bool = False) -> list[str]:
+    """What `network` computes in another way than `reference`, a line each; [] if they compute the same."""
+    parts, reference_parts = structure(network, initial), structure(reference, initial)
     lines = []
-    for part in [*ours, *(part for part in theirs if part not in ours)]:
-        if part not in ours or part not in theirs:
-            text = ", ".join(word for word in (ours.get(part) or theirs[part]) if word)
-            lines.append(f"{part}: {text}" if part in ours else f"no {part} ({text})")
+    for part in parts | reference_parts:
+        if part not in parts or part not in reference_parts:
+            text = ", ".join(word for word in (parts.get(part) or reference_parts[part]) if word)
+            lines.append(f"{part}: {text}" if part in parts else f"no {part} ({text})")
             continue
-        pairs = [(a, b) for a, b in zip(ours[part], theirs[part], strict=True) if a != b]
+        pairs = [(a, b) for a, b in zip(parts[part], reference_parts[part], strict=True) if a != b]
         # Sizes of maps follow from the input and from what is before.
         pairs = [pair for pair in pairs if not pair[0].startswith("maps of")] if lines else pairs
         if pairs:
-            said, not_said = (", ".join(word for word in words if word) or "none" for words in zip(*pairs, strict=True))
-            lines.append(f"{part}: {said} (not {not_said})")
+            texts = [", ".join(word for word in words if word) or "none" for words in zip(*pairs, strict=True)]
+            lines.append(f"{part}: {texts[0]} (not {texts[1]})")
     return lines
 
 
@@ -112,6 +113,8 @@ def nearest(network: Network, initial: bool = False) -> tuple[Network, list[str]
 
 def without_dropout(network: Network) -> Network:
     """The same network without the dropout steps, whatever its form: what a file says that was made for use alone."""
-    rows = [replace(row, then=tuple(step for step in row.then if step != "dropout")) for row in network.convolutions]
-    hidden = [replace(row, then=tuple(step for step in row.then if step != "dropout")) for row in network.hidden]
-    return replace(network, convolutions=tuple(rows), hidden=tuple(hidden))
+
+    def bare(rows: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(replace(row, then=tuple(step for step in row.then if step != "dropout")) for row in rows)
+
+    return replace(network, convolutions=bare(network.convolutions), hidden=bare(network.hidden))

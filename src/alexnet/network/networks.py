@@ -123,15 +123,5 @@ small = Network(
 
 networks: dict[str, Network] = {
     network.name: network
-    for network in (
-        paper,
-        authors_2012,
-        one_gpu,
-        one_tower,
-        non_overlapping,
-        caffe,
-        torchvision,
-        four_layer,
-        small,
-    )
+    for network in (paper, authors_2012, one_gpu, one_tower, non_overlapping, caffe, torchvision, four_layer, small)
 }

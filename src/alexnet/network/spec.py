@@ -32,9 +32,11 @@ class LRN:
     n: int = 5
     """Adjacent kernels at the same position that the sum is over, the kernel itself in the middle."""
     k: float = 2.0
+    """What is added to the sum."""
     alpha: float = 1e-4
     """What multiplies the plain sum, as in the paper; PyTorch's and Caffe's alpha is divided by n."""
     beta: float = 0.75
+    """The exponent of the divisor."""
 
 
 NORMALIZATIONS = {
@@ -117,12 +119,12 @@ class Network:
     columns: Literal[1, 2] = 2
     """Halves of the network, one a GPU in 2012 (§3.2); a layer's first half of kernels is column 1."""
     links: tuple[str, ...] = ("conv3", "fc6", "fc7")
-    """Layers that read both columns; all others read their own. The kernels of the third layer are connected to all kernel
-    maps of the second (§3.5). The first and the last layer read everything."""
+    """Layers that read both columns; all others read their own. The kernels of the third layer are connected to all
+    kernel maps of the second (§3.5). The first and the last layer read everything."""
     normalization: Literal["local", "batch", "none", "paper", "authors-2012", "caffe"] = "local"
-    """What "norm" is in the rows: local response normalization with the coefficients of `lrn`, batch normalization at the same
-    places, or none at all. The other names are local too, and set `lrn` to the paper's coefficients, to those of the 2012
-    program (the sum divided by n) or to Caffe's (k = 1)."""
+    """What "norm" is in the rows: local response normalization with the coefficients of `lrn`, batch normalization
+    at the same places, or none at all. The other names are local too, and set `lrn` to the paper's coefficients,
+    to those of the 2012 program (the sum divided by n) or to Caffe's (k = 1)."""
     lrn: LRN = LRN()
     normalization_window: Literal["across", "column"] = "across"
     """Whether the window of adjacent kernels crosses from one column into the other (the text) or not (the program)."""
@@ -198,6 +200,10 @@ class Network:
             # layers-146-2011 of 2012: weights and biases start as the last layer's do, and no neuron follows.
             yield BOTTLENECK, Hidden(self.bottleneck, std=self.std_of_last, bias=0.0, then=())
 
+    def all_rows(self) -> list[tuple[str, Convolution | Hidden]]:
+        """(name, row) of every layer, the last one too, which has a unit for each class."""
+        return [*self.rows(), (self.last_name, Hidden(self.classes, std=self.std_of_last, bias=0.0, then=()))]
+
     def without(self, name: str) -> "Network":
         """This network with the layer called `name` removed, as §7 did; the layers behind it move up a number.
 
@@ -225,9 +231,9 @@ class Network:
         shorter = replace(
             self, name=f"{self.name}-without-{name}", convolutions=tuple(convolutions), hidden=tuple(hidden)
         )
-        left = [row_name for row_name, _ in replace(shorter, conv6=False, bottleneck=0).rows()] + [shorter.last_name]
+        remaining = [row_name for row_name, _ in replace(shorter, conv6=False, bottleneck=0).all_rows()]
         places = [names.index(link) for link in self.links if link in names]
-        links = dict.fromkeys(left[place if place <= at else place - 1] for place in places)
+        links = dict.fromkeys(remaining[place if place <= at else place - 1] for place in places)
         return replace(shorter, links=tuple(link for link in links if link != shorter.last_name))
 
     @property
@@ -326,13 +332,14 @@ def _check_row(name: str, row: Convolution | Hidden, columns: int) -> None:
     numbers = [value for value in vars(row).values() if isinstance(value, int | float)]
     if not all(abs(number) <= MAX_WIDTH for number in numbers):  # NaN is refused too
         raise InputError(f"{name}: a number that is NaN, or beyond {MAX_WIDTH:,}")
-    if row.std < 0:
-        raise InputError(f"{name}: a standard deviation of {row.std}; it must be at least 0")
     width = row.kernels if isinstance(row, Convolution) else row.units
-    if width < 1:
-        raise InputError(f"{name}: {width} kernels or units; there must be at least 1")
-    if width % columns:
-        raise InputError(f"{name}: {width} kernels or units cannot be halved into two columns; make it even")
+    for right, message in (
+        (row.std >= 0, f"a standard deviation of {row.std}; it must be at least 0"),
+        (width >= 1, f"{width} kernels or units; there must be at least 1"),
+        (width % columns == 0, f"{width} kernels or units cannot be halved into two columns; make it even"),
+    ):
+        if not right:
+            raise InputError(f"{name}: {message}")
     if isinstance(row, Convolution) and (row.size < 1 or row.stride < 1 or row.padding < 0):
         raise InputError(f"{name}: size and stride must be at least 1, padding at least 0")
     possible = get_args(Step) if isinstance(row, Convolution) else ("relu", "dropout")

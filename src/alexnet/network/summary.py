@@ -112,13 +112,8 @@ class Summary:
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return {
-            "network": self.network,
-            "parameters": self.parameters,
-            "neurons": self.neurons,
-            "multiply_adds": self.multiply_adds,
-            "layers": [layer.to_dict() for layer in self.layers],
-        }
+        totals = {name: getattr(self, name) for name in ("network", "parameters", "neurons", "multiply_adds")}
+        return totals | {"layers": [layer.to_dict() for layer in self.layers]}
 
     def rows_for_table(self) -> list[dict[str, str]]:
         """A layer's cells by heading, each; the paper's count of neurons beside ours where it differs."""
@@ -130,19 +125,16 @@ class Summary:
         return rows
 
     def totals(self) -> list[list[str]]:
-        """[what, here, in the paper] for the whole network; the last is empty for a network that is not comparable."""
+        """[name, figure, the paper's figure] of the whole network; the last is empty where it is not comparable."""
         convolutions = sum(layer.multiply_adds for layer in self.layers if layer.name.startswith("conv"))
         rows = [
-            ["inputs", f"{self.inputs:,}", f"{PAPER['inputs']:,} (§3.5)"],
-            ["parameters", f"{self.parameters:,}", f"{PAPER['parameters']:,} (abstract)"],
-            ["neurons", f"{self.neurons:,}", f"{PAPER['neurons']:,} (abstract)"],
-            [
-                "multiply-adds",
-                f"{self.multiply_adds:,} (convolutions {convolutions:,})",
-                f"{PAPER['multiply_adds']:,} (2012 talk)",
-            ],
+            ("inputs", f"{self.inputs:,}", "§3.5"),
+            ("parameters", f"{self.parameters:,}", "abstract"),
+            ("neurons", f"{self.neurons:,}", "abstract"),
+            ("multiply-adds", f"{self.multiply_adds:,} (convolutions {convolutions:,})", "2012 talk"),
         ]
-        return rows if self.comparable else [[what, here, ""] for what, here, _ in rows]
+        stated = {name: f"{PAPER[name.replace('-', '_')]:,} ({source})" for name, _, source in rows}
+        return [[name, figure, stated[name] if self.comparable else ""] for name, figure, _ in rows]
 
 
 def summarize(spec: specs.Network) -> Summary:
@@ -159,7 +151,7 @@ def _outputs(layers: list[Layer]) -> dict[str, int]:
 def _layers(spec: specs.Network) -> list[Layer]:
     with torch.device("meta"):  # shapes without memory, so that 60 million weights cost nothing
         model = AlexNet(spec)
-    rows = dict(spec.rows())
+    rows = dict(spec.all_rows())
     layers: list[Layer] = []
     channels, side = 3, spec.input_size
     for name, module in model.named_children():
@@ -186,13 +178,13 @@ def _layers(spec: specs.Network) -> list[Layer]:
                 neurons=channels * side**2 if weighted else 0,
                 reads=_reads(spec, name, weighted),
                 kernels=kernels,
-                kernels_per_column=kernels // 2 if kernels and spec.columns == 2 and row else None,
+                kernels_per_column=kernels // 2 if kernels and spec.columns == 2 and name != spec.last_name else None,
                 size=window.window if window else None,
                 stride=window.stride if window else None,
                 padding=window.padding if window else None,
                 arithmetic=str(window) if window else "",
-                std=(row.std if row else spec.std_of_last) if drawn else None,
-                bias=(row.bias if row else 0.0) if drawn else None,
+                std=row.std if row and drawn else None,
+                bias=row.bias if row and drawn else None,
                 then=(),
             )
         )

@@ -1,4 +1,4 @@
-"""Weights under the names of others: torchvision's AlexNet, which the named network `torchvision` computes.
+"""Weights under torchvision's names: those of its AlexNet, which the named network `torchvision` computes.
 
 Only names differ; the shapes and the order of `flatten` are the same. torchvision's weights were trained on RGB scaled
 to 0-1, minus (.485, .456, .406), divided by (.229, .224, .225): give the network such inputs, not pixels 0-255.
@@ -26,7 +26,7 @@ LAYERS = {
 }
 """Our name of a layer -> torchvision's."""
 
-NAMES = {f"{ours}.{part}": f"{theirs}.{part}" for ours, theirs in LAYERS.items() for part in ("weight", "bias")}
+NAMES = {f"{name}.{part}": f"{other}.{part}" for name, other in LAYERS.items() for part in ("weight", "bias")}
 
 
 def from_torchvision(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -36,7 +36,7 @@ def from_torchvision(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """
     # torch.nn.DataParallel writes "module." before every name.
     state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
-    return _renamed(state, {theirs: ours for ours, theirs in NAMES.items()}, "torchvision's alexnet")
+    return _renamed(state, {other: name for name, other in NAMES.items()}, "torchvision's alexnet")
 
 
 def to_torchvision(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -44,19 +44,20 @@ def to_torchvision(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return _renamed(state, NAMES, "the network torchvision")
 
 
-def _renamed(state: Mapping[str, Tensor], names: dict[str, str], what: str) -> dict[str, Tensor]:
+def _renamed(state: Mapping[str, Tensor], names: dict[str, str], network: str) -> dict[str, Tensor]:
+    """The tensors by their new names; InputError unless they are those of that network, all and no others."""
     for name in names:
         if name not in state:
-            raise InputError(f"{name} is missing from the weights; they are not of {what}")
+            raise InputError(f"{name} is missing from the weights; they are not of {network}")
     for name in state:
         if name not in names:
-            raise InputError(f"{name} is among the weights, and {what} has no such layer")
+            raise InputError(f"{name} is among the weights, and {network} has no such layer")
     renamed = {new: state[name] for name, new in names.items()}
-    ours = renamed if "fc8.bias" in renamed else state
+    classes = len(state["fc8.bias" if "fc8.bias" in state else LAYERS["fc8"] + ".bias"])
     with torch.device("meta"):
-        expected = AlexNet(replace(networks.torchvision, classes=max(2, len(ours["fc8.bias"])))).state_dict()
+        expected = AlexNet(replace(networks.torchvision, classes=max(2, classes))).state_dict()
     for name, new in names.items():
-        wanted = expected[new if new in expected else name].shape
-        if state[name].shape != wanted:
-            raise InputError(f"{name} is {list(state[name].shape)}; {what} has {list(wanted)}")
+        shape = expected[new if new in expected else name].shape
+        if state[name].shape != shape:
+            raise InputError(f"{name} is {list(state[name].shape)}; {network} has {list(shape)}")
     return renamed

@@ -85,10 +85,10 @@ def save(run: Path, weights: Mapping[str, Tensor], optimizer: dict[str, Any], pr
         # torch and safetensors wrap what the operating system said in errors of their own.
         shutil.rmtree(beside, ignore_errors=True)
         before = latest(run)
-        kept = f"the last whole checkpoint is {before}" if before else "there is no earlier checkpoint"
-        what, fix = why(error)
+        earlier = f"the last whole checkpoint is {before}" if before else "there is no earlier checkpoint"
+        reason, fix = why(error)
         raise RunFailed(
-            f"checkpoint {final} could not be written: {what}; {kept}. {fix.capitalize()}, then: alexnet train --resume {run}"
+            f"checkpoint {final} could not be written: {reason}; {earlier}. {fix.capitalize()}, then: alexnet train --resume {run}"
         ) from error
     tidy(run, keep)
     return final
@@ -173,13 +173,8 @@ def load_weights(model: nn.Module, checkpoint: Path) -> None:
     for name in loaded:
         if name not in initial:
             raise InputError(f"{checkpoint}: {name} is not in the network; the weights are of another one")
-    trained = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
-    if any(tensor.is_meta for tensor in initial.values()):
-        model.load_state_dict({name: loaded[name].to(initial[name].dtype) for name in initial}, assign=True)
-    else:
-        model.load_state_dict(loaded)
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(trained[name])
+    meta = any(tensor.is_meta for tensor in initial.values())
+    model.load_state_dict({name: loaded[name].to(initial[name].dtype) for name in initial}, assign=meta)
 
 
 def state_of(checkpoint: Path) -> dict[str, Any]:
@@ -191,9 +186,9 @@ def state_of(checkpoint: Path) -> dict[str, Any]:
     except Exception as error:  # whatever the damage makes it raise, with a page of advice to unpickle anything
         raise InputError(f"{file}: damaged, or not written by alexnet ({type(error).__name__}); {_FIX}") from None
     if not isinstance(state, dict) or state.get("format") != FORMAT:
-        told = state.get("format") if isinstance(state, dict) else None
+        number = state.get("format") if isinstance(state, dict) else None
         raise InputError(
-            f"{file}: format {told if type(told) is int and told < 1000 else '?'}, this version reads {FORMAT}"
+            f"{file}: format {number if type(number) is int and number < 1000 else '?'}, this version reads {FORMAT}"
         )
     return state
 
@@ -242,19 +237,18 @@ def _check_optimizer(state: dict[str, Any], optimizer: torch.optim.Optimizer, st
         raise ValueError(f"{len(groups)} groups of weights, not {len(optimizer.param_groups)}")
     at = 0
     for saved, group in zip(groups, optimizer.param_groups, strict=True):
-        for name, value in group.items():
-            if name == "params":
-                right = saved[name] == list(range(at, at + len(value)))
-            elif name == "lr":
+        numbers = list(range(at, at + len(group["params"])))
+        for name, value in {**group, "params": numbers}.items():
+            if name == "lr":
                 right = type(saved[name]) is float and 0 <= saved[name] < math.inf
             else:
                 right = type(saved[name]) is type(value) and saved[name] == value
             if not right:
                 raise ValueError(f"its {name} is another than the recipe's")
-        for number, weight in enumerate(group["params"], at):
+        for number, weight in zip(numbers, group["params"], strict=True):
             if number in state["state"] or (stepped and weight.requires_grad):
                 _check_velocity(state["state"][number]["v"], weight)
-        at += len(group["params"])
+        at += len(numbers)
     if set(state["state"]) - set(range(at)):
         raise ValueError("velocities of weights that are not there")
 

@@ -9,13 +9,17 @@ from alexnet.errors import InputError
 from alexnet.run.recipe import Recipe
 
 
-def _has_validation(prepared: Prepared) -> bool:
-    return bool({"val", "test"} & set(prepared.splits))
+def training_of(recipe: Recipe, prepared: Prepared) -> tuple[Split, np.ndarray]:
+    """The training split, and the indices of the images that a run trains on: all but those held out for validation."""
+    split = prepared.split("train")
+    if {"val", "test"} & set(prepared.splits):
+        return split, np.arange(len(split.labels))
+    return split, hold_out(split.labels, recipe.hold_out, recipe.hold_out_seed)[0]
 
 
 def validation_of(recipe: Recipe, prepared: Prepared) -> tuple[Split, np.ndarray]:
     """The images that validate a run, and their indices: the set's own split, or the recipe's share of the training images."""
-    if _has_validation(prepared):
+    if {"val", "test"} & set(prepared.splits):
         split = prepared.split("val")
         return split, np.arange(len(split.labels))
     split = prepared.split("train")
@@ -25,14 +29,6 @@ def validation_of(recipe: Recipe, prepared: Prepared) -> tuple[Split, np.ndarray
 def measured_on(validation: Split) -> str:
     """What the split of `validation_of` is called: "val", "test", or "held out of train"."""
     return "held out of train" if validation.name == "train" else validation.name
-
-
-def training_of(recipe: Recipe, prepared: Prepared) -> tuple[Split, np.ndarray]:
-    """The training split, and the indices of the images that a run trains on: all but those held out for validation."""
-    split = prepared.split("train")
-    if _has_validation(prepared):
-        return split, np.arange(len(split.labels))
-    return split, hold_out(split.labels, recipe.hold_out, recipe.hold_out_seed)[0]
 
 
 def check_fit(recipe: Recipe, prepared: Prepared) -> Recipe:

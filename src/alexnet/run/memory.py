@@ -1,4 +1,4 @@
-"""What memory a step of training takes, what there is, and the advice where that is too little."""
+"""The memory that a step of training takes, and the advice where there is too little."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,25 +42,25 @@ def check(recipe: Recipe, device: torch.device) -> None:
         return
     left = address_space_left()
     if left is not None and left < (needed := batch_memory(recipe) + LIBRARIES):
-        what = f"cpu: training takes {needed / 1e9:.1f} GB, the limit on memory (ulimit -v) leaves {left / 1e9:.1f}"
-        raise _too_little(recipe, what, left - LIBRARIES)
+        lack = f"cpu: training takes {needed / 1e9:.1f} GB, the limit on memory (ulimit -v) leaves {left / 1e9:.1f}"
+        raise _too_little(recipe, lack, left - LIBRARIES)
     free, least = memory_free(), batch_memory(recipe, activations_held=0.5)
     if free is not None and free < least:
-        what = f"cpu: a step takes at least {least / 1e9:.1f} GB, {free / 1e9:.1f} are free"
-        raise _too_little(recipe, what, free)
+        lack = f"cpu: a step takes at least {least / 1e9:.1f} GB, {free / 1e9:.1f} are free"
+        raise _too_little(recipe, lack, free)
 
 
-def _too_little(recipe: Recipe, what: str, room: int | None = None) -> RunFailed:
-    """What to do: half as many images at a time, or as many as `room` bytes hold."""
+def _too_little(recipe: Recipe, lack: str, room: int | None = None) -> RunFailed:
+    """The error that says what to do: half as many images at a time, or as many as `room` bytes hold."""
     images = min(recipe.micro_batch or recipe.batch, recipe.batch) // 2
     while images and room is not None and batch_memory(replace(recipe, micro_batch=images)) > room:
         images //= 2
     if not images:
         return RunFailed(
-            f"{what}. One image at a time would not fit either: give it more memory, or train a smaller network"
+            f"{lack}. One image at a time would not fit either: give it more memory, or train a smaller network"
         )
     return RunFailed(
-        f"{what}. --micro-batch {images} passes fewer images at a time through the network and adds up their gradients, for the"
+        f"{lack}. --micro-batch {images} passes fewer images at a time through the network and adds up their gradients, for the"
         " same steps; start again with it and another --out"
     )
 
@@ -77,12 +77,9 @@ def activations_of(spec: Network) -> tuple[int, int]:
         if name == "flatten":
             channels, size = channels * size * size, 1
             continue
-        if name in model.windows:
-            size = model.windows[name].output
-        if isinstance(layer, Convolution):
-            channels = layer.out_channels
-        elif isinstance(layer, nn.Linear | ColumnLinear):
-            channels = layer.bias.numel()
+        size = model.windows[name].output if name in model.windows else size
+        if isinstance(layer, Convolution | nn.Linear | ColumnLinear):
+            channels = layer.get_parameter("bias").numel()
         total += channels * size * size
     return total, sum(parameter.numel() for parameter in model.parameters())
 

@@ -1,4 +1,4 @@
-"""What a run writes of its training, and reading it again."""
+"""The log of a training, metrics.jsonl and TensorBoard events: writing it, and reading it again."""
 
 import json
 import time
@@ -22,12 +22,10 @@ class Log:
         self.writes = writes  # only one of several processes does
         if not writes:
             return
-        kept = [line for line in read_metrics(run) if line.get("step", 0) <= step]
-        # What came after the checkpoint will be done, and written, again.
-        write_text(self.path, "".join(json.dumps(line) + "\n" for line in kept))
-        for line in kept:
-            if line["kind"] == "epoch":
-                self.last = line
+        # The lines after the checkpoint's step will be written again.
+        lines = [line for line in read_metrics(run) if line.get("step", 0) <= step]
+        write_text(self.path, "".join(json.dumps(line) + "\n" for line in lines))
+        self.last = next((line for line in reversed(lines) if line["kind"] == "epoch"), {})
         self.board = SummaryWriter(str(run / TENSORBOARD), purge_step=step + 1)
 
     def write(self, kind: str, **values: Any) -> None:

@@ -58,8 +58,8 @@ class Prediction:
     def __repr__(self) -> str:
         if self.error is not None:
             return f"Prediction({self.image!r}, error={self.error!r})"
-        said = ", ".join(f"{label!r} {100 * probability:.1f} %" for label, probability in self.top)
-        return f"Prediction({self.image!r}: {said})"
+        labels = ", ".join(f"{label!r} {100 * probability:.1f} %" for label, probability in self.top)
+        return f"Prediction({self.image!r}: {labels})"
 
     def to_dict(self) -> dict[str, Any]:
         """image, and labels (label, probability) or error."""
@@ -168,14 +168,14 @@ def batches(images: Iterator[Any], size: int) -> Iterator[list[tuple[str, np.nda
     with ThreadPoolExecutor() as readers:
 
         def ahead() -> tuple[list[str], Iterator[np.ndarray | str]]:
-            taken = list(islice(images, BATCH))
-            return [_name(image, next(numbers)) for image in taken], readers.map(try_to_read, taken)
+            batch = list(islice(images, BATCH))
+            return [_name(image, next(numbers)) for image in batch], readers.map(try_to_read, batch)
 
         names, reading = ahead()
         while names:
-            whole = list(zip(names, reading, strict=True))
+            batch = list(zip(names, reading, strict=True))
             names, reading = ahead()
-            yield whole
+            yield batch
 
 
 def _name(image: Any, number: int) -> str:
@@ -215,7 +215,7 @@ def predictions(
 def predict(network: "TrainedNetwork", images: Any, views: int, top: int | None) -> Prediction | list[Prediction]:
     """`TrainedNetwork.predict`."""
     if not is_one(images):
-        return [replace(each, pixels=None) for each in predictions(network, several(images), views, top)]
+        return [replace(answer, pixels=None) for answer in predictions(network, several(images), views, top)]
     (prediction,) = predictions(network, iter([images]), views, top)
     prediction = replace(prediction, image=_called(prediction.image, single=True), pixels=None)
     if prediction.error is not None:

@@ -110,22 +110,23 @@ class Recipe:
     def check(self) -> None:
         """Raise InputError, naming the field, for a value that no run can use."""
         counts = ("epochs", "batch", "validate_every", "keep", "image_size", "micro_batch")
-        rates = ("decay", "bias_rate", "first_rate", "last_rate", "last_rate_after", "warmup_epochs")
-        others = ("checkpoint_minutes", "stuck_steps", "seed", "hold_out_seed", "base_batch")
+        amounts = (
+            *("decay", "bias_rate", "first_rate", "last_rate", "last_rate_after", "warmup_epochs"),
+            *("checkpoint_minutes", "stuck_steps", "seed", "hold_out_seed", "base_batch"),
+        )
         value = dataclasses.asdict(self) | {"schedule.factor": self.schedule.factor}
         checks = [
             *((name, value[name] is None or value[name] >= 1, "at least 1") for name in counts),
             ("rate", 0 < self.rate < math.inf, "above 0 and finite"),
             ("momentum", 0 <= self.momentum < 1, "at least 0 and below 1"),
             ("hold_out", 0 < self.hold_out < 1, "between 0 and 1"),
-            *((name, 0 <= value[name] < math.inf, "at least 0 and finite") for name in rates),
-            *((name, value[name] >= 0, "at least 0 and finite") for name in others),
+            *((name, 0 <= value[name] < math.inf, "at least 0 and finite") for name in amounts),
             ("schedule.factor", self.schedule.factor > 1, "above 1, as the rate is divided by it"),
             ("trust", 0 < self.trust < math.inf, "above 0 and finite"),
         ]
-        for name, right, what in checks:
+        for name, right, demand in checks:
             if not right:
-                raise InputError(f"--{name.replace('_', '-')} {value[name]}: must be {what}")
+                raise InputError(f"--{name.replace('_', '-')} {value[name]}: must be {demand}")
         if self.schedule.patience < 1 or self.schedule.times < 0:
             raise InputError("--schedule.patience must be at least 1, --schedule.times at least 0")
         if self.schedule.times > 100 or len(self.schedule.drops) > 100:
@@ -137,8 +138,7 @@ class Recipe:
 
     def _check_layers(self) -> None:
         factors = self.factors()
-        rows, last = dict(self.network.rows()), self.network.last_name
-        layers = [*rows, last]
+        layers = dict(self.network.all_rows())
         for option, named in (("layer-rates", factors), ("freeze", dict.fromkeys(self.freeze))):
             for layer in named:
                 if layer not in layers:
@@ -148,8 +148,7 @@ class Recipe:
         for layer in self.freeze:
             if layer in factors:
                 raise InputError(f"--freeze {layer}: --layer-rates gives it a rate too; leave one out")
-            row = rows.get(layer)
-            if self.network.normalization == "batch" and row is not None and "norm" in row.then:
+            if self.network.normalization == "batch" and "norm" in layers[layer].then:
                 raise InputError(
                     f"--freeze {layer}: the batch normalization behind it would go on measuring its means; freeze layers without"
                     " one, or use --layer-rates"
@@ -179,11 +178,6 @@ class Recipe:
     def full_rate(self) -> float:
         """The weights' learning rate after the warm-up: `rate`, in proportion to the batch where there is a base batch."""
         return self.rate * self.batch / self.base_batch if self.base_batch else self.rate
-
-    @property
-    def fusable(self) -> bool:
-        """Whether the GPU's fused update (`alexnet.training.gpu`) is its rule's."""
-        return self.rule == "paper"
 
     def rates(self, epoch: int, plateau: Plateau) -> Rates:
         """What the schedule gives for an epoch, from 0."""

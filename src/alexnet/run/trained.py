@@ -40,14 +40,8 @@ class TrainedNetwork(nn.Module):
         precision: Precision = "float32",
     ) -> None:
         super().__init__()
-        self.path, self.recipe, self.network, self.classes, self.preparation = (
-            path,
-            recipe,
-            network,
-            classes,
-            preparation,
-        )
-        self.size = size
+        self.path, self.recipe, self.network = path, recipe, network
+        self.classes, self.preparation, self.size = classes, preparation, size
         """Side of the images it takes, in pixels: that of the dataset it was trained on."""
         self._judge: LowPrecision | None = None
         self.checkpoint = checkpoint

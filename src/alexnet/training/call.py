@@ -1,4 +1,4 @@
-"""What a call of `train` was given, and what it tells its caller."""
+"""The arguments of a call of `train`, and what it reports to its caller."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from alexnet.run.recipe import Recipe
 
 @dataclass(frozen=True)
 class Status:
-    """Where a run is, for live progress. Errors in percent, over the epoch so far; `validation` is the last one measured."""
+    """How far a run is, for live progress. Errors in percent, over the epoch so far; `validation` is the last one measured."""
 
     epoch: int
     epochs: int
@@ -71,7 +71,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Call:
-    """What a call of `start.train` was given; it says what each means."""
+    """The arguments of a call of `start.train`, whose docstring says what each means."""
 
     recipe: Recipe
     prepared: Prepared

@@ -1,4 +1,4 @@
-"""How a network and its batches lie over several processes.
+"""The division of a network and its batches over several processes.
 
     none      one process
     data      every process holds the whole network and reads its share of the batch; gradients are added up (torch's DDP)
@@ -26,7 +26,7 @@ from alexnet.network.model import AlexNet
 from alexnet.network.spec import Network
 from alexnet.processes import Mode, Processes
 from alexnet.training import collectives
-from alexnet.training.collectives import Cut, Exchange, Gather, GatherRows, Halo, Last, Masked, Part, Trim, Turn
+from alexnet.training.collectives import Cut, Gather, GatherRows, Halo, Last, Masked, Part, Trim, Turn
 from alexnet.training.rule import PaperSGD
 
 
@@ -44,7 +44,6 @@ class Layout:
 
     def __init__(self, model: AlexNet, processes: Processes = Processes()) -> None:
         self.processes = processes
-        self.exchange = Exchange(processes)
         self.turn = Turn()
         self.module: nn.Module = model
         """What this process holds of the network, under the names of AlexNet's parameters."""
@@ -99,7 +98,7 @@ class Layout:
         """State of the whole network and of its optimizer, for a checkpoint; all processes have to call it."""
         return self.whole(self.module.state_dict()), self._with_velocities(sgd.state_dict(), sgd, self.whole)
 
-    def own_state(self, state: dict[str, Any], sgd: PaperSGD) -> dict[str, Any]:
+    def state_of_part(self, state: dict[str, Any], sgd: PaperSGD) -> dict[str, Any]:
         """The state of this process's optimizer, from the whole network's."""
         return self._with_velocities(state, sgd, self.take)
 
@@ -111,7 +110,7 @@ class Layout:
             return state
         name_of = {id(weight): name for name, weight in self.module.named_parameters()}
         names = [name_of[id(weight)] for group in sgd.param_groups for weight in group["params"]]
-        velocities = change({names[number]: each["v"] for number, each in state["state"].items()})
+        velocities = change({names[number]: values["v"] for number, values in state["state"].items()})
         return {**state, "state": {number: {"v": velocities[names[number]]} for number in state["state"]}}
 
     def _shares(self, batch: int) -> list[int]:
@@ -131,11 +130,11 @@ class Layout:
     def _fill(self, model: AlexNet) -> None:
         """Give `module`, whose tensors have no memory yet, this process's parts of the model, which is left without any."""
         trained = {name: weight.requires_grad for name, weight in model.named_parameters()}
-        whole, parts = dict(model.named_children()), dict(self.module.named_children())
+        parts = dict(self.module.named_children())
         self.module.load_state_dict(self.take(model.state_dict()), assign=True)
         for name, weight in self.module.named_parameters():
             weight.requires_grad_(trained[name])
-        for name, layer in whole.items():
+        for name, layer in model.named_children():
             if layer is not parts[name]:
                 layer.to("meta")
 
@@ -153,9 +152,9 @@ class _Data(Layout):
         model = _synchronized(model)
         for name, layer in list(model.named_children()):
             if isinstance(layer, Dropout | nn.Dropout):
-                setattr(model, name, Masked(layer, self.turn, self.exchange, None))
+                setattr(model, name, Masked(layer, self.turn, self.processes, None))
         self.module = model
-        self.shared = collectives.summed(model, self.exchange)
+        self.shared = collectives.summed(model)
 
     def _train(self, images: Tensor) -> Tensor:
         return collectives.pass_through(self.shared, self.turn, images)
@@ -171,7 +170,7 @@ class _Columns(Layout):
             reads_both = isinstance(layer, Convolution) and layer.groups == 1 and name != "conv1"
             hidden = isinstance(layer, nn.Linear) and name != model.spec.last_name
             if reads_both or hidden:
-                layers.append((f"gather-{name}", Gather(self.exchange, Cut(1))))
+                layers.append((f"gather-{name}", Gather(self.processes, Cut(1))))
             layers.append((name, self._column_of(name, layer, model.spec.last_name)))
         layers = self._with_halos(layers, dict(model.named_children()))
         self.module = _Parts(OrderedDict(layers))
@@ -182,7 +181,7 @@ class _Columns(Layout):
         with torch.device("meta"):
             if name == last and isinstance(layer, nn.Linear):
                 self.cuts[f"{name}.weight"] = Cut(1)
-                return Last(layer.in_features // 2, layer.out_features, self.exchange)
+                return Last(layer.in_features // 2, layer.out_features, self.processes)
             self.cuts |= {f"{name}.{tensor}": Cut(0) for tensor, value in layer.state_dict().items() if value.ndim}
             if isinstance(layer, Convolution):
                 inputs, kernels = layer.in_channels // layer.groups, layer.out_channels // 2
@@ -198,13 +197,13 @@ class _Columns(Layout):
         if isinstance(layer, LocalResponseNormalization):
             return LocalResponseNormalization(layer.lrn)
         if isinstance(layer, Dropout | nn.Dropout):
-            return Masked(layer, self.turn, self.exchange, Cut(1))
+            return Masked(layer, self.turn, self.processes, Cut(1))
         return layer
 
     def _with_halos(
         self, layers: list[tuple[str, nn.Module]], whole: dict[str, nn.Module]
     ) -> list[tuple[str, nn.Module]]:
-        """With the neighbour's maps around every normalization whose window crosses the columns."""
+        """The layers with the neighbour's maps around every normalization whose window crosses the columns."""
         with_halos = list(layers)
         for at, (name, _) in reversed(list(enumerate(layers))):
             layer = whole.get(name)
@@ -212,8 +211,8 @@ class _Columns(Layout):
                 # ReLU, normalization and pooling are one pass over memory: the halo goes around all three.
                 start = at - (type(layers[at - 1][1]) is nn.ReLU)
                 end = at + 1 + (at + 1 < len(layers) and type(layers[at + 1][1]) is nn.MaxPool2d)
-                with_halos.insert(end, (f"trim-{name}", Trim(self.exchange, layer.lrn.n // 2)))
-                with_halos.insert(start, (f"halo-{name}", Halo(self.exchange, layer.lrn.n // 2)))
+                with_halos.insert(end, (f"trim-{name}", Trim(self.processes, layer.lrn.n // 2)))
+                with_halos.insert(start, (f"halo-{name}", Halo(self.processes, layer.lrn.n // 2)))
         return with_halos
 
 
@@ -231,30 +230,32 @@ class _Hybrid(Layout):
         head: list[tuple[str, nn.Module]] = []
         for name, layer in layers.items():
             if name == "flatten":
-                head += [(name, layer), ("gather-rows", GatherRows(self.exchange, self.turn))]
+                head += [(name, layer), ("gather-rows", GatherRows(self.processes, self.turn))]
             elif not head:
                 trunk.append((name, self._masked(layer, None)))
             else:
                 if isinstance(layer, nn.Linear | ColumnLinear) and name != model.spec.last_name and len(head) > 2:
-                    head.append((f"gather-{name}", Gather(self.exchange, self.units)))
+                    head.append((f"gather-{name}", Gather(self.processes, self.units)))
                 head.append((name, self._share_of(name, layer, model.spec.last_name)))
         self.module = _Shares(OrderedDict([*trunk, *head]), self)
         self._fill(model)
         self.head = [layer for _, layer in head]
-        self.trunk = collectives.summed(_Parts(OrderedDict(trunk)), self.exchange)
+        self.trunk = collectives.summed(_Parts(OrderedDict(trunk)))
 
     def _part(self, shares: list[int], start: int, size: int) -> Part:
         part = super()._part(shares, start, size)
         firsts = [sum(shares[:process]) + start for process in range(len(shares))]
         rows = [torch.arange(first, first + count) for first, count in zip(firsts, part.counts, strict=True)]
-        return Part(part.own, slice(0, sum(shares)) if part.counts == tuple(shares) else torch.cat(rows), part.counts)
+        return Part(
+            part.images, slice(0, sum(shares)) if part.counts == tuple(shares) else torch.cat(rows), part.counts
+        )
 
     def _train(self, images: Tensor) -> Tensor:
         return through(self.head, collectives.pass_through(self.trunk, self.turn, images))
 
     def _masked(self, layer: nn.Module, cut: Cut | None) -> nn.Module:
         if isinstance(layer, Dropout | nn.Dropout):
-            return Masked(layer, self.turn, self.exchange, cut, judged=cut is not None)
+            return Masked(layer, self.turn, self.processes, cut, judged=cut is not None)
         return layer
 
     def _share_of(self, name: str, layer: nn.Module, last: str) -> nn.Module:
@@ -263,7 +264,7 @@ class _Hybrid(Layout):
         with torch.device("meta"):
             if name == last and isinstance(layer, nn.Linear):
                 self.cuts[f"{name}.weight"] = self.units
-                return Last(layer.in_features // number, layer.out_features, self.exchange)
+                return Last(layer.in_features // number, layer.out_features, self.processes)
             if isinstance(layer, nn.Linear | ColumnLinear) and len(layer.bias) % (blocks * number):
                 raise InputError(
                     f"--parallel hybrid: the {len(layer.bias)} units of {name} cannot be shared by {number} processes; use a"
@@ -300,7 +301,7 @@ class _Shares(_Parts):
 
 
 def _synchronized(model: AlexNet) -> AlexNet:
-    """With batch normalization over the images of all processes, where the network has it."""
+    """The model with batch normalization over the images of all processes, where it normalizes batches."""
     if not any(isinstance(layer, nn.BatchNorm2d) for layer in model.children()):
         return model
     if next(model.parameters()).device.type == "cpu":

@@ -40,7 +40,7 @@ epoch of a small set takes less time than writing 61 million weights and their v
 
 
 class Loop:
-    """Training from where `state` says; `train` does it."""
+    """The training of a run, from where `state` says it is."""
 
     def __init__(
         self, call: Call, layout: Layout, sgd: PaperSGD, state: Progress, preparation: Preparation, device: torch.device
@@ -60,8 +60,8 @@ class Loop:
         self.augmentation = recipe.augmentation
         gpu = device.type == "cuda"
         torch.backends.cudnn.benchmark = gpu  # batches are of one size
-        # What is captured reads its rates from the device, which the fused update does.
-        fused = gpu and TRITON and recipe.fusable
+        # The fused update is the paper's rule; what is captured reads its rates from the device, which it does.
+        fused = gpu and TRITON and recipe.rule == "paper"
         self.step = Step(
             layout,
             sgd,
@@ -82,16 +82,16 @@ class Loop:
         """All epochs that are left, or as many as there are until it is stopped."""
         try:
             self._tell_start()
-            while not self._finished():
+            stopped = False
+            while not (stopped or self._finished()):
                 rates = self.recipe.rates(self.state.epoch, self.state.plateau)
-                whole = self._epoch(rates)
-                if whole:
+                stopped = not self._epoch(rates)
+                if not stopped:
                     self._end_of_epoch(rates)
-                if not whole or (not self._finished() and self.processes.any(self.call.stop())):
-                    if self.saved_step != self.state.step:
-                        self._save()
-                    return Outcome(self.run, self.state.epoch, False, self.log.last)
-            return Outcome(self.run, self.state.epoch, True, self.log.last)
+                    stopped = not self._finished() and self.processes.any(self.call.stop())
+            if stopped and self.saved_step != self.state.step:
+                self._save()
+            return Outcome(self.run, self.state.epoch, not stopped, self.log.last)
         except RunFailed as error:  # which all processes find at once: a loss, a disk
             error.__dict__["by_all"] = True
             if self.processes.first or isinstance(error, FailedElsewhere):
@@ -129,10 +129,10 @@ class Loop:
         parts = [order[start : start + size] for start in range(self.state.step_in_epoch * size, len(order), size)]
         read = [part[layout.rows(len(part))] for part in parts]
         if self.resident:
-            given = self.resident.batches(read)
+            batches = self.resident.batches(read)
         else:
-            given = read_ahead(self.data.images, self.data.labels, read, self.device)
-        for part, (images, labels) in zip(parts, given, strict=True):
+            batches = read_ahead(self.data.images, self.data.labels, read, self.device)
+        for part, (images, labels) in zip(parts, batches, strict=True):
             rows, judged = layout.rows(len(part)), layout.judged(len(part))
             if judged != rows:
                 labels = torch.from_numpy(np.asarray(self.data.labels[part[judged]], dtype=np.int64)).to(self.device)
@@ -146,8 +146,10 @@ class Loop:
             self.step.set_augment(self._augment())
 
     def _augment(self) -> Augment:
-        """What makes the network's input of a batch (§4.1). It refers to no loop, so that the step does not either: nothing
-        stays on the device for the next run of this process."""
+        """The function that makes the network's input of a batch (§4.1).
+
+        It refers to no loop, so that the step does not either: nothing stays on the device for this process's next run.
+        """
         preparation, augmentation, generator = self.preparation, self.augmentation, self.generator
         resident = self.resident.images if self.resident else None
 
@@ -161,8 +163,10 @@ class Loop:
     # --- After a step -------------------------------------------------------------------------------------------------
 
     def _after_step(self, rates: Rates, began: float) -> bool:
-        """Look at the loss now and then, log, save where that is due; whether to stop within the epoch. began: when the epoch
-        would have, had nothing come between."""
+        """Look at the loss now and then, log and save where that is due; True to stop within the epoch.
+
+        began: when the epoch would have begun, had it not been interrupted.
+        """
         state = self.state
         last = state.step_in_epoch == self.steps
         stopping = self.call.stop() and not last
@@ -177,15 +181,8 @@ class Loop:
         if not math.isfinite(state.loss):
             raise self._diverged(f"the loss became {state.loss / state.images}")
         if state.step % LOG_STEPS == 0:
-            error = 100.0 * state.wrong / state.images
-            self.log.write(
-                "step",
-                epoch=state.epoch,
-                step=state.step,
-                loss=state.loss / state.images,
-                error=error,
-                rate=rates.weights,
-            )
+            figures = {"loss": state.loss / state.images, "error": 100.0 * state.wrong / state.images}
+            self.log.write("step", epoch=state.epoch, step=state.step, **figures, rate=rates.weights)
         self._tell(rates)
         if (last or stopping or due) and self.processes.any(not self._finite()):
             # A checkpoint comes next, and the last update may have spoilt the weights after a loss that was fine.
@@ -196,8 +193,6 @@ class Loop:
 
     def _together(self, loss: float, wrong: int, stopping: bool, due: bool) -> tuple[float, int, bool, bool]:
         """Loss and errors summed over the processes, whether any was told to stop, whether process 0 wants to save."""
-        if self.processes.number == 1:
-            return loss, wrong, stopping, due
         if not self.processes.first and not self.layout.replicated:
             loss, wrong = 0.0, 0  # all have judged every image
         sums = torch.tensor([loss, wrong, stopping, due and self.processes.first], dtype=torch.float64)
@@ -207,9 +202,9 @@ class Loop:
     def _finite(self) -> bool:
         return all(bool(tensor.isfinite().all()) for tensor in self.model.state_dict().values())
 
-    def _diverged(self, what: str) -> RunFailed:
+    def _diverged(self, event: str) -> RunFailed:
         return RunFailed(
-            f"{what} at step {self.state.step} (epoch {self.state.epoch + 1}). Lower the rate (--rate"
+            f"{event} at step {self.state.step} (epoch {self.state.epoch + 1}). Lower the rate (--rate"
             f" {self.recipe.rate / 10:g}); check the pixel scale with alexnet doctor {self.call.prepared.path}; biases that start"
             f" at 1 need a low rate. The last good checkpoint is {checkpoint.latest(self.run)}"
         )
@@ -249,7 +244,7 @@ class Loop:
             )
 
     def _validate(self) -> dict[str, float]:
-        """The validation errors, in percent, centre crop; the plateau schedule hears of them."""
+        """Measure the validation errors, in percent, centre crop; the plateau schedule is told of them."""
         self.model.eval()
         measured = evaluate(
             self.step.logits,
@@ -273,8 +268,8 @@ class Loop:
         if self.validation.name == self.data.name:  # some of its images are held out
             return self.resident.images
         images, labels = self.validation.images, self.validation.labels
-        held = loader.resident(images, labels, self.device, self.recipe.resident)
-        return held.images if held else images
+        resident = loader.resident(images, labels, self.device, self.recipe.resident)
+        return resident.images if resident else images
 
     def _finished(self) -> bool:
         return self.state.epoch >= self.recipe.epochs or self.state.plateau.ended
@@ -286,10 +281,9 @@ class Loop:
 
     def _young(self) -> bool:
         """Whether the last checkpoint is so young that the end of an epoch writes none; all processes agree."""
-        young = time.monotonic() - self.saved < YOUNG.get(self.device.type, 0.0)
-        return bool(self.processes.agree(young)) if self.processes.number > 1 else young
+        return bool(self.processes.agree(time.monotonic() - self.saved < YOUNG.get(self.device.type, 0.0)))
 
-    # --- What callers hear --------------------------------------------------------------------------------------------
+    # --- Progress --------------------------------------------------------------------------------------------
 
     def _tell_start(self) -> None:
         start = Start(
@@ -312,7 +306,7 @@ class Loop:
         self.log.write("start", epoch=self.state.epoch, step=start.done, torch=torch.__version__, **facts)
 
     def _tell(self, rates: Rates, ended: bool = False) -> None:
-        """Live progress; before the counters of the epoch are set back."""
+        """Report live progress; to be called before the epoch's counters are set back."""
         if not self.call.progress or not self.processes.first:
             return
         recipe, state = self.recipe, self.state

@@ -105,8 +105,8 @@ def trust_ratios(weights: list[Tensor], gradients: list[Tensor], trust: float, d
     Norms are of whole tensors: of parts of a network, as columns on two devices hold, they would be others.
     """
     w, g = torch.stack(torch._foreach_norm(weights)), torch.stack(torch._foreach_norm(gradients))
-    whole = g + decay * w
-    return list(torch.where((w > 0) & (whole > 0), trust * w / whole, 1.0).unbind())
+    length = g + decay * w
+    return list(torch.where((w > 0) & (length > 0), trust * w / length, 1.0).unbind())
 
 
 def update(
@@ -134,20 +134,20 @@ def _update_in_one_pass(
     if g.stride() != w.stride():  # all are walked through side by side, in the order of memory
         g = torch.empty_like(w, dtype=g.dtype).copy_(g)
     copy = w.new_empty(0) if copy is None else copy
-    arrays = [array_of(each.as_strided((each.numel(),), (1,))) for each in (w, v, g, copy)]
+    arrays = [array_of(tensor.as_strided((tensor.numel(),), (1,))) for tensor in (w, v, g, copy)]
     factors = np.float32(momentum), np.float32(shrink), np.float32(rate)
     in_parts(lambda a, b: loops.update(*(array[a:b] for array in arrays), *factors), w.numel(), least=1 << 16)
 
 
 def groups(
-    model: nn.Module, last: str, decay: float, bias_decay: bool, layer_rates: Mapping[str, float] | None = None
+    model: nn.Module, last: str, decay: float, bias_decay: bool, factors: Mapping[str, float] | None = None
 ) -> list[dict[str, Any]]:
     """The parameters by layer (first, middle, last) and kind (weights, biases), since their rates may differ.
 
     `last` is the name of the last layer. Parameters of one dimension (biases, batch normalization) are "biases". A layer
-    in `layer_rates` has groups of its own, with the `factor` that `apply` multiplies its rates by.
+    in `factors` has groups of its own, with the `factor` that `apply` multiplies its rates by.
     """
-    factors = layer_rates or {}
+    factors = factors or {}
     alike: dict[tuple[str, Kind, str], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         layer = name.split(".")[0]
@@ -168,16 +168,17 @@ def groups(
 
 
 def freeze(model: nn.Module, layers: Collection[str]) -> None:
-    """Take the layers called so out of training: no gradient, no update, no decay; the backward pass ends above the lowest
-    layer that is trained. To be called before the network is shared over processes."""
-    for name, parameter in model.named_parameters():
-        if name.split(".")[0] in layers:
-            parameter.requires_grad_(False)
+    """Take the layers of these names out of training: no gradient, no update, no decay.
+
+    The backward pass ends above the lowest layer that is trained. To be called before processes share the network.
+    """
+    for name in layers:
+        model.get_submodule(name).requires_grad_(False)
 
 
-def apply(optimizer: torch.optim.Optimizer, now: Rates, first: float = 1.0, last: float = 1.0) -> None:
+def apply(optimizer: torch.optim.Optimizer, rates: Rates, first: float = 1.0, last: float = 1.0) -> None:
     """Set the rate of every group; `first` and `last` are the recipe's own multiples for conv1 and the last layer."""
     for group in optimizer.param_groups:
-        multiple = {"first": now.first * first, "last": now.last * last}.get(group["place"], 1.0)
+        multiple = {"first": rates.first * first, "last": rates.last * last}.get(group["place"], 1.0)
         multiple *= group.get("factor", 1.0)
-        group["lr"] = multiple * (now.biases if group["kind"] == "biases" else now.weights)
+        group["lr"] = multiple * (rates.biases if group["kind"] == "biases" else rates.weights)

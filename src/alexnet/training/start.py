@@ -1,4 +1,4 @@
-"""A call of `train`: what it checks, builds and writes before the first step (§5); then the loop."""
+"""Training a run, and going on with one: all that is checked, built and written before the first step (§5)."""
 
 import json
 from collections.abc import Callable
@@ -102,7 +102,7 @@ def _train(call: Call) -> Outcome:
         memory.check(recipe, device)
     if launched() and processes.any(processes.first and _begun_by_this_job(call)):
         call = replace(call, resume=True, restarted=True)
-    with memory.advice(recipe, device), ExitStack() as held:
+    with memory.advice(recipe, device), ExitStack() as locks:
         model = _network(call)
         preparation = preparation_of(
             call.prepared.mean, call.prepared.eigenvalues, call.prepared.eigenvectors, recipe
@@ -111,7 +111,7 @@ def _train(call: Call) -> Outcome:
             _check_same_data(run, call.prepared)
         else:
             processes.alone(lambda: _check_free(run))
-        processes.alone(lambda: held.enter_context(only_writer(run, "alexnet train")))
+        processes.alone(lambda: locks.enter_context(only_writer(run, "alexnet train")))
         newest = checkpoint.newest(run) if call.resume else None
         if newest:
             checkpoint.load_weights(model, newest)
@@ -122,7 +122,7 @@ def _train(call: Call) -> Outcome:
         state = Progress()
         images = len(training_of(recipe, call.prepared)[1])
         if newest:
-            state = checkpoint.load_state(newest, sgd, lambda whole: layout.own_state(whole, sgd))
+            state = checkpoint.load_state(newest, sgd, lambda whole: layout.state_of_part(whole, sgd))
             _check_progress(state, recipe, images, newest)
         _check_agreement(call, state, images)
         if not newest:
@@ -137,9 +137,9 @@ def _train(call: Call) -> Outcome:
         except OSError as error:  # most likely a full disk
             if out_of_memory(error):
                 raise
-            what, fix = why(error)
+            reason, fix = why(error)
             raise RunFailed(
-                f"{error.filename or run}: {what}; the last whole checkpoint is {checkpoint.latest(run)}."
+                f"{error.filename or run}: {reason}; the last whole checkpoint is {checkpoint.latest(run)}."
                 f" {fix.capitalize()}, then: alexnet train --resume {run}"
             ) from error
 
@@ -156,8 +156,10 @@ def _network(call: Call) -> AlexNet:
 
 
 def _without_head(recipe: Recipe, start: dict[str, Tensor], initial: dict[str, Tensor]) -> dict[str, Tensor]:
-    """All weights of `start` but its head's, the bottleneck and the last layer. InputError, naming it, for a layer that only
-    one of the two networks has, or has in another shape."""
+    """All weights of `start` but its head's, the bottleneck and the last layer.
+
+    Raises InputError, naming it, for a layer that only one of the two networks has, or has in another shape.
+    """
     head = (BOTTLENECK, recipe.network.last_name)
     copied = {name: start.get(name) for name in initial if name.split(".")[0] not in head}
     for name in start:
@@ -168,10 +170,10 @@ def _without_head(recipe: Recipe, start: dict[str, Tensor], initial: dict[str, T
             )
     for name, tensor in copied.items():
         if tensor is None or tensor.shape != initial[name].shape:
-            that = "not in that run" if tensor is None else f"{list(tensor.shape)} in that run"
+            other_shape = "not in that run" if tensor is None else f"{list(tensor.shape)} in that run"
             raise InputError(
-                f"--from: {name} is {list(initial[name].shape)} here and {that}; all layers but the last have to be of the same"
-                " shape, so leave out what changes them in --network"
+                f"--from: {name} is {list(initial[name].shape)} here and {other_shape}; all layers but the last have to be of"
+                " the same shape, so leave out what changes them in --network"
             )
     return {name: tensor for name, tensor in copied.items() if tensor is not None}
 
@@ -194,9 +196,9 @@ def _check_free(run: Path) -> None:
         raise InputError(
             f"{run}: there is a run already; go on with alexnet train --resume {run}, or use another --out"
         )
-    left = checkpoint.latest(run)
+    newest = checkpoint.latest(run)
     # A run that was killed before it had a recipe leaves the checkpoint of step 0, which may be replaced.
-    if left is not None and left.name != checkpoint.name_of(0):
+    if newest is not None and newest.name != checkpoint.name_of(0):
         raise InputError(f"{run}: there are checkpoints, but no recipe.json; use another --out")
     try:
         run.mkdir(parents=True, exist_ok=True)
@@ -232,11 +234,11 @@ def _check_progress(state: Progress, recipe: Recipe, images: int, newest: Path) 
 
 def _check_agreement(call: Call, state: Progress, images: int) -> None:
     """Raise InputError unless all processes see the same data and the same checkpoint."""
-    for what, value in (("training images", images), ("steps done", state.step)):
+    for quantity, value in (("training images", images), ("steps done", state.step)):
         first = call.processes.agree(value)
         if call.processes.any(value != first):
             raise InputError(
-                f"--parallel {call.parallel}: the processes see different {what} (process 0: {first:,}); put the prepared"
+                f"--parallel {call.parallel}: the processes see different {quantity} (process 0: {first:,}); put the prepared"
                 " dataset and the run folder on storage that all machines share, and prepare before training"
             )
 

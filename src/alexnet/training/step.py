@@ -75,9 +75,9 @@ class Step:
         # Several processes exchange the gradients of the weights themselves; there autocast makes its own copies.
         self.alone = layout.processes.number == 1
         on_cpu = self.device.type == "cpu"
-        self.copied = low is not None and self.alone and (on_cpu or (fused and micro_batch is None))
-        weights = dict(self.model.named_parameters())
-        self.leaves: dict[str, Tensor] = copies(self.model, low) if self.copied and low else dict(weights)
+        self.copied = low if self.alone and (on_cpu or (fused and micro_batch is None)) else None
+        weights: dict[str, Tensor] = dict(self.model.named_parameters())
+        self.leaves = copies(self.model, self.copied) if self.copied else weights
         self.leaf_of = {weight: self.leaves[name] for name, weight in weights.items()}
         sgd.copies = {weight: leaf for weight, leaf in self.leaf_of.items() if leaf is not weight}
         if fused:
@@ -139,12 +139,12 @@ class Step:
 
     def _learn(self, batch: Batch) -> None:
         """Forward, loss, backward, update: the batch whole, or its parts one after the other, their gradients added up."""
-        images = self.augment(batch, self.low if self.copied and self.low else torch.float32)
+        images = self.augment(batch, self.copied or torch.float32)
         for weight, leaf in self.leaf_of.items():
             weight.grad = leaf.grad = None
         loss_of = self._compiled if self._compiled and batch.size == self.batch else self._loss
         for part in self.layout.begin(batch.size, self.micro_batch):
-            loss, wrong = loss_of(self.leaves, images[part.own], batch.labels[part.judged])
+            loss, wrong = loss_of(self.leaves, images[part.images], batch.labels[part.judged])
             (loss / batch.size).backward()
             self.loss += loss.detach()
             self.wrong += wrong
@@ -158,12 +158,11 @@ class Step:
         return F.cross_entropy(logits, labels, reduction="sum"), (logits.detach().argmax(dim=1) != labels).sum()
 
     def _logits(self, leaves: dict[str, Tensor], images: Tensor) -> Tensor:
-        by_itself = self.low is not None and not self.copied
-        with torch.autocast(self.device.type, dtype=self.low) if by_itself else nullcontext():
+        autocast = self.low is not None and not self.copied
+        with torch.autocast(self.device.type, dtype=self.low) if autocast else nullcontext():
             if not self.alone:
                 return self.layout(images).float()
-            given = images.to(self.low) if self.copied else images
-            return functional_call(self.model, leaves, (given,)).float()
+            return functional_call(self.model, leaves, (images.to(self.copied or images.dtype),)).float()
 
     def _add_up(self) -> None:
         """Add the gradients of the copies to those of the weights: to sum micro-batches, bf16 is too coarse."""
