@@ -408,7 +408,7 @@ def test_ray_starts_a_shard_anew_where_a_worker_dies(thousand: Path, tmp_path: P
         deadly = replace(crew, submit=lambda function, *given: crew.submit(dies_first, mark, function, *given))
         cluster.prepare(source, tmp_path / "many", deadly, size=8)
         nowhere = tmp_path / "nowhere/train/shards"
-        job = cluster.Job("train", nowhere, b"", 8, None, 7, 1, cluster.package())
+        job = cluster.Job("train", nowhere, b"", 1, cluster.package())
         lost = crew.submit(cluster.count_parts, source, job, [0])
         with pytest.raises(InputError, match="does not see"):  # as itself, whatever Ray wraps it in
             cluster._result(lost)

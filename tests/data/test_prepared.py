@@ -32,7 +32,7 @@ def test_open_gives_what_was_written(whole: prepared.Prepared) -> None:
     assert split.classes == ("cat", "dog")
     assert split.files[0] == "train/cat/0000.jpg"
     assert split.files[-1] == "train/dog/0002.jpg"
-    assert split.files[3:6] == ["train/cat/0003.jpg", "train/cat/0004.jpg", "train/dog/0000.jpg"]
+    assert list(split.files)[3:6] == ["train/cat/0003.jpg", "train/cat/0004.jpg", "train/dog/0000.jpg"]
     with pytest.raises(IndexError):
         split.files[8]
 
@@ -70,10 +70,6 @@ def test_open_says_what_is_missing(tmp_path: Path, whole: prepared.Prepared) -> 
         prepared.open(whole.path)
 
 
-def test_a_whole_set_has_no_problems(whole: prepared.Prepared) -> None:
-    assert whole.check() == []
-
-
 @pytest.mark.parametrize(
     "file", ["train/images.bin", "train/labels.bin", "train/files.txt", "test/images.bin", "mean.npy", "colour.json"]
 )
@@ -94,14 +90,10 @@ def test_check_finds_cut_and_missing_files(whole: prepared.Prepared, file: str) 
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2])
     assert file in whole.check()[0]
+    with pytest.raises(InputError, match="damaged" if file != "files.txt" else "lines, not"):
+        whole.split("train")
     path.unlink()
     assert f"{file} is missing" in whole.check()[0]
-
-
-def test_a_cut_file_is_not_opened(whole: prepared.Prepared) -> None:
-    (whole.path / "train" / "images.bin").write_bytes(b"123")
-    with pytest.raises(InputError, match="damaged"):
-        whole.split("train")
 
 
 def test_describe_counts_everything(whole: prepared.Prepared) -> None:

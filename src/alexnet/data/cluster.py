@@ -17,7 +17,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -41,13 +41,13 @@ LONGEST = 16
 
 
 def package() -> str:
-    """What has to be the same on every machine, or chunks of one set would be made in different ways."""
+    """The version of this package and of resizing: the same on every machine, or chunks of one set would differ."""
     return f"alexnet {version('alexnet')}, form {FORM}"
 
 
 @dataclass(frozen=True)
 class Crew:
-    """Who does the work. `submit(function, *arguments)` has it done somewhere; `share` makes an argument cheap to repeat."""
+    """The workers. `submit(function, *arguments)` has one of them call it; `share` makes an argument cheap to repeat."""
 
     submit: Callable[..., Future]
     slots: int  # tasks at a time
@@ -57,14 +57,11 @@ class Crew:
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker is told beside the source: what the split is made into, where, and by which package."""
+    """The task of a worker, beside the source: which split, where to, and by which package."""
 
     split: str
     folder: Path  # of the shards
-    begun: bytes  # what begun.json holds
-    size: int
-    quality: int | None
-    classes: int
+    begun: bytes  # contents of begun.json: size, quality, classes
     threads: int
     package: str
 
@@ -125,7 +122,7 @@ def prepare(source: Source, dest: Path, crew: Crew, **options: Any) -> Prepared:
 
 
 class _Shard(NamedTuple):
-    """Where some items of a split will lie, and the future of who makes them."""
+    """The folder where some items of a split will lie, and the future of the task that makes them."""
 
     path: Path
     items: int
@@ -133,12 +130,13 @@ class _Shard(NamedTuple):
 
 
 def _fill(crew: Crew, source: Source, split: str, writer: Writer, report: Report) -> None:
+    """Has the crew make the shards that are missing, and takes all of them over into `writer` in their order."""
     folder = (writer.folder / SHARDS).absolute()  # workers stand in other folders
     folder.mkdir(exist_ok=True)
     for half in folder.glob(".*"):  # by a worker of an earlier run
         shutil.rmtree(half) if half.is_dir() else half.unlink()
     begun = (folder.parent.parent / "begun.json").read_bytes()
-    job = Job(split, folder, begun, writer.size, writer.quality, len(source.classes), crew.threads, package())
+    job = Job(split, folder, begun, crew.threads, package())
     shared = crew.share(source)
     counts = _counts(crew, source, shared, job)
     total = sum(counts)
@@ -257,12 +255,10 @@ def _check_sees(job: Job) -> None:
             f"{_worker()} has {package()}, the command's machine has {job.package}: install the same on every machine"
         )
     dest = job.folder.parent.parent
-    try:
-        same = (dest / "begun.json").read_bytes() == job.begun
-    except OSError:
-        same = False
-    if not same:
-        raise InputError(f"{_worker()} does not see {dest} as the command's machine does: {_SEEN}")
+    with suppress(OSError):
+        if (dest / "begun.json").read_bytes() == job.begun:
+            return
+    raise InputError(f"{_worker()} does not see {dest} as the command's machine does: {_SEEN}")
 
 
 def count_parts(source: Source, job: Job, numbers: list[int]) -> list[int]:
@@ -280,9 +276,12 @@ def make_shard(source: Source, job: Job, counts: tuple[int, ...], start: int, st
     _check_sees(job)
     whole = job.folder / _name(start, stop)
     half = job.folder / f".{_name(start, stop)}.{uuid.uuid4().hex}"
-    sums = Sums(job.size) if job.split == "train" else None
+    begun = json.loads(job.begun)
+    sums = Sums(begun["size"]) if job.split == "train" else None
     try:
-        with closing(Writer(half, job.size, job.quality, job.classes, sums, safe=False)) as writer:
+        with closing(
+            Writer(half, begun["size"], begun.get("quality"), len(source.classes), sums, safe=False)
+        ) as writer:
             preparing.write_items(_items(source, job.split, counts, start, stop), writer, job.threads)
         try:
             half.rename(whole)
@@ -299,14 +298,14 @@ def _items(source: Source, split: str, counts: tuple[int, ...], start: int, stop
         first = end - counts[number]
         if end <= start or first >= stop:
             continue
-        seen = 0
-        for seen, item in enumerate(source.part(split, number), 1):
-            if start < first + seen <= stop:
+        items = 0
+        for items, item in enumerate(source.part(split, number), 1):
+            if start < first + items <= stop:
                 yield item
-            if first + seen == stop:
+            if first + items == stop:
                 return
-        if seen != counts[number]:
+        if items != counts[number]:
             raise InputError(
-                f"{_worker()} sees {seen:,} images in part {number} of {source.description}, {split}, not "
+                f"{_worker()} sees {items:,} images in part {number} of {source.description}, {split}, not "
                 f"{counts[number]:,}: {_SEEN}"
             )
