@@ -117,10 +117,10 @@ def test_sample_is_seeded_and_by_class(whole: prepared.Prepared) -> None:
 
 def test_a_sample_of_very_many_classes_is_of_some(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = class_folders(tmp_path / "in", {f"train/{name}": 2 for name in "abcdefg"})
-    made = prepare(open_source(str(folder)), tmp_path / "out", size=4)
+    result = prepare(open_source(str(folder)), tmp_path / "out", size=4)
     for most, labels in ((7, [0, 1, 2, 3, 4, 5, 6]), (6, [0, 2, 4, 6]), (2, [0, 4]), (1, [0])):
         monkeypatch.setattr(prepared, "SAMPLED_CLASSES", most)
-        assert made.sample("train", 1).labels.tolist() == labels
+        assert result.sample("train", 1).labels.tolist() == labels
 
 
 @settings(deadline=None)

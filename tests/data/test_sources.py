@@ -72,10 +72,10 @@ def test_linked_folders_and_loops(tmp_path: Path) -> None:
 def test_a_relative_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class_folders(tmp_path / "in", {"train/cat": 1, "train/dog": 1})
     monkeypatch.chdir(tmp_path / "in")
-    here = open_source(".")
-    assert listing(here) == [("train/cat/0000.jpg", 0), ("train/dog/0000.jpg", 1)]
-    assert here.description == "folder of class folders, in/"
-    assert here.fingerprint() == open_source(str(tmp_path / "in")).fingerprint()
+    source = open_source(".")
+    assert listing(source) == [("train/cat/0000.jpg", 0), ("train/dog/0000.jpg", 1)]
+    assert source.description == "folder of class folders, in/"
+    assert source.fingerprint() == open_source(str(tmp_path / "in")).fingerprint()
 
 
 def test_fingerprint_follows_names_sizes_and_labels(tmp_path: Path) -> None:
@@ -634,9 +634,9 @@ def test_classes_by_wordnet_id_and_errors(mini: MiniIlsvrc, tmp_path: Path) -> N
 
 def test_chosen_classes_prepared(any_source: Source, tmp_path: Path) -> None:
     names = any_source.classes
-    made = prepare(choose(any_source, names[1:2]), tmp_path / "out", size=8, max_bad=0.1)
-    assert made.classes == names[1:2] and made.check() == []
+    result = prepare(choose(any_source, names[1:2]), tmp_path / "out", size=8, max_bad=0.1)
+    assert result.classes == names[1:2] and result.check() == []
     whole = prepare(any_source, tmp_path / "whole", size=8, max_bad=0.1).split("train")
-    np.testing.assert_array_equal(made.split("train").images[:], whole.images[np.flatnonzero(whole.labels == 1)])
+    np.testing.assert_array_equal(result.split("train").images[:], whole.images[np.flatnonzero(whole.labels == 1)])
     with pytest.raises(InputError, match="1 of its .* classes.*give another DEST"):
         prepare(choose(any_source, names[:1]), tmp_path / "out", size=8, max_bad=0.1)

@@ -19,7 +19,7 @@ from alexnet.fast import TRITON, in_parts
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What is done to a training image before the network sees it."""
+    """The changes to a training image before the network sees it."""
 
     crop: Literal["image", "group", "centre"] = "image"
     """Where the crop is drawn: for every image (the paper), once for 32 consecutive images (2012), or always the centre."""
@@ -44,7 +44,7 @@ SHRINK = 1.1
 
 @dataclass(frozen=True)
 class Preparation:
-    """What turns uint8 images into the network's input: crop size and the statistics of the training set."""
+    """The crop size and the statistics of the training set, by which uint8 images become the network's input."""
 
     input_size: int
     mean: Tensor
@@ -62,7 +62,7 @@ class Preparation:
             )
 
     def to(self, device: torch.device | str) -> "Preparation":
-        """The same on another device."""
+        """The same preparation on another device."""
         tensors = (self.mean, self.eigenvalues, self.eigenvectors)
         return Preparation(self.input_size, *(tensor.to(device) for tensor in tensors))
 
@@ -119,7 +119,7 @@ def training_batch(
 
 @dataclass(frozen=True)
 class Drawn:
-    """What chance decides of a batch."""
+    """The random choices of a batch: crops, flips and colour noise."""
 
     top: Tensor
     """int64 [N], first row of the crop"""
@@ -131,7 +131,7 @@ class Drawn:
     """float32 [N, 3], colour noise of RGB, 0-255"""
 
     def rows(self, rows: slice) -> "Drawn":
-        """What was drawn for these images alone."""
+        """The choices for these images alone."""
         offsets = None if self.offsets is None else self.offsets[rows]
         return Drawn(self.top[rows], self.left[rows], self.flip[rows], offsets)
 

@@ -1,11 +1,8 @@
-"""`prepare` in shards, by the machines of a Ray cluster: the bytes of one machine.
+"""`prepare` in shards, by the machines of a Ray cluster, with the bytes of one machine (docs/preparing.md).
 
-A shard is some chunks of source items. A worker makes one as a small split of its own, in DEST/<split>/shards under a name
-that nobody else has, and renames it when it is whole. The machine that the command runs on takes the shards over in
-their order: it appends their files, adds their sums (integers) and writes one line of the journal for each. So
-DEST is at every moment what `prepare` alone would have left there, and either may go on with what the other began.
-
-Every machine has this package, and sees SOURCE and DEST under the same paths. A worker that does not says so.
+A worker makes a shard, some chunks of source items, as a small split in DEST/<split>/shards and renames it when it is
+whole. The command's machine takes the shards over in their order: it appends their files, adds their sums and writes a
+line of the journal for each. So DEST is at every moment what `prepare` alone would have left there.
 """
 
 import json
@@ -146,7 +143,6 @@ def _fill(crew: Crew, source: Source, split: str, writer: Writer, report: Report
     length = preparing.CHUNK * max(1, min(LONGEST, chunks // (4 * crew.slots)))
     shared_counts = crew.share(counts)
     waiting: deque[_Shard] = deque()
-    kept = 0  # items that earlier runs left in whole shards
 
     def take_over(longest: int) -> None:
         """Takes over the shards at the front until at most `longest` are waiting."""
@@ -154,9 +150,9 @@ def _fill(crew: Crew, source: Source, split: str, writer: Writer, report: Report
             path, _, first = waiting[0]
             while not first.done():
                 wait([first], timeout=0.2)
-                done = [shard for shard in waiting if shard.future.done()]
-                report(sum(shard.items for shard in done), kept)
-                for shard in done:
+                ready = [shard for shard in waiting if shard.future.done()]
+                report(sum(shard.items for shard in ready))
+                for shard in ready:
                     _result(shard.future)
             _result(first)
             if not path.is_dir():
@@ -168,7 +164,7 @@ def _fill(crew: Crew, source: Source, split: str, writer: Writer, report: Report
     try:
         for start, stop, whole in _ranges(folder, writer.items, total, length):
             if whole:
-                kept += stop - start
+                report.earlier += stop - start
                 future: Future = Future()
                 future.set_result(None)
             else:
@@ -176,7 +172,6 @@ def _fill(crew: Crew, source: Source, split: str, writer: Writer, report: Report
             waiting.append(_Shard(folder / _name(start, stop), stop - start, future))
             take_over(3 * crew.slots)  # so that no worker waits, and little lies on the disk twice
         take_over(0)
-        report(0, kept)
     finally:
         for shard in waiting:
             shard.future.cancel()
@@ -187,7 +182,7 @@ def _name(start: int, stop: int) -> str:
 
 
 def _ranges(folder: Path, at: int, total: int, length: int) -> Iterator[tuple[int, int, bool]]:
-    """(start, stop, whether it lies there as a whole shard), in order, of all items from `at` on."""
+    """Stretches of all items from `at` on, in order: start, stop, whether a whole shard of them is there."""
     names = sorted(path.name for path in folder.iterdir() if path.is_dir())
     for start, stop in [*((int(name[:10]), int(name[11:])) for name in names), (total, total)]:
         if start < at:  # taken over already, by a run that was killed before it could remove it
@@ -249,7 +244,7 @@ def _worker() -> str:
 
 
 def _check_sees(job: Job) -> None:
-    """RunFailed where this machine's package is another, InputError where it does not see what the others see."""
+    """Raises RunFailed where this machine has another package, InputError where it does not see the same DEST."""
     if job.package != package():
         raise RunFailed(
             f"{_worker()} has {package()}, the command's machine has {job.package}: install the same on every machine"
@@ -262,7 +257,7 @@ def _check_sees(job: Job) -> None:
 
 
 def count_parts(source: Source, job: Job, numbers: list[int]) -> list[int]:
-    """How many items each of these parts has; raises what `make_shard` raises."""
+    """Counts the items of each of these parts; raises what `make_shard` raises."""
     _check_sees(job)
     return [sum(1 for _ in source.part(job.split, number)) for number in numbers]
 

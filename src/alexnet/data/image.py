@@ -55,7 +55,7 @@ class Budget:
 
     @contextmanager
     def room_for(self, need: int) -> Iterator[None]:
-        """Holds `need` bytes. Raises Unreadable where there are not as many in all."""
+        """Holds `need` bytes while the block runs. Raises Unreadable where the budget is smaller."""
         if need > self.total:
             raise Unreadable(
                 f"takes {gigabytes(need)} to decode, more than the {gigabytes(self.total)} for it; {VARIABLE} sets them"
@@ -110,7 +110,7 @@ def to_square(image: bytes | np.ndarray | Image.Image, size: int) -> np.ndarray:
 
 
 def _from_jpeg(data: bytes, size: int) -> np.ndarray | None:
-    """The square of a JPEG; None where Pillow is to decide what it is."""
+    """The square of a JPEG; None where it is to be read by Pillow."""
     try:
         height, width, space, _ = simplejpeg.decode_jpeg_header(data)
     except ValueError:
@@ -253,7 +253,7 @@ def _square(image: np.ndarray, size: int, orientation: int, whole: tuple[int, in
 
 
 def plain_resize(pixels: np.ndarray, size: int, left: float, top: float, side: float) -> np.ndarray:
-    """What `compiled.resize` does, by Pillow: a square of an RGB image uint8 [H, W, 3] -> uint8 [size, size, 3]."""
+    """The result of `compiled.resize`, by Pillow: a square of an RGB image uint8 [H, W, 3] -> uint8 [size, size, 3]."""
     image = Image.fromarray(pixels)
     # A resize of a box is resizing all and cropping: the filter still sees the pixels around the box.
     # The two axes one by one, as Pillow rounds in between, and which of them it takes first depends on its version.

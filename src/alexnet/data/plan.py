@@ -30,7 +30,7 @@ DISKS = {"a SATA SSD, 500 MB/s": 500e6, "an NVMe SSD, 3 GB/s": 3e9}
 
 @dataclass(frozen=True)
 class Plan:
-    """All bytes are bytes, all times seconds, all rates images a second. Sampled figures are means over the sample."""
+    """The cost of a preparation. Times are seconds, rates images a second, sampled figures means over the sample."""
 
     source: str
     dest: str
@@ -69,7 +69,7 @@ class Plan:
         return {**asdict(self), "total": self.total, "room": self.room}
 
     def lines(self) -> list[str]:
-        """The plan for people, with what it assumes."""
+        """The plan as text, with its assumptions."""
         store, other = self.store, "raw" if self.store == "jpeg" else "jpeg"
         counts = ", ".join(f"{number:,} {split}" for split, number in self.images.items())
         disks = [f"{duration(self.epoch_bytes / speed)} from {disk}" for disk, speed in DISKS.items()]
@@ -249,7 +249,7 @@ def _noting(item: Item, sizes: list[int]) -> Item:
 
 
 def _estimate(source: Source, split: str, image_bytes: float) -> int:
-    """Images of a split that nobody has counted: as many of the sample's mean size as its archives would hold."""
+    """The number of images of the sample's mean size that the archives of an uncounted split would hold."""
     inner, labels = source, tuple(range(len(source.classes)))
     if isinstance(source, Chosen):
         inner, labels = source.source, source.labels

@@ -1,14 +1,4 @@
-"""A prepared dataset on disk: open, check, describe.
-
-DEST/manifest.json            version, store, source, size, classes, splits (counts, skipped files, checksums); written last
-DEST/<split>/images.bin       store raw: uint8 [N, size, size, 3], RGB
-DEST/<split>/jpegs.bin        store jpeg: the images as JPEGs, one after another
-DEST/<split>/offsets.bin      store jpeg: int64 [N], little-endian: where each JPEG ends (the first begins at 0)
-DEST/<split>/labels.bin       int32 [N], little-endian
-DEST/<split>/files.txt        the source's name of each image, one a line
-DEST/mean.npy                 float32 [size, size, 3], the mean training image, 0-255
-DEST/colour.json              covariance of the training pixels' RGB, 0-255, its eigenvalues and eigenvectors
-"""
+"""A prepared dataset on disk: open, check, describe. docs/architecture.md says which files it has."""
 
 import hashlib
 from collections.abc import Sequence
@@ -104,7 +94,11 @@ class _Files:
 
 
 class Prepared:
-    """An open prepared dataset; the module's docstring says what is in it."""
+    """An open prepared dataset.
+
+    `size` is the images' side; `mean` the mean training image, float32 [size, size, 3]; `covariance`, `eigenvalues` and
+    `eigenvectors` are of the training pixels' RGB, float64. Pixels are on the scale 0-255.
+    """
 
     def __init__(self, path: Path, manifest: dict) -> None:
         self.path, self.manifest = path, manifest
@@ -145,7 +139,7 @@ class Prepared:
         return Split(name, files.images, files.labels, self.classes, files.names)
 
     def _opened(self, name: str) -> _Files:
-        """The files of a split, of the right lengths and counts; their bytes are not compared with the checksums."""
+        """Opens the files of a split and checks their lengths and counts, and no checksum yet."""
         folder, facts = self.path / name, self.manifest["splits"][name]
         number, labels_bytes = facts["images"], 4 * facts["images"]
         for file in (self._pixels, "labels.bin", "files.txt", *([jpegs.OFFSETS] if self.store == "jpeg" else [])):
@@ -169,7 +163,7 @@ class Prepared:
         return _Files(name, images, labels, names, ends)
 
     def _compare(self, files: _Files, chunk: int) -> None:
-        """InputError if a chunk of a split is not what its checksum is of."""
+        """Raises InputError if a chunk of a split differs from its checksum."""
         images, start, stop = files.images, int(files.ends[chunk - 1]) if chunk else 0, int(files.ends[chunk])
         digest = hashlib.sha256()
         begin, end = images.place_of(start, stop)

@@ -209,8 +209,8 @@ def test_a_device_or_a_pipe_inside_the_folder_is_skipped(folder: Path, tmp_path:
     os.mkfifo(folder / "pipe.jpg")
     (folder / "zero.jpg").symlink_to("/dev/zero")
     path = write(folder, "images/0.jpg,a\nimages/1.jpg,b\npipe.jpg,a\nzero.jpg,b\nimages,a\n")
-    made = prepare(open_source(str(path)), tmp_path / "out", size=8, max_bad=0.9, workers=1)
-    reasons = {skipped["file"]: skipped["reason"] for skipped in made.manifest["splits"]["train"]["skipped"]}
+    result = prepare(open_source(str(path)), tmp_path / "out", size=8, max_bad=0.9, workers=1)
+    reasons = {skipped["file"]: skipped["reason"] for skipped in result.manifest["splits"]["train"]["skipped"]}
     assert reasons == {
         **dict.fromkeys(("pipe.jpg", "zero.jpg"), "cannot be read (a pipe or a device, not a file)"),
         "images": "cannot be read (a folder)",

@@ -46,7 +46,7 @@ class Tar:
                 yield replace(member, name=os.path.normpath(member.name))
 
     def item(self, image: Member, label: int, folder: str = "") -> Item:
-        """One of `images` as an item."""
+        """One of `images` as an item of a source."""
         name = image.name if image.name.startswith(folder) else folder + image.name
         return Item(name, label, partial(read_member, str(self.path), image))
 
@@ -98,7 +98,7 @@ class Archives(Source):
             yield tar.item(Member(f"image {number} of {expected}", 0, 0, problem), label, f"{wnid}/")
 
     def count(self, split: str) -> int | None:
-        """What the devkit says (true of the real archives); counting would mean walking through 138 GB."""
+        """The devkit's number (true of the real archives), as counting would mean walking through 138 GB."""
         if self.devkit is None:
             return None
         if self.truth is not None and split == "val":

@@ -51,10 +51,11 @@ class PassedOver:
 
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
 
-    def add(self, what: str, kind: str, number: int = 1) -> None:
-        kinds = self.counts.setdefault(what, {})
+    def add(self, thing: str, kind: str) -> None:
+        """Counts one more "file", "folder" ... of that kind."""
+        kinds = self.counts.setdefault(thing, {})
         kind = kind if kind in kinds or len(kinds) < KINDS else "others"
-        kinds[kind] = kinds.get(kind, 0) + number
+        kinds[kind] = kinds.get(kind, 0) + 1
 
     def __bool__(self) -> bool:
         return bool(self.counts)
@@ -62,19 +63,19 @@ class PassedOver:
     def __str__(self) -> str:
         """Such as "3 files (2 .heic, 1 .txt), 1 folder (@eaDir)"."""
         texts = []
-        for what, kinds in self.to_json().items():
+        for thing, kinds in self.to_json().items():
             total = sum(kinds.values())
             names = [
-                name if number == total or (number == 1 and what != "file") else f"{number:,} {name}"
+                name if number == total or (number == 1 and thing != "file") else f"{number:,} {name}"
                 for name, number in Counter(kinds).most_common()
             ]
             more = f" and {len(names) - 9} other kinds" if len(names) > 10 else ""
-            texts.append(f"{total:,} {what}{'s' * (total != 1)} ({', '.join(names[: 9 if more else 10])}{more})")
+            texts.append(f"{total:,} {thing}{'s' * (total != 1)} ({', '.join(names[: 9 if more else 10])}{more})")
         return ", ".join(texts)
 
     def to_json(self) -> dict[str, dict[str, int]]:
         """The counts, sorted: the file system's order plays no part."""
-        return {what: dict(sorted(kinds.items())) for what, kinds in sorted(self.counts.items())}
+        return {thing: dict(sorted(kinds.items())) for thing, kinds in sorted(self.counts.items())}
 
     @property
     def fix(self) -> str:
@@ -113,10 +114,10 @@ def kind_of(name: str, first: Callable[[], bytes]) -> str | None:
     return ".heic" if _HEIF.match(start) else kind
 
 
-def is_a(entry: "os.DirEntry[str]", what: Literal["file", "folder"]) -> bool:
+def is_a(entry: "os.DirEntry[str]", kind: Literal["file", "folder"]) -> bool:
     """Whether an entry is a file or a folder, or a link to one; what cannot be looked at is neither."""
     try:
-        return entry.is_file() if what == "file" else entry.is_dir()
+        return entry.is_file() if kind == "file" else entry.is_dir()
     except OSError:  # a link to itself
         return False
 

@@ -125,7 +125,7 @@ def _of_caffe(file: Path, lines: Iterable[str], start: int) -> Iterator[Row]:
 
 
 def _of_columns(file: Path, rows: Iterator[tuple[int, list[str]]], guess: bool) -> Iterator[Row]:
-    """`guess`: columns without a known name are taken, the first that is left for each."""
+    """Rows by the names of their columns; with `guess`, unnamed columns are taken in their order."""
     number, first = next(rows, (0, []))
     if not first:
         return
