@@ -61,8 +61,8 @@ def test_every_crop_is_a_window_of_its_image(
     number: int, size: int, cut: int, crop: str, flip: bool, seed: int
 ) -> None:
     input_size = max(2, size - cut)
-    how = Augmentation(crop=crop, flip=flip, colour="none", mean="position")  # type: ignore[arg-type]
-    batch = training_batch(coordinates(number, size), no_mean(size, input_size), how, generator(seed))
+    augmentation = Augmentation(crop=crop, flip=flip, colour="none", mean="position")  # type: ignore[arg-type]
+    batch = training_batch(coordinates(number, size), no_mean(size, input_size), augmentation, generator(seed))
     assert batch.shape == (number, 3, input_size, input_size) and batch.dtype == torch.float32
     assert batch.is_contiguous(memory_format=torch.channels_last)
     top, left, mirrored = places(batch)
@@ -100,10 +100,10 @@ def test_a_flip_is_the_mirror_image_of_the_same_crop() -> None:
 
 
 def test_32_consecutive_images_share_crop_and_flip_in_the_form_of_2012() -> None:
-    how = Augmentation(crop="group", colour="none")
+    augmentation = Augmentation(crop="group", colour="none")
     different = 0
     for seed in range(20):
-        place = np.stack(places(training_batch(coordinates(70, 16), no_mean(16, 10), how, generator(seed))))
+        place = np.stack(places(training_batch(coordinates(70, 16), no_mean(16, 10), augmentation, generator(seed))))
         for group in (place[:, :32], place[:, 32:64], place[:, 64:]):
             assert (group == group[:, :1]).all()
         different += bool((place[:, 31] != place[:, 32]).any()) and bool((place[:, 63] != place[:, 64]).any())
@@ -170,10 +170,10 @@ def test_one_offset_for_all_pixels_of_an_image_and_2012_s_division(form: str, pr
 def test_the_same_generator_state_gives_the_same_batch(preparation_for: Maker) -> None:
     preparation = preparation_for(12, 8)
     images = torch.from_numpy(np.random.default_rng(1).integers(0, 256, (40, 12, 12, 3), dtype=np.uint8))
-    for how in (Augmentation(), Augmentation("group", True, "authors-2012", "centre")):
-        first = training_batch(images, preparation, how, generator(11))
-        assert torch.equal(first, training_batch(images, preparation, how, generator(11)))
-        assert not torch.equal(first, training_batch(images, preparation, how, generator(12)))
+    for augmentation in (Augmentation(), Augmentation("group", True, "authors-2012", "centre")):
+        first = training_batch(images, preparation, augmentation, generator(11))
+        assert torch.equal(first, training_batch(images, preparation, augmentation, generator(11)))
+        assert not torch.equal(first, training_batch(images, preparation, augmentation, generator(12)))
 
 
 @pytest.mark.parametrize(("size", "input_size"), [(12, 8), (13, 8), (8, 8)])
@@ -191,9 +191,9 @@ def test_ten_views_are_corners_centre_and_their_mirror_images(
         crop = pixels[:, top : top + input_size, left : left + input_size].transpose(0, 3, 1, 2).astype(np.float32)
         wanted.append(crop - mean)
     wanted += [crop[..., ::-1] for crop in wanted]
-    found = list(test_views(torch.from_numpy(pixels), preparation, 10))
-    assert len(found) == 10
-    for view, crop in zip(found, wanted, strict=True):
+    result = list(test_views(torch.from_numpy(pixels), preparation, 10))
+    assert len(result) == 10
+    for view, crop in zip(result, wanted, strict=True):
         np.testing.assert_array_equal(view.numpy(), crop)
     (only,) = test_views(torch.from_numpy(pixels), preparation, 1)
     np.testing.assert_array_equal(only.numpy(), wanted[4])
@@ -213,8 +213,8 @@ def test_larger_images_are_averaged_down_to_the_size_of_the_mean_image(preparati
     draw = np.random.default_rng(1)
     pixels = draw.integers(0, 256, (5, 24, 24, 3), dtype=np.uint8)
     halved = pixels.reshape(5, 12, 2, 12, 2, 3).mean(axis=(2, 4)).astype(np.float32).transpose(0, 3, 1, 2)
-    found = to_channels(torch.from_numpy(pixels), 12)
-    np.testing.assert_allclose(found.numpy(), halved, rtol=1e-5)
+    result = to_channels(torch.from_numpy(pixels), 12)
+    np.testing.assert_allclose(result.numpy(), halved, rtol=1e-5)
 
     preparation = preparation_for(12, 8)
     mean = preparation.mean.numpy()[:, 2:10, 2:10]
@@ -242,10 +242,10 @@ def test_a_batch_in_bf16_is_that_in_float32_rounded_once(
         pytest.importorskip("numba")
     monkeypatch.setattr(augment.fast, "compiled", lambda: compiled)
     preparation, images = preparation_for(32, 28), torch.randint(256, (9, 32, 32, 3), dtype=torch.uint8)
-    how = Augmentation(crop="image", flip=True, colour="authors-2012")
+    augmentation = Augmentation(crop="image", flip=True, colour="authors-2012")
 
     def batch(dtype: torch.dtype) -> torch.Tensor:
-        return training_batch(images, preparation, how, torch.Generator().manual_seed(3), dtype=dtype)
+        return training_batch(images, preparation, augmentation, torch.Generator().manual_seed(3), dtype=dtype)
 
     assert torch.equal(batch(torch.bfloat16), batch(torch.float32).bfloat16())
     pairs = zip(*(test_views(images, preparation, 10, dtype) for dtype in (torch.bfloat16, torch.float32)), strict=True)

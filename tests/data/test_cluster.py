@@ -73,11 +73,11 @@ def test_the_bytes_of_one_machine(store: Store, longest: int, folder: Path, tmp_
     told: list[prepare_module.Progress] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cluster, "LONGEST", longest)
-        made = cluster.prepare(
+        result = cluster.prepare(
             source, tmp_path / "many", replace(crew, slots=1), size=8, max_bad=0.2, store=store, progress=told.append
         )
     assert contents(tmp_path / "many") == contents(tmp_path / "one")
-    assert made.check() == [] and len(made.manifest["splits"]["train"]["skipped"]) == 3
+    assert result.check() == [] and len(result.manifest["splits"]["train"]["skipped"]) == 3
     assert (told[-1].split, told[-1].done, told[-1].total) == ("val", 12, 12)
 
 
@@ -120,9 +120,9 @@ def test_sources_of_every_kind(kind: str, tmp_path: Path, crew: Crew) -> None:
 def test_too_many_bad_images_are_as_bad_as_on_one_machine(folder: Path, tmp_path: Path, crew: Crew) -> None:
     source = open_source(str(folder))
     messages = []
-    for name, how in (("one", prepare), ("many", lambda *given, **more: cluster.prepare(*given, crew, **more))):
+    for name, prepare_it in (("one", prepare), ("many", lambda *given, **more: cluster.prepare(*given, crew, **more))):
         with pytest.raises(InputError, match="--max-bad") as error:
-            how(source, tmp_path / name, size=8)  # type: ignore[operator]
+            prepare_it(source, tmp_path / name, size=8)  # type: ignore[operator]
         messages.append(str(error.value))
     assert messages[0] == messages[1]
     cluster.prepare(source, tmp_path / "many", crew, size=8, max_bad=0.2)  # nothing of train is done again
@@ -191,7 +191,7 @@ def test_whole_shards_are_kept_and_halves_are_not(
 ) -> None:
     source, dest = open_source(str(folder)), tmp_path / "many"
     prepare(source, tmp_path / "one", size=8, max_bad=0.2)
-    made: list[int] = []
+    starts: list[int] = []
 
     def dies_before(at: int) -> Callable[..., Future]:
         def submit(function: Callable, *arguments: Any) -> Future:
@@ -202,7 +202,7 @@ def test_whole_shards_are_kept_and_halves_are_not(
                     half.mkdir()
                     (half / "images.bin").write_bytes(b"half")
                     raise Death
-                made.append(start)
+                starts.append(start)
             future: Future = Future()
             future.set_result(function(*arguments))
             return future
@@ -217,14 +217,14 @@ def test_whole_shards_are_kept_and_halves_are_not(
         cluster.prepare(source, dest, Crew(dies_before(12), 8), size=8, max_bad=0.2)
     monkeypatch.undo()
     monkeypatch.setattr(prepare_module, "CHUNK", 4)
-    assert made == [0, 4, 8] and len(list((dest / "train/shards").glob("0*"))) == 3
+    assert starts == [0, 4, 8] and len(list((dest / "train/shards").glob("0*"))) == 3
     with pytest.raises(InputError, match="not finished"):
         prepared.open(dest)
     told: list[prepare_module.Progress] = []
     cluster.prepare(source, dest, Crew(dies_before(-1), 2), size=8, max_bad=0.2, progress=told.append)
     of_train = [now for now in told if now.split == "train"]
     assert (of_train[-1].earlier, of_train[-1].done) == (12, 60)
-    assert made[3:] == [*range(12, 60, 4), 0, 4, 8]  # the last ones are val's
+    assert starts[3:] == [*range(12, 60, 4), 0, 4, 8]  # the last ones are val's
     assert contents(dest) == contents(tmp_path / "one")
 
 
@@ -408,7 +408,7 @@ def test_ray_starts_a_shard_anew_where_a_worker_dies(thousand: Path, tmp_path: P
         deadly = replace(crew, submit=lambda function, *given: crew.submit(dies_first, mark, function, *given))
         cluster.prepare(source, tmp_path / "many", deadly, size=8)
         nowhere = tmp_path / "nowhere/train/shards"
-        job = cluster.Job("train", nowhere, b"", 8, None, 7, 1, cluster.package())
+        job = cluster.Job("train", nowhere, b"", 1, cluster.package())
         lost = crew.submit(cluster.count_parts, source, job, [0])
         with pytest.raises(InputError, match="does not see"):  # as itself, whatever Ray wraps it in
             cluster._result(lost)

@@ -33,9 +33,11 @@ def plain(monkeypatch: pytest.MonkeyPatch, work: Callable[[], object]) -> object
         return work()
 
 
-@pytest.mark.parametrize("how", EVERY, ids=lambda how: "-".join(map(str, vars(how).values())))
+@pytest.mark.parametrize(
+    "augmentation", EVERY, ids=lambda augmentation: "-".join(map(str, vars(augmentation).values()))
+)
 def test_a_training_batch_has_the_same_bits(
-    how: Augmentation, preparation_for: Maker, monkeypatch: pytest.MonkeyPatch
+    augmentation: Augmentation, preparation_for: Maker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fast, "compiled", lambda: True)
     for size, input_size, number in ((12, 8, 5), (13, 8, 40), (9, 9, 1), (37, 30, 33)):
@@ -43,7 +45,7 @@ def test_a_training_batch_has_the_same_bits(
         pixels = np.random.default_rng(size).integers(0, 256, (number, size, size, 3), dtype=np.uint8)
 
         def batch(pixels: np.ndarray = pixels, preparation: Preparation = preparation) -> torch.Tensor:
-            return training_batch(torch.from_numpy(pixels), preparation, how, torch.Generator().manual_seed(4))
+            return training_batch(torch.from_numpy(pixels), preparation, augmentation, torch.Generator().manual_seed(4))
 
         quick, slow = batch(), plain(monkeypatch, batch)
         assert isinstance(slow, torch.Tensor)
@@ -116,6 +118,6 @@ def test_any_image_gives_the_same_square(image: bytes | np.ndarray, monkeypatch:
 def test_sums_of_products_are_exact(pixels: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fast, "compiled", lambda: True)
     flat = pixels.reshape(-1, 3).astype(np.int64)
-    for found in (products_of(pixels), plain(monkeypatch, lambda: products_of(pixels))):
-        np.testing.assert_array_equal(found, flat.T @ flat)
-        assert isinstance(found, np.ndarray) and found.dtype == np.int64
+    for result in (products_of(pixels), plain(monkeypatch, lambda: products_of(pixels))):
+        np.testing.assert_array_equal(result, flat.T @ flat)
+        assert isinstance(result, np.ndarray) and result.dtype == np.int64

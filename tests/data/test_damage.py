@@ -38,11 +38,11 @@ def test_a_damaged_set_is_one_line_or_what_was_written(data: st.DataObject, chun
     file = chunked / name
     with set_bytes(file, data.draw(damaged(file.read_bytes()))), below(20):
         try:
-            found = all_of(chunked)
+            result = all_of(chunked)
         except InputError as error:
             assert str(chunked) in str(error) and "\n" not in str(error)
             return
-        same = found == whole
+        same = result == whole
         prepared.open(chunked).describe()
     # Names of classes are in the manifest alone; all else is compared with a checksum in it.
     assert same or name == "manifest.json"

@@ -30,29 +30,29 @@ def images(device: str, number: int, size: int = SIZE) -> Tensor:
     return drawn.to(device, torch.uint8)
 
 
-@pytest.mark.parametrize("how", HOW, ids=str)
+@pytest.mark.parametrize("augmentation", HOW, ids=str)
 @pytest.mark.parametrize("indexed", [True, False])
 @pytest.mark.parametrize(("device", "size", "crop"), cases([(SIZE, CROP)], [(256, 224)]))
 def test_equals_the_plain_form(
-    device: str, size: int, crop: int, indexed: bool, how: Augmentation, preparation_for: Make
+    device: str, size: int, crop: int, indexed: bool, augmentation: Augmentation, preparation_for: Make
 ) -> None:
     preparation, all_images = preparation_for(size, crop).to(device), images(device, 5, size)
     indices = torch.tensor([3, 0, 4, 4, 1, 2, 3] if indexed else range(5), device=device)
     generator = torch.Generator(device).manual_seed(2)
-    drawn = draw(len(indices), preparation, how, generator, torch.device(device))
-    expected = plain_batch(all_images[indices], preparation, how, drawn)
-    mean = preparation.mean if how.mean == "position" else centre(preparation.mean, crop)
-    divide = SHRINK if how.colour == "authors-2012" else 1.0
-    which = indices if indexed else None
-    given = all_images, which, drawn.top, drawn.left, drawn.flip, mean, drawn.offsets, divide, crop
-    assert drawn.flip.any() == how.flip
+    drawn = draw(len(indices), preparation, augmentation, generator, torch.device(device))
+    expected = plain_batch(all_images[indices], preparation, augmentation, drawn)
+    mean = preparation.mean if augmentation.mean == "position" else centre(preparation.mean, crop)
+    divide = SHRINK if augmentation.colour == "authors-2012" else 1.0
+    numbers = indices if indexed else None
+    given = all_images, numbers, drawn.top, drawn.left, drawn.flip, mean, drawn.offsets, divide, crop
+    assert drawn.flip.any() == augmentation.flip
     with poisoned():
         for dtype in (torch.float32, torch.bfloat16):
-            found = augment(*given, dtype)
-            assert found.dtype == dtype and found.is_contiguous(memory_format=torch.channels_last)
-            assert worst(found, expected) <= CLOSE[dtype]
-        found = training_batch(all_images, preparation, how, generator.manual_seed(2), which)
-    assert worst(found, expected) <= CLOSE[torch.float32]
+            result = augment(*given, dtype)
+            assert result.dtype == dtype and result.is_contiguous(memory_format=torch.channels_last)
+            assert worst(result, expected) <= CLOSE[dtype]
+        result = training_batch(all_images, preparation, augmentation, generator.manual_seed(2), numbers)
+    assert worst(result, expected) <= CLOSE[torch.float32]
 
 
 @each_device
@@ -67,8 +67,8 @@ def test_more_than_a_block_and_a_mean_of_whatever_layout(device: str, interleave
     mean = preparation.mean
     if interleaved:
         mean = mean.permute(1, 2, 0).contiguous().permute(2, 0, 1)
-    found = augment(all_images, None, drawn.top, drawn.left, drawn.flip, mean, drawn.offsets, 1.0, crop)
-    assert worst(found, plain_batch(all_images, preparation, Augmentation(), drawn)) <= CLOSE[torch.float32]
+    result = augment(all_images, None, drawn.top, drawn.left, drawn.flip, mean, drawn.offsets, 1.0, crop)
+    assert worst(result, plain_batch(all_images, preparation, Augmentation(), drawn)) <= CLOSE[torch.float32]
 
 
 @each_device
@@ -88,6 +88,6 @@ def test_views_are_the_cpus(device: str, side: int, preparation_for: Make) -> No
     preparation, all_images = preparation_for(SIZE, CROP), images("cpu", 4, side)
     for number in (1, 10):
         expected = list(test_views(all_images, preparation, number))
-        found = list(test_views(all_images.to(device), preparation.to(device), number))
-        assert len(found) == len(expected) == number
-        assert all(worst(a, b) <= 1e-5 for a, b in zip(found, expected, strict=True))
+        result = list(test_views(all_images.to(device), preparation.to(device), number))
+        assert len(result) == len(expected) == number
+        assert all(worst(a, b) <= 1e-5 for a, b in zip(result, expected, strict=True))

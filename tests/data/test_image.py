@@ -97,5 +97,5 @@ def test_stretches_of_an_image_are_the_pixels_of_the_whole(mode: str, monkeypatc
         original = photograph.convert(mode)
     content = encode(original, "TIFF")
     whole = to_square(content, 20)
-    monkeypatch.setattr(image, "STRETCH", 100)
+    monkeypatch.setattr(image, "AT_ONCE", 100)
     np.testing.assert_array_equal(to_square(content, 20), whole)

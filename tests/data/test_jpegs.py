@@ -185,13 +185,6 @@ def test_another_store_or_quality_is_refused(tmp_path: Path, sets: dict[str, pre
     assert prepared.open(tmp_path / "coarse").image_bytes < sets["jpeg"].image_bytes
 
 
-@pytest.mark.parametrize("options", [{"store": "png"}, {"quality": 0}, {"quality": 101}])
-def test_options_out_of_range_are_named(tmp_path: Path, options: dict) -> None:
-    folder = class_folders(tmp_path / "in", {"cat": 1, "dog": 1})
-    with pytest.raises(InputError, match=f"--{next(iter(options))}"):
-        prepare(open_source(str(folder)), tmp_path / "out", **options)
-
-
 def test_full_colour_is_kept() -> None:
     # Columns of two colours in turn: at half the colour resolution (4:2:0) they would come back as one.
     image = np.full((16, 16, 3), (180, 100, 120), np.uint8)

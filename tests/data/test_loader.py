@@ -17,9 +17,9 @@ def test_reading_ahead_yields_every_batch_in_order(number: int, ahead: int) -> N
     images = np.random.default_rng(0).integers(0, 256, (20, 4, 4, 3), dtype=np.uint8)
     labels = np.arange(20, dtype=np.int32)
     batches = [np.array([part, 19 - part, part]) for part in range(number)]
-    found = list(read_ahead(images, labels, batches, torch.device("cpu"), ahead))
-    assert len(found) == number
-    for (pixels, target), indices in zip(found, batches, strict=True):
+    result = list(read_ahead(images, labels, batches, torch.device("cpu"), ahead))
+    assert len(result) == number
+    for (pixels, target), indices in zip(result, batches, strict=True):
         assert pixels.dtype == torch.uint8 and target.dtype == torch.int64
         np.testing.assert_array_equal(pixels.numpy(), images[indices])
         np.testing.assert_array_equal(target.numpy(), indices)
@@ -75,18 +75,18 @@ def test_a_resident_split_gives_the_same_batches_without_reading() -> None:
     labels = draw.integers(0, 7, 1100).astype(np.int32)
     batches = [draw.permutation(1100)[:number] for number in (64, 64, 1, 33)]
     cpu = torch.device("cpu")
-    there = resident(images, labels, cpu, "yes")
-    assert there is not None
-    found = [(there.images[indices], labels) for indices, labels in there.batches(batches)]
+    resident_split = resident(images, labels, cpu, "yes")
+    assert resident_split is not None
+    result = [(resident_split.images[indices], labels) for indices, labels in resident_split.batches(batches)]
     plain = list(read_ahead(images, labels, batches, cpu))
-    assert len(found) == len(plain) == 4
-    for own, other in zip(found, plain, strict=True):
-        for a, b in zip(own, other, strict=True):
+    assert len(result) == len(plain) == 4
+    for reference, other in zip(result, plain, strict=True):
+        for a, b in zip(reference, other, strict=True):
             assert torch.equal(a, b) and a.dtype == b.dtype
-    assert list(there.batches([])) == []
+    assert list(resident_split.batches([])) == []
     # Whoever reads ahead from there reads nothing.
-    for own, other in zip(read_ahead(there.images, labels, batches, cpu), plain, strict=True):
-        assert all(torch.equal(a, b) and a.dtype == b.dtype for a, b in zip(own, other, strict=True))
+    for reference, other in zip(read_ahead(resident_split.images, labels, batches, cpu), plain, strict=True):
+        assert all(torch.equal(a, b) and a.dtype == b.dtype for a, b in zip(reference, other, strict=True))
 
 
 def test_a_split_is_resident_only_where_it_fits_beside_the_network(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -320,10 +320,21 @@ def test_dest_that_is_a_file_is_refused(tmp_path: Path) -> None:
             prepare(holding({"train": good(2)}), dest)
 
 
-@pytest.mark.parametrize("options", [{"size": 0}, {"max_bad": 1.5}, {"max_bad": -0.1}, {"workers": 0}])
-def test_options_out_of_range_are_named(tmp_path: Path, options: dict) -> None:
-    with pytest.raises(InputError, match=next(iter(options)).replace("_", "-")):
-        prepare(holding({"train": good(2)}), tmp_path / "out", **options)
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("size", 0),
+        ("max_bad", 1.5),
+        ("max_bad", -0.1),
+        ("workers", 0),
+        ("store", "png"),
+        ("quality", 0),
+        ("quality", 101),
+    ],
+)
+def test_options_out_of_range_are_named(tmp_path: Path, option: str, value: float | str) -> None:
+    with pytest.raises(InputError, match=f"--{option.replace('_', '-')} {value}: must be"):
+        prepare(holding({"train": good(2)}), tmp_path / "out", **{option: value})
     assert not (tmp_path / "out").exists()
 
 

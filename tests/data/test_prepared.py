@@ -32,7 +32,7 @@ def test_open_gives_what_was_written(whole: prepared.Prepared) -> None:
     assert split.classes == ("cat", "dog")
     assert split.files[0] == "train/cat/0000.jpg"
     assert split.files[-1] == "train/dog/0002.jpg"
-    assert split.files[3:6] == ["train/cat/0003.jpg", "train/cat/0004.jpg", "train/dog/0000.jpg"]
+    assert list(split.files)[3:6] == ["train/cat/0003.jpg", "train/cat/0004.jpg", "train/dog/0000.jpg"]
     with pytest.raises(IndexError):
         split.files[8]
 
@@ -70,10 +70,6 @@ def test_open_says_what_is_missing(tmp_path: Path, whole: prepared.Prepared) -> 
         prepared.open(whole.path)
 
 
-def test_a_whole_set_has_no_problems(whole: prepared.Prepared) -> None:
-    assert whole.check() == []
-
-
 @pytest.mark.parametrize(
     "file", ["train/images.bin", "train/labels.bin", "train/files.txt", "test/images.bin", "mean.npy", "colour.json"]
 )
@@ -94,14 +90,10 @@ def test_check_finds_cut_and_missing_files(whole: prepared.Prepared, file: str) 
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2])
     assert file in whole.check()[0]
+    with pytest.raises(InputError, match="damaged" if file != "files.txt" else "lines, not"):
+        whole.split("train")
     path.unlink()
     assert f"{file} is missing" in whole.check()[0]
-
-
-def test_a_cut_file_is_not_opened(whole: prepared.Prepared) -> None:
-    (whole.path / "train" / "images.bin").write_bytes(b"123")
-    with pytest.raises(InputError, match="damaged"):
-        whole.split("train")
 
 
 def test_describe_counts_everything(whole: prepared.Prepared) -> None:
@@ -125,10 +117,10 @@ def test_sample_is_seeded_and_by_class(whole: prepared.Prepared) -> None:
 
 def test_a_sample_of_very_many_classes_is_of_some(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = class_folders(tmp_path / "in", {f"train/{name}": 2 for name in "abcdefg"})
-    made = prepare(open_source(str(folder)), tmp_path / "out", size=4)
+    result = prepare(open_source(str(folder)), tmp_path / "out", size=4)
     for most, labels in ((7, [0, 1, 2, 3, 4, 5, 6]), (6, [0, 2, 4, 6]), (2, [0, 4]), (1, [0])):
         monkeypatch.setattr(prepared, "SAMPLED_CLASSES", most)
-        assert made.sample("train", 1).labels.tolist() == labels
+        assert result.sample("train", 1).labels.tolist() == labels
 
 
 @settings(deadline=None)

@@ -29,12 +29,12 @@ def flip(path: Path, place: int) -> None:
 @settings(max_examples=30, deadline=None)
 def test_any_index_gives_what_numpy_gives(tmp_path_factory: pytest.TempPathFactory, numbers: list[int]) -> None:
     folder = tmp_path_factory.mktemp("raw")
-    there = np.random.default_rng(0).integers(0, 256, (9, 4, 4, 3), np.uint8)
-    there.tofile(folder / stored.PIXELS)
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 4, 4, 3), np.uint8)
+    pixels.tofile(folder / stored.PIXELS)
     images = RawImages(folder, 9, 4)
     for index in (np.array(numbers, np.int64), slice(*(sorted(numbers) + [0, 5])[:2]), numbers[0] if numbers else -1):
-        np.testing.assert_array_equal(images[index], there[index])
-    np.testing.assert_array_equal(np.asarray(images), there)
+        np.testing.assert_array_equal(images[index], pixels[index])
+    np.testing.assert_array_equal(np.asarray(images), pixels)
 
 
 def last_chunk(opened: Prepared, file: str) -> int:

@@ -19,7 +19,7 @@ from alexnet.fast import TRITON, in_parts
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What is done to a training image before the network sees it."""
+    """The changes to a training image before the network sees it."""
 
     crop: Literal["image", "group", "centre"] = "image"
     """Where the crop is drawn: for every image (the paper), once for 32 consecutive images (2012), or always the centre."""
@@ -44,7 +44,7 @@ SHRINK = 1.1
 
 @dataclass(frozen=True)
 class Preparation:
-    """What turns uint8 images into the network's input: crop size and the statistics of the training set."""
+    """The crop size and the statistics of the training set, by which uint8 images become the network's input."""
 
     input_size: int
     mean: Tensor
@@ -62,7 +62,7 @@ class Preparation:
             )
 
     def to(self, device: torch.device | str) -> "Preparation":
-        """The same on another device."""
+        """The same preparation on another device."""
         tensors = (self.mean, self.eigenvalues, self.eigenvectors)
         return Preparation(self.input_size, *(tensor.to(device) for tensor in tensors))
 
@@ -114,23 +114,12 @@ def training_batch(
     """
     number, rows = share or (len(images) if indices is None else len(indices), slice(None))
     drawn = draw(number, preparation, augmentation, generator, images.device).rows(rows)
-    if images.is_cuda and TRITON and images.shape[1] == preparation.size:
-        from alexnet.data.gpu import augment
-
-        size = preparation.input_size
-        mean = preparation.mean if augmentation.mean == "position" else centre(preparation.mean, size)
-        shrink = SHRINK if augmentation.colour == "authors-2012" else 1.0
-        return augment(images, indices, drawn.top, drawn.left, drawn.flip, mean, drawn.offsets, shrink, size, dtype)
-    if indices is not None:
-        images = images.index_select(0, indices)
-    if compilable(images, preparation):
-        return compiled_batch(images, preparation, augmentation, drawn, dtype)
-    return plain_batch(images, preparation, augmentation, drawn).to(dtype)
+    return batch_of(images, indices, preparation, augmentation, drawn, dtype)
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """What chance decides of a batch."""
+    """The random choices of a batch: crops, flips and colour noise."""
 
     top: Tensor
     """int64 [N], first row of the crop"""
@@ -142,7 +131,7 @@ class Drawn:
     """float32 [N, 3], colour noise of RGB, 0-255"""
 
     def rows(self, rows: slice) -> "Drawn":
-        """What was drawn for these images alone."""
+        """The choices for these images alone."""
         offsets = None if self.offsets is None else self.offsets[rows]
         return Drawn(self.top[rows], self.left[rows], self.flip[rows], offsets)
 
@@ -152,33 +141,49 @@ def draw(
 ) -> Drawn:
     """Crops, flips and colour noise of `number` images, without waiting for the device."""
     last = preparation.positions
-    draws = -(-number // GROUP) if augmentation.crop == "group" else number
+    group = GROUP if augmentation.crop == "group" else 1
 
-    def each(values: Tensor) -> Tensor:
-        return values.repeat_interleave(GROUP)[:number] if augmentation.crop == "group" else values
+    def random(below: int) -> Tensor:
+        values = torch.randint(below, (-(-number // group),), generator=generator, device=device)
+        return values.repeat_interleave(group)[:number]
 
     if augmentation.crop == "centre":
         top = left = torch.full((number,), (last - 1) // 2, device=device)
     else:
-        top = each(torch.randint(last, (draws,), generator=generator, device=device))
-        left = each(torch.randint(last, (draws,), generator=generator, device=device))
-    flip = each(torch.randint(2, (draws,), generator=generator, device=device)).bool() & augmentation.flip
-    offsets = (
-        None if augmentation.colour == "none" else colour_noise(number, preparation, augmentation.colour, generator)
-    )
-    return Drawn(top, left, flip, offsets)
+        top, left = random(last), random(last)
+    flip, form = random(2).bool() & augmentation.flip, augmentation.colour
+    return Drawn(top, left, flip, None if form == "none" else colour_noise(number, preparation, form, generator))
 
 
-def compilable(images: Tensor, preparation: Preparation) -> bool:
-    on_cpu = images.device.type == "cpu" and images.dtype == torch.uint8
-    return on_cpu and images.shape[1] == preparation.size and fast.compiled()
+def batch_of(
+    images: Tensor,
+    indices: Tensor | None,
+    preparation: Preparation,
+    augmentation: Augmentation,
+    drawn: Drawn,
+    dtype: torch.dtype,
+) -> Tensor:
+    """The network's input [N, 3, C, C] of images [N, S, S, 3], or of those at `indices`, by the fastest form there is."""
+    whole = images.dtype == torch.uint8 and images.shape[1] == preparation.size  # needs no averaging
+    if whole and images.is_cuda and TRITON:
+        from alexnet.data.gpu import augment
+
+        size = preparation.input_size
+        mean = preparation.mean if augmentation.mean == "position" else centre(preparation.mean, size)
+        shrink = SHRINK if augmentation.colour == "authors-2012" else 1.0
+        return augment(images, indices, drawn.top, drawn.left, drawn.flip, mean, drawn.offsets, shrink, size, dtype)
+    if indices is not None:
+        images = images.index_select(0, indices)
+    if whole and images.device.type == "cpu" and fast.compiled():
+        return compiled_batch(images, preparation, augmentation, drawn, dtype)
+    return plain_batch(images, preparation, augmentation, drawn).to(dtype)
 
 
 def plain_batch(images: Tensor, preparation: Preparation, augmentation: Augmentation, drawn: Drawn) -> Tensor:
     """The crops, minus the mean, mirrored, with their colour noise, by torch alone."""
     size, top, left = preparation.input_size, drawn.top, drawn.left
-    every = torch.arange(len(images), device=images.device)
-    crops = _windows(to_channels(images, preparation.size), size)[every, top, left].float()
+    numbers = torch.arange(len(images), device=images.device)
+    crops = _windows(to_channels(images, preparation.size), size)[numbers, top, left].float()
     if augmentation.mean == "position":
         crops -= _windows(preparation.mean[None], size)[0][top, left]
     else:
@@ -192,11 +197,7 @@ def plain_batch(images: Tensor, preparation: Preparation, augmentation: Augmenta
 
 
 def compiled_batch(
-    images: Tensor,
-    preparation: Preparation,
-    augmentation: Augmentation,
-    drawn: Drawn,
-    dtype: torch.dtype = torch.float32,
+    images: Tensor, preparation: Preparation, augmentation: Augmentation, drawn: Drawn, dtype: torch.dtype
 ) -> Tensor:
     """The bits of `plain_batch` in one pass over the pixels, on the CPU, for images that need no averaging."""
     from alexnet.bf16 import array_of
@@ -208,8 +209,8 @@ def compiled_batch(
     middle = torch.full_like(top, (preparation.positions - 1) // 2)
     mean_top, mean_left = (top, left) if augmentation.mean == "position" else (middle, middle)
     offsets = torch.zeros(number, 3) if drawn.offsets is None else drawn.offsets
-    of_images = (images, top, left, mean_top, mean_left, drawn.flip, offsets, out.permute(0, 2, 3, 1))
-    arrays = [array_of(tensor.contiguous()) for tensor in of_images]
+    tensors = (images, top, left, mean_top, mean_left, drawn.flip, offsets, out.permute(0, 2, 3, 1))
+    arrays = [array_of(tensor.contiguous()) for tensor in tensors]
     mean = preparation.mean.permute(1, 2, 0).contiguous().numpy()
     divisor = np.float32(SHRINK if augmentation.colour == "authors-2012" else 1)
     in_parts(lambda start, stop: augment(mean, divisor, *(array[start:stop] for array in arrays)), number)

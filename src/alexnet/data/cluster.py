@@ -1,11 +1,8 @@
-"""`prepare` in shards, by the machines of a Ray cluster: the bytes of one machine.
+"""`prepare` in shards, by the machines of a Ray cluster, with the bytes of one machine (docs/preparing.md).
 
-A shard is some chunks of source items. A worker makes one as a small split of its own, in DEST/<split>/shards under a name
-that nobody else has, and renames it when it is whole. The machine that the command runs on takes the shards over in
-their order: it appends their files, adds their sums (integers) and writes one line of the journal for each. So
-DEST is at every moment what `prepare` alone would have left there, and either may go on with what the other began.
-
-Every machine has this package, and sees SOURCE and DEST under the same paths. A worker that does not says so.
+A worker makes a shard, some chunks of source items, as a small split in DEST/<split>/shards and renames it when it is
+whole. The command's machine takes the shards over in their order: it appends their files, adds their sums and writes a
+line of the journal for each. So DEST is at every moment what `prepare` alone would have left there.
 """
 
 import json
@@ -17,7 +14,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -41,13 +38,13 @@ LONGEST = 16
 
 
 def package() -> str:
-    """What has to be the same on every machine, or chunks of one set would be made in different ways."""
+    """The version of this package and of resizing: the same on every machine, or chunks of one set would differ."""
     return f"alexnet {version('alexnet')}, form {FORM}"
 
 
 @dataclass(frozen=True)
 class Crew:
-    """Who does the work. `submit(function, *arguments)` has it done somewhere; `share` makes an argument cheap to repeat."""
+    """The workers. `submit(function, *arguments)` has one of them call it; `share` makes an argument cheap to repeat."""
 
     submit: Callable[..., Future]
     slots: int  # tasks at a time
@@ -57,14 +54,11 @@ class Crew:
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker is told beside the source: what the split is made into, where, and by which package."""
+    """The task of a worker, beside the source: which split, where to, and by which package."""
 
     split: str
     folder: Path  # of the shards
-    begun: bytes  # what begun.json holds
-    size: int
-    quality: int | None
-    classes: int
+    begun: bytes  # contents of begun.json: size, quality, classes
     threads: int
     package: str
 
@@ -125,7 +119,7 @@ def prepare(source: Source, dest: Path, crew: Crew, **options: Any) -> Prepared:
 
 
 class _Shard(NamedTuple):
-    """Where some items of a split will lie, and the future of who makes them."""
+    """The folder where some items of a split will lie, and the future of the task that makes them."""
 
     path: Path
     items: int
@@ -133,12 +127,13 @@ class _Shard(NamedTuple):
 
 
 def _fill(crew: Crew, source: Source, split: str, writer: Writer, report: Report) -> None:
+    """Has the crew make the shards that are missing, and takes all of them over into `writer` in their order."""
     folder = (writer.folder / SHARDS).absolute()  # workers stand in other folders
     folder.mkdir(exist_ok=True)
     for half in folder.glob(".*"):  # by a worker of an earlier run
         shutil.rmtree(half) if half.is_dir() else half.unlink()
     begun = (folder.parent.parent / "begun.json").read_bytes()
-    job = Job(split, folder, begun, writer.size, writer.quality, len(source.classes), crew.threads, package())
+    job = Job(split, folder, begun, crew.threads, package())
     shared = crew.share(source)
     counts = _counts(crew, source, shared, job)
     total = sum(counts)
@@ -148,7 +143,6 @@ def _fill(crew: Crew, source: Source, split: str, writer: Writer, report: Report
     length = preparing.CHUNK * max(1, min(LONGEST, chunks // (4 * crew.slots)))
     shared_counts = crew.share(counts)
     waiting: deque[_Shard] = deque()
-    kept = 0  # items that earlier runs left in whole shards
 
     def take_over(longest: int) -> None:
         """Takes over the shards at the front until at most `longest` are waiting."""
@@ -156,9 +150,9 @@ def _fill(crew: Crew, source: Source, split: str, writer: Writer, report: Report
             path, _, first = waiting[0]
             while not first.done():
                 wait([first], timeout=0.2)
-                done = [shard for shard in waiting if shard.future.done()]
-                report(sum(shard.items for shard in done), kept)
-                for shard in done:
+                ready = [shard for shard in waiting if shard.future.done()]
+                report(sum(shard.items for shard in ready))
+                for shard in ready:
                     _result(shard.future)
             _result(first)
             if not path.is_dir():
@@ -170,7 +164,7 @@ def _fill(crew: Crew, source: Source, split: str, writer: Writer, report: Report
     try:
         for start, stop, whole in _ranges(folder, writer.items, total, length):
             if whole:
-                kept += stop - start
+                report.earlier += stop - start
                 future: Future = Future()
                 future.set_result(None)
             else:
@@ -178,7 +172,6 @@ def _fill(crew: Crew, source: Source, split: str, writer: Writer, report: Report
             waiting.append(_Shard(folder / _name(start, stop), stop - start, future))
             take_over(3 * crew.slots)  # so that no worker waits, and little lies on the disk twice
         take_over(0)
-        report(0, kept)
     finally:
         for shard in waiting:
             shard.future.cancel()
@@ -189,7 +182,7 @@ def _name(start: int, stop: int) -> str:
 
 
 def _ranges(folder: Path, at: int, total: int, length: int) -> Iterator[tuple[int, int, bool]]:
-    """(start, stop, whether it lies there as a whole shard), in order, of all items from `at` on."""
+    """Stretches of all items from `at` on, in order: start, stop, whether a whole shard of them is there."""
     names = sorted(path.name for path in folder.iterdir() if path.is_dir())
     for start, stop in [*((int(name[:10]), int(name[11:])) for name in names), (total, total)]:
         if start < at:  # taken over already, by a run that was killed before it could remove it
@@ -251,22 +244,20 @@ def _worker() -> str:
 
 
 def _check_sees(job: Job) -> None:
-    """RunFailed where this machine's package is another, InputError where it does not see what the others see."""
+    """Raises RunFailed where this machine has another package, InputError where it does not see the same DEST."""
     if job.package != package():
         raise RunFailed(
             f"{_worker()} has {package()}, the command's machine has {job.package}: install the same on every machine"
         )
     dest = job.folder.parent.parent
-    try:
-        same = (dest / "begun.json").read_bytes() == job.begun
-    except OSError:
-        same = False
-    if not same:
-        raise InputError(f"{_worker()} does not see {dest} as the command's machine does: {_SEEN}")
+    with suppress(OSError):
+        if (dest / "begun.json").read_bytes() == job.begun:
+            return
+    raise InputError(f"{_worker()} does not see {dest} as the command's machine does: {_SEEN}")
 
 
 def count_parts(source: Source, job: Job, numbers: list[int]) -> list[int]:
-    """How many items each of these parts has; raises what `make_shard` raises."""
+    """Counts the items of each of these parts; raises what `make_shard` raises."""
     _check_sees(job)
     return [sum(1 for _ in source.part(job.split, number)) for number in numbers]
 
@@ -280,9 +271,12 @@ def make_shard(source: Source, job: Job, counts: tuple[int, ...], start: int, st
     _check_sees(job)
     whole = job.folder / _name(start, stop)
     half = job.folder / f".{_name(start, stop)}.{uuid.uuid4().hex}"
-    sums = Sums(job.size) if job.split == "train" else None
+    begun = json.loads(job.begun)
+    sums = Sums(begun["size"]) if job.split == "train" else None
     try:
-        with closing(Writer(half, job.size, job.quality, job.classes, sums, safe=False)) as writer:
+        with closing(
+            Writer(half, begun["size"], begun.get("quality"), len(source.classes), sums, safe=False)
+        ) as writer:
             preparing.write_items(_items(source, job.split, counts, start, stop), writer, job.threads)
         try:
             half.rename(whole)
@@ -299,14 +293,14 @@ def _items(source: Source, split: str, counts: tuple[int, ...], start: int, stop
         first = end - counts[number]
         if end <= start or first >= stop:
             continue
-        seen = 0
-        for seen, item in enumerate(source.part(split, number), 1):
-            if start < first + seen <= stop:
+        items = 0
+        for items, item in enumerate(source.part(split, number), 1):
+            if start < first + items <= stop:
                 yield item
-            if first + seen == stop:
+            if first + items == stop:
                 return
-        if seen != counts[number]:
+        if items != counts[number]:
             raise InputError(
-                f"{_worker()} sees {seen:,} images in part {number} of {source.description}, {split}, not "
+                f"{_worker()} sees {items:,} images in part {number} of {source.description}, {split}, not "
                 f"{counts[number]:,}: {_SEEN}"
             )

@@ -1,4 +1,4 @@
-"""What decoders say of bad images: into the reason why one is skipped, and not onto the terminal.
+"""Messages of image decoders become the reason why an image is skipped, and stay off the terminal.
 
 libtiff, and the JPEG library inside it, print by themselves, from any thread; Pillow warns and logs. All of it is turned off or
 caught at its source and once: what Python or a crash writes on stderr still gets there.
@@ -17,7 +17,7 @@ _thread = threading.local()
 
 
 def hush() -> None:
-    """Turn off what decoders print; what libtiff calls an error is kept for `complaint`."""
+    """Stops decoders from printing; an error of libtiff is kept for `complaint`."""
     warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
     logging.getLogger("PIL").addHandler(logging.NullHandler())  # else Python prints what nobody has asked for
     try:
@@ -45,7 +45,7 @@ def _keep(module: bytes | None, form: bytes | None, values: Any) -> None:
 
 
 def complaint() -> str:
-    """What libtiff has complained of in this thread since this was asked last; "" if of nothing."""
+    """The first error of libtiff in this thread since the last call; "" where there was none."""
     words: str = getattr(_thread, "complaint", "")
     _thread.complaint = ""
     return words

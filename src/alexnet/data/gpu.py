@@ -31,21 +31,21 @@ def _augment(
     parts: tl.constexpr = (3 * C + COLUMNS - 1) // COLUMNS
     column = (tl.program_id(0) % parts) * COLUMNS + tl.arange(0, COLUMNS)
     line = (tl.program_id(0) // parts) * LINES
-    own = column < 3 * C
+    in_line = column < 3 * C
     x, c = column // 3, column % 3
     x = tl.where(tl.load(flip + n) != 0, C - 1 - x, x)
     first, before = tl.load(top + n) + line, tl.load(left + n)
-    which = n
+    image = n
     if INDEXED:
-        which = tl.load(indices + n).to(tl.int64)
-    images += which * (S * S * 3) + (first * S + before) * 3
+        image = tl.load(indices + n).to(tl.int64)
+    images += image * (S * S * 3) + (first * S + before) * 3
     mean += (first * MEAN_Y + before * MEAN_X) if OWN_MEAN else line * MEAN_Y
     out += n * (C * C * 3) + line * (C * 3)
     if NOISE:
         colour = tl.load(noise + n * 3 + c)
     pixels, means = (), ()
     for i in tl.static_range(LINES):  # all before the first use, as much of memory's time passes at once
-        inside = own & (line + i < C)
+        inside = in_line & (line + i < C)
         pixels = pixels + (tl.load(images + i * S * 3 + x * 3 + c, mask=inside, other=0),)
         means = means + (tl.load(mean + i * MEAN_Y + x * MEAN_X + c * MEAN_C, mask=inside, other=0.0),)
     for i in tl.static_range(LINES):
@@ -54,7 +54,7 @@ def _augment(
             value += colour
         if DIVIDE:
             value = value / divisor
-        tl.store(out + i * C * 3 + column, value.to(out.dtype.element_ty), mask=own & (line + i < C))
+        tl.store(out + i * C * 3 + column, value.to(out.dtype.element_ty), mask=in_line & (line + i < C))
 
 
 def augment(

@@ -1,7 +1,8 @@
-"""One image of any kind -> uint8 [size, size, 3]: shorter side to `size`, the central square, RGB (§2)."""
+"""One image of any kind becomes uint8 [size, size, 3]: shorter side to `size`, the central square, RGB (§2)."""
 
 import io
 import os
+import re
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -35,7 +36,7 @@ FORM = 2  # of `to_square`: raised when an image would get other pixels, so that
 DECODED = {"JPEG": 13, "MPO": 13, "WEBP": 17, "AVIF": 16, "JPEG2000": 32}
 OTHERS = 9
 PROGRESSIVE = 7  # of a JPEG that comes in several passes, whose coefficients are held meanwhile
-STRETCH = 1 << 20  # pixels that are brought to RGB at once
+AT_ONCE = 1 << 20  # pixels that are brought to RGB at once
 
 
 class Unreadable(ValueError):
@@ -43,20 +44,18 @@ class Unreadable(ValueError):
 
 
 class Budget:
-    """Memory for decoding, shared by all threads: who needs more than is left waits until others are done.
+    """Bytes of memory for decoding, shared by all threads: who needs more than is left waits until others are done.
 
-    Without it a handful of small files could take all memory there is: an image of one colour is a thousand times as
-    large when it is decoded.
+    A small file may be a large image: one of a single colour is a thousand times as large when it is decoded.
     """
 
     def __init__(self, total: int) -> None:
-        """total: bytes; an image that needs more alone is Unreadable."""
         self.total = self._left = total
         self._changed = threading.Condition()
 
     @contextmanager
     def room_for(self, need: int) -> Iterator[None]:
-        """Holds `need` bytes. Raises Unreadable where there are not as many in all."""
+        """Holds `need` bytes while the block runs. Raises Unreadable where the budget is smaller."""
         if need > self.total:
             raise Unreadable(
                 f"takes {gigabytes(need)} to decode, more than the {gigabytes(self.total)} for it; {VARIABLE} sets them"
@@ -77,7 +76,7 @@ VARIABLE = "ALEXNET_DECODE_GB"
 
 @cache
 def budget() -> Budget:
-    """What this process may take for decoding: 2 GB, or as the environment says. Raises InputError for what is no number."""
+    """The memory that this process may take for decoding: 2 GB, or as the environment says. InputError for no number."""
     text = os.environ.get(VARIABLE, "2")
     try:
         total = float(text)
@@ -111,7 +110,7 @@ def to_square(image: bytes | np.ndarray | Image.Image, size: int) -> np.ndarray:
 
 
 def _from_jpeg(data: bytes, size: int) -> np.ndarray | None:
-    """The square of a JPEG; None where Pillow is to decide what it is."""
+    """The square of a JPEG; None where it is to be read by Pillow."""
     try:
         height, width, space, _ = simplejpeg.decode_jpeg_header(data)
     except ValueError:
@@ -123,7 +122,7 @@ def _from_jpeg(data: bytes, size: int) -> np.ndarray | None:
     # still does the last step. (Left to itself the decoder would also take 3/4, and round thin images out of shape.)
     side = min(height, width)
     least = 2 * size if side >= 4 * size else 0
-    each = 4 * (min(1.0, 2 * least / side) ** 2 if least else 1) + (PROGRESSIVE if _has(data, _is_progressive) else 0)
+    each = 4 * (min(1.0, 2 * least / side) ** 2 if least else 1) + (PROGRESSIVE if _has(data, _IN_PASSES) else 0)
     with budget().room_for(int(width * height * each)):
         try:
             pixels = simplejpeg.decode_jpeg(data, "RGB", min_height=least, min_width=least, min_factor=2.0)
@@ -136,7 +135,7 @@ def _from_jpeg(data: bytes, size: int) -> np.ndarray | None:
 
 
 def _jpeg_orientation(data: bytes) -> int:
-    if not _has(data, _is_exif):
+    if not _has(data, _EXIF):
         return 1
     try:
         with Image.open(io.BytesIO(data), formats=["JPEG", "MPO"]) as image:
@@ -152,24 +151,20 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _has(jpeg: bytes, kind: Callable[[bytes], bool]) -> bool:
-    """Whether one of the segments before the pixels is of that kind; True as well where they are too odd to tell."""
+_EXIF = re.compile(rb"....Exif\0\0", re.DOTALL)
+_IN_PASSES = re.compile(rb"\xff[\xc2\xc6\xca\xce]")
+
+
+def _has(jpeg: bytes, kind: re.Pattern[bytes]) -> bool:
+    """Whether a segment before the pixels begins like that; True as well where the segments are too odd to tell."""
     at = 2
     while jpeg[at : at + 1] == b"\xff":
         if jpeg[at + 1 : at + 2] == b"\xda":  # the pixels begin
             return False
-        if kind(jpeg[at : at + 10]):
+        if kind.match(jpeg, at):
             return True
         at += 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big")
     return True
-
-
-def _is_exif(segment: bytes) -> bool:
-    return segment[4:] == b"Exif\0\0"
-
-
-def _is_progressive(segment: bytes) -> bool:
-    return segment[1] in (0xC2, 0xC6, 0xCA, 0xCE)
 
 
 def _from_pillow(data: bytes | Image.Image, size: int) -> np.ndarray:
@@ -205,10 +200,10 @@ def _check_pixels(width: int, height: int) -> None:
 
 
 def _to_array(image: Image.Image) -> np.ndarray:
-    """uint8 [H, W, 3], stretch by stretch, since every step from one mode to another would take the whole once more."""
+    """uint8 [H, W, 3], some rows at a time: every change of mode would take the whole image's memory once more."""
     width, height = image.size
     pixels = np.empty((height, width, 3), np.uint8)
-    rows = max(1, STRETCH // width)
+    rows = max(1, AT_ONCE // width)
     for top in range(0, height, rows):
         stretch = image if rows >= height else image.crop((0, top, width, min(top + rows, height)))
         pixels[top : top + rows] = np.asarray(_to_rgb(stretch))
@@ -258,7 +253,7 @@ def _square(image: np.ndarray, size: int, orientation: int, whole: tuple[int, in
 
 
 def plain_resize(pixels: np.ndarray, size: int, left: float, top: float, side: float) -> np.ndarray:
-    """What `compiled.resize` does, by Pillow: a square of an RGB image uint8 [H, W, 3] -> uint8 [size, size, 3]."""
+    """The result of `compiled.resize`, by Pillow: a square of an RGB image uint8 [H, W, 3] -> uint8 [size, size, 3]."""
     image = Image.fromarray(pixels)
     # A resize of a box is resizing all and cropping: the filter still sees the pixels around the box.
     # The two axes one by one, as Pillow rounds in between, and which of them it takes first depends on its version.

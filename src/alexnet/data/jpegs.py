@@ -18,7 +18,7 @@ PIXELS, OFFSETS = "jpegs.bin", "offsets.bin"
 
 
 def encode(image: np.ndarray, quality: int) -> bytes:
-    """uint8 [H, W, 3] as JPEG."""
+    """Encodes uint8 [H, W, 3] as a JPEG."""
     return simplejpeg.encode_jpeg(image, quality, "RGB", "444", fastdct=False)
 
 

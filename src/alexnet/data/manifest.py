@@ -1,4 +1,4 @@
-"""What manifest.json of a prepared dataset says, looked at before anything is done that it says."""
+"""The manifest.json of a prepared dataset, checked before anything in it is used."""
 
 import json
 from pathlib import Path
@@ -21,10 +21,7 @@ TEXTS = {"source": ("description", "fingerprint"), "statistics": ("mean.npy", "c
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The manifest in `path`, its version unchecked where this program does not know it.
-
-    Raises ValueError for one that is damaged, whatever it has in place of counts and names; OSError as `open`.
-    """
+    """The manifest in `path`, checked where its version is known. ValueError for a damaged one, OSError as `open`."""
     manifest = read_json(path, MOST)
     if not isinstance(manifest, dict):
         raise ValueError("manifest.json is no object")
@@ -34,7 +31,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def check(manifest: dict[str, Any]) -> None:
-    """ValueError, naming the field, for a manifest of a known version that `prepare` cannot have written."""
+    """Raises ValueError, naming the field, for a manifest of a known version that `prepare` cannot have written."""
     _number("size", manifest.get("size"), 1, LARGEST)
     if VERSIONS.get(str(manifest.get("store", "raw"))) != manifest["version"]:
         raise ValueError("its store is not that of its version")
@@ -76,13 +73,13 @@ def _check_split(name: str, facts: dict[str, Any], classes: int) -> None:
         raise ValueError(f"split {name} has counts that contradict each other")
 
 
-def _number(what: str, value: Any, least: int, most: int) -> None:
+def _number(field: str, value: Any, least: int, most: int) -> None:
     if type(value) is not int or not least <= value <= most:
-        raise ValueError(f"{what} is no number from {least} to {most}")
+        raise ValueError(f"{field} is no number from {least} to {most}")
 
 
 def finished(dest: Path, begun: dict[str, Any]) -> bool:
-    """Whether `dest` holds this source complete; writes begun.json into an empty one; raises for anybody else's."""
+    """Whether `dest` holds this source complete; writes begun.json into an empty one. InputError for other contents."""
     for name in ("manifest.json", "begun.json"):
         if not (dest / name).exists():
             continue
@@ -99,10 +96,10 @@ def finished(dest: Path, begun: dict[str, Any]) -> bool:
                 values.append(("form of resizing", begun["form"], earlier.get("form", 1)))
         except (ValueError, KeyError, TypeError, AttributeError):
             raise InputError(f"{dest / name} is no prepared dataset's: give another DEST") from None
-        for what, now, then in values:
+        for option, now, then in values:
             if now != then:
                 raise InputError(
-                    f"{dest} was prepared with {what} {then}, this run has {what} {now}: "
+                    f"{dest} was prepared with {option} {then}, this run has {option} {now}: "
                     "give another DEST, or delete that folder to prepare it anew"
                 )
         return name == "manifest.json"

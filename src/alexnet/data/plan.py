@@ -1,4 +1,4 @@
-"""What a preparation would cost, before anything is written: measured on a sample of the source's own images."""
+"""The cost of a preparation before anything is written, measured on a sample of the source's images."""
 
 import hashlib
 import os
@@ -30,7 +30,7 @@ DISKS = {"a SATA SSD, 500 MB/s": 500e6, "an NVMe SSD, 3 GB/s": 3e9}
 
 @dataclass(frozen=True)
 class Plan:
-    """All bytes are bytes, all times seconds, all rates images a second. Sampled figures are means over the sample."""
+    """The cost of a preparation. Times are seconds, rates images a second, sampled figures means over the sample."""
 
     source: str
     dest: str
@@ -69,7 +69,7 @@ class Plan:
         return {**asdict(self), "total": self.total, "room": self.room}
 
     def lines(self) -> list[str]:
-        """The plan for people, with what it assumes."""
+        """The plan as text, with its assumptions."""
         store, other = self.store, "raw" if self.store == "jpeg" else "jpeg"
         counts = ", ".join(f"{number:,} {split}" for split, number in self.images.items())
         disks = [f"{duration(self.epoch_bytes / speed)} from {disk}" for disk, speed in DISKS.items()]
@@ -120,7 +120,7 @@ def plan(
     images: int | None = None,
     classes: int | None = None,
 ) -> Plan:
-    """What `prepare` with these options would cost; writes nothing.
+    """The cost of `prepare` with these options; writes nothing.
 
     `machines`: with `--cluster` on that many like this one. `images`, `classes`: of a training split of that size, made of
     images like these. Raises InputError where an option is out of range or the source has no readable image.
@@ -173,7 +173,7 @@ def plan(
 
 @dataclass(frozen=True)
 class _Sample:
-    """What preparing a few hundred images in memory has shown."""
+    """The measurements of preparing a few hundred images in memory."""
 
     images: int
     unreadable: int
@@ -225,38 +225,39 @@ def _spread(source: Source, number: int) -> list[Item]:
         (split, n, part) for split in source.splits for n, part in enumerate(source.parts(split)) if part.items != 0
     ]
     step = -(-len(parts) // number)
-    taken = parts[step // 2 :: step]
-    each = -(-number // max(1, len(taken)))
+    chosen = parts[step // 2 :: step]
+    of_part = -(-number // max(1, len(chosen)))
     items: list[Item] = []
-    for split, n, part in taken:
+    for split, n, part in chosen:
         # Over a part as well, where that does not mean going through all of a large one.
-        apart = max(1, min((part.items or 0) // each, 16))
-        items += islice(source.part(split, n), 0, each * apart, apart)
+        apart = max(1, min((part.items or 0) // of_part, 16))
+        items += islice(source.part(split, n), 0, of_part * apart, apart)
     if not items:
         raise InputError(f"{source.description}: no images in it")
     return items
 
 
 def _noting(item: Item, sizes: list[int]) -> Item:
+    """The item, whose `read` appends the bytes of what it gives to `sizes`."""
+
     def read() -> bytes | np.ndarray:
         image = item.read()
-        sizes.append(image.nbytes if isinstance(image, np.ndarray) else len(image))
+        sizes.append(len(image) if isinstance(image, bytes) else image.nbytes)
         return image
 
     return replace(item, read=read)
 
 
 def _estimate(source: Source, split: str, image_bytes: float) -> int:
-    """Images of a split that nobody has counted: as many of the sample's mean size as its archives would hold."""
+    """The number of images of the sample's mean size that the archives of an uncounted split would hold."""
     inner, labels = source, tuple(range(len(source.classes)))
     if isinstance(source, Chosen):
         inner, labels = source.source, source.labels
     if not isinstance(inner, Archives):
         return sum(1 for _ in source.items(split))
-    if split == "train":
-        length = sum(inner.tars[label].bytes for label in labels)
-    else:
-        length = (inner.val.bytes if inner.val else 0) * len(labels) // len(inner.classes)
+    length = sum(inner.tars[label].bytes for label in labels)
+    if split == "val" and inner.val:
+        length = inner.val.bytes * len(labels) // len(inner.classes)
     # A tar fills up to whole blocks of 512 bytes, and has one more before each file.
     return round(length / (image_bytes + 512 + 256))
 
@@ -266,17 +267,13 @@ def _free(dest: Path) -> int:
     disk = dest.absolute()
     while not disk.exists():
         disk = disk.parent
-    taken = sum(path.stat().st_size for path in dest.rglob("*") if path.is_file()) if dest.is_dir() else 0
-    return shutil.disk_usage(disk).free + taken
+    earlier = sum(path.stat().st_size for path in dest.rglob("*") if path.is_file())
+    return shutil.disk_usage(disk).free + earlier
 
 
 def _decoding(coded: list[bytes], size: int, threads: int) -> float:
-    """Images a second."""
-
-    def work(jpeg: bytes) -> None:
-        jpegs.decode(jpeg, np.empty((size, size, 3), np.uint8))
-
+    """The JPEGs that so many threads decode in a second."""
     with ThreadPoolExecutor(threads) as pool:
         begun = time.perf_counter()
-        list(pool.map(work, coded))
+        list(pool.map(lambda jpeg: jpegs.decode(jpeg, np.empty((size, size, 3), np.uint8)), coded))
         return len(coded) / (time.perf_counter() - begun)

@@ -1,4 +1,4 @@
-"""Images of any kind -> a prepared dataset: shorter side to 256, central 256×256, RGB (§2).
+"""Images of any kind become a prepared dataset: shorter side to 256, central 256×256, RGB (§2).
 
 Work is committed in chunks of `CHUNK` source items: pixels, labels and names are flushed to disk, then one line of
 `progress.jsonl` says so. A killed run is cut back to its last line and goes on from there; as chunks are made of source
@@ -40,7 +40,7 @@ SHARDS = "shards"  # a folder in that of a split: what cluster.py's workers have
 
 @dataclass(frozen=True)
 class Progress:
-    """How far `prepare` is in one split. `done` counts source items, `skipped` ones included."""
+    """The progress of `prepare` in one split. `done` counts source items, `skipped` ones included."""
 
     split: str
     done: int
@@ -52,24 +52,23 @@ class Progress:
 
 
 class Report:
-    """Shows where `writer` is: called as often as one likes, it passes on ten reports a second."""
+    """Reports the progress of `writer`, at most ten times a second, however often it is called."""
 
     def __init__(self, split: str, total: int | None, writer: Writer, progress: Callable[[Progress], None]) -> None:
         self._split, self._total, self._writer, self._progress = split, total, writer, progress
-        self._resumed, self._start = writer.items, time.perf_counter()
-        self._shown, self._earlier = -1.0, 0
+        self._start, self._shown = time.perf_counter(), -1.0
+        self.earlier = writer.items  # done by earlier runs
 
-    def __call__(self, ahead: int = 0, earlier: int = 0, last: bool = False) -> None:
-        """`ahead` items are done besides those that are written, `earlier` of them by earlier runs."""
-        now, self._earlier = time.perf_counter(), max(earlier, self._earlier)
+    def __call__(self, ahead: int = 0, last: bool = False) -> None:
+        """`ahead` items are done besides those that are written."""
+        now = time.perf_counter()
         if now - self._shown < 0.1 and not last:
             return
-        self._shown = now
-        done, before = self._writer.items + ahead, self._resumed + self._earlier
-        rate = (done - before) / max(now - self._start, 1e-9)
+        self._shown, done = now, self._writer.items + ahead
+        rate = (done - self.earlier) / max(now - self._start, 1e-9)
         total = None if self._total is None else max(self._total, done)  # a source may have estimated
         left = None if total is None or rate == 0 else (total - done) / rate
-        self._progress(Progress(self._split, done, total, len(self._writer.skipped), before, rate, left))
+        self._progress(Progress(self._split, done, total, len(self._writer.skipped), self.earlier, rate, left))
 
 
 Fill = Callable[[Source, str, Writer, Report], None]
@@ -150,7 +149,7 @@ def _make_folder(dest: Path, source: Source) -> None:
 def check_options(
     size: int | None = None, max_bad: float = 0.0, workers: int | None = None, store: str = "raw", quality: int = 95
 ) -> None:
-    """InputError, naming the option, for one that is out of range."""
+    """Raises InputError, naming the option, for one that is out of range."""
     if size is not None and size < 1:
         raise InputError(f"--size {size}: must be at least 1")
     if not 0 <= max_bad <= 1:
@@ -189,7 +188,7 @@ def _prepare_all(
 
 
 def _check_bad(source: Source, split: str, writer: Writer, max_bad: float) -> None:
-    """InputError where a split has no images, or more unreadable ones than the share `max_bad`."""
+    """Raises InputError where a split has no images, or more unreadable ones than the share `max_bad`."""
     bad, items = len(writer.skipped), writer.items
     if not items:
         raise InputError(f"{source.description}: no images in its split {split}")
@@ -208,7 +207,7 @@ def _by_threads(source: Source, split: str, writer: Writer, report: Report, work
 
 
 def write_items(items: Iterator[Item], writer: Writer, workers: int, report: Callable[[], None] | None = None) -> None:
-    """Prepares these items, the ones that follow what `writer` has; commits a chunk at a time, and the rest."""
+    """Prepares the items that follow those of `writer` and adds them to it, a chunk at a time."""
     with closing(prepared_images(items, writer.size, writer.quality, workers, writer.sums is not None)) as images:
         for item, image in images:
             writer.add(item, image)
@@ -222,7 +221,7 @@ def write_items(items: Iterator[Item], writer: Writer, workers: int, report: Cal
 def prepared_images(
     items: Iterator[Item], size: int, quality: int | None, workers: int, with_sums: bool
 ) -> Generator[tuple[Item, PreparedImage | str]]:
-    """(item, its image or why there is none) in the items' order, with at most a window of them in memory."""
+    """Prepares items by threads: (item, its image or the reason for none), in order, with few images in memory."""
 
     def work(item: Item) -> PreparedImage | str:
         try:

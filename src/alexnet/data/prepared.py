@@ -1,21 +1,11 @@
-"""A prepared dataset on disk: open, check, describe.
-
-DEST/manifest.json            version, store, source, size, classes, splits (counts, skipped files, checksums); written last
-DEST/<split>/images.bin       store raw: uint8 [N, size, size, 3], RGB
-DEST/<split>/jpegs.bin        store jpeg: the images as JPEGs, one after another
-DEST/<split>/offsets.bin      store jpeg: int64 [N], little-endian: where each JPEG ends (the first begins at 0)
-DEST/<split>/labels.bin       int32 [N], little-endian
-DEST/<split>/files.txt        the source's name of each image, one a line
-DEST/mean.npy                 float32 [size, size, 3], the mean training image, 0-255
-DEST/colour.json              covariance of the training pixels' RGB, 0-255, its eigenvalues and eigenvectors
-"""
+"""A prepared dataset on disk: open, check, describe. docs/architecture.md says which files it has."""
 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, overload
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -30,10 +20,10 @@ from alexnet.errors import InputError
 from alexnet.reading import ByPosition, read_bytes
 
 BLOCK = 1 << 24
-"""Bytes that are read at a time where all of a file is."""
+"""Bytes of a file that are read at a time."""
 
 SAMPLED_CLASSES = 1000
-"""At most, of a contact sheet."""
+"""The most classes of a contact sheet: an image of each of 22,000 would be gigabytes, and no sheet to look at."""
 
 
 def encode_name(name: str) -> bytes:
@@ -59,13 +49,7 @@ class Names(Sequence[str]):
         """The lines from `start` to `stop`, as they lie on the disk."""
         return self._file.read(int(self._ends[start]), int(self._ends[stop]))
 
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[str]: ...
-    def __getitem__(self, index: int | slice) -> str | list[str]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
+    def __getitem__(self, index: int) -> str:  # type: ignore[override]  # no slices
         if not -len(self) <= index < len(self):
             raise IndexError(index)
         index %= len(self)
@@ -110,11 +94,14 @@ class _Files:
 
 
 class Prepared:
-    """An open prepared dataset; see the module for what it holds."""
+    """An open prepared dataset.
+
+    `size` is the images' side; `mean` the mean training image, float32 [size, size, 3]; `covariance`, `eigenvalues` and
+    `eigenvectors` are of the training pixels' RGB, float64. Pixels are on the scale 0-255.
+    """
 
     def __init__(self, path: Path, manifest: dict) -> None:
-        self.path = path
-        self.manifest = manifest
+        self.path, self.manifest = path, manifest
         self.size: int = manifest["size"]
         self.store: str = manifest.get("store", "raw")
         self.classes: tuple[str, ...] = tuple(manifest["classes"])
@@ -129,9 +116,9 @@ class Prepared:
         self._mend = f"delete {path} and run `alexnet prepare SOURCE {path}` again"
 
     def _statistics(self, name: str) -> bytes:
-        """A file of statistics, as it was written; InputError, without the mending, if it was changed since."""
+        """The contents of a file of statistics; InputError, without a fix, if it was changed since it was written."""
         content = read_bytes(self.path / name, LARGEST)
-        if hashlib.sha256(content).hexdigest() != self.manifest.get("statistics", {name: None}).get(name):
+        if hashlib.sha256(content).hexdigest() != self.manifest["statistics"][name]:
             raise InputError(f"{self.path / name} has changed since it was written")
         return content
 
@@ -152,7 +139,7 @@ class Prepared:
         return Split(name, files.images, files.labels, self.classes, files.names)
 
     def _opened(self, name: str) -> _Files:
-        """The files of a split, of the right lengths and counts; their bytes are not compared with the checksums."""
+        """Opens the files of a split and checks their lengths and counts, and no checksum yet."""
         folder, facts = self.path / name, self.manifest["splits"][name]
         number, labels_bytes = facts["images"], 4 * facts["images"]
         for file in (self._pixels, "labels.bin", "files.txt", *([jpegs.OFFSETS] if self.store == "jpeg" else [])):
@@ -176,7 +163,7 @@ class Prepared:
         return _Files(name, images, labels, names, ends)
 
     def _compare(self, files: _Files, chunk: int) -> None:
-        """InputError if a chunk of a split is not what its checksum is of."""
+        """Raises InputError if a chunk of a split differs from its checksum."""
         images, start, stop = files.images, int(files.ends[chunk - 1]) if chunk else 0, int(files.ends[chunk])
         digest = hashlib.sha256()
         begin, end = images.place_of(start, stop)
@@ -194,17 +181,17 @@ class Prepared:
 
     @property
     def passed_over(self) -> PassedOver:
-        """What lay in its source and was no image of it."""
+        """Counts of what lay in its source and was no image of it."""
         return PassedOver(self.manifest.get("passed_over", {}))
 
     @property
     def image_bytes(self) -> int:
-        """What the images of all splits take on disk."""
+        """Bytes of the images of all splits on disk."""
         files = [self.path / name / self._pixels for name in self.splits]
         return sum(file.stat().st_size for file in files if file.is_file())
 
     def check(self) -> list[str]:
-        """What is wrong with the files, one line each; [] where all is well. Reads everything once (checksums)."""
+        """The problems of its files, a line each; [] where all is well. Reads everything once (checksums)."""
         problems = []
         for name in self.manifest["statistics"]:
             try:
@@ -225,7 +212,7 @@ class Prepared:
         return problems
 
     def to_dict(self) -> dict[str, Any]:
-        """What `alexnet prepare` says of it: classes, images and skipped files, of each split and of all together."""
+        """The result of `alexnet prepare`: classes, images and skipped files, of each split and of all together."""
         splits = {
             name: {"images": facts["images"], "skipped": facts["skipped"], "classes": list(self.classes)}
             for name, facts in self.manifest["splits"].items()
@@ -272,7 +259,6 @@ class Prepared:
         Of more than SAMPLED_CLASSES classes every second, third ... is taken.
         """
         whole, random = self.split(split), np.random.default_rng(seed)
-        # Of 22,000 classes an image each would be gigabytes, and no sheet that anybody can look at.
         classes = _by_class(whole.labels, len(self.classes))[:: -(-len(self.classes) // SAMPLED_CLASSES)]
         indices = np.concatenate([np.sort(random.permutation(members)[:k_per_class]) for members in classes])
         files = [whole.files[index] for index in indices]

@@ -41,7 +41,7 @@ def read_mean(content: bytes, where: Path | str) -> np.ndarray:
 
 
 def read_colour(content: bytes, where: Path | str) -> Colour:
-    """What colour.json says; InputError, naming `where`, for anything else, NaN too."""
+    """The contents of colour.json; InputError, naming `where`, for anything else, NaN too."""
     values = parse_json(content, str(where))
     arrays = {}
     for name, shape in (("eigenvalues", (3,)), ("eigenvectors", (3, 3)), ("covariance", (3, 3))):
@@ -139,7 +139,7 @@ class Sums:
 
     @staticmethod
     def load(path: Path, size: int) -> "Sums":
-        """What `to_bytes` wrote. Raises OSError or ValueError where the file is missing or damaged."""
+        """The sums that `to_bytes` gave. Raises OSError or ValueError where the file is missing or damaged."""
         numbers = np.load(path, allow_pickle=False)
         sums = Sums(size)
         sums._image_sum += numbers[:-10].reshape(size, size, 3)

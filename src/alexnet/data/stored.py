@@ -1,4 +1,4 @@
-"""Images of a prepared dataset as they lie on the disk: read by index, each chunk compared with its checksum on the way."""
+"""Images of a prepared dataset, read from the disk by index; each chunk is compared with its checksum on the way."""
 
 import threading
 from collections import deque
@@ -78,7 +78,7 @@ class StoredImages:
         return self.shape[0]
 
     def place_of(self, start: int, stop: int) -> tuple[int, int]:
-        """Where the images from `start` to `stop` begin and end in the file."""
+        """The bytes of the file where the images from `start` to `stop` begin and end."""
         raise NotImplementedError
 
     def fill(self, wanted: np.ndarray, places: np.ndarray) -> None:

@@ -5,15 +5,15 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from alexnet.data.augment import Augmentation, Drawn, Preparation, centre, compilable, compiled_batch, to_channels
+from alexnet.data.augment import Augmentation, Drawn, Preparation, batch_of, to_channels
 from alexnet.errors import InputError
 
 VIEW = Augmentation(crop="centre", flip=False, colour="none", mean="centre")
-"""What is done to the views of a test image."""
+"""The augmentation of a view: none but its own crop and mirroring, less the mean image's centre crop."""
 
 
 def check_views(views: int) -> None:
-    """InputError for a number of views that there is not."""
+    """Raises InputError for a number of views other than 1 and 10."""
     if views not in (1, 10):
         raise InputError(f"--views {views}: the views are 1 (centre crop) or 10 (corners, centre, mirrored)")
 
@@ -28,20 +28,15 @@ def test_views(
     Raises InputError for any other number of views.
     """
     check_views(views)
-    size = preparation.input_size
+    if images.shape[1] != preparation.size:  # averaged once, and not for every view
+        images = to_channels(images, preparation.size).permute(0, 2, 3, 1)
     last = preparation.positions - 1
-    mean = centre(preparation.mean, size)
-    whole = to_channels(images, preparation.size)
     corners = [(0, 0), (0, last), (last, 0), (last, last)] if views == 10 else []
-    ones = torch.ones(len(images), dtype=torch.int64)
     for mirrored in (False, True)[: 1 if views == 1 else 2]:
-        for top, left in [*corners, (last // 2, last // 2)]:
-            if compilable(images, preparation):
-                flip = torch.full((len(images),), mirrored)
-                yield compiled_batch(images, preparation, VIEW, Drawn(top * ones, left * ones, flip, None), dtype)
-                continue
-            crop = whole[:, :, top : top + size, left : left + size].float() - mean
-            yield (crop.flip(-1) if mirrored else crop).to(dtype, memory_format=torch.channels_last)
+        for place in [*corners, (last // 2, last // 2)]:
+            top, left = (torch.full((len(images),), first, device=images.device) for first in place)
+            drawn = Drawn(top, left, torch.full_like(top, mirrored, dtype=torch.bool), None)
+            yield batch_of(images, None, preparation, VIEW, drawn, dtype)
 
 
 test_views.__test__ = False  # type: ignore[attr-defined]  # not a test, whatever pytest thinks of its name

@@ -1,4 +1,4 @@
-"""The files of one split as they are written, chunk by chunk, each safe before the next; and the journal that says so.
+"""Writes the files of one split chunk by chunk, with a journal of the chunks that are safe on the disk.
 
 A killed run is cut back to the journal's last line, and goes on from there.
 """
@@ -25,7 +25,7 @@ LABELS, NAMES, JOURNAL = "labels.bin", "files.txt", "progress.jsonl"
 
 @dataclass(frozen=True)
 class PreparedImage:
-    """An image as it is stored, and what the statistics of the training split need of it."""
+    """An image as it is stored; for the training split also its pixels and their products, for the statistics."""
 
     stored: memoryview
     pixels: np.ndarray | None = None
@@ -56,7 +56,7 @@ class Writer:
         self._start_line()
 
     def _take_up_journal(self) -> dict[str, int]:
-        """Takes up what the journal says is whole, and cuts off what was written after -> the files and their lengths."""
+        """Restores the state of the journal and cuts the files back to it -> the files and their lengths."""
         lost = f"{self.folder} has lost what an earlier run wrote: delete {self.folder.parent} and run this again"
         journal = self.folder / JOURNAL
         # What follows the last line break is half a line.
@@ -94,7 +94,7 @@ class Writer:
         self._chunk_first = self.items
 
     def _start_line(self) -> None:
-        """Whatever comes from here on is in the journal's next line."""
+        """Begins the journal's next line."""
         self._line_first, self._line_start, self._line_skipped = self.items, self._end, len(self.skipped)
         self._line_chunks, self._line_names = len(self.checksums), 0
         self._line_classes: Counter[int] = Counter()
@@ -104,7 +104,7 @@ class Writer:
         return self.folder / f"sums-{chunks:09}.npy"
 
     def add(self, item: Item, image: PreparedImage | str) -> None:
-        """An image, or why there is none."""
+        """Appends an image, or counts an item as skipped for the reason given."""
         self.items += 1
         if isinstance(image, str):
             self.skipped.append({"file": item.name, "reason": image})
@@ -130,7 +130,7 @@ class Writer:
         self._digest.update(content)
 
     def _end_chunk(self, ends: bytes, labels: bytes, names: bytes) -> None:
-        """The rest of a chunk whose images are written."""
+        """Writes the rest of a chunk whose images are written, and its checksum."""
         if self.quality is not None:
             self._write(jpegs.OFFSETS, ends)
         self._write(LABELS, labels)
@@ -179,7 +179,7 @@ class Writer:
         self._vouch()
 
     def _vouch(self) -> None:
-        """Files, then sums, then the journal's line that makes them count."""
+        """Brings files, then sums, then the journal's line onto the disk: only the line makes the others count."""
         for name, file in self._files.items():
             if self.safe and name != JOURNAL:
                 sync(file)

@@ -32,6 +32,7 @@ def open_error(path: Path) -> str:
 @pytest.mark.parametrize(
     ("folders", "splits"),
     [
+        (("train",), {"train": "train"}),
         (("train", "Val"), {"train": "train", "val": "Val"}),
         (("training", "testing"), {"train": "training", "test": "testing"}),
         (("TRAIN", "Valid", "Test"), {"train": "TRAIN", "val": "Valid", "test": "Test"}),
@@ -43,8 +44,8 @@ def open_error(path: Path) -> str:
 def test_known_names_in_any_letter_case_are_splits(tmp_path: Path, folders: tuple, splits: dict[str, str]) -> None:
     source = open_source(str(layout(tmp_path, *of_two(*folders))))
     assert source.classes == ("cat", "dog")
-    assert {split: [item.name for item in source.items(split)] for split in source.splits} == {
-        split: [f"{folder}/{name}/0000.jpg" for name in ("cat", "dog")] for split, folder in splits.items()
+    assert {split: [(item.name, item.label) for item in source.items(split)] for split in source.splits} == {
+        split: [(f"{folder}/cat/0000.jpg", 0), (f"{folder}/dog/0000.jpg", 1)] for split, folder in splits.items()
     }
 
 

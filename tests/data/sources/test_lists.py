@@ -104,7 +104,7 @@ def test_a_list_prepares(folder: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert main(["prepare", str(write(folder, text)), str(tmp_path / "out"), "--size", "8", "--max-bad", "0.5"]) == 0
     assert "skipped images/gone.jpg: cannot be read (No such file or directory)" in capsys.readouterr().out
     split = prepare(open_source(str(folder / "labels.csv")), tmp_path / "out", size=8, max_bad=0.5).split("train")
-    assert split.labels.tolist() == [1, 0] and split.files[:] == ["images/0.jpg", "images/5.jpg"]
+    assert split.labels.tolist() == [1, 0] and list(split.files) == ["images/0.jpg", "images/5.jpg"]
     np.testing.assert_array_equal(split.images[1], to_square(jpeg(picture(20, 30, 5)), 8))
     assert "list of images, labels.csv, 2 classes" in examine(folder / "labels.csv")[0].what
 
@@ -209,8 +209,8 @@ def test_a_device_or_a_pipe_inside_the_folder_is_skipped(folder: Path, tmp_path:
     os.mkfifo(folder / "pipe.jpg")
     (folder / "zero.jpg").symlink_to("/dev/zero")
     path = write(folder, "images/0.jpg,a\nimages/1.jpg,b\npipe.jpg,a\nzero.jpg,b\nimages,a\n")
-    made = prepare(open_source(str(path)), tmp_path / "out", size=8, max_bad=0.9, workers=1)
-    reasons = {skipped["file"]: skipped["reason"] for skipped in made.manifest["splits"]["train"]["skipped"]}
+    result = prepare(open_source(str(path)), tmp_path / "out", size=8, max_bad=0.9, workers=1)
+    reasons = {skipped["file"]: skipped["reason"] for skipped in result.manifest["splits"]["train"]["skipped"]}
     assert reasons == {
         **dict.fromkeys(("pipe.jpg", "zero.jpg"), "cannot be read (a pipe or a device, not a file)"),
         "images": "cannot be read (a folder)",

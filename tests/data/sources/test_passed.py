@@ -77,8 +77,8 @@ def test_prepare_its_json_the_manifest_and_doctor_say_the_same(
     assert ".heic cannot be read: convert them to JPEG or PNG" in printed.err
     assert main(["prepare", str(folder), str(dest), "--size", "8", "--json"]) == 0  # finished already
     assert json.loads(capsys.readouterr().out)["passed_over"] == passed.to_json()
-    told = [finding for finding in examine(folder) if finding.what == f"passed over: {passed}"]
-    assert [(finding.level, finding.fix) for finding in told] == [("warning", passed.fix)]
+    lines_told = [finding for finding in examine(folder) if finding.what == f"passed over: {passed}"]
+    assert [(finding.level, finding.fix) for finding in lines_told] == [("warning", passed.fix)]
 
 
 def test_a_tidy_folder_says_nothing_of_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -103,8 +103,8 @@ def test_an_image_by_its_bytes_is_an_image(tmp_path: Path, kind: str) -> None:
     folder = write_folder(class_folders(tmp_path / "in", {"cat": 1}), {f"dog/{name}": data for name in names})
     source = open_source(str(folder))
     assert [item.name for item in source.items("train")][1:] == [f"dog/{name}" for name in names]
-    made = prepare(source, tmp_path / "out", size=8, max_bad=0, workers=1).split("train")
-    np.testing.assert_array_equal(made.images[1:], np.stack([to_square(data, 8)] * 4))
+    result = prepare(source, tmp_path / "out", size=8, max_bad=0, workers=1).split("train")
+    np.testing.assert_array_equal(result.images[1:], np.stack([to_square(data, 8)] * 4))
 
 
 def test_text_that_begins_like_an_image_is_none(tmp_path: Path) -> None:

@@ -63,8 +63,8 @@ def test_a_sparse_file_is_one_skipped_image(tmp_path: Path) -> None:
     folder = class_folders(tmp_path / "in", {"cat": 2, "dog": 2})
     with (folder / "dog" / "zz.jpg").open("wb") as file:
         file.truncate(8 << 30)
-    made = prepare(open_source(str(folder)), tmp_path / "out", size=8, max_bad=0.5, workers=1)
-    assert made.manifest["splits"]["train"]["skipped"] == [
+    result = prepare(open_source(str(folder)), tmp_path / "out", size=8, max_bad=0.5, workers=1)
+    assert result.manifest["splits"]["train"]["skipped"] == [
         {
             "file": "dog/zz.jpg",
             "reason": "cannot be read (8.6 GB, more than the 600.0 MB that an image file may have)",

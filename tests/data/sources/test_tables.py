@@ -77,8 +77,8 @@ def test_a_row_names_no_other_file(tmp_path: Path, name: str) -> None:
 def test_a_file_that_is_missing_or_a_pipe_is_skipped(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.jpg")
     path = write(tmp_path / "a.parquet", rows(IMAGE, "gone.jpg", "pipe.jpg"))
-    made = prepare(open_source(str(path)), tmp_path / "out", size=8, max_bad=1, workers=1)
-    assert [skipped["reason"] for skipped in made.manifest["splits"]["train"]["skipped"]] == [
+    result = prepare(open_source(str(path)), tmp_path / "out", size=8, max_bad=1, workers=1)
+    assert [skipped["reason"] for skipped in result.manifest["splits"]["train"]["skipped"]] == [
         "cannot be read (No such file or directory)",
         "cannot be read (a pipe or a device, not a file)",
     ]
@@ -176,8 +176,8 @@ def test_names_of_splits(tmp_path: Path) -> None:
 def test_splits_of_the_hub_that_are_not_used_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
     features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["a", "b"])})
     one = datasets.Dataset.from_dict({"image": [{"bytes": IMAGE, "path": None}], "label": [1]}, features=features)
-    there = datasets.DatasetDict(dict.fromkeys(("Train", "dev", "validation", "extra"), one))
-    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: there)
+    tables = datasets.DatasetDict(dict.fromkeys(("Train", "dev", "validation", "extra"), one))
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: tables)
     source = open_source("hf:someone/animals")
     assert source.splits == ("train", "val")
     assert str(source.passed_over) == "2 splits (dev, extra)"  # type: ignore[attr-defined]

@@ -1,9 +1,8 @@
-"""Where labelled images come from (§2): anything with classes, splits and an ordered stream of items.
+"""Sources of labelled images (§2), each with classes, splits and an ordered stream of items; `open_source` tells which.
 
 A folder of class folders, ILSVRC-2012 (its three archives as they are, or unpacked), one tar per class (a folder of
 them, or one tar of them, as Fall 2011 comes), a list of paths and labels, a Hugging Face dataset by name or as parquet
-files, one .npz file of arrays, and the built-in photographs (builtin.py). `open_source` tells which, `choose` leaves
-classes out. What they all are is in source.py; what lies in one and is no image of it, in passed.py.
+files, one .npz file of arrays, and the built-in photographs (builtin.py).
 """
 
 from collections.abc import Sequence
@@ -45,15 +44,12 @@ def _open(text: str) -> Source:
         if any(path.glob("*.tar")) and not subfolders(path):
             return open_tars(path)
         return open_folder(path)
-    if path.is_file() and path.suffix == ".npz":
-        return open_arrays(path)
-    if path.is_file() and path.suffix == ".parquet":
-        return open_parquet(path)
-    if path.is_file() and path.suffix.lower() in LISTS:
+    if not path.is_file():
+        raise InputError(f"{text} does not exist: {KINDS}")
+    if path.suffix.lower() in LISTS:
         return open_list(path)
-    if path.is_file() and path.suffix == ".tar" and path.name not in (TRAIN_TAR, VAL_TAR):
-        return open_tars(path)
-    if path.is_file():
-        more = " (for an archive of ILSVRC-2012, give the folder that holds it)" if ".tar" in path.name else ""
-        raise InputError(f"{text} is a file of no known kind{more}: {KINDS}")
-    raise InputError(f"{text} does not exist: {KINDS}")
+    opened_by = {".npz": open_arrays, ".parquet": open_parquet, ".tar": open_tars}
+    if path.suffix in opened_by and path.name not in (TRAIN_TAR, VAL_TAR):
+        return opened_by[path.suffix](path)
+    more = " (for an archive of ILSVRC-2012, give the folder that holds it)" if ".tar" in path.name else ""
+    raise InputError(f"{text} is a file of no known kind{more}: {KINDS}")

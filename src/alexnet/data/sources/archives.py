@@ -30,14 +30,13 @@ class Tar:
         A name without an image's ending is one if its first bytes say so. What is damaged is among them, with its problem.
         Raises InputError, at the end, where two have one name.
         """
-        seen = array("Q")  # not the names: they would take a hundred bytes each
+        hashes = array("q")  # the names themselves would take a hundred bytes each
         for image in self._images():
-            seen.append(_hash(image.name))
+            hashes.append(hash(image.name))
             yield image
-        order = np.sort(np.frombuffer(seen, np.uint64))
-        twice = set(order[1:][order[1:] == order[:-1]].tolist())
-        if twice:
-            name = next(image.name for image in self._images() if _hash(image.name) in twice)
+        values, counts = np.unique(np.frombuffer(hashes, np.int64), return_counts=True)
+        if twice := set(values[counts > 1].tolist()):
+            name = next(image.name for image in self._images() if hash(image.name) in twice)
             raise InputError(f"{self.path} holds {name} twice: remove one of them, or download it again")
 
     def _images(self) -> Iterator[Member]:
@@ -47,14 +46,13 @@ class Tar:
                 yield replace(member, name=os.path.normpath(member.name))
 
     def item(self, image: Member, label: int, folder: str = "") -> Item:
-        """One of `images` as an item."""
+        """One of `images` as an item of a source."""
         name = image.name if image.name.startswith(folder) else folder + image.name
         return Item(name, label, partial(read_member, str(self.path), image))
 
     @property
     def bytes(self) -> int:
-        end = self.path.stat().st_size if self.end is None else self.end
-        return end - self.start
+        return (self.path.stat().st_size if self.end is None else self.end) - self.start
 
 
 @dataclass(frozen=True)
@@ -76,13 +74,13 @@ class Archives(Source):
         return tuple(Part(label) for label in range(len(self.tars))) if split == "train" else (Part(),)
 
     def part(self, split: str, number: int) -> Iterator[Item]:
-        if split == "train":
-            yield from self._class(number)
-        else:
-            assert self.truth is not None and self.val is not None
-            for image in self.val.images():
-                image = replace(image, name=os.path.basename(image.name))  # each has a number of its own
-                yield self.val.item(image, 0 if image.problem else self.truth.label(image.name))
+        return self._class(number) if split == "train" else self._validation()
+
+    def _validation(self) -> Iterator[Item]:
+        assert self.truth is not None and self.val is not None
+        for image in self.val.images():
+            image = replace(image, name=os.path.basename(image.name))  # each has a number of its own
+            yield self.val.item(image, 0 if image.problem else self.truth.label(image.name))
 
     def _class(self, label: int) -> Iterator[Item]:
         wnid, tar, images = self.folder_names[label], self.tars[label], 0
@@ -100,19 +98,17 @@ class Archives(Source):
             yield tar.item(Member(f"image {number} of {expected}", 0, 0, problem), label, f"{wnid}/")
 
     def count(self, split: str) -> int | None:
-        """What the devkit says (true of the real archives); counting would mean walking through 138 GB."""
-        if split == "val":
-            return len(self.truth.labels) if self.truth else None
-        counts = [self.devkit.train_images.get(wnid) for wnid in self.folder_names] if self.devkit else [None]
-        return None if None in counts else sum(number or 0 for number in counts)
+        """The devkit's number (true of the real archives), as counting would mean walking through 138 GB."""
+        if self.devkit is None:
+            return None
+        if self.truth is not None and split == "val":
+            return len(self.truth.labels)
+        known = self.devkit.train_images
+        return sum(known[wnid] for wnid in self.folder_names) if known.keys() >= set(self.folder_names) else None
 
     def fingerprint(self) -> str:
         """sha256 over the archives' names, sizes and first bytes."""
         return fingerprint_files(list(self.files), self.fingerprinted)
-
-
-def _hash(name: str) -> int:
-    return hash(name) & 0xFFFF_FFFF_FFFF_FFFF
 
 
 def open_archives(root: Path) -> Archives:

@@ -77,12 +77,10 @@ def _classes(path: Path, labels: dict[str, np.ndarray], names: np.ndarray | None
     if names is not None:
         classes = tuple(str(name) for name in names.ravel())
     elif (largest := int(train.max())) < len(train):
-        classes = tuple(str(number) for number in range(largest + 1))
+        classes = tuple(map(str, range(largest + 1)))
     else:
-        raise InputError(
-            f"{path}: label {largest} with {len(train):,} training images: labels begin at 0, and each class has "
-            "an image"
-        )
+        number = f"{len(train):,} training images"
+        raise InputError(f"{path}: label {largest} with {number}: labels begin at 0, and each class has an image")
     for split, numbers in labels.items():
         if numbers.min() < 0 or numbers.max() >= len(classes):
             raise InputError(
@@ -106,13 +104,13 @@ def _read(path: Path, file: ZipFile) -> tuple[dict[str, np.ndarray], PassedOver]
     wanted: dict[str, ZipInfo] = {}
     for info in file.infolist():
         name = info.filename.removesuffix(".npy")
-        split, _, what = ("train_" + name if name in ("images", "labels") else name).rpartition("_")
+        split, _, content = ("train_" + name if name in ("images", "labels") else name).rpartition("_")
         if split in ("x", "y"):  # x_train, y_train: as Keras names them
-            split, what = what, {"x": "images", "y": "labels"}[split]
-        if name != "classes" and (what not in ("images", "labels") or split.lower() not in SPLITS):
+            split, content = content, {"x": "images", "y": "labels"}[split]
+        if name != "classes" and (content not in ("images", "labels") or split.lower() not in SPLITS):
             passed.add("array", short(ascii(name)[1:-1], 30))
             continue
-        key = name if name == "classes" else f"{SPLITS[split.lower()]}_{what}"
+        key = name if name == "classes" else f"{SPLITS[split.lower()]}_{content}"
         if key in wanted:
             raise InputError(f"{path}: {wanted[key].filename} and {info.filename} are both {key}: leave one out")
         wanted[key] = info
@@ -122,11 +120,11 @@ def _read(path: Path, file: ZipFile) -> tuple[dict[str, np.ndarray], PassedOver]
         raise InputError(
             f"{path} takes {gigabytes(needed)} of memory, and {gigabytes(free)} are free: give a folder of class folders"
         )
-    content = {}
+    arrays = {}
     for key, info in wanted.items():
         with file.open(info) as stream:
-            content[key] = np.lib.format.read_array(stream, allow_pickle=False)
-    return content, passed
+            arrays[key] = np.lib.format.read_array(stream, allow_pickle=False)
+    return arrays, passed
 
 
 def _declared(path: Path, file: ZipFile, info: ZipInfo) -> int:

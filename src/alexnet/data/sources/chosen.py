@@ -1,4 +1,4 @@
-"""Some classes of a source."""
+"""A source of some of the classes of another."""
 
 import difflib
 import hashlib
@@ -13,7 +13,7 @@ from alexnet.errors import InputError
 
 @dataclass(frozen=True)
 class Chosen(Source):
-    """Those images of `source` whose class is one of `labels`, in its order."""
+    """The images of `source` whose class is one of `labels`, in its order."""
 
     source: Source
     labels: tuple[int, ...]  # of `source`, ascending
@@ -24,22 +24,20 @@ class Chosen(Source):
         return {label: new for new, label in enumerate(self.labels)}
 
     @cached_property
-    def _numbers(self) -> dict[str, list[int]]:
-        """Numbers of the source's parts that may hold one of the classes, of each split."""
+    def _inner(self) -> dict[str, list[tuple[int, Part]]]:
+        """The source's parts that may hold one of the classes, with their numbers, of each split."""
+        labels = {None, *self.labels}
         return {
-            split: [
-                n for n, part in enumerate(self.source.parts(split)) if part.label is None or part.label in self._new
-            ]
+            split: [(number, part) for number, part in enumerate(self.source.parts(split)) if part.label in labels]
             for split in self.splits
         }
 
     def parts(self, split: str) -> tuple[Part, ...]:
-        parts = self.source.parts(split)
-        inner = [parts[number] for number in self._numbers[split]]
+        inner = [part for _, part in self._inner[split]]
         return tuple(Part() if part.label is None else replace(part, label=self._new[part.label]) for part in inner)
 
     def part(self, split: str, number: int) -> Iterator[Item]:
-        for item in self.source.part(split, self._numbers[split][number]):
+        for item in self.source.part(split, self._inner[split][number][0]):
             if item.label in self._new:
                 yield replace(item, label=self._new[item.label])
 

@@ -35,7 +35,7 @@ class Truth:
         return int(self.labels[int(number[1]) - 1])
 
     def check(self, names: Iterable[str], images: int, where: Path) -> None:
-        """Raises InputError where a name in `where` has no label, or where there are not as many images as labels."""
+        """Raises InputError where a name in `where` has no label, or the number of images is not that of the labels."""
         for name in names:
             self.label(name)
         if images != len(self.labels):
@@ -47,7 +47,7 @@ class Truth:
 
 @dataclass(frozen=True)
 class Devkit:
-    """What the development kit says of the classes: those synsets of meta.mat that have no children.
+    """The classes of the development kit: those synsets of meta.mat that have no children.
 
     Its ids 1..1000 are *not* the order of the sorted WordNet ids, which is the order of the labels here as everywhere.
     """
@@ -107,7 +107,7 @@ def _unpacked(archive: Path) -> dict[str, bytes]:
 
 
 def _bounded(path: Path, opened: Callable[..., Any]) -> bytes:
-    """What is in a file, unpacked by `opened`; InputError for a damaged one, and for more than LARGEST."""
+    """The contents of a file, unpacked by `opened`; InputError for a damaged one, and for more than LARGEST."""
     try:
         with opened(path, "rb") as file:
             # Piece by piece: a read of LARGEST bytes would make room for them first.

@@ -39,28 +39,23 @@ def subfolders(folder: Path, passed: PassedOver | None = None) -> list[str]:
 
 
 def visible(folder: str, passed: PassedOver | None = None) -> list[tuple[str, "os.DirEntry[str]"]]:
-    """(name, entry) of whatever in `folder` is neither hidden nor one of FOLDERS, by name; the rest goes into `passed`.
+    """(name, entry) of all in `folder` that is neither hidden nor one of FOLDERS, by name; `passed` counts the rest.
 
     Raises InputError where it cannot be read.
     """
-    seen = []
+    passed, entries = PassedOver() if passed is None else passed, []
     try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
+        with os.scandir(folder) as listing:
+            for entry in listing:
                 if entry.name.lower() in FOLDERS and is_a(entry, "folder"):
-                    what, kind = "folder", entry.name
-                elif entry.name.startswith("."):
-                    what, kind = "file", "hidden"
-                    if not is_image_name(entry.name):  # .DS_Store is in every folder of some systems
-                        continue
-                else:
-                    seen.append((entry.name, entry))
-                    continue
-                if passed is not None:
-                    passed.add(what, kind)
+                    passed.add("folder", entry.name)
+                elif not entry.name.startswith("."):
+                    entries.append((entry.name, entry))
+                elif is_image_name(entry.name):  # others, such as .DS_Store, are in every folder of some systems
+                    passed.add("file", "hidden")
     except OSError as error:
         raise InputError(f"{folder} cannot be read: {error.strerror}") from None
-    return sorted(seen, key=lambda pair: pair[0])
+    return sorted(entries, key=lambda pair: pair[0])
 
 
 def image_files(
@@ -121,7 +116,7 @@ class ClassFolders(Source):
 
     @cached_property
     def _survey(self) -> tuple[dict[str, list[int]], str, PassedOver]:
-        """Items of each part of each split, the fingerprint, and what is no item; goes through all folders once."""
+        """Items of each part of each split, the fingerprint, and the rest; goes through all folders once."""
         counts: dict[str, list[int]] = {}
         passed = _beside(self.root, self.folders, self.folders["val"] if self.truth else None)
         digest = hashlib.sha256(repr(self.classes).encode("utf-8", "surrogateescape"))
@@ -145,7 +140,7 @@ class ClassFolders(Source):
 
 
 def _beside(root: Path, folders: dict[str, Path], flat: Path | None) -> PassedOver:
-    """What lies in `root` beside the folders of its splits, and in these beside their class folders: of no class.
+    """Counts of what lies in `root` beside the folders of its splits, and in these beside their class folders.
 
     `flat` is the one of `folders` whose images are counted, without class folders.
     """
@@ -184,11 +179,8 @@ def splits_of(root: Path) -> dict[str, Path]:
             folders[split] = root / name
     elif names and all(split_word(name) and set(words(name)) <= {*SPLITS, *GENERAL} for name in names):
         train = next((name for name, split in known.items() if split == "train"), None)
-        fix = (
-            f"put the images of {train} into one folder per class"
-            if train
-            else "call that of the training images train"
-        )
+        fix = f"put the images of {train} into one folder per class"
+        fix = fix if train else "call that of the training images train"
         raise InputError(
             f"{root} has {', '.join(names)} but no train/ with class folders in it: {fix}{_list_hint(root)}"
         )
@@ -196,8 +188,7 @@ def splits_of(root: Path) -> dict[str, Path]:
     unclear = [name for name in nested if name in others]
     if folders:  # whatever its name, a folder of the same classes beside train/ was meant for something
         classes = set(subfolders(folders["train"]))
-        alike = [name for name in others if classes & set(subfolders(root / name))]
-        unclear += [name for name in alike if _has_class_folders(root / name)]
+        unclear += [n for n in others if classes & set(subfolders(root / n)) and _has_class_folders(root / n)]
     if unclear:
         raise InputError(
             f"{root / unclear[0]} looks like a split: rename it to train, val or test if it is one, or move it out of "
@@ -212,12 +203,12 @@ def _has_class_folders(folder: Path) -> bool:
 
 
 def _list_hint(folder: Path) -> str:
-    """Where to go on if the labels of the images in `folder` are in a list beside them; "" where there is none."""
-    lists = [name for name, entry in visible(str(folder)) if name.lower().endswith(LISTS) and is_a(entry, "file")]
-    lists = [name for name in lists if re.search("label|train|class|annot|image|list|meta|data", name.lower())]
-    if not lists:
-        return ""
-    return f"; if {lists[0]} lists the images with their labels, give that (alexnet prepare {folder / lists[0]} DEST)"
+    """The advice to give a list in `folder` that may have the labels of its images; "" where there is none."""
+    for name, entry in visible(str(folder)):
+        like_a_list = name.lower().endswith(LISTS) and is_a(entry, "file")
+        if like_a_list and re.search("label|train|class|annot|image|list|meta|data", name.lower()):
+            return f"; if {name} lists the images with their labels, give that (alexnet prepare {folder / name} DEST)"
+    return ""
 
 
 def open_folder(root: Path) -> ClassFolders:
@@ -275,7 +266,7 @@ def _training_classes(root: Path, train: Path) -> list[str]:
 
 
 def _check_several(root: Path, train: Path, class_folders: list[str]) -> None:
-    """InputError for names that no class may have, and with what may be meant where there is one class folder."""
+    """Raises InputError for names that no class may have, and with advice where there is one class folder."""
     first = train / class_folders[0]
     fix = "add the folder of another class"
     if len(class_folders) == 1 and (hint := _list_hint(root) or _list_hint(first)):

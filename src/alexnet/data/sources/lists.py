@@ -136,7 +136,7 @@ def _split_of(row: Row, file: Path) -> str:
 
 
 def _names_of_classes(path: Path) -> tuple[Path, list[str]] | None:
-    """A file beside a list with the names of its classes, and these; "n01440764 tench" of a line with all its words."""
+    """A file beside a list that names its classes, and the names; "n01440764 tench" of a line with all its words."""
     for file in (path.parent / name for name in NAMES_OF_CLASSES):
         if file.name != path.name and file.is_file():
             with opened(file, 1 << 26) as text:
@@ -197,7 +197,7 @@ def _plain(path: str) -> str:
 
 
 def _base(folder: Path, paths: list[str], split: str) -> tuple[str, str]:
-    """From where in `folder` these paths lead to files, "" or a folder in it, and the ending that they lack.
+    """The folder in `folder`, or "", from which these paths lead to files, and the ending that they lack.
 
     The folder is the only one, or that of the split. ("", "") where nothing leads to any. Kaggle's lists often have names
     without an ending.

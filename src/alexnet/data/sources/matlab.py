@@ -1,4 +1,4 @@
-"""The one thing that is needed of a MATLAB file: an array of structs with numbers and texts in it.
+"""Reads an array of structs with numbers and texts from a MATLAB file.
 
 scipy's reader is not for files from anywhere: it makes room for as many cells as a file of 200 bytes declares, unpacks
 whatever is packed in it, and a damaged one can end the process. The format is MathWorks' "MAT-File Format", level 5:
@@ -67,7 +67,7 @@ def _elements(content: bytes, order: str) -> list[Element]:
 
 
 def _structs(parts: list[Element], fields: tuple[str, ...], order: str) -> list[dict[str, float | str]]:
-    """`parts`: flags, sizes, name, length of the fields' names, those names, and the fields of one struct after another."""
+    """The structs in `parts`: flags, sizes, name, length of the fields' names, the names, each struct's fields in turn."""
     if _class(parts, order) != STRUCTS or len(parts) < 5 or len(parts[3][1]) != 4:
         raise ValueError("no array of structs")
     (length,) = struct.unpack(f"{order}i", parts[3][1])
@@ -86,7 +86,7 @@ def _structs(parts: list[Element], fields: tuple[str, ...], order: str) -> list[
 
 
 def _class(parts: list[Element], order: str) -> int:
-    """What a matrix holds, by its flags: STRUCTS, CHARACTERS or something else."""
+    """The class of a matrix by its flags: STRUCTS, CHARACTERS or another."""
     flags = parts[0][1][:4] if parts else b""
     return struct.unpack(f"{order}I", flags)[0] & 0xFF if len(flags) == 4 else 0
 

@@ -1,4 +1,4 @@
-"""What lies in a source and is no image of it: told by name, or by the first bytes, and counted (§2)."""
+"""Files and folders of a source that are no images of it, told by name or by the first bytes, and counted (§2)."""
 
 import os
 import re
@@ -18,28 +18,13 @@ FOLDERS = frozenset(
     {"__macosx", "@eadir", ".ipynb_checkpoints", "$recycle.bin", "system volume information", "lost+found"}
     | {"#recycle", "@recycle"}
 )
-"""What systems and programs put into folders of their users, in small letters; some hold copies of the images."""
+"""Folders that systems and programs make among the files of their users, in small letters; some hold copies of images."""
 
 NO_IMAGES = frozenset(
-    {
-        ".txt",
-        ".csv",
-        ".tsv",
-        ".json",
-        ".jsonl",
-        ".xml",
-        ".yaml",
-        ".yml",
-        ".toml",
-        ".ini",
-        ".md",
-        ".rst",
-        ".html",
-        ".log",
-    }
+    {".txt", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".toml", ".ini", ".md", ".rst", ".html"}
     | {".py", ".ipynb", ".sh", ".m", ".db", ".sqlite", ".npy", ".npz", ".mat", ".pkl", ".pt", ".pth", ".h5", ".parquet"}
     | {".zip", ".gz", ".tar", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".pdf", ".doc", ".docx", ".xls", ".xlsx", ".svg"}
-    | {".mp4", ".mov", ".avi", ".mp3", ".wav", ".lnk", ".url", ".xmp", ".aae"}
+    | {".mp4", ".mov", ".avi", ".mp3", ".wav", ".lnk", ".url", ".xmp", ".aae", ".log"}
     # Copies of images that are there, or parts of images that are not: never images of their own.
     | {".bak", ".tmp", ".temp", ".old", ".orig", ".part", ".partial", ".crdownload", ".download", ".swp"}
 )
@@ -62,38 +47,39 @@ _HEIF = re.compile(rb"....ftyp(hei[cmsx]|hev[cmsx]|mif1|msf1)", re.DOTALL)
 
 @dataclass
 class PassedOver:
-    """How much of a source is none of its images: what ("file", "folder", "split" ...) -> kind or name -> how many."""
+    """Counts of whatever in a source is no image of it: "file", "folder", "split" ... -> kind or name -> number."""
 
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
 
-    def add(self, what: str, kind: str, number: int = 1) -> None:
-        kinds = self.counts.setdefault(what, {})
+    def add(self, thing: str, kind: str) -> None:
+        """Counts one more "file", "folder" ... of that kind."""
+        kinds = self.counts.setdefault(thing, {})
         kind = kind if kind in kinds or len(kinds) < KINDS else "others"
-        kinds[kind] = kinds.get(kind, 0) + number
+        kinds[kind] = kinds.get(kind, 0) + 1
 
     def __bool__(self) -> bool:
         return bool(self.counts)
 
     def __str__(self) -> str:
-        """ "3 files (2 .heic, 1 .txt), 1 folder (@eaDir)" """
+        """Such as "3 files (2 .heic, 1 .txt), 1 folder (@eaDir)"."""
         texts = []
-        for what, kinds in self.to_json().items():
+        for thing, kinds in self.to_json().items():
             total = sum(kinds.values())
             names = [
-                name if number == total or (number == 1 and what != "file") else f"{number:,} {name}"
+                name if number == total or (number == 1 and thing != "file") else f"{number:,} {name}"
                 for name, number in Counter(kinds).most_common()
             ]
             more = f" and {len(names) - 9} other kinds" if len(names) > 10 else ""
-            texts.append(f"{total:,} {what}{'s' * (total != 1)} ({', '.join(names[: 9 if more else 10])}{more})")
+            texts.append(f"{total:,} {thing}{'s' * (total != 1)} ({', '.join(names[: 9 if more else 10])}{more})")
         return ", ".join(texts)
 
     def to_json(self) -> dict[str, dict[str, int]]:
-        """What the constructor takes, in an order that no file system has a say in."""
-        return {what: dict(sorted(kinds.items())) for what, kinds in sorted(self.counts.items())}
+        """The counts, sorted: the file system's order plays no part."""
+        return {thing: dict(sorted(kinds.items())) for thing, kinds in sorted(self.counts.items())}
 
     @property
     def fix(self) -> str:
-        """What to do about it; empty where nothing need be."""
+        """The advice for photographs of kinds that cannot be read; "" where there are none."""
         photographs = sorted(NOT_READ & set(self.counts.get("file", {})))
         return f"{', '.join(photographs)} cannot be read: convert them to JPEG or PNG" if photographs else ""
 
@@ -104,7 +90,7 @@ def is_image_name(name: str) -> bool:
 
 
 def is_image(entry: "os.DirEntry[str]", passed: PassedOver | None = None) -> bool:
-    """Whether a file is an image: by its name's ending, or where that says nothing by its first bytes. Counts it if not."""
+    """Whether a file is an image, by its name's ending or else by its first bytes. Counts it in `passed` if not."""
     # A dangling link is listed, so that it shows up among the skipped; a pipe is not: reading one may never end.
     if is_image_name(entry.name) and entry.is_symlink():
         return True
@@ -115,7 +101,7 @@ def is_image(entry: "os.DirEntry[str]", passed: PassedOver | None = None) -> boo
 
 
 def kind_of(name: str, first: Callable[[], bytes]) -> str | None:
-    """What a file is that is no image, as it is counted; None for an image. `first` gives its first bytes, if need be."""
+    """The kind that a file which is no image is counted as; None for an image. `first` reads its first bytes."""
     if is_image_name(name):
         return None
     ending = os.path.splitext(name)[1].lower()
@@ -128,10 +114,10 @@ def kind_of(name: str, first: Callable[[], bytes]) -> str | None:
     return ".heic" if _HEIF.match(start) else kind
 
 
-def is_a(entry: "os.DirEntry[str]", what: Literal["file", "folder"]) -> bool:
+def is_a(entry: "os.DirEntry[str]", kind: Literal["file", "folder"]) -> bool:
     """Whether an entry is a file or a folder, or a link to one; what cannot be looked at is neither."""
     try:
-        return entry.is_file() if what == "file" else entry.is_dir()
+        return entry.is_file() if kind == "file" else entry.is_dir()
     except OSError:  # a link to itself
         return False
 

@@ -4,8 +4,10 @@ import csv
 import os
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple, TextIO
@@ -82,9 +84,7 @@ def opened(file: Path, most: int) -> Iterator[TextIO]:
 
 
 def lines_of(file: Path, text: TextIO) -> Iterator[str]:
-    number = 0
-    while line := text.readline(LONGEST_LINE + 1):
-        number += 1
+    for number, line in enumerate(iter(partial(text.readline, LONGEST_LINE + 1), ""), 1):
         if len(line) > LONGEST_LINE:
             raise InputError(f"{file}, line {number}: over {LONGEST_LINE:,} letters: is it a list of images?")
         if "\0" in line:
@@ -93,15 +93,16 @@ def lines_of(file: Path, text: TextIO) -> Iterator[str]:
 
 
 def _of_text(file: Path, text: TextIO, train: Path) -> Iterator[Row]:
-    lines, start, first = lines_of(file, text), 0, ""
+    lines: Iterator[str] = lines_of(file, text)
+    start, first = 0, ""
     while not first.strip() and (first := next(lines, "")):
         start += 1
-    every = chain([first], lines)
+    lines = chain([first], lines)
     if file.suffix.lower() == ".txt" and "\t" not in first and not re.search(r",\s*[^\s,]+\s*$", first):
-        yield from _of_caffe(file, every, start)
+        yield from _of_caffe(file, lines, start)
         return
     delimiter = "\t" if file.suffix.lower() == ".tsv" else max("\t,;", key=first.count)
-    cells = csv.reader(every, delimiter=delimiter, skipinitialspace=True)
+    cells = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
     numbered = ((number, [cell.strip() for cell in row]) for number, row in enumerate(cells, start) if any(row))
     like = ""
     if file != train:
@@ -124,7 +125,7 @@ def _of_caffe(file: Path, lines: Iterable[str], start: int) -> Iterator[Row]:
 
 
 def _of_columns(file: Path, rows: Iterator[tuple[int, list[str]]], guess: bool) -> Iterator[Row]:
-    """`guess`: columns without a known name are taken, the first that is left for each."""
+    """Rows by the names of their columns; with `guess`, unnamed columns are taken in their order."""
     number, first = next(rows, (0, []))
     if not first:
         return
@@ -174,8 +175,8 @@ def _of_json(file: Path, text: TextIO) -> Iterator[Row]:
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    if len(dict(pairs)) < len(pairs):
-        seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
         raise InputError(f"{short(twice)} is in the list twice: remove one of them")
-    return dict(pairs)
+    return values

@@ -1,4 +1,4 @@
-"""What every source of labelled images is made of: items, stretches of them, and what a source can be asked (§2)."""
+"""The base class of sources of labelled images, with their items and parts, and checks that they share (§2)."""
 
 import hashlib
 import os
@@ -26,7 +26,7 @@ SPLITS = {
 
 
 def order_of_split(name: str) -> int:
-    """Where a name comes among SPLITS, behind them if it is none: a key to sort by."""
+    """The place of a name among SPLITS, or behind them: a key to sort by."""
     return list(SPLITS).index(name.lower()) if name.lower() in SPLITS else len(SPLITS)
 
 
@@ -103,7 +103,7 @@ class Source(ABC):
     folders: dict[str, Path] = field(default_factory=dict, kw_only=True)
     """Split -> the folder whose folders are the classes, where that is so; nothing may be written into it."""
     passed: PassedOver = field(default_factory=PassedOver, kw_only=True)
-    """What of `passed_over` was known when the source was opened."""
+    """The part of `passed_over` that was known when the source was opened."""
 
     @abstractmethod
     def part(self, split: str, number: int) -> Iterator[Item]:
@@ -115,7 +115,7 @@ class Source(ABC):
 
     @property
     def passed_over(self) -> PassedOver:
-        """What lies in the source and is no image of it; may go through all of it."""
+        """Counts of what lies in the source and is no image of it; may go through all of it."""
         return self.passed
 
     def parts(self, split: str) -> tuple[Part, ...]:
@@ -127,7 +127,7 @@ class Source(ABC):
         return chain.from_iterable(self.part(split, number) for number in range(len(self.parts(split))))
 
     def count(self, split: str) -> int | None:
-        """How many items a split has, for the progress bar; None where counting would mean reading everything."""
+        """The number of items of a split; None where counting would mean reading everything."""
         numbers = [part.items for part in self.parts(split)]
         return None if None in numbers else sum(number or 0 for number in numbers)
 
@@ -142,7 +142,7 @@ def blocks(number: int) -> list[range]:
 
 
 def parts_of_rows(number: int) -> tuple[Part, ...]:
-    """The same as parts of a split."""
+    """The parts of a split of `number` rows."""
     return tuple(Part(None, len(rows)) for rows in blocks(number))
 
 
@@ -202,12 +202,12 @@ def split_word(name: str) -> str | None:
 
 
 def only_class(name: str) -> str:
-    """What is wrong with images of one class."""
+    """The message for images of one class."""
     return f"there is only one class, {name}: nothing to tell apart"
 
 
 def check_classes(where: object, classes: Sequence[str], fix: str = "add the images of another class") -> None:
-    """InputError where the names of the classes of `where` make no set that a network can learn."""
+    """Raises InputError where the names of the classes of `where` make no set that a network can learn."""
     for name in classes:
         try:
             name.encode()  # they go into JSON, HTML and pictures
@@ -223,7 +223,7 @@ def check_classes(where: object, classes: Sequence[str], fix: str = "add the ima
 
 
 def check_numbers(where: object, largest: int, images: int) -> None:
-    """InputError for a class number that nobody means: memory is taken for every class up to the largest."""
+    """Raises InputError for a class number that nobody means: memory is taken for every class up to the largest."""
     if largest >= max(images, MOST_CLASSES):
         raise InputError(
             f"{where}: label {largest} with {images:,} images: labels are class numbers from 0 on, "

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
@@ -74,7 +74,7 @@ class Tables(Source):
             yield Item(name, self.label_of[label], read)
 
     def _inside(self, path: str, row: str) -> str:
-        """Where the file is that a row names. InputError where that is outside the dataset: a table could name any file."""
+        """The path of the file that a row names. InputError for one outside the dataset: a table could name any file."""
         resolved = os.path.realpath(os.path.join(self.folders_of_files[0], path)) if "\0" not in path else ""
         if "://" in path or not any(Path(resolved).is_relative_to(folder) for folder in self.folders_of_files):
             raise InputError(
@@ -128,7 +128,7 @@ class _Rows:
 
 
 def _reading(where: object, rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """The rows. Raises InputError where what is there cannot be read."""
+    """The same rows. Raises InputError where they cannot be read."""
     try:
         yield from rows
     except InputError:
@@ -219,13 +219,13 @@ def _by_split(path: Path, files: list[Path]) -> dict[str, list[str]]:
 
 
 def _check_size(file: str, unpacked: int) -> None:
-    """InputError for a file that unpacks to far more than images do, which are compressed already."""
+    """Raises InputError for a file that unpacks to far more than images do, which are compressed already."""
     size = os.path.getsize(file)
     if unpacked > max(UNPACKED, 50 * size):
         raise InputError(f"{file} declares {gigabytes(unpacked)} in {gigabytes(size)}: images do not pack so well")
 
 
-def _open_tables(description: str, key: str, tables: dict[str, Any], folders_of_files: tuple[Path, ...]) -> Tables:
+def _open_tables(description: str, key: str, tables: dict[str, Any], folders: tuple[Path, ...]) -> Tables:
     import datasets
 
     splits: dict[str, Any] = {}
@@ -248,7 +248,7 @@ def _open_tables(description: str, key: str, tables: dict[str, Any], folders_of_
         raise InputError(f"{description} has no column for the {missing}; it has {', '.join(features)}")
 
     if isinstance(features[label], datasets.ClassLabel):
-        classes: Sequence[str] = tuple(features[label].names)
+        classes = features[label].names
         label_of: dict[Any, int] = {number: number for number in range(len(classes))}
     else:
         classes, label_of = _classes(description, splits["train"], label, isinstance(features[label], datasets.Value))
@@ -260,15 +260,7 @@ def _open_tables(description: str, key: str, tables: dict[str, Any], folders_of_
             continue
         labelled[split] = table.select_columns([image, label]).cast_column(image, datasets.Image(decode=False))
     return Tables(
-        description,
-        tuple(classes),
-        tuple(labelled),
-        key,
-        labelled,
-        (image, label),
-        label_of,
-        folders_of_files,
-        passed=passed,
+        description, tuple(classes), tuple(labelled), key, labelled, (image, label), label_of, folders, passed=passed
     )
 
 
@@ -278,7 +270,7 @@ def _classes(where: str, train: Any, label: str, single: bool) -> tuple[list[str
     if all(isinstance(cell, int) and cell >= 0 for cell in cells):
         largest = max(cells, default=-1)
         check_numbers(f"{where}, column {label}", largest, train.num_rows)
-        return [str(number) for number in range(largest + 1)], {number: number for number in range(largest + 1)}
+        return list(map(str, range(largest + 1))), {number: number for number in range(largest + 1)}
     if all(isinstance(cell, str) for cell in cells):
         names = sorted(cells)
         return names, {name: number for number, name in enumerate(names)}

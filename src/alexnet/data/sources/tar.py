@@ -51,7 +51,7 @@ class Member:
 
 
 class _Damage(Exception):
-    """What is wrong at a place where a header should be; the next one is looked for from byte `after` on."""
+    """A problem at the place of a header; the next header is looked for from byte `after` on."""
 
     def __init__(self, text: str, after: int) -> None:
         super().__init__(text)
@@ -120,7 +120,7 @@ def _fills(zeros: int, length: int) -> bool:
 
 
 def _member(file: BinaryIO, at: int, end: int, length: int) -> tuple[Member | None, int | None]:
-    """What the header at byte `at` says, and where the next one is (None: the archive, of `length` bytes, ends here)."""
+    """The member at byte `at`, and the byte of the next one (None: the archive, of `length` bytes, ends here)."""
     extensions = b""
     for _ in range(EXTENSIONS):
         block = _read(file, at, min(at + BLOCK, end))
