@@ -215,6 +215,8 @@ def test_a_network_of_an_old_recipe_has_the_numbers_that_its_names_meant() -> No
 
 def test_short_names_stand_for_coefficients() -> None:
     assert replace(paper, normalization="caffe").lrn == networks["caffe"].lrn
+    with pytest.raises(InputError, match="network.normalization: caffe has coefficients of its own"):
+        replace(paper, normalization="caffe", lrn=LRN(k=3.0))
     assert replace(networks["caffe"], normalization="paper") == replace(networks["caffe"], lrn=LRN())
     assert [networks[name].normalization_name for name in ("paper", "authors-2012", "caffe", "torchvision")] == [
         *("paper", "authors-2012", "caffe", "none"),

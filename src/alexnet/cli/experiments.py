@@ -60,8 +60,9 @@ def claims_run(
         all: every claim that has an experiment of its own at this scale.
         scale: how large: smoke runs on the built-in photographs in a minute or two and says nothing about the claims.
         data: the prepared dataset that the scale asks for; `smoke` makes its own, `--plan` can do without.
-        pretrain_data: a prepared dataset of other images (the paper: ImageNet Fall 2011; at a small scale, classes that --data does
-            not have), for table2; without it the five networks alone, to which a later call with it adds the others.
+        pretrain_data: a prepared dataset of other images (the paper: ImageNet Fall 2011; at a small scale, classes that
+            --data does not have), for table2; without it the five networks alone, to which a later call with it adds
+            the others.
         out: where the run folders go.
         results: where the result files go; by default OUT/results.
         seeds: how many, from 0, and how often table2 is repeated; by default the scale's, 3. Verdicts need 3.

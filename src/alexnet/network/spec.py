@@ -167,6 +167,10 @@ class Network:
     def __post_init__(self) -> None:
         # Short names, from Python, the command line or an old recipe.json, are turned into the values that they stand for.
         if self.normalization in NORMALIZATIONS:
+            if self.lrn not in NORMALIZATIONS.values():
+                raise InputError(
+                    f"network.normalization: {self.normalization} has coefficients of its own; give network.lrn without it"
+                )
             object.__setattr__(self, "lrn", NORMALIZATIONS[self.normalization])
             object.__setattr__(self, "normalization", "local")
         if isinstance(self.pooling, str):
