@@ -299,7 +299,12 @@ def check(spec: Network) -> None:
         raise InputError(f"network.bottleneck: {spec.bottleneck} units; it must be at least 0, and 0 is none")
     if not 0 <= spec.dropout < 1:
         raise InputError(f"network.dropout: {spec.dropout}; the probability must be at least 0 and less than 1")
-    _check_sizes(spec)
+    layers = len(spec.convolutions) + len(spec.hidden)
+    if layers > MAX_LAYERS:
+        raise InputError(f"network: {layers:,} layers; there may be {MAX_LAYERS:,}")
+    for name in ("classes", "input_size", "bottleneck", "last_std"):
+        if not 0 <= getattr(spec, name) <= MAX_WIDTH:
+            raise InputError(f"network.{name}: it must be at least 0 and at most {MAX_WIDTH:,}")
     check_coefficients(spec.lrn, spec.pooling)
     names = dict(spec.rows())
     if spec.columns > 1:
@@ -309,15 +314,6 @@ def check(spec: Network) -> None:
                 raise InputError(f"network.links: no layer is called {link:.60}; the layers are {', '.join(names)}")
     for name, row in names.items():
         _check_row(name, row, spec.columns)
-
-
-def _check_sizes(spec: Network) -> None:
-    layers = len(spec.convolutions) + len(spec.hidden)
-    if layers > MAX_LAYERS:
-        raise InputError(f"network: {layers:,} layers; there may be {MAX_LAYERS:,}")
-    for name in ("classes", "input_size", "bottleneck", "last_std"):
-        if not 0 <= getattr(spec, name) <= MAX_WIDTH:
-            raise InputError(f"network.{name}: it must be at least 0 and at most {MAX_WIDTH:,}")
 
 
 def check_coefficients(lrn: LRN = LRN(), pooling: Pooling = Pooling()) -> None:
