@@ -25,3 +25,7 @@ class RunFailed(RuntimeError):
     """A run that began well and could not go on, such as a loss that became NaN (exit code 1)."""
 
     code = 1
+
+
+class Diverged(RunFailed):
+    """The loss or the weights became infinite or NaN."""

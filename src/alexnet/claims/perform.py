@@ -13,7 +13,7 @@ from alexnet.claims.measures import guess
 from alexnet.claims.records import Record, images_of, to_dict
 from alexnet.data.prepared import Prepared
 from alexnet.device import pick
-from alexnet.errors import RunFailed
+from alexnet.errors import Diverged
 from alexnet.files import only_writer, write_text
 from alexnet.run import checkpoint, trained
 from alexnet.run.folder import MEASURED, RECIPE
@@ -99,9 +99,7 @@ def _train(
 
     try:
         finished = reached or train(recipe, prepared, path, resume, weights, progress=watch, stop=stops).finished
-    except RunFailed as failure:
-        if "NaN" not in str(failure) and "the loss became" not in str(failure):
-            raise
+    except Diverged:
         return _record(task, prepared, path, code, diverged=True)
     if not finished and not reached:
         raise Stopped

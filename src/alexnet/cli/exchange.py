@@ -4,10 +4,9 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
-from rich.table import Table
 from tyro.conf import Positional
 
-from alexnet.cli.console import err, out_line, print_json, print_wide, show
+from alexnet.cli.console import err, error_table, error_texts, out_line, print_json, print_wide, show
 from alexnet.cli.machine import summary
 from alexnet.cli.progress import Bar
 
@@ -50,10 +49,9 @@ def export(
     out_line(f"{names}: {exported.bytes / 1e6:,.0f} MB{', int8' if int8 else ''}")
     out_line(f"float32 against the run's own network on {exported.compared}: {exported.difference}")
     if exported.before and exported.after:
-        headings = ["top-1 error %", "top-5 error %"][: 2 if exported.classes > 5 else 1]
-        table = Table(exported.measured or "", *headings)
+        table = error_table(exported.measured or "", classes=exported.classes)
         for name, errors in (("float32", exported.before), ("int8", exported.after)):
-            table.add_row(name, *(f"{error:.2f}" for error in (errors.top1_error, errors.top5_error)[: len(headings)]))
+            table.add_row(name, *error_texts(errors.top1_error, errors.top5_error, exported.classes))
         print_wide(table)
     return 0
 

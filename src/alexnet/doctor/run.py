@@ -1,7 +1,7 @@
 """A run folder is examined: its network, whether its checkpoints are whole, how training goes, and its data."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from alexnet.network.model import AlexNet
 from alexnet.reading import read_json
 from alexnet.run import checkpoint
 from alexnet.run import recipe as recipes
+from alexnet.run.checkpoint import Progress
 from alexnet.run.folder import CHECKPOINTS, DATA, classes_of, statistics_of
 from alexnet.run.metrics import read_metrics
 from alexnet.run.recipe import Recipe
@@ -35,8 +36,8 @@ def examine(path: Path) -> Iterator[Finding]:
     lines = read_metrics(path)
     yield from _which(recipe, model)
     yield from _rates(recipe)
-    yield from _checkpoints(path, model)
-    yield from _training(path, recipe, lines)
+    progress = yield from _checkpoints(path, model)
+    yield from _training(path, recipe, lines, progress)
     yield _classes(path, recipe)
     yield from _preparation(path, recipe)
     yield _data(path)
@@ -87,55 +88,59 @@ def _rates(recipe: Recipe) -> Iterator[Finding]:
         )
 
 
-def _checkpoints(path: Path, model: AlexNet) -> Iterator[Finding]:
+def _checkpoints(path: Path, model: AlexNet) -> Generator[Finding, None, Progress | None]:
+    """Yield findings about each checkpoint; return the progress in the newest one that can be read."""
     folder = path / CHECKPOINTS
     checkpoints = sorted(folder.glob("step-*"))
     if not checkpoints:
         yield error(f"{path} has no checkpoint", f"train again: alexnet train RECIPE --data DIR --out {path}-again")
-        return
-    whole = []
+        return None
+    whole, newest = [], None
     for place in checkpoints:
-        problems = list(_checkpoint(place, model))
+        problems, progress = _checkpoint(place, model)
         yield from problems
+        newest = progress or newest
         whole += [] if problems else [place.name]
     if whole:
         yield ok(f"checkpoints: {', '.join(whole)} are whole, their weights finite, optimiser and rates with them")
     if list(folder.glob(".*.new")):
         yield ok("a checkpoint is being written, or a killed process left half of one, which the next one removes")
+    return newest
 
 
-def _checkpoint(place: Path, model: AlexNet) -> Iterator[Finding]:
+def _checkpoint(place: Path, model: AlexNet) -> tuple[list[Finding], Progress | None]:
+    """What is wrong with a checkpoint, and its progress if that can be read."""
+    progress = None
     drop = f"remove {place} to go on from the one before"
     try:
         weights = checkpoint.weights(place)
         state = checkpoint.state_of(place)
-        step = checkpoint.progress_of(state, place / checkpoint.STATE).step
+        progress = checkpoint.progress_of(state, place / checkpoint.STATE)
         velocities = len(state["optimizer"]["state"])
     except InputError as problem:
         # NaN in the weights stays there for ever.
         diverged = ", and lower the rate (--rate), since it would come to the same" if "NaN" in str(problem) else ""
-        yield error(str(problem).partition(";")[0], drop + diverged)
-        return
+        return [error(str(problem).partition(";")[0], drop + diverged)], progress
     except (KeyError, TypeError):
-        yield error(f"{place / checkpoint.STATE} has no velocities", drop)
-        return
+        return [error(f"{place / checkpoint.STATE} has no velocities", drop)], progress
     # "module." in checkpoints: saved from inside DataParallel.
     wrapped = [name for name in weights if name.startswith("module.")]
     if wrapped:
         text = f"{place}: weights are called {some(wrapped, 1)}"
-        yield error(text, "save model.module.state_dict(), without the prefix")
-        return
+        return [error(text, "save model.module.state_dict(), without the prefix")], progress
+    problems = []
     for name, tensor in model.state_dict().items():
         if name not in weights or weights[name].shape != tensor.shape:
             shape = list(weights[name].shape) if name in weights else "absent"
-            yield error(f"{place}: {name} is {shape}, the recipe's network has {list(tensor.shape)}", drop)
+            problems.append(error(f"{place}: {name} is {shape}, the recipe's network has {list(tensor.shape)}", drop))
     # Resume that forgets the optimiser: without velocities the error jumps.
     parameters = len(list(model.parameters()))
-    if step and velocities < parameters:
-        yield error(f"{place}: velocities of only {velocities} of {parameters} weights", drop)
+    if progress.step and velocities < parameters:
+        problems.append(error(f"{place}: velocities of only {velocities} of {parameters} weights", drop))
+    return problems, progress
 
 
-def _training(path: Path, recipe: Recipe, lines: list[dict[str, Any]]) -> Iterator[Finding]:
+def _training(path: Path, recipe: Recipe, lines: list[dict[str, Any]], progress: Progress | None) -> Iterator[Finding]:
     epochs = [line for line in lines if line.get("kind") == "epoch"]
     resume = f"alexnet train --resume {path}"
     if not epochs:
@@ -168,20 +173,10 @@ def _training(path: Path, recipe: Recipe, lines: list[dict[str, Any]]) -> Iterat
                 "the training images are known by heart, and validation is far behind: overfitting",
                 "more images, or start from a trained network: alexnet train --from RUN --data DIR",
             )
-    if last["epoch"] >= recipe.epochs or _plateau_ended(path):
+    if last["epoch"] >= recipe.epochs or (progress and progress.plateau.ended):
         yield ok(f"finished after epoch {last['epoch']}")
     else:
         yield warning(f"{last['epoch']} of {recipe.epochs} epochs are done", f"go on: {resume}")
-
-
-def _plateau_ended(path: Path) -> bool:
-    newest = checkpoint.latest(path)
-    if newest is None:
-        return False
-    try:
-        return checkpoint.progress_of(checkpoint.state_of(newest), newest / checkpoint.STATE).plateau.ended
-    except InputError:  # reported by _checkpoints
-        return False
 
 
 def _classes_of(path: Path) -> list[str] | None:

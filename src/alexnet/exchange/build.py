@@ -89,7 +89,7 @@ def network_of_steps(name: str, steps: Sequence[Step], input_size: int) -> Built
     network = _with_sixth(network, rows)
     links: list[str] = []
     weights: dict[str, Tensor] = {}
-    for layer, row in zip([*dict(network.rows()), network.last_name], rows, strict=True):
+    for layer, row in zip(dict(network.all_rows()), rows, strict=True):
         if row.step.columns == 2 and network.reads_both(layer):
             raise InputError(f"{row.step.name}: it reads its own column only; here {layer} always reads both")
         if row.step.columns == 1 and not network.reads_both(layer):

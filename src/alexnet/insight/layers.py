@@ -23,7 +23,7 @@ def steps(network: AlexNet) -> dict[str, list[str]]:
 
     conv1: conv1, relu1, norm1, pool1.
     """
-    layers = [name for name, _ in network.spec.rows()] + [network.spec.last_name]
+    layers = [name for name, _ in network.spec.all_rows()]
     steps_of: dict[str, list[str]] = {}
     for name, _ in network.named_children():
         if name in layers:

@@ -15,7 +15,7 @@ from alexnet.data.augment import Preparation, training_batch
 from alexnet.data.loader import read_ahead
 from alexnet.data.prepared import Images
 from alexnet.device import low_precision, precision_name
-from alexnet.errors import RunFailed
+from alexnet.errors import Diverged, RunFailed
 from alexnet.evaluation.measure import evaluate
 from alexnet.fast import TRITON
 from alexnet.processes import FailedElsewhere, Processes
@@ -202,8 +202,8 @@ class Loop:
     def _finite(self) -> bool:
         return all(bool(tensor.isfinite().all()) for tensor in self.model.state_dict().values())
 
-    def _diverged(self, event: str) -> RunFailed:
-        return RunFailed(
+    def _diverged(self, event: str) -> Diverged:
+        return Diverged(
             f"{event} at step {self.state.step} (epoch {self.state.epoch + 1}). Lower the rate (--rate"
             f" {self.recipe.rate / 10:g}); check the pixel scale with alexnet doctor {self.call.prepared.path}; biases that start"
             f" at 1 need a low rate. The last good checkpoint is {checkpoint.latest(self.run)}"
