@@ -141,26 +141,9 @@ def have_peers() -> bool:
     return PEERS.exists()
 
 
-def ceilings(rounds: int = 5) -> dict[str, list[float]]:
-    """What this machine can do at most just now: a float32 product of 4096² matrices, GFLOP/s; a copy of 512 MB, GB/s."""
-    a, b = torch.randn(4096, 4096), torch.randn(4096, 4096)
-    source, target = torch.empty(1 << 27), torch.empty(1 << 27)
-    out = torch.empty(4096, 4096)
-    seconds = in_turn({"product": lambda: multiply(a, b, out), "copy": lambda: copy(source, target)}, rounds)
-    return {
-        "product": [2 * 4096**3 / took / 1e9 for took in seconds["product"]],
-        "copy": [2 * (1 << 29) / took / 1e9 for took in seconds["copy"]],
-    }
-
-
 def multiply(a: torch.Tensor, b: torch.Tensor, out: torch.Tensor) -> None:
     """One product, as a form of `in_turn`."""
     torch.mm(a, b, out=out)
-
-
-def copy(source: torch.Tensor, target: torch.Tensor) -> None:
-    """One copy, as a form of `in_turn`."""
-    target.copy_(source)
 
 
 def machine() -> dict[str, str | int]:

@@ -4,6 +4,7 @@ import argparse
 import gc
 import json
 import os
+import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -20,7 +21,7 @@ from alexnet.data.augment import Augmentation, Preparation, training_batch
 from alexnet.files import write_text
 from alexnet.network.networks import networks
 from alexnet.network.spec import Network
-from benchmarks.measure import Row, document, in_turn, row
+from benchmarks.measure import Row, document, in_turn, ratios, row
 
 LOW = torch.bfloat16
 """What training on a GPU computes in."""
@@ -197,7 +198,7 @@ class Images:
 
 def against(name: str, ours: list[float], theirs: list[float]) -> Row:
     """How many times faster what is written by hand is than torch.compile, and whether that is worth keeping it: over 5%."""
-    gains = [peer / own for own, peer in zip(ours, theirs, strict=True)]
-    gain = 100 * (sorted(gains)[len(gains) // 2] - 1)
+    gains = ratios(ours, theirs)
+    gain = 100 * (statistics.median(gains) - 1)
     verb = f"beats torch.compile by {gain:.0f}%" if gain >= 0 else f"is behind torch.compile by {-gain:.0f}%"
     return row(f"hand-written {name} against torch.compile", gains, "x", f"{verb}: {'keep' if gain > 5 else 'go'}")

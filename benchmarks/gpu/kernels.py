@@ -5,6 +5,7 @@
 Inputs are larger than the second-level cache, so that every pass goes to memory, as in a step; the forms of a thing take turns.
 """
 
+import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -41,7 +42,7 @@ def measure(task: Task, bench: Bench) -> list[Row]:
     limit, what = (bench.limits["product"], "product") if task.work else (bench.limits["copy"], "copy")
     rows = []
     for form, times in took.items():
-        note = f"{1e6 * sorted(times)[len(times) // 2]:,.1f} µs"
+        note = f"{1e6 * statistics.median(times):,.1f} µs"
         shares = [100 * (task.work or task.bytes) / s / limit for s in times]
         rows.append(row(f"{task.name}: {form}", shares, f"% of {what}", note))
     first, *others = took

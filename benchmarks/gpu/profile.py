@@ -19,7 +19,7 @@ from benchmarks.measure import Row, row
 
 KINDS = {
     "augmentation": r"_augment",
-    "normalization and its pooling": r"_(forward|backward)_(rows|any|pool)",
+    "normalization and its pooling": r"^_(forward|backward)(_pool)?$",
     "update": r"_sgd",
     "pooling": r"max_?pool",
     "copies and fills": r"memcpy|memset",

@@ -21,7 +21,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from safetensors.torch import save_file
+
 from alexnet.files import write_text
+from alexnet.run import checkpoint
+from alexnet.run.metrics import read_metrics
 from benchmarks.measure import Row, document, row
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -196,10 +200,8 @@ def _train_and_evaluate(call: Call, data: Path, seed: int) -> dict[str, dict[str
 
 
 def _save_halves(run: Path, file: Path) -> None:
-    from safetensors.torch import load_file, save_file
-
-    newest = max((run / "checkpoints").glob("step-*"))
-    save_file({name: w.half() for name, w in load_file(newest / "weights.safetensors").items()}, file)
+    weights = checkpoint.weights(checkpoint.newest(run))
+    save_file({name: weight.half() for name, weight in weights.items()}, file)
 
 
 def epoch(call: Call, piece: str) -> None:
@@ -211,8 +213,7 @@ def epoch(call: Call, piece: str) -> None:
     begun = time.monotonic()
     call.do("alexnet", "train", *words, "--data", data, *(["--resume", run] if run.exists() else ["--out", run]))
     whole = time.monotonic() - begun
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    each = [line["seconds"] for line in lines if line["kind"] == "epoch"]
+    each = [line["seconds"] for line in read_metrics(run) if line["kind"] == "epoch"]
     visits, took = images * len(each), sum(each)
     rows = [
         row(

@@ -7,6 +7,7 @@ update. The peers' images come from our augmentation, which is to their advantag
 channels-last, with torch's fused SGD, and torch.compile makes CUDA graphs of them, as `alexnet train` does.
 """
 
+import statistics
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.util import find_spec
@@ -111,7 +112,7 @@ def figures(took: dict[str, list[float]], bench: Bench) -> list[Row]:
     rows = []
     for name, times in took.items():
         speeds = [bench.batch / s for s in times]
-        note = f"1.28 million images in {1.28e6 / sorted(speeds)[len(speeds) // 2]:.1f} s"
+        note = f"1.28 million images in {1.28e6 / statistics.median(speeds):.1f} s"
         rows.append(row(f"{name}, {bench.batch}", speeds, "images/s", note))
     work = operations(bench.size.network) * bench.batch
     shares = [100 * work / s / bench.limits["product"] for s in took[OURS]]

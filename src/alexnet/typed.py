@@ -5,6 +5,7 @@ from types import UnionType
 from typing import Any, Literal, get_args, get_origin
 
 from alexnet.errors import InputError
+from alexnet.words import short
 
 
 def from_dict(kind: Any, values: dict[str, Any], where: str = "network") -> Any:
@@ -55,7 +56,7 @@ def _short(value: Any) -> str:
         text = repr(value)
     except (ValueError, RecursionError):  # of thousands of digits, of lists within lists
         return f"a value of type {type(value).__name__} without end"
-    return text if len(text) <= 60 else f"{text[:60]}..."
+    return short(text, 60)
 
 
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}

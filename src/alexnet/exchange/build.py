@@ -27,7 +27,7 @@ from alexnet.exchange.steps import (
 )
 from alexnet.network import spec as specs
 from alexnet.network.spec import Network
-from alexnet.network.window import slide
+from alexnet.network.window import slide, steps_of
 
 WIDEST = 1 << 10
 """The most adjacent kernels that normalization of a file may be over; a sum over more only takes memory."""
@@ -180,7 +180,7 @@ def _windows(steps: Sequence[Step], size: int) -> tuple[int, Literal["up", "down
                 f"{step.name}: its {step.size}×{step.size} window, stride {step.stride}, padding {step.padding}, does not"
                 f" fit a {side}×{side} map"
             )
-        output = (-(-rest // step.stride) if step.up else rest // step.stride) + 1
+        output = steps_of(rest, step.stride, step.up) + 1
         ways = {
             way
             for way in ("up", "down")

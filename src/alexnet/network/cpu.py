@@ -19,6 +19,7 @@ from alexnet.bf16 import array_of, rounded, wide
 from alexnet.fast import in_parts, loop
 from alexnet.network.normalization import MAP
 from alexnet.network.spec import LRN
+from alexnet.network.window import steps_of
 
 
 def local_response_normalization(x: Tensor, lrn: LRN, columns: int) -> Tensor:
@@ -62,7 +63,7 @@ class _Pooled(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, z: Tensor, columns: int, ceil: bool, settings: tuple[Any, ...]) -> Tensor:
         *_, window, stride = settings
-        height, width = (-(-(side - window) // stride) if ceil else (side - window) // stride for side in z.shape[2:])
+        height, width = (steps_of(side - window, stride, ceil) for side in z.shape[2:])
         shape = (*z.shape[:2], height + 1, width + 1)
         out = torch.empty(shape, dtype=z.dtype, memory_format=torch.channels_last)
         positions = torch.empty_like(out, dtype=torch.uint8)  # torch keeps 8 bytes each

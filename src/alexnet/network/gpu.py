@@ -13,6 +13,7 @@ from torch import Tensor
 
 from alexnet.network.gpu_kernels import ROWS, _backward, _backward_pool, _forward, _forward_pool
 from alexnet.network.spec import LRN
+from alexnet.network.window import steps_of
 
 
 def local_response_normalization(x: Tensor, lrn: LRN, columns: int) -> Tensor:
@@ -95,7 +96,7 @@ def _pooled_like(
 ) -> tuple[Tensor, Tensor]:
     """Memory for the pooled maps of z, and for the position of each maximum. With `ceil` the last window may hang over."""
     images, kernels, *sides = z.shape
-    height, width = ((-(-(side - window) // stride) if ceil else (side - window) // stride) + 1 for side in sides)
+    height, width = (steps_of(side - window, stride, ceil) + 1 for side in sides)
     pooled = z.new_empty((images, kernels, height, width)).contiguous(memory_format=torch.channels_last)
     return pooled, torch.empty_like(pooled, dtype=torch.uint8)
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from dataclasses import replace
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,7 @@ def to_json(network: Network) -> str:
     return json.dumps(dataclasses.asdict(network), indent=2) + "\n"
 
 
+@cache
 def structure(network: Network, initial: bool = False) -> dict[str, tuple[str, ...]]:
     """What a network computes, part by part in words; its name and its classes do not matter.
 

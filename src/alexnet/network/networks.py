@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from alexnet.network.spec import LRN, Convolution, Hidden, Network, Pooling
+from alexnet.network.spec import Convolution, Hidden, Network, Pooling
 
 paper = Network(
     name="paper",
@@ -26,7 +26,7 @@ authors_2012 = replace(
         replace(paper.convolutions[1], then=("relu", "norm", "norm-map", "pool")),
         *paper.convolutions[2:],
     ),
-    lrn=LRN(alpha=1e-4 / 5),  # the sum is divided by n
+    normalization="authors-2012",  # the sum is divided by n
     normalization_window="column",
     init="authors-2012",
 )
@@ -62,7 +62,7 @@ caffe = replace(
     paper,
     name="caffe",
     input_size=227,
-    lrn=LRN(k=1.0, alpha=1e-4 / 5),
+    normalization="caffe",
     dropout_form="inverted",
     convolutions=tuple(replace(row, bias=0.1 * row.bias) for row in paper.convolutions),
     hidden=(Hidden(4096, std=0.005, bias=0.1), Hidden(4096, std=0.005, bias=0.1)),

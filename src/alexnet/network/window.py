@@ -27,10 +27,15 @@ class Window:
         return f"({terms}−{self.window})/{self.stride}+1 = {self.output}"
 
 
+def steps_of(rest: int, stride: int, up: bool) -> int:
+    """How often a window moves by `stride` over `rest` pixels; with `up` it may hang over at the end."""
+    return -(-rest // stride) if up else rest // stride
+
+
 def slide(layer: str, size: int, window: int, stride: int, padding: int, rounding: str) -> Window:
     """The window arithmetic of one layer on a `size` x `size` map; InputError, naming `layer`, if no window fits."""
     rest = size + 2 * padding - window
-    steps = -(-rest // stride) if rounding == "up" else rest // stride
+    steps = steps_of(rest, stride, rounding == "up")
     if steps < 0:
         raise InputError(
             f"{layer}: its {window}×{window} window does not fit the {size}×{size} map"

@@ -33,11 +33,14 @@ class PaperSGD(torch.optim.Optimizer):
             gradients = {w: g for w in group["params"] if (g := self.gradient(w)) is not None}
             if not gradients:
                 continue
-            for w in gradients:
-                state = self.state[w]
-                if "v" not in state or state["v"].stride() != w.stride():  # a checkpoint's are contiguous
-                    state["v"] = torch.empty_like(w).copy_(state.get("v", torch.zeros(())))
-            self.move(group, list(gradients), [self.state[w]["v"] for w in gradients], list(gradients.values()))
+            self.move(group, list(gradients), [self.velocity(w) for w in gradients], list(gradients.values()))
+
+    def velocity(self, weight: Tensor) -> Tensor:
+        """The weight's velocity, 0 at first, laid out as the weight is."""
+        state = self.state[weight]
+        if "v" not in state or state["v"].stride() != weight.stride():  # a checkpoint's are contiguous
+            state["v"] = torch.empty_like(weight).copy_(state.get("v", torch.zeros(())))
+        return state["v"]
 
     def gradient(self, weight: Tensor) -> Tensor | None:
         """The weight's gradient, or else that of its copy."""

@@ -78,13 +78,11 @@ class Step:
         self.copied = low if self.alone and (on_cpu or (fused and micro_batch is None)) else None
         weights: dict[str, Tensor] = dict(self.model.named_parameters())
         self.leaves = copies(self.model, self.copied) if self.copied else weights
-        self.leaf_of = {weight: self.leaves[name] for name, weight in weights.items()}
-        sgd.copies = {weight: leaf for weight, leaf in self.leaf_of.items() if leaf is not weight}
+        sgd.copies = {w: self.leaves[name] for name, w in weights.items() if self.leaves[name] is not w}
         if fused:
-            for weight in self.leaf_of:
+            for weight in weights.values():
                 if weight.requires_grad:
-                    v = torch.zeros_like(weight)  # laid out as the weight is, which a loaded velocity may not be
-                    sgd.state[weight]["v"] = v.copy_(sgd.state[weight].get("v", v))
+                    sgd.velocity(weight)  # memory for it now, not within a capture
         self._compiled = torch.compile(self._loss, mode=compile, dynamic=False) if compile else None
         capture = capture and self.device.type == "cuda" and self.alone
         self._stream = torch.cuda.Stream(self.device) if capture else None
@@ -140,8 +138,7 @@ class Step:
     def _learn(self, batch: Batch) -> None:
         """Forward, loss, backward, update: the batch whole, or its parts one after the other, their gradients added up."""
         images = self.augment(batch, self.copied or torch.float32)
-        for weight, leaf in self.leaf_of.items():
-            weight.grad = leaf.grad = None
+        self._forget_gradients()
         loss_of = self._compiled if self._compiled and batch.size == self.batch else self._loss
         for part in self.layout.begin(batch.size, self.micro_batch):
             loss, wrong = loss_of(self.leaves, images[part.images], batch.labels[part.judged])
@@ -164,6 +161,10 @@ class Step:
                 return self.layout(images).float()
             return functional_call(self.model, leaves, (images.to(self.copied or images.dtype),)).float()
 
+    def _forget_gradients(self) -> None:
+        for each in (*self.leaves.values(), *self.sgd.copies):
+            each.grad = None
+
     def _add_up(self) -> None:
         """Add the gradients of the copies to those of the weights: to sum micro-batches, bf16 is too coarse."""
         for weight, copy in self.sgd.copies.items():
@@ -181,16 +182,14 @@ class Step:
 
         for group, rate in zip(self.sgd.param_groups, self.rates, strict=True):
             for weight in group["params"]:
-                leaf = self.leaf_of[weight]
-                if leaf.grad is None:  # a weight that is not trained
-                    continue
-                copy = None if leaf is weight else leaf
-                sgd_(weight, self.sgd.state[weight]["v"], leaf.grad, rate, group["momentum"], group["decay"], copy)
+                gradient, copy = self.sgd.gradient(weight), self.sgd.copies.get(weight)
+                if gradient is not None:  # else a weight that is not trained
+                    v = self.sgd.velocity(weight)
+                    sgd_(weight, v, gradient, rate, group["momentum"], group["decay"], copy)
 
     def _capture(self, batch: Batch) -> torch.cuda.CUDAGraph:
         self._captured = replace(batch, images=batch.images.clone(), labels=batch.labels.clone())
-        for weight, leaf in self.leaf_of.items():  # freed now, not within the capture
-            weight.grad = leaf.grad = None
+        self._forget_gradients()  # freed now, not within the capture
         graph = torch.cuda.CUDAGraph()
         for generator in self.generators:
             graph.register_generator_state(generator)
