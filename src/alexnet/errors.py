@@ -28,4 +28,4 @@ class RunFailed(RuntimeError):
 
 
 class Diverged(RunFailed):
-    """The loss or the weights became infinite or NaN."""
+    """The loss, the weights or what the network answers became infinite or NaN."""

@@ -21,7 +21,7 @@ from alexnet.run import recipe
 
 def average(tasks: Sequence[Task], averaged: bool, repeat: int, folders: Folders) -> Record:
     """The record of a group of trained networks in a repeat: their mean or their average."""
-    records = [_with_errors(task, folders) for task in tasks]
+    records = [_record(task, folders) for task in tasks]
     rests_on = [*records, *(record.pretraining for record in records if record.pretraining)]
     diverged = any(record.diverged for record in rests_on)
     if averaged:
@@ -29,22 +29,19 @@ def average(tasks: Sequence[Task], averaged: bool, repeat: int, folders: Folders
         plain = all(task.before is None for task in tasks)
         values = errors_of(paths, folders.images) | (weighing(paths, folders.images) if plain else {})
         return Record(seed=repeat, values=values, diverged=diverged, seconds=0.0)
+    errors = [errors_of(_paths(*pair, folders), folders.images) for pair in zip(tasks, records, strict=True)]
+    records = [replace(record, values=record.values | each) for record, each in zip(records, errors, strict=True)]
     names = ("train_error", *_errors(folders.images))
     values = {name: statistics.fmean(record.values[name] for record in records) for name in names}
     seconds = sum(record.seconds for record in rests_on)
     return Record(seed=repeat, values=values, diverged=diverged, seconds=seconds, networks=tuple(records))
 
 
-def _with_errors(task: Task, folders: Folders) -> Record:
-    record = _record(task, folders)
-    values = record.values | errors_of(_paths(task, record, folders), folders.images)
-    return replace(record, values=values, pretraining=_record(task.before, folders) if task.before else None)
-
-
 def _record(task: Task, folders: Folders) -> Record:
     record = folders.record(task)
     assert record is not None
-    return replace(record, seed=task.run.recipe.seed, images=None)
+    before = _record(task.before, folders) if task.before else None
+    return replace(record, seed=task.run.recipe.seed, images=None, pretraining=before)
 
 
 def _paths(task: Task, record: Record, folders: Folders) -> list[Path]:

@@ -10,7 +10,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 
 from alexnet.claims import ledger, phrases
 from alexnet.claims.records import Result
-from alexnet.claims.verdicts import MEASURES, SHORT, Outcome, Verdict
+from alexnet.claims.verdicts import SHORT, Outcome, Verdict
 from alexnet.insight import picture
 
 _LINES = {"ReLU": "-", "tanh": (0, (5, 2)), "sigmoid": (0, (1, 1.6))}
@@ -93,7 +93,7 @@ def _panel(outcome: Outcome) -> str:
     """The title of the panel of a comparison, by its unit."""
     if outcome.comparison.ratio:
         return _PANELS[1]
-    return _PANELS[0] if MEASURES[outcome.comparison.measure].endswith((" %", " points")) else _PANELS[2]
+    return _PANELS[0] if phrases.in_points(outcome.comparison.measure) else _PANELS[2]
 
 
 def _draw(panel: Axes, title: str, rows: Sequence[_Row]) -> None:

@@ -135,8 +135,10 @@ class Folders:
         return record is not None and not task.missing(record) and not self.lacks_weights(task, record)
 
     def lacks_weights(self, task: Task, record: Record) -> bool:
-        """Whether only the figures of a run are here, brought along by a result, and not the weights that others take."""
-        return task.lends and not record.diverged and checkpoint.latest(self.path(task.run, task.name)) is None
+        """Whether only the figures of a run are here, brought along by a result, and not the weights that are still to be
+        measured, or that others take."""
+        wanted = task.missing(record) or (task.lends and not record.diverged)
+        return bool(wanted) and checkpoint.latest(self.path(task.run, task.name)) is None
 
     def of_variant(self, run: Run) -> dict[int, Record]:
         """The records of the finished runs that differ from this in their seed alone, by seed."""

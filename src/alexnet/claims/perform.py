@@ -37,12 +37,10 @@ def perform(
     written, once `stop` says so.
     """
     path, prepared = folders.path(task.run, task.name), folders.prepared(task.run)
-    record = read_record(path, prepared)
-    if record is not None:
-        bare = checkpoint.latest(path) is None  # a result brought the record, and no weights to measure or to take
-        if bare and (task.missing(record) or folders.lacks_weights(task, record)):
-            forget(path)
-            record = None
+    record = folders.record(task)
+    if record is not None and folders.lacks_weights(task, record):
+        forget(path)
+        record = None
     if record is None:
         record = _train(task, folders, path, progress, stop)
         save(record, path)

@@ -32,8 +32,13 @@ def _minus(text: str) -> str:
     return text.replace("-", "−") if text.strip("+-0.") else text.lstrip("+-")
 
 
+def in_points(measure: str) -> bool:
+    """Whether a measure is in percent, and its differences in points."""
+    return MEASURES[measure].endswith((" %", " points"))
+
+
 def _digits(measure: str) -> int:
-    return 2 if MEASURES[measure].endswith((" %", " points")) or measure.startswith(("epochs", "reached")) else 3
+    return 2 if in_points(measure) or measure.startswith(("epochs", "reached")) else 3
 
 
 def difference(value: float, comparison: Comparison) -> str:
@@ -73,7 +78,7 @@ def paper(comparison: Comparison) -> str:
     """The paper's difference or ratio; "" where it states none."""
     if comparison.paper is None:
         return ""
-    return f"{comparison.paper:g}×" if comparison.ratio else f"{comparison.paper:+g}".replace("-", "−")
+    return f"{comparison.paper:g}×" if comparison.ratio else _minus(f"{comparison.paper:+g}")
 
 
 def outcome_to_dict(outcome: Outcome) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, cast, get_args, get_origin, get_type_hints
 
+from alexnet import typed
 from alexnet.claims.measures import Measured
 from alexnet.data.prepared import Prepared
 from alexnet.errors import InputError
@@ -232,7 +233,7 @@ def from_dict(kind: Any, value: Any) -> Any:
     AttributeError for what is none."""
     inner = get_args(kind)
     if kind is Recipe:
-        return Recipe.from_json(json.dumps(value), "recipe")
+        return typed.from_dict(Recipe, value, "recipe")
     if is_dataclass(kind):
         types, make = get_type_hints(kind), cast(Callable[..., Any], kind)
         return make(**{name: from_dict(types[name], value[name]) for name in types if name in value})

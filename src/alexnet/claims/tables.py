@@ -2,7 +2,6 @@
 
 import re
 import statistics
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -217,10 +216,8 @@ def _images(data: Data) -> str:
 def base(result: Result) -> Table:
     """The scale's recipe, which the variants change, field by field."""
     recipe, network = asdict(result.recipe), asdict(result.recipe.network)
-    rows: Sequence[dict[str, Any]] = (*network["convolutions"], *network["hidden"])
-    kinds = ["conv"] * len(network["convolutions"]) + ["fc"] * len(network["hidden"])
     parts = {"recipe": recipe, "network": network}
-    parts |= {f"{kind}{number}": row for number, (kind, row) in enumerate(zip(kinds, rows, strict=True), 1)}
+    parts |= {name: asdict(row) for name, row in result.recipe.network.rows()}
     parts |= {"schedule": recipe["schedule"], "augmentation": recipe["augmentation"]}
     inner = ("network", "schedule", "augmentation", "convolutions", "hidden")
     cells = (

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from alexnet.data.augment import Preparation
 from alexnet.data.views import test_views
-from alexnet.errors import RunFailed
+from alexnet.errors import Diverged
 from alexnet.network.low_precision import LowPrecision
 
 Network = nn.Module | Callable[[Tensor], Tensor]
@@ -18,7 +18,7 @@ Network = nn.Module | Callable[[Tensor], Tensor]
 def view_probabilities(network: Network, images: Tensor, preparation: Preparation, views: int = 1) -> Tensor:
     """Class probabilities float32 [N, classes] of uint8 images [N, S, S, 3], averaged over the views (not the logits).
 
-    `network` has to be in eval mode, on the device of `images` and `preparation`. Raises RunFailed if it answers with NaN.
+    `network` has to be in eval mode, on the device of `images` and `preparation`. Raises Diverged if it answers with NaN.
     """
     total = None
     dtype = network.low if isinstance(network, LowPrecision) else torch.float32
@@ -27,7 +27,7 @@ def view_probabilities(network: Network, images: Tensor, preparation: Preparatio
         total = probabilities if total is None else total + probabilities
     assert total is not None
     if not bool(total.isfinite().all()):
-        raise RunFailed(
+        raise Diverged(
             "the network answers with NaN: its weights are damaged or too large; use another checkpoint or train again"
         )
     return total / views
