@@ -17,8 +17,9 @@ from torch import Tensor
 
 from alexnet.data.augment import Augmentation
 from alexnet.data.prepared import Prepared
-from alexnet.errors import RunFailed
-from alexnet.run import checkpoint, metrics, trained
+from alexnet.errors import InputError, RunFailed
+from alexnet.network.model import AlexNet
+from alexnet.run import checkpoint, growth, metrics, trained
 from alexnet.run.images import training_of, validation_of
 from alexnet.run.metrics import read_metrics
 from alexnet.run.recipe import Recipe, seed_of
@@ -381,6 +382,25 @@ def test_the_run_folder(tiny_run: Path, tiny_prepared: Prepared) -> None:
     assert (tiny_run / "preparation" / "mean.npy").read_bytes() == (tiny_prepared.path / "mean.npy").read_bytes()
     assert read_recipe(tiny_run).epochs == 12
     assert not [path for path in tiny_run.rglob("*") if path.name.startswith(".")]
+
+
+def test_the_kernels_of_every_epoch_are_kept(tiny_run: Path, tiny_prepared: Prepared, tiny_recipe: Recipe) -> None:
+    assert growth.epochs(tiny_run) == list(range(13))
+    assert not np.array_equal(growth.read(tiny_run, 3), growth.read(tiny_run, 4))
+    assert np.array_equal(growth.read(tiny_run, 12), weights(tiny_run)["conv1.weight"])
+    torch.manual_seed(seed_of(tiny_recipe.seed, "init", 0))
+    assert np.array_equal(growth.read(tiny_run, 0), AlexNet(tiny_recipe.network).conv1.weight.detach())
+
+
+def test_kernels_that_are_not_there_and_damaged_ones(tmp_path: Path) -> None:
+    assert growth.epochs(tmp_path) == []
+    with pytest.raises(InputError, match="keeps no kernels of epoch 3"):
+        growth.read(tmp_path, 3)
+    growth.keep(tmp_path, 3, torch.zeros(2, 3, 5, 5))
+    assert growth.read(tmp_path, 3).shape == (2, 3, 5, 5)
+    growth.keep(tmp_path, 3, torch.zeros(2))
+    with pytest.raises(InputError, match="epoch-00003.npy: float32 \\[2\\], no kernels"):
+        growth.read(tmp_path, 3)
 
 
 def test_the_lines_of_the_metrics(tiny_run: Path) -> None:

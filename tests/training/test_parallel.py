@@ -24,7 +24,7 @@ from alexnet.evaluation.measure import Evaluation, evaluate
 from alexnet.network.model import AlexNet
 from alexnet.network.networks import one_gpu
 from alexnet.processes import Mode, Processes
-from alexnet.run import checkpoint, trained
+from alexnet.run import checkpoint, growth, trained
 from alexnet.run.metrics import read_metrics
 from alexnet.run.recipe import Recipe, seed_of
 from alexnet.training import Status, loop, train
@@ -169,6 +169,9 @@ def assert_close(run: Path, other: Path) -> None:
 @pytest.mark.parametrize("mode", MODES)
 def test_two_processes_learn_what_one_learns(runs: Path, mode: str) -> None:
     assert_close(runs / mode, runs / "one")
+    assert growth.epochs(runs / mode) == list(range(EPOCHS + 1))
+    kernels = checkpoint.weights(checkpoint.newest(runs / mode))["conv1.weight"].numpy()
+    assert (growth.read(runs / mode, EPOCHS) == kernels).all()
 
 
 @pytest.mark.parametrize("mode", MODES)

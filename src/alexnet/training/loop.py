@@ -19,7 +19,7 @@ from alexnet.errors import Diverged, RunFailed
 from alexnet.evaluation.measure import evaluate
 from alexnet.fast import TRITON
 from alexnet.processes import FailedElsewhere, Processes
-from alexnet.run import checkpoint
+from alexnet.run import checkpoint, growth
 from alexnet.run.checkpoint import Progress
 from alexnet.run.images import measured_on, training_of, validation_of
 from alexnet.run.metrics import Log
@@ -82,6 +82,8 @@ class Loop:
         """All epochs that are left, or as many as there are until it is stopped."""
         try:
             self._tell_start()
+            if self.state.step == 0:
+                self._keep_kernels()
             stopped = False
             while not (stopped or self._finished()):
                 rates = self.recipe.rates(self.state.epoch, self.state.plateau)
@@ -232,6 +234,7 @@ class Loop:
         state.step_in_epoch, state.images, state.loss, state.wrong, state.seconds = 0, 0, 0.0, 0, 0.0
         # The line first: if a kill comes between the two, resuming drops the line and does the epoch's end again.
         self.log.write("epoch", **line)
+        self._keep_kernels()
         chance = math.log(recipe.network.classes)
         stuck = recipe.stuck_steps and state.step >= recipe.stuck_steps and state.lowest_loss > 0.99 * chance
         if stuck or self._finished() or not self._young():
@@ -278,6 +281,12 @@ class Loop:
         whole = self.layout.whole_state(self.sgd)
         self.processes.alone(lambda: checkpoint.save(self.run, *whole, self.state, self.recipe.keep))
         self.saved, self.saved_step = time.monotonic(), self.state.step
+
+    def _keep_kernels(self) -> None:
+        """Keep conv1's kernels as they are now, whole, for a look at how they grew."""
+        name = "conv1.weight"
+        kernels = self.layout.whole({name: self.model.get_parameter(name)})[name]
+        self.processes.alone(lambda: growth.keep(self.run, self.state.epoch, kernels))
 
     def _young(self) -> bool:
         """Whether the last checkpoint is so young that the end of an epoch writes none; all processes agree."""
