@@ -15,7 +15,13 @@ export function agreement(value, served, tolerance) {
         : `The network computed ${digits(served, 8)}: ${digits(apart, 2)} apart, more than rounding in float32 explains.`;
   return h(
     "p",
-    { class: `agreement ${agrees ? "" : "apart"}`, "data-testid": "agreement", "data-agrees": String(agrees), "data-served": String(served) },
-    h("span", { "aria-hidden": "true" }, agrees ? "✓ " : "≠ "), words,
+    {
+      class: `agreement ${agrees ? "" : "apart"}`,
+      "data-testid": "agreement",
+      "data-agrees": String(agrees),
+      "data-served": String(served),
+    },
+    h("span", { "aria-hidden": "true" }, agrees ? "✓ " : "≠ "),
+    words,
   );
 }

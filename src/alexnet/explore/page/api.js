@@ -47,14 +47,14 @@ async function answerOf(address, options) {
 }
 
 /** JSON that stays the same while the page is open. */
-export const json = (address) => remember(address, async () => (await answerOf(address)).json());
+export const json = (address) => remember(address, async () => (await computed(address)) ?? (await answerOf(address)).json());
 
 /** JSON as it is now. */
-export const fresh = async (address) => (await answerOf(address, { cache: "no-store" })).json();
+export const fresh = async (address) => (await computed(address)) ?? (await answerOf(address, { cache: "no-store" })).json();
 
 /** Numbers as a Float32Array. */
 export const numbers = (address) =>
-  remember(address, async () => new Float32Array(await (await answerOf(address)).arrayBuffer()));
+  remember(address, async () => (await computed(address)) ?? new Float32Array(await (await answerOf(address)).arrayBuffer()));
 
 /** Forget what was computed with earlier weights of a run that is training. */
 export function forget(run) {
@@ -63,6 +63,24 @@ export function forget(run) {
     kept.delete(address);
     keptBytes -= bytes;
   }
+}
+
+let local = null; // computes the network for images that an exported page was given
+
+/** Let images whose ids begin with "local-" be computed by `computer` (local.js). */
+export const computeWith = (computer) => (local = computer);
+
+const isLocal = (image) => image.startsWith("local-");
+
+// What the files of an image would have held, computed here.
+function computed(address) {
+  const [, image, file] = address.match(/\/images\/(local-[^/]+)\/(.+)$/) ?? [];
+  if (!image) return null;
+  if (file === "answer.json") return local.answer(image);
+  if (file === "input.bin") return local.input(image);
+  const [, step] = file.match(/^steps\/(.+)\.bin$/) ?? [];
+  if (step) return local.step(image, step);
+  throw new Error("An exported page has this for the images that came with it only.");
 }
 
 const part = encodeURIComponent;
@@ -76,16 +94,17 @@ export const at = {
   bias: (run, layer) => `${at.run(run)}weights/${layer}-bias.bin`,
   row: (run, layer, unit) => `${at.run(run)}weights/${layer}/${unit}.bin`,
   kernels: (run, epoch) => `${at.run(run)}kernels/${epoch}.bin`,
+  file: (run) => `${at.run(run)}network.safetensors`,
   metrics: (run) => `${at.run(run)}metrics.json`,
   units: (run, step, unit) => `${at.run(run)}units/${step}/${unit}.json`,
   samples: (split, start, count, label) =>
     `api/samples.json?split=${split}&start=${start}&count=${count}${label ? `&label=${part(label)}` : ""}`,
-  thumb: (image) => `api/images/${part(image)}/thumb.jpg`,
-  original: (image) => `api/images/${part(image)}/original.jpg`,
+  thumb: (image) => (isLocal(image) ? local.squareURL(image) : `api/images/${part(image)}/thumb.jpg`),
+  original: (image) => (isLocal(image) ? local.originalURL(image) : `api/images/${part(image)}/original.jpg`),
   seenBy: (run, image) => `${at.run(run)}images/${part(image)}/`,
   answer: (run, image) => `${at.seenBy(run, image)}answer.json`,
-  square: (run, image) => `${at.seenBy(run, image)}square.png`,
-  seen: (run, image) => `${at.seenBy(run, image)}seen.png`,
+  square: (run, image) => (isLocal(image) ? local.squareURL(image) : `${at.seenBy(run, image)}square.png`),
+  seen: (run, image) => (isLocal(image) ? local.seenURL(image) : `${at.seenBy(run, image)}seen.png`),
   input: (run, image) => `${at.seenBy(run, image)}input.bin`,
   step: (run, image, step) => `${at.seenBy(run, image)}steps/${step}.bin`,
   why: (run, image, label) => `${at.seenBy(run, image)}why/${label}.json`,

@@ -2,7 +2,10 @@
 // Maps are [C, H, W] in one array; a window that leaves the map reads zeros.
 
 /** The window of a convolution at (y, x): {top, left} in the map it reads; negative where it begins in the padding. */
-export const windowAt = (step, y, x) => ({ top: y * step.stride - (step.padding ?? 0), left: x * step.stride - (step.padding ?? 0) });
+export const windowAt = (step, y, x) => ({
+  top: y * step.stride - (step.padding ?? 0),
+  left: x * step.stride - (step.padding ?? 0),
+});
 
 /** Where a pixel (row, column) beyond a map of side `size` lies: "padding", "overhang", or "" inside the map. */
 export function outside(step, size, row, column) {
@@ -23,7 +26,7 @@ export function channelPart(step, input, weights, kernel, channel, y, x) {
   const { first, count } = channelsOf(step, inputs, kernel);
   const size = step.kernel;
   const { top, left } = windowAt(step, y, x);
-  const from = ((kernel * count + channel) * size) * size;
+  const from = (kernel * count + channel) * size * size;
   const part = { patch: [], kernel: [], products: [], places: [], sum: 0 };
   for (let i = 0; i < size; i++) {
     for (let j = 0; j < size; j++) {
@@ -95,11 +98,7 @@ export function pooling(step, input, kernel, y, x) {
 }
 
 /** What the activation makes of a number. */
-export const ACTIVATIONS = {
-  relu: (x) => Math.max(0, x),
-  tanh: Math.tanh,
-  sigmoid: (x) => 1 / (1 + Math.exp(-x)),
-};
+export const ACTIVATIONS = { relu: (x) => Math.max(0, x), tanh: Math.tanh, sigmoid: (x) => 1 / (1 + Math.exp(-x)) };
 
 /** What dropout makes of a number at test (§4.2): the mask's form multiplies by 1 − p, the inverted form by 1. */
 export const dropoutFactor = (step) => (step.form === "mask" ? 1 - step.probability : 1);

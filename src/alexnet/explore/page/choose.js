@@ -6,6 +6,7 @@ import { whole } from "./format.js";
 import { go, read } from "./state.js";
 import { add, keep, store } from "./store.js";
 import { rove } from "./tiles.js";
+import { wordOf } from "./words.js";
 
 const A_PAGE = 48;
 
@@ -22,7 +23,12 @@ async function use(blob, name) {
   document.body.classList.add("busy");
   try {
     const image = await add(blob, name);
-    go({ ...read(), section: ["image", "network", "why", "compare"].includes(read().section) ? read().section : "image", parts: [], image: image.id });
+    go({
+      ...read(),
+      section: ["image", "network", "why", "compare"].includes(read().section) ? read().section : "image",
+      parts: [],
+      image: image.id,
+    });
   } catch (error) {
     errorLine(error.message);
   } finally {
@@ -59,7 +65,11 @@ export function takeFiles() {
 /** The place where an image is given: drop zone, file, camera. */
 export function dropZone() {
   const input = h("input", {
-    type: "file", id: "file", accept: "image/*", class: "hidden-input", "data-testid": "file-input",
+    type: "file",
+    id: "file",
+    accept: "image/*",
+    class: "hidden-input",
+    "data-testid": "file-input",
     onchange: () => input.files[0] && use(input.files[0], input.files[0].name),
   });
   const zone = h(
@@ -68,14 +78,22 @@ export function dropZone() {
     h("p", { class: "lead" }, "Drop a photograph anywhere on this page"),
     h("p", { class: "faint" }, "or paste one, or"),
     h("p", { class: "buttons" }, input, h("label", { for: "file", class: "button" }, "Choose a file"), cameraButton()),
-    h("p", { class: "faint small" }, "It stays on this machine."),
+    h(
+      "p",
+      { class: "faint small" },
+      store.index.live ? "It stays on this machine." : "It stays in this browser, which computes the network itself.",
+    ),
   );
   return zone;
 }
 
 function cameraButton() {
   if (!navigator.mediaDevices?.getUserMedia) return null;
-  const button = h("button", { type: "button", class: "button", hidden: true, onclick: () => camera(button.closest(".drop-zone")) }, "Camera");
+  const button = h(
+    "button",
+    { type: "button", class: "button", hidden: true, onclick: () => camera(button.closest(".drop-zone")) },
+    "Camera",
+  );
   navigator.mediaDevices.enumerateDevices().then(
     (devices) => (button.hidden = !devices.some((device) => device.kind === "videoinput")),
     () => {},
@@ -102,7 +120,17 @@ async function camera(zone) {
     canvas.toBlob((blob) => use(blob, "camera.jpg"), "image/jpeg", 0.92);
     close();
   };
-  const box = h("div", { class: "camera" }, video, h("p", { class: "buttons" }, h("button", { type: "button", class: "button strong", onclick: take }, "Take the photograph"), h("button", { type: "button", class: "button", onclick: close }, "Close")));
+  const box = h(
+    "div",
+    { class: "camera" },
+    video,
+    h(
+      "p",
+      { class: "buttons" },
+      h("button", { type: "button", class: "button strong", onclick: take }, "Take the photograph"),
+      h("button", { type: "button", class: "button", onclick: close }, "Close"),
+    ),
+  );
   zone.append(box);
   box.querySelector("button").focus();
 }
@@ -111,18 +139,28 @@ async function camera(zone) {
 export function gallery(net, chosen) {
   const box = h("div", { class: "gallery" });
   const given = store.index.images;
-  if (!store.index.live || !store.index.data) box.append(thumbs(given, chosen));
+  if (!store.index.live || !store.index.data) box.append(thumbs(given, chosen, net));
   else fromDataset(box, net, chosen, given);
   return box;
 }
 
-function thumbs(images, chosen) {
+function thumbs(images, chosen, net) {
   const grid = h("div", { class: "thumbs", role: "group", "aria-label": "images" });
   for (const image of images) {
-    const name = image.label ? `${image.name}, ${image.label}` : image.name;
+    const name = image.label ? `${image.name}, ${wordOf(net, image.label)}` : image.name;
     grid.append(
-      h("button", { type: "button", class: "thumb", "aria-pressed": String(image.id === chosen), title: name, "data-image": image.id, onclick: () => go({ ...read(), image: image.id }) },
-        h("img", { src: at.thumb(image.id), alt: name, loading: "lazy", width: 72, height: 72 })),
+      h(
+        "button",
+        {
+          type: "button",
+          class: "thumb",
+          "aria-pressed": String(image.id === chosen),
+          title: name,
+          "data-image": image.id,
+          onclick: () => go({ ...read(), image: image.id }),
+        },
+        h("img", { src: at.thumb(image.id), alt: name, loading: "lazy", width: 72, height: 72 }),
+      ),
     );
   }
   rove(grid);
@@ -141,8 +179,10 @@ function fromDataset(box, net, chosen, given) {
     } catch (error) {
       return where.replaceChildren(h("p", { class: "faint" }, error.message));
     }
-    where.replaceChildren(thumbs(keep(answer.images), chosen));
-    told.textContent = answer.total ? `${whole(start + 1)}–${whole(Math.min(answer.total, start + A_PAGE))} of ${whole(answer.total)}` : "none";
+    where.replaceChildren(thumbs(keep(answer.images), chosen, net));
+    told.textContent = answer.total
+      ? `${whole(start + 1)}–${whole(Math.min(answer.total, start + A_PAGE))} of ${whole(answer.total)}`
+      : "none";
     back.disabled = start === 0;
     more.disabled = start + A_PAGE >= answer.total;
   }
@@ -150,13 +190,22 @@ function fromDataset(box, net, chosen, given) {
     start = Math.max(0, start + by);
     page();
   };
-  const back = h("button", { type: "button", class: "button", "aria-label": "earlier images", onclick: () => turn(-A_PAGE) }, "‹");
+  const back = h(
+    "button",
+    { type: "button", class: "button", "aria-label": "earlier images", onclick: () => turn(-A_PAGE) },
+    "‹",
+  );
   const more = h("button", { type: "button", class: "button", "aria-label": "more images", onclick: () => turn(A_PAGE) }, "›");
-  const classes = select("class", [["", "all classes"], ...net.classes.map((name) => [name, name])], label, (value) => {
-    [label, start] = [value, 0];
-    page();
-  });
-  if (given.length) box.append(thumbs(given, chosen));
+  const classes = select(
+    "class",
+    [["", "all classes"], ...net.classes.map((name) => [name, wordOf(net, name)])],
+    label,
+    (value) => {
+      [label, start] = [value, 0];
+      page();
+    },
+  );
+  if (given.length) box.append(thumbs(given, chosen, net));
   box.append(h("div", { class: "row" }, h("span", { class: "faint" }, "validation images:"), classes, back, told, more), where);
   page();
 }

@@ -3,18 +3,48 @@
 const RAMPS = {
   light: {
     zero: [255, 255, 255],
-    above: [[[90, 152, 212], [9, 58, 120]], [[240, 152, 66], [132, 56, 0]]],
-    below: [[158, 154, 148], [44, 42, 40]],
+    above: [
+      [
+        [90, 152, 212],
+        [9, 58, 120],
+      ],
+      [
+        [240, 152, 66],
+        [132, 56, 0],
+      ],
+    ],
+    below: [
+      [158, 154, 148],
+      [44, 42, 40],
+    ],
   },
   dark: {
     zero: [17, 19, 23],
-    above: [[[38, 102, 172], [128, 196, 255]], [[178, 92, 24], [255, 180, 96]]],
-    below: [[98, 97, 95], [206, 204, 200]],
+    above: [
+      [
+        [38, 102, 172],
+        [128, 196, 255],
+      ],
+      [
+        [178, 92, 24],
+        [255, 180, 96],
+      ],
+    ],
+    below: [
+      [98, 97, 95],
+      [206, 204, 200],
+    ],
   },
 };
 
 // From black over purple and orange to pale yellow: where one looks for a place in a photograph, not for a sign.
-const HEAT = [[12, 8, 38], [94, 24, 110], [188, 55, 84], [243, 132, 40], [250, 250, 160]];
+const HEAT = [
+  [12, 8, 38],
+  [94, 24, 110],
+  [188, 55, 84],
+  [243, 132, 40],
+  [250, 250, 160],
+];
 
 /** Whether the page is dark, by the reader's choice or the system's. */
 export function isDark() {
@@ -77,7 +107,10 @@ function put(canvas, pixels) {
 
 /** Paint values 0..1 as heat, from dark to bright. */
 export function paintHeat(canvas, values) {
-  put(canvas, Uint32Array.from(values, (value) => packed(along(HEAT, value))));
+  put(
+    canvas,
+    Uint32Array.from(values, (value) => packed(along(HEAT, value))),
+  );
 }
 
 /** Paint three planes [3, h, w] from `start` on as RGB, 0 being mid-grey and ±`largest` black and white. */

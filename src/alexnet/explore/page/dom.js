@@ -37,7 +37,11 @@ export function canvasOf(width, height, attributes) {
 /** A choice of one among several, as buttons beside each other. `choices`: [value, text] each. */
 export function switcher(label, choices, chosen, onchange) {
   const buttons = choices.map(([value, text]) =>
-    h("button", { type: "button", "aria-pressed": String(value === chosen), "data-value": value, onclick: () => choose(value) }, text),
+    h(
+      "button",
+      { type: "button", "aria-pressed": String(value === chosen), "data-value": value, onclick: () => choose(value) },
+      text,
+    ),
   );
   function choose(value) {
     for (const button of buttons) button.setAttribute("aria-pressed", String(button.dataset.value === String(value)));

@@ -42,7 +42,9 @@ export function whole(value) {
 export function large(value) {
   if (value < 1e6) return whole(value);
   const millions = value / 1e6;
-  return millions < 1e4 ? `${Number(millions.toPrecision(3)).toLocaleString("en-US")} million` : `${(value / 1e9).toPrecision(3)} billion`;
+  return millions < 1e4
+    ? `${Number(millions.toPrecision(3)).toLocaleString("en-US")} million`
+    : `${(value / 1e9).toPrecision(3)} billion`;
 }
 
 /** A probability as "97.3 %". */

@@ -18,12 +18,28 @@ export function grid({ values, across, column, largest, caption, note, places, m
   function cell(value, k) {
     if (value === null) return h("td", { class: "none", "data-cell": k });
     const where = places?.[k] ?? "";
-    const element = h("td", { class: [where && "outside", marked?.has(k) && "ring"].filter(Boolean).join(" ") || null, "data-cell": k, title: where ? `${where}: zero` : digits(value, 7) }, where ? "0" : short(value));
+    const element = h(
+      "td",
+      {
+        class: [where && "outside", marked?.has(k) && "ring"].filter(Boolean).join(" ") || null,
+        "data-cell": k,
+        title: where ? `${where}: zero` : digits(value, 7),
+      },
+      where ? "0" : short(value),
+    );
     if (where) return element;
     const colour = colourOf(value, strongest, column);
     return styled(element, { "background-color": css(colour), color: inkOn(colour) });
   }
-  const table = h("table", { class: "number-grid", onclick: choose ? (event) => event.target.dataset.cell && choose(Number(event.target.dataset.cell)) : null }, h("caption", null, h("b", null, caption), note ? h("span", null, ` ${note}`) : null), h("tbody", null, rows));
+  const table = h(
+    "table",
+    {
+      class: "number-grid",
+      onclick: choose ? (event) => event.target.dataset.cell && choose(Number(event.target.dataset.cell)) : null,
+    },
+    h("caption", null, h("b", null, caption), note ? h("span", null, ` ${note}`) : null),
+    h("tbody", null, rows),
+  );
   styled(table, { "--across": String(across) });
   return h("div", { class: choose ? "grid-box pressable" : "grid-box" }, table);
 }

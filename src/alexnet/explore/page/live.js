@@ -64,10 +64,18 @@ function chartsOf({ epochs, steps }) {
   const over = (lines, x, y) => lines.filter((line) => typeof line[y] === "number").map((line) => [line[x], line[y]]);
   const list = [];
   if (epochs.length) {
-    list.push(chart({ title: "Loss, by epoch", xName: "epoch", lines: [{ name: "training", column: 1, points: over(epochs, "epoch", "loss") }] }));
     list.push(
       chart({
-        title: "Errors, by epoch", xName: "epoch", unit: " %",
+        title: "Loss, by epoch",
+        xName: "epoch",
+        lines: [{ name: "training", column: 1, points: over(epochs, "epoch", "loss") }],
+      }),
+    );
+    list.push(
+      chart({
+        title: "Errors, by epoch",
+        xName: "epoch",
+        unit: " %",
         lines: [
           { name: "training top-1", column: 1, points: over(epochs, "epoch", "train_error") },
           { name: "validation top-1", column: 2, points: over(epochs, "epoch", "validation_top1") },
@@ -76,9 +84,24 @@ function chartsOf({ epochs, steps }) {
       }),
     );
   }
-  if (steps.length) list.push(chart({ title: `Loss of the last ${whole(steps.length)} measured steps`, xName: "step", zero: false, lines: [{ name: "training", column: 1, points: over(steps, "step", "loss") }] }));
+  if (steps.length)
+    list.push(
+      chart({
+        title: `Loss of the last ${whole(steps.length)} measured steps`,
+        xName: "step",
+        zero: false,
+        lines: [{ name: "training", column: 1, points: over(steps, "step", "loss") }],
+      }),
+    );
   const rates = over(epochs.length > 1 ? epochs : steps, epochs.length > 1 ? "epoch" : "step", "rate");
-  if (rates.length) list.push(chart({ title: "Learning rate", xName: epochs.length > 1 ? "epoch" : "step", lines: [{ name: "rate", column: 1, points: rates }] }));
+  if (rates.length)
+    list.push(
+      chart({
+        title: "Learning rate",
+        xName: epochs.length > 1 ? "epoch" : "step",
+        lines: [{ name: "rate", column: 1, points: rates }],
+      }),
+    );
   return list;
 }
 
@@ -89,13 +112,20 @@ async function kernelsNow(box, run, net, training) {
   let words = `Kernels of the first layer at ${net.checkpoint}`;
   if (training) {
     const newest = await freshNetwork(run);
-    if (newest.checkpoint !== net.checkpoint) forget(run);
+    forget(run); // what was computed with the weights of an earlier checkpoint
     const epoch = newest.epochs_kept.at(-1);
-    if (epoch !== undefined) [address, words] = [at.kernels(run, epoch), `Kernels of the first layer after epoch ${whole(epoch)}`];
-  } else if (net.epochs_kept.length) [address, words] = [at.kernels(run, net.epochs_kept.at(-1)), `Kernels of the first layer after epoch ${whole(net.epochs_kept.at(-1))}`];
+    if (epoch !== undefined)
+      [address, words] = [at.kernels(run, epoch), `Kernels of the first layer after epoch ${whole(epoch)}`];
+  } else if (net.epochs_kept.length)
+    [address, words] = [
+      at.kernels(run, net.epochs_kept.at(-1)),
+      `Kernels of the first layer after epoch ${whole(net.epochs_kept.at(-1))}`,
+    ];
   const weights = await numbers(address);
   const size = 3 * step.kernel * step.kernel;
-  const grid = styled(h("div", { class: "tiles", role: "img", "aria-label": words }), { "--across": String(step.shape[0] > 48 ? 24 : 16) });
+  const grid = styled(h("div", { class: "tiles", role: "img", "aria-label": words }), {
+    "--across": String(step.shape[0] > 48 ? 24 : 16),
+  });
   for (let kernel = 0; kernel < step.shape[0]; kernel++) {
     const canvas = canvasOf(step.kernel, step.kernel);
     paintRGB(canvas, weights.subarray(kernel * size, (kernel + 1) * size), 0, largestOf(weights, kernel * size, size));

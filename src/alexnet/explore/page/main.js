@@ -33,6 +33,8 @@ let turn = 0;
 function chosen() {
   const route = read();
   route.run = store.index.runs.includes(route.run) ? route.run : (store.index.runs[0] ?? null);
+  // An image that was computed in the browser is gone when the page is opened again.
+  if (route.image?.startsWith("local-") && !store.images.has(route.image)) route.image = null;
   route.image ??= [...store.images.keys()][0] ?? null;
   return route;
 }
@@ -40,8 +42,15 @@ function chosen() {
 async function show() {
   const route = chosen();
   const key = `${route.section}|${route.run}|${route.image}`;
-  frame(route);
-  if (view?.key === key && view.update) return void view.update(route);
+  if (view?.key === key && view.update) {
+    errorLine(null);
+    try {
+      await view.update(route);
+    } catch (error) {
+      errorLine(error.message);
+    }
+    return;
+  }
   const now = ++turn;
   view?.leave?.();
   view = null;
@@ -49,6 +58,7 @@ async function show() {
   const body = h("div", { class: `section section-${route.section}` });
   try {
     const net = await network(route.run);
+    frame(route, net);
     const { show: draw } = await LOAD[route.section]();
     if (now !== turn) return;
     document.title = `${TITLES[route.section]} · AlexNet explorer`;
@@ -64,31 +74,76 @@ async function show() {
   }
 }
 
-function frame(route) {
+// Sections that there is something to show in.
+function sectionsOf(net) {
+  const trained = net.epochs !== null || net.epochs_kept.length > 0;
+  return Object.entries(TITLES).filter(([section]) =>
+    section === "live" ? trained : section !== "compare" || store.index.runs.length > 1,
+  );
+}
+
+function frame(route, net) {
   const nav = document.getElementById("sections");
   nav.replaceChildren(
-    ...Object.entries(TITLES).map(([section, title]) =>
-      h("a", { href: link({ section, image: route.image, run: route.run }), "aria-current": section === route.section ? "page" : null }, title),
+    ...sectionsOf(net).map(([section, title]) =>
+      h(
+        "a",
+        {
+          href: link({ section, image: route.image, run: route.run }),
+          "aria-current": section === route.section ? "page" : null,
+        },
+        title,
+      ),
     ),
   );
   document.getElementById("home").href = link({ section: "image" });
   const runs = store.index.runs;
   const picker =
     runs.length > 1
-      ? h("label", { class: "pick" }, h("span", null, "run"), select("run", runs.map((run) => [run, run]), route.run, (run) => go({ ...read(), run }), { "data-testid": "run-select" }))
+      ? h(
+          "label",
+          { class: "pick" },
+          h("span", null, "run"),
+          select(
+            "run",
+            runs.map((run) => [run, run]),
+            route.run,
+            (run) => go({ ...read(), run }),
+            { "data-testid": "run-select" },
+          ),
+        )
       : h("span", { class: "pick" }, h("span", null, "run"), h("b", { "data-testid": "run-select" }, route.run));
-  document.getElementById("chosen").replaceChildren(
-    picker,
-    route.image ? h("a", { class: "chip", href: link({ section: "image" }), title: "choose another image" }, h("img", { src: at.thumb(route.image), alt: "", width: 32, height: 32 }), h("span", { "data-testid": "image-name" }, nameOf(route.image))) : "",
-    themeButton(),
-  );
+  document
+    .getElementById("chosen")
+    .replaceChildren(
+      picker,
+      route.image
+        ? h(
+            "a",
+            { class: "chip", href: link({ section: "image" }), title: `${nameOf(route.image)}; choose another image` },
+            h("img", { src: at.thumb(route.image), alt: "", width: 32, height: 32 }),
+            h("span", { "data-testid": "image-name" }, nameOf(route.image).split("/").at(-1)),
+          )
+        : "",
+      themeButton(),
+    );
 }
 
 function themeButton() {
   const names = { auto: "as the system", light: "light", dark: "dark" };
   const now = document.documentElement.dataset.theme ?? "auto";
   const next = { auto: "light", light: "dark", dark: "auto" }[now];
-  return h("button", { type: "button", class: "theme", "aria-label": `Colours: ${names[now]}; change to ${names[next]}`, title: `Colours: ${names[now]}`, onclick: () => setTheme(next) }, { auto: "◐", light: "☀", dark: "☾" }[now]);
+  return h(
+    "button",
+    {
+      type: "button",
+      class: "theme",
+      "aria-label": `Colours: ${names[now]}; change to ${names[next]}`,
+      title: `Colours: ${names[now]}`,
+      onclick: () => setTheme(next),
+    },
+    { auto: "◐", light: "☀", dark: "☾" }[now],
+  );
 }
 
 function setTheme(theme) {
@@ -111,10 +166,16 @@ function redraw() {
 
 function foot() {
   const { version, live } = store.index;
-  document.getElementById("foot").replaceChildren(
-    h("p", null, `alexnet ${version} · after A. Krizhevsky, I. Sutskever and G. E. Hinton, ImageNet Classification with Deep Convolutional Neural Networks, 2012.`),
-    ...(live ? [] : [h("p", null, "An exported page: it shows one run and chosen images, and computes from their files.")]),
-  );
+  document
+    .getElementById("foot")
+    .replaceChildren(
+      h(
+        "p",
+        null,
+        `alexnet ${version} · after A. Krizhevsky, I. Sutskever and G. E. Hinton, ImageNet Classification with Deep Convolutional Neural Networks, 2012.`,
+      ),
+      ...(live ? [] : [h("p", null, "An exported page: it shows one run and chosen images, and computes from their files.")]),
+    );
 }
 
 async function begin() {
@@ -137,7 +198,7 @@ async function begin() {
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
   window.addEventListener("hashchange", show);
   foot();
-  if (store.index.live) takeFiles();
+  takeFiles();
   await show();
 }
 

@@ -21,7 +21,11 @@ export function show(body, route, net) {
     h("h1", null, `Network ${net.name}`),
     h("p", { class: "words" }, summary(net)),
     drawing,
-    h("p", { class: "faint small caption" }, "Heights and depths of the boxes are to one scale, their thicknesses (numbers of kernels) to another. On the right side of each lies its strongest map for this image. Choose a layer to see all of its maps."),
+    h(
+      "p",
+      { class: "faint small caption" },
+      "Heights and depths of the boxes are to one scale, their thicknesses (numbers of kernels) to another. On the right side of each lies its strongest map for this image. Choose a layer to see all of its maps.",
+    ),
     detail,
   );
   const update = (now) => {
@@ -50,13 +54,35 @@ async function stepDetail(detail, route, net, name) {
     "nav",
     { class: "step-tabs", "aria-label": `steps of ${layer.name}` },
     layer.steps.map((one) =>
-      h("a", { href: link({ section: "network", parts: [one.name] }), "aria-current": one.name === name ? "true" : null, "data-testid": `step-${one.name}` }, h("b", null, one.name), " ", h("span", null, sizeOf(one))),
+      h(
+        "a",
+        {
+          href: link({ section: "network", parts: [one.name] }),
+          "aria-current": one.name === name ? "true" : null,
+          "data-testid": `step-${one.name}`,
+        },
+        h("b", null, one.name),
+        " ",
+        h("span", null, sizeOf(one)),
+      ),
     ),
   );
-  const size = h("p", { class: "size-line" }, shapeText(step.shape), step.arithmetic ? h("span", { class: "formula" }, step.arithmetic) : null);
+  const size = h(
+    "p",
+    { class: "size-line" },
+    shapeText(step.shape),
+    step.arithmetic ? h("span", { class: "formula" }, step.arithmetic) : null,
+  );
   const shown = h("div", { class: "maps-by-column" });
   const controls = h("div", { class: "row" });
-  detail.replaceChildren(tabs, h("h2", null, `${step.name}: ${KINDS[step.kind] ?? step.kind}`), size, h("p", { class: "words" }, describe(step, before)), controls, shown);
+  detail.replaceChildren(
+    tabs,
+    h("h2", null, `${step.name}: ${KINDS[step.kind] ?? step.kind}`),
+    size,
+    h("p", { class: "words" }, describe(step, before)),
+    controls,
+    shown,
+  );
   if (!route.image) {
     shown.append(h("p", { class: "faint" }, "Choose an image to see its maps."));
     return;
@@ -72,7 +98,12 @@ function columnsOf(step) {
 }
 
 function heading(step, column, count, noun) {
-  return h("h3", { class: `column-${column + 1}` }, step.columns === 2 ? `Column ${column + 1}` : "All of it", h("span", { class: "faint" }, ` ${plural(count, noun)}`));
+  return h(
+    "h3",
+    { class: `column-${column + 1}` },
+    step.columns === 2 ? `Column ${column + 1}` : "All of it",
+    h("span", { class: "faint" }, ` ${plural(count, noun)}`),
+  );
 }
 
 function mapsOf(shown, controls, values, step) {
@@ -84,17 +115,39 @@ function mapsOf(shown, controls, values, step) {
           "div",
           { class: "column" },
           heading(step, column, to - from, "map"),
-          tiles({ values, shape: step.shape, from, to, column, largest, chosen: null, label: `maps of ${step.name}, column ${column + 1}`, choose: (kernel, y, x) => go({ section: "number", parts: [step.name, kernel, y, x] }) }),
+          tiles({
+            values,
+            shape: step.shape,
+            from,
+            to,
+            column,
+            largest,
+            chosen: null,
+            label: `maps of ${step.name}, column ${column + 1}`,
+            choose: (kernel, y, x) => go({ section: "number", parts: [step.name, kernel, y, x] }),
+          }),
         ),
       ),
     );
   };
   controls.append(
-    switcher("scale", [["own", "each map on its own scale"], ["common", "all on one"]], common ? "common" : "own", (value) => {
-      common = value === "common";
-      draw();
-    }),
-    h("span", { class: "faint small" }, "Under a map: its number, and its largest value. Click a pixel to see how it comes about."),
+    switcher(
+      "scale",
+      [
+        ["own", "each map on its own scale"],
+        ["common", "all on one"],
+      ],
+      common ? "common" : "own",
+      (value) => {
+        common = value === "common";
+        draw();
+      },
+    ),
+    h(
+      "span",
+      { class: "faint small" },
+      "Under a map: its number, and its largest value. Click a pixel to see how it comes about.",
+    ),
   );
   draw();
 }
@@ -103,7 +156,19 @@ async function unitsOf(shown, controls, values, step, net, route) {
   const last = net.steps.at(-1);
   if (step === last) {
     const answer = await json(at.answer(net.id, route.image));
-    shown.append(h("div", { class: "column" }, h("h3", null, "After softmax"), h("p", { class: "faint small" }, "e to the power of each number, divided by their sum: probabilities of the centre crop."), bars(answer.centre, answer.label)));
+    shown.append(
+      h(
+        "div",
+        { class: "column" },
+        h("h3", null, "After softmax"),
+        h(
+          "p",
+          { class: "faint small" },
+          "e to the power of each number, divided by their sum: probabilities of the centre crop.",
+        ),
+        bars(answer.centre, answer.label, net),
+      ),
+    );
   }
   let masked = null;
   const strips = h("div", { class: "maps-by-column wide" });
@@ -115,7 +180,16 @@ async function unitsOf(shown, controls, values, step, net, route) {
           "div",
           { class: "column" },
           step === last ? h("h3", null, "Before it: one number a class") : heading(step, column, to - from, "unit"),
-          strip({ values, from, to, column, largest, masked, label: `units of ${step.name}, column ${column + 1}`, choose: (unit) => go({ section: "number", parts: [step.name, unit] }) }),
+          strip({
+            values,
+            from,
+            to,
+            column,
+            largest,
+            masked,
+            label: `units of ${step.name}, column ${column + 1}`,
+            choose: (unit) => go({ section: "number", parts: [step.name, unit] }),
+          }),
         ),
       ),
     );
@@ -129,18 +203,37 @@ async function unitsOf(shown, controls, values, step, net, route) {
 
 /** Which units a training step would drop, drawn anew at every press. */
 function dropoutControls(step, count, use) {
-  const told = h("span", { class: "faint", "aria-live": "polite" }, `This is what test does: every unit stays${step.form === "mask" ? `, times ${digits(1 - step.probability)}` : ""}.`);
-  const again = h("button", { type: "button", class: "button strong", onclick: () => {
-    const mask = Uint8Array.from({ length: count }, () => Number(Math.random() < step.probability));
-    const dropped = mask.reduce((total, one) => total + one, 0);
-    told.textContent = `A training step would drop ${whole(dropped)} of ${whole(count)} (crossed out): another network each time, all with the same weights.`;
-    again.textContent = "Draw again";
-    use(mask);
-  } }, "Draw a training step");
-  const test = h("button", { type: "button", class: "button", onclick: () => {
-    told.textContent = `At test every unit stays${step.form === "mask" ? `, times ${digits(1 - step.probability)}` : ""}.`;
-    use(null);
-  } }, "Test");
+  const told = h(
+    "span",
+    { class: "faint", "aria-live": "polite" },
+    `This is what test does: every unit stays${step.form === "mask" ? `, times ${digits(1 - step.probability)}` : ""}.`,
+  );
+  const again = h(
+    "button",
+    {
+      type: "button",
+      class: "button strong",
+      onclick: () => {
+        const mask = Uint8Array.from({ length: count }, () => Number(Math.random() < step.probability));
+        const dropped = mask.reduce((total, one) => total + one, 0);
+        told.textContent = `A training step would drop ${whole(dropped)} of ${whole(count)} (crossed out): another network each time, all with the same weights.`;
+        again.textContent = "Draw again";
+        use(mask);
+      },
+    },
+    "Draw a training step",
+  );
+  const test = h(
+    "button",
+    {
+      type: "button",
+      class: "button",
+      onclick: () => {
+        told.textContent = `At test every unit stays${step.form === "mask" ? `, times ${digits(1 - step.probability)}` : ""}.`;
+        use(null);
+      },
+    },
+    "Test",
+  );
   return [again, test, told];
 }
-

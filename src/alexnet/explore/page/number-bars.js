@@ -12,16 +12,33 @@ export function channelBars({ sums, chosen, first, choose, columns }) {
   const bars = columns.flatMap(({ column, from, to }) =>
     sums.slice(from, to).map((sum, k) => {
       const high = Math.max(0.8, (Math.abs(sum) / largest) * (HIGH / 2 - 3));
-      return svg("rect", { x: (from + k) * wide + wide * 0.08, y: sum < 0 ? HIGH / 2 : HIGH / 2 - high, width: wide * 0.84, height: high, class: `column-${column + 1} ${sum < 0 ? "below" : ""}` });
+      return svg("rect", {
+        x: (from + k) * wide + wide * 0.08,
+        y: sum < 0 ? HIGH / 2 : HIGH / 2 - high,
+        width: wide * 0.84,
+        height: high,
+        class: `column-${column + 1} ${sum < 0 ? "below" : ""}`,
+      });
     }),
   );
   const mark = svg("rect", { y: 1, width: wide, height: HIGH - 2, class: "chosen" });
-  const drawing = svg("svg", { viewBox: `0 0 ${WIDE} ${HIGH}`, preserveAspectRatio: "none", "aria-hidden": "true" }, svg("line", { x1: 0, x2: WIDE, y1: HIGH / 2, y2: HIGH / 2 }), mark, bars);
+  const drawing = svg(
+    "svg",
+    { viewBox: `0 0 ${WIDE} ${HIGH}`, preserveAspectRatio: "none", "aria-hidden": "true" },
+    svg("line", { x1: 0, x2: WIDE, y1: HIGH / 2, y2: HIGH / 2 }),
+    mark,
+    bars,
+  );
   const told = h("p", { class: "told" });
   const slider = h(
     "div",
     {
-      class: "channel-bars", role: "slider", tabindex: 0, "aria-label": "channel", "aria-valuemin": 0, "aria-valuemax": sums.length - 1,
+      class: "channel-bars",
+      role: "slider",
+      tabindex: 0,
+      "aria-label": "channel",
+      "aria-valuemin": 0,
+      "aria-valuemax": sums.length - 1,
       onclick: (event) => {
         const box = drawing.getBoundingClientRect();
         pick(Math.floor(((event.clientX - box.left) / box.width) * sums.length));
@@ -39,7 +56,10 @@ export function channelBars({ sums, chosen, first, choose, columns }) {
   function show() {
     mark.setAttribute("x", at * wide);
     const text = `map ${first + at} adds ${digits(sums[at], 5)}`;
-    told.replaceChildren(h("b", null, text), h("span", { class: "faint" }, ` — what each of the ${whole(sums.length)} maps adds; choose one to see its products`));
+    told.replaceChildren(
+      h("b", null, text),
+      h("span", { class: "faint" }, ` — what each of the ${whole(sums.length)} maps adds; choose one to see its products`),
+    );
     slider.setAttribute("aria-valuenow", at);
     slider.setAttribute("aria-valuetext", text);
   }

@@ -18,9 +18,40 @@ export function panel(about) {
   const { step, input, kernel, y, x, before } = about;
   const [, height, width] = input.shape;
   const best = bestOf(about);
-  const windows = neighbours(step, y, x).map(({ top, left, itself }) => ({ top, left, size: step.window, kind: itself ? "main" : "beside" }));
-  const map = drawMap({ values: input.values, start: kernel * height * width, width, height, column: about.column, windows, margin: { before: 0, after: step.overhang } });
-  const source = h("figure", null, h("div", { class: "map", role: "img", "aria-label": `${before.name}, map ${kernel}; the window begins at row ${best.top}, column ${best.left}` }, map), h("figcaption", null, h("b", null, `${before.name}, map ${kernel}.`), ` The window: rows ${best.top} to ${best.top + step.window - 1}, columns ${best.left} to ${best.left + step.window - 1}.`));
+  const windows = neighbours(step, y, x).map(({ top, left, itself }) => ({
+    top,
+    left,
+    size: step.window,
+    kind: itself ? "main" : "beside",
+  }));
+  const map = drawMap({
+    values: input.values,
+    start: kernel * height * width,
+    width,
+    height,
+    column: about.column,
+    windows,
+    margin: { before: 0, after: step.overhang },
+  });
+  const source = h(
+    "figure",
+    null,
+    h(
+      "div",
+      {
+        class: "map",
+        role: "img",
+        "aria-label": `${before.name}, map ${kernel}; the window begins at row ${best.top}, column ${best.left}`,
+      },
+      map,
+    ),
+    h(
+      "figcaption",
+      null,
+      h("b", null, `${before.name}, map ${kernel}.`),
+      ` The window: rows ${best.top} to ${best.top + step.window - 1}, columns ${best.left} to ${best.left + step.window - 1}.`,
+    ),
+  );
   const overlap = step.window - step.stride;
   return {
     source,
@@ -38,7 +69,8 @@ function neighbours(step, y, x) {
   const all = [];
   for (let dy = -1; dy <= 1; dy++)
     for (let dx = -1; dx <= 1; dx++)
-      if (!(dy && dx) && y + dy >= 0 && x + dx >= 0 && y + dy < height && x + dx < width) all.push({ ...windowAt(step, y + dy, x + dx), itself: !dy && !dx });
+      if (!(dy && dx) && y + dy >= 0 && x + dx >= 0 && y + dy < height && x + dx < width)
+        all.push({ ...windowAt(step, y + dy, x + dx), itself: !dy && !dx });
   return all.sort((a, b) => a.itself - b.itself); // the window itself is drawn over the others
 }
 
@@ -47,27 +79,62 @@ function region(about, best) {
   const { step, input, kernel, y, x, column } = about;
   const [, height, width] = input.shape;
   const from = { row: Math.max(0, best.top - step.stride), column: Math.max(0, best.left - step.stride) };
-  const to = { row: Math.min(height, best.top + step.window + step.stride), column: Math.min(width, best.left + step.window + step.stride) };
+  const to = {
+    row: Math.min(height, best.top + step.window + step.stride),
+    column: Math.min(width, best.left + step.window + step.stride),
+  };
   const start = kernel * height * width;
   const largest = largestOf(input.values, start, height * width);
   const windows = neighbours(step, y, x);
-  const drawing = svg("svg", { viewBox: `-34 -24 ${(to.column - from.column) * CELL + 40} ${(to.row - from.row) * CELL + 30}`, class: "pool-region", role: "img", "aria-label": "the window and its neighbours; the numbers are in the line below" });
+  const drawing = svg("svg", {
+    viewBox: `-34 -24 ${(to.column - from.column) * CELL + 40} ${(to.row - from.row) * CELL + 30}`,
+    class: "pool-region",
+    role: "img",
+    "aria-label": "the window and its neighbours; the numbers are in the line below",
+  });
   for (let row = from.row; row < to.row; row++) {
-    drawing.append(svg("text", { x: -8, y: (row - from.row + 0.5) * CELL + 4, class: "axis", "text-anchor": "end" }, String(row)));
+    drawing.append(
+      svg("text", { x: -8, y: (row - from.row + 0.5) * CELL + 4, class: "axis", "text-anchor": "end" }, String(row)),
+    );
     for (let place = from.column; place < to.column; place++) {
-      if (row === from.row) drawing.append(svg("text", { x: (place - from.column + 0.5) * CELL, y: -8, class: "axis", "text-anchor": "middle" }, String(place)));
+      if (row === from.row)
+        drawing.append(
+          svg("text", { x: (place - from.column + 0.5) * CELL, y: -8, class: "axis", "text-anchor": "middle" }, String(place)),
+        );
       const value = input.values[start + row * width + place];
       const colour = colourOf(value, largest, column);
       const [left, top] = [(place - from.column) * CELL, (row - from.row) * CELL];
-      const inside = windows.filter((one) => row >= one.top && row < one.top + step.window && place >= one.left && place < one.left + step.window);
-      const cell = svg("g", { class: inside.some((one) => one.itself) ? "inside" : "around" }, styled(svg("rect", { x: left, y: top, width: CELL, height: CELL }), { fill: css(colour) }), styled(svg("text", { x: left + CELL / 2, y: top + CELL / 2 + 5, "text-anchor": "middle" }, short(value)), { fill: inkOn(colour) }));
-      if (row === best.row && place === best.column) cell.append(styled(svg("circle", { cx: left + CELL / 2, cy: top + CELL / 2, r: CELL * 0.43, class: "best" }), { stroke: inkOn(colour) }));
+      const inside = windows.filter(
+        (one) => row >= one.top && row < one.top + step.window && place >= one.left && place < one.left + step.window,
+      );
+      const cell = svg(
+        "g",
+        { class: inside.some((one) => one.itself) ? "inside" : "around" },
+        styled(svg("rect", { x: left, y: top, width: CELL, height: CELL }), { fill: css(colour) }),
+        styled(svg("text", { x: left + CELL / 2, y: top + CELL / 2 + 5, "text-anchor": "middle" }, short(value)), {
+          fill: inkOn(colour),
+        }),
+      );
+      if (row === best.row && place === best.column)
+        cell.append(
+          styled(svg("circle", { cx: left + CELL / 2, cy: top + CELL / 2, r: CELL * 0.43, class: "best" }), {
+            stroke: inkOn(colour),
+          }),
+        );
       drawing.append(cell);
     }
   }
   for (const { top, left, itself } of windows) {
     const inset = itself ? 0 : 5;
-    drawing.append(svg("rect", { x: (left - from.column) * CELL + inset, y: (top - from.row) * CELL + inset, width: step.window * CELL - 2 * inset, height: step.window * CELL - 2 * inset, class: itself ? "window main" : "window beside" }));
+    drawing.append(
+      svg("rect", {
+        x: (left - from.column) * CELL + inset,
+        y: (top - from.row) * CELL + inset,
+        width: step.window * CELL - 2 * inset,
+        height: step.window * CELL - 2 * inset,
+        class: itself ? "window main" : "window beside",
+      }),
+    );
   }
   return drawing;
 }
@@ -79,8 +146,19 @@ function explanation(about, best, overlap) {
   return h(
     "div",
     { class: "words" },
-    h("p", null, `The window is ${step.window}×${step.window}; the next ones (dashed) begin ${step.stride} further. `, overlap > 0 ? `So each shares ${overlap === 1 ? "a row or column" : `${overlap} rows or columns`} with the one beside it, and one number may be the maximum of up to ${Math.ceil(step.window / step.stride) ** 2} windows.` : "They do not overlap."),
-    h("p", null, `The largest, ringed, lies at row ${best.row}, column ${best.column} of ${before.name}. Only it is passed on; in training only it gets a gradient.`),
+    h(
+      "p",
+      null,
+      `The window is ${step.window}×${step.window}; the next ones (dashed) begin ${step.stride} further. `,
+      overlap > 0
+        ? `So each shares ${overlap === 1 ? "a row or column" : `${overlap} rows or columns`} with the one beside it, and one number may be the maximum of up to ${Math.ceil(step.window / step.stride) ** 2} windows.`
+        : "They do not overlap.",
+    ),
+    h(
+      "p",
+      null,
+      `The largest, ringed, lies at row ${best.row}, column ${best.column} of ${before.name}. Only it is passed on; in training only it gets a gradient.`,
+    ),
     cut ? h("p", null, "The window hangs over the edge of the map; only what is inside counts.") : null,
   );
 }
@@ -89,7 +167,25 @@ function total({ step, input, kernel }, best) {
   const [, height, width] = input.shape;
   const inside = [];
   for (let row = best.top; row < Math.min(height, best.top + step.window); row++)
-    for (let column = best.left; column < Math.min(width, best.left + step.window); column++) inside.push([input.values[(kernel * height + row) * width + column], row === best.row && column === best.column]);
-  const numbers = inside.flatMap(([value, largest], k) => [k ? ", " : "", h(largest ? "strong" : "span", null, digits(value, 4))]);
-  return h("div", { class: "total" }, line(term("max"), sign("{"), h("span", { class: "list" }, numbers), sign("}"), sign("="), term(digits(best.value, 7), "this number", "result", { "data-testid": "inspector-value", "data-value": String(best.value) })));
+    for (let column = best.left; column < Math.min(width, best.left + step.window); column++)
+      inside.push([input.values[(kernel * height + row) * width + column], row === best.row && column === best.column]);
+  const numbers = inside.flatMap(([value, largest], k) => [
+    k ? ", " : "",
+    h(largest ? "strong" : "span", null, digits(value, 4)),
+  ]);
+  return h(
+    "div",
+    { class: "total" },
+    line(
+      term("max"),
+      sign("{"),
+      h("span", { class: "list" }, numbers),
+      sign("}"),
+      sign("="),
+      term(digits(best.value, 7), "this number", "result", {
+        "data-testid": "inspector-value",
+        "data-value": String(best.value),
+      }),
+    ),
+  );
 }

@@ -29,7 +29,11 @@ export async function show(body, route, net) {
     body.append(h("p", null, h("a", { href: link({ section: "image" }) }, "Choose an image"), " first."));
     return {};
   }
-  const parts = { steering: h("div", { class: "steering" }), head: h("div", { class: "number-head" }), panel: h("div", { class: "number-panel", "data-testid": "pixel-inspector" }) };
+  const parts = {
+    steering: h("div", { class: "steering" }),
+    head: h("div", { class: "number-head" }),
+    panel: h("div", { class: "number-panel", "data-testid": "pixel-inspector" }),
+  };
   body.append(parts.steering, parts.head, parts.panel);
   let shown = null; // {name, values, input}: what was read of the step
   let turn = 0;
@@ -43,7 +47,16 @@ export async function show(body, route, net) {
       shown = { name, values, input, output: null };
     }
     const place = placeOf(step, now.parts, shown.values);
-    const about = { net, route: now, step, before, ...place, values: shown.values, input: shown.input, column: columnOf(step, place.kernel) };
+    const about = {
+      net,
+      route: now,
+      step,
+      before,
+      ...place,
+      values: shown.values,
+      input: shown.input,
+      column: columnOf(step, place.kernel),
+    };
     about.value = shown.values[place.index];
     about.go = (parts) => go({ section: "number", parts }, true);
     await draw(parts, about, shown);
@@ -59,7 +72,12 @@ function placeOf(step, parts, values) {
   const within = (value, most) => Number.isInteger(value) && value >= 0 && value < most;
   if (!within(given[0], count)) {
     const largest = values.indexOf(values.reduce((most, value) => (value > most ? value : most), -Infinity));
-    return { kernel: Math.floor(largest / (height * width)), y: Math.floor(largest / width) % height, x: largest % width, index: largest };
+    return {
+      kernel: Math.floor(largest / (height * width)),
+      y: Math.floor(largest / width) % height,
+      x: largest % width,
+      index: largest,
+    };
   }
   const [kernel, y = height >> 1, x = width >> 1] = given;
   const row = within(y, height) ? y : height >> 1;
@@ -75,14 +93,31 @@ async function draw(parts, about, shown) {
   const heading = h(
     "div",
     { class: `number-title column-${about.column + 1}` },
-    h("p", { class: "faint" }, `${step.name}, ${KINDS[step.kind]}${step.columns === 2 ? `, column ${about.column + 1} of the network` : ""}`),
-    h("p", { class: "big-number", "aria-live": "polite" }, h("span", null, `${step.name} [${place}] = `), h("b", null, digits(value, 6))),
+    h(
+      "p",
+      { class: "faint" },
+      `${step.name}, ${KINDS[step.kind]}${step.columns === 2 ? `, column ${about.column + 1} of the network` : ""}`,
+    ),
+    h(
+      "p",
+      { class: "big-number", "aria-live": "polite" },
+      h("span", null, `${step.name} [${place}] = `),
+      h("b", null, digits(value, 6)),
+    ),
     h("p", { class: "words faint small" }, describe(step, about.before)),
     travel(about),
   );
   const drawn = await PANELS[step.kind](about);
   if (!flat) outputMap(shown, about);
-  const maps = flat ? null : h("div", { class: "number-maps" }, drawn.source, h("span", { class: "arrow", "aria-hidden": "true" }, "→"), shown.output.figure);
+  const maps = flat
+    ? null
+    : h(
+        "div",
+        { class: "number-maps" },
+        drawn.source,
+        h("span", { class: "arrow", "aria-hidden": "true" }, "→"),
+        shown.output.figure,
+      );
   // The map that has the keyboard stays in the page, so that it keeps it.
   if (shown.output && parts.head.contains(shown.output.figure)) {
     parts.head.querySelector(".number-title").replaceWith(heading);
@@ -108,8 +143,13 @@ function outputMap(shown, about) {
     shown.output.figure = h("figure", null, box, shown.output.caption);
   }
   shown.output.about = about;
-  shown.output.box.replaceChildren(...drawMap({ values, start: kernel * height * width, width, height, column: about.column, pixel: { y, x } }));
-  shown.output.caption.replaceChildren(h("b", null, `${step.name}, kernel ${kernel}.`), ` ${sizeOf(step)}; click a pixel, or use the arrow keys.`);
+  shown.output.box.replaceChildren(
+    ...drawMap({ values, start: kernel * height * width, width, height, column: about.column, pixel: { y, x } }),
+  );
+  shown.output.caption.replaceChildren(
+    h("b", null, `${step.name}, kernel ${kernel}.`),
+    ` ${sizeOf(step)}; click a pixel, or use the arrow keys.`,
+  );
 }
 
 // Which number: step, kernel, row, column, as fields.
@@ -117,15 +157,32 @@ function steer(parts, about) {
   const { net, step, kernel, y, x } = about;
   const named = { name: step.name, count: step.shape.length };
   if (parts.steering.dataset.step !== step.name) {
-    const steps = net.steps.filter((one) => one.kind !== "full" || store.index.live || one === step).map((one) => [one.name, `${one.name}  ${sizeOf(one)}`]);
+    const steps = net.steps
+      .filter((one) => one.kind !== "full" || store.index.live || one === step)
+      .map((one) => [one.name, `${one.name}  ${sizeOf(one)}`]);
     const field = (name, place) => {
-      const input = h("input", { type: "number", min: 0, max: step.shape[place] - 1, class: "number-field", id: `field-${name}`, onchange: () => about.go([step.name, ...fields.map((one) => one.value)]) });
+      const input = h("input", {
+        type: "number",
+        min: 0,
+        max: step.shape[place] - 1,
+        class: "number-field",
+        id: `field-${name}`,
+        onchange: () => about.go([step.name, ...fields.map((one) => one.value)]),
+      });
       return { input, label: h("label", { class: "pick", for: `field-${name}` }, h("span", null, name), input) };
     };
     const made = named.count === 1 ? [field("unit", 0)] : [field("kernel", 0), field("row", 1), field("column", 2)];
     const fields = made.map((one) => one.input);
     parts.steering.dataset.step = step.name;
-    parts.steering.replaceChildren(h("label", { class: "pick" }, h("span", null, "step"), select("step", steps, step.name, (name) => go({ section: "number", parts: [name] }), { "data-testid": "step-select" })), ...made.map((one) => one.label));
+    parts.steering.replaceChildren(
+      h(
+        "label",
+        { class: "pick" },
+        h("span", null, "step"),
+        select("step", steps, step.name, (name) => go({ section: "number", parts: [name] }), { "data-testid": "step-select" }),
+      ),
+      ...made.map((one) => one.label),
+    );
   }
   [kernel, y, x].forEach((value, k) => {
     const field = parts.steering.querySelectorAll("input")[k];
@@ -143,10 +200,21 @@ function travel(about) {
   if (before && step.kind === "pooling") {
     const best = pooling.bestOf(about);
     to([before.name, kernel, best.row, best.column], `← where its maximum comes from: ${before.name}`);
-  } else if (before && ["normalization", "activation", "dropout"].includes(step.kind)) to([before.name, kernel, ...(input.shape.length === 3 ? [y, x] : [])], `← from ${before.name}`);
+  } else if (before && ["normalization", "activation", "dropout"].includes(step.kind))
+    to([before.name, kernel, ...(input.shape.length === 3 ? [y, x] : [])], `← from ${before.name}`);
   else if (before) to([before.name], `← ${before.name}, its largest number`);
-  if (next && ["normalization", "activation", "dropout"].includes(next.kind)) to([next.name, kernel, ...(next.shape.length === 3 ? [y, x] : [])], `${next.name} makes of it →`);
-  else if (next?.kind === "pooling") to([next.name, kernel, Math.min(next.shape[1] - 1, Math.floor(y / next.stride)), Math.min(next.shape[2] - 1, Math.floor(x / next.stride))], `${next.name} pools it →`);
+  if (next && ["normalization", "activation", "dropout"].includes(next.kind))
+    to([next.name, kernel, ...(next.shape.length === 3 ? [y, x] : [])], `${next.name} makes of it →`);
+  else if (next?.kind === "pooling")
+    to(
+      [
+        next.name,
+        kernel,
+        Math.min(next.shape[1] - 1, Math.floor(y / next.stride)),
+        Math.min(next.shape[2] - 1, Math.floor(x / next.stride)),
+      ],
+      `${next.name} pools it →`,
+    );
   else if (next) to([next.name], `on to ${next.name} →`);
   return h("p", { class: "buttons travel" }, links);
 }

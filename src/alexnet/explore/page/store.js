@@ -1,6 +1,6 @@
 // What all sections know: the index, the networks of the runs, the names of images.
 
-import { at, fresh, json, numbers, upload } from "./api.js";
+import { at, computeWith, fresh, json, numbers, upload } from "./api.js";
 
 export const store = { index: null, images: new Map() };
 
@@ -36,9 +36,24 @@ export async function add(blob, name) {
     const megabytes = (store.index.most_bytes / (1 << 20)).toFixed(0);
     throw new Error(`${name}: over ${megabytes} MB, which is the most that an image may have`);
   }
-  const image = await upload(blob, name);
-  keep([image]);
+  const image = store.index.live ? await upload(blob, name) : await (await localNetwork()).add(blob, name);
+  keep([{ label: null, ...image }]);
   return image;
+}
+
+let computer = null;
+
+// The network of an exported page, read and computed in the browser once it is needed: some megabytes.
+function localNetwork() {
+  computer ??= (async () => {
+    const { Local } = await import("./local.js");
+    const [run] = store.index.runs;
+    const opened = await Local.open(await network(run), at.file(run));
+    computeWith(opened);
+    return opened;
+  })();
+  computer.catch(() => (computer = null)); // so that the next image tries again
+  return computer;
 }
 
 /** A step of a network by its name, and the one it reads: {step, before}; before is null for the first. */

@@ -18,8 +18,12 @@ export function tiles({ values, shape, from, to, column, largest, chosen, choose
     const tile = h(
       "button",
       {
-        type: "button", class: "tile", "data-testid": "map-tile", "data-kernel": kernel,
-        "aria-label": `kernel ${kernel}, largest value ${digits(most, 3)}`, "aria-pressed": String(kernel === chosen),
+        type: "button",
+        class: "tile",
+        "data-testid": "map-tile",
+        "data-kernel": kernel,
+        "aria-label": `kernel ${kernel}, largest value ${digits(most, 3)}`,
+        "aria-pressed": String(kernel === chosen),
         onclick: (event) => choose(kernel, ...pixelAt(event, canvas)),
       },
       canvas,
@@ -43,7 +47,8 @@ function across(count) {
 function pixelAt(event, canvas) {
   const box = canvas.getBoundingClientRect();
   const inside = event.detail > 0 && box.width > 0;
-  const place = (at, from, length, count) => (inside ? Math.min(count - 1, Math.max(0, Math.floor(((at - from) / length) * count))) : count >> 1);
+  const place = (at, from, length, count) =>
+    inside ? Math.min(count - 1, Math.max(0, Math.floor(((at - from) / length) * count))) : count >> 1;
   return [place(event.clientY, box.top, box.height, canvas.height), place(event.clientX, box.left, box.width, canvas.width)];
 }
 
@@ -77,14 +82,23 @@ export function strip({ values, from, to, column, largest, choose, label, masked
   const canvas = canvasOf(wide, high, { class: "strip-cells" });
   paint(canvas, padded, 0, largest ?? largestOf(values, from, count), column);
   const cross = masked ? crosses(wide, high, masked, from, count) : null;
-  const told = h("p", { class: "told faint", "aria-live": "polite" }, `${plural(count, "unit")}; point at a cell, or move with the arrow keys`);
+  const told = h(
+    "p",
+    { class: "told faint", "aria-live": "polite" },
+    `${plural(count, "unit")}; point at a cell, or move with the arrow keys`,
+  );
   let at = 0;
   const mark = h("span", { class: "strip-mark", hidden: true });
   const tell = (k) => {
     at = Math.min(count - 1, Math.max(0, k));
     told.textContent = `unit ${from + at}: ${digits(values[from + at], 5)}${masked?.[from + at] ? ", dropped" : ""}`;
     mark.hidden = false;
-    styled(mark, { left: `${(100 * (at % wide)) / wide}%`, top: `${(100 * Math.floor(at / wide)) / high}%`, width: `${100 / wide}%`, height: `${100 / high}%` });
+    styled(mark, {
+      left: `${(100 * (at % wide)) / wide}%`,
+      top: `${(100 * Math.floor(at / wide)) / high}%`,
+      width: `${100 / wide}%`,
+      height: `${100 / high}%`,
+    });
   };
   const cellOf = (event) => {
     const box = canvas.getBoundingClientRect();
@@ -94,7 +108,10 @@ export function strip({ values, from, to, column, largest, choose, label, masked
   const cells = h(
     "div",
     {
-      class: `strip column-${column + 1}`, tabindex: 0, role: "application", "aria-label": `${label}; arrow keys move, Enter shows how the number comes about`,
+      class: `strip column-${column + 1}`,
+      tabindex: 0,
+      role: "application",
+      "aria-label": `${label}; arrow keys move, Enter shows how the number comes about`,
       onpointermove: (event) => tell(cellOf(event)),
       onclick: (event) => choose(from + Math.min(count - 1, cellOf(event))),
       onfocus: () => tell(at),
@@ -106,7 +123,9 @@ export function strip({ values, from, to, column, largest, choose, label, masked
         event.preventDefault();
       },
     },
-    canvas, cross, mark,
+    canvas,
+    cross,
+    mark,
   );
   return h("div", null, cells, told);
 }

@@ -23,7 +23,9 @@ const SAYS = {
   convolution: (step, before) => {
     const channels = before ? before.shape[0] / step.groups : 3;
     const zeros = step.padding ? `, ${step.padding} ${step.padding === 1 ? "row" : "rows"} of zeros around the map` : "";
-    const over = step.overhang ? ` The last window hangs over the right and bottom edge by ${step.overhang}, where it reads zeros.` : "";
+    const over = step.overhang
+      ? ` The last window hangs over the right and bottom edge by ${step.overhang}, where it reads zeros.`
+      : "";
     return (
       `${whole(step.shape[0])} kernels of ${step.kernel}×${step.kernel}×${channels} move by ${step.stride}${zeros}.${over}` +
       ` Each reads ${READS[step.reads] ?? step.reads}. ${large(step.parameters)} parameters, ${large(step.multiply_adds)} multiply-adds.`
@@ -49,8 +51,11 @@ const SAYS = {
       ? `In training each unit is set to 0 with probability ${step.probability}; at test all stay, times ${digits(1 - step.probability)} (§4.2).`
       : `In training each unit is set to 0 with probability ${step.probability}, and the others are multiplied by ${digits(1 / (1 - step.probability))}; at test nothing happens.`,
   full: (step) =>
-    `${whole(step.units)} units, each a sum over ${step.reads === "own column" ? "its own column's half of " : ""}${whole(step.inputs)} inputs. ${large(step.parameters)} parameters.`,
+    `${whole(step.units)} units, each a sum over ${whole(step.inputs)} inputs${step.reads === "own column" ? " of its own column" : ""}. ${large(step.parameters)} parameters.`,
 };
+
+/** A class as people call it: "tench" for n01440764; the name itself where there is no other. */
+export const wordOf = (net, label) => net.words?.[net.classes.indexOf(label)] ?? label;
 
 /** A sentence or two about a step. */
 export const describe = (step, before) => SAYS[step.kind]?.(step, before) ?? "";
