@@ -120,7 +120,12 @@ function frame(route, net) {
       route.image
         ? h(
             "a",
-            { class: "chip", href: link({ section: "image" }), title: `${nameOf(route.image)}; choose another image` },
+            {
+              class: "chip",
+              href: link({ section: "image" }),
+              title: nameOf(route.image),
+              "aria-label": `image ${nameOf(route.image)}: choose another`,
+            },
             h("img", { src: at.thumb(route.image), alt: "", width: 32, height: 32 }),
             h("span", { "data-testid": "image-name" }, nameOf(route.image).split("/").at(-1)),
           )

@@ -5,29 +5,29 @@ import { digits, whole } from "./format.js";
 
 const [WIDE, HIGH] = [1200, 110];
 
-/** Bars of `sums`, one a channel. columns: [{column, from, to}] for their hues. choose(channel). */
-export function channelBars({ sums, chosen, first, choose, columns }) {
+// A bar up or down for each sum, in the hue of its column.
+function barsOf(sums, columns) {
   const largest = Math.max(1e-30, ...sums.map(Math.abs));
   const wide = WIDE / sums.length;
-  const bars = columns.flatMap(({ column, from, to }) =>
+  return columns.flatMap(({ column, from, to }) =>
     sums.slice(from, to).map((sum, k) => {
       const high = Math.max(0.8, (Math.abs(sum) / largest) * (HIGH / 2 - 3));
-      return svg("rect", {
-        x: (from + k) * wide + wide * 0.08,
-        y: sum < 0 ? HIGH / 2 : HIGH / 2 - high,
-        width: wide * 0.84,
-        height: high,
-        class: `column-${column + 1} ${sum < 0 ? "below" : ""}`,
-      });
+      const place = { x: (from + k + 0.08) * wide, y: sum < 0 ? HIGH / 2 : HIGH / 2 - high, width: wide * 0.84, height: high };
+      return svg("rect", { ...place, class: `column-${column + 1} ${sum < 0 ? "below" : ""}` });
     }),
   );
+}
+
+/** Bars of `sums`, one a channel. columns: [{column, from, to}] for their hues. choose(channel). */
+export function channelBars({ sums, chosen, first, choose, columns }) {
+  const wide = WIDE / sums.length;
   const mark = svg("rect", { y: 1, width: wide, height: HIGH - 2, class: "chosen" });
   const drawing = svg(
     "svg",
     { viewBox: `0 0 ${WIDE} ${HIGH}`, preserveAspectRatio: "none", "aria-hidden": "true" },
     svg("line", { x1: 0, x2: WIDE, y1: HIGH / 2, y2: HIGH / 2 }),
     mark,
-    bars,
+    barsOf(sums, columns),
   );
   const told = h("p", { class: "told" });
   const slider = h(

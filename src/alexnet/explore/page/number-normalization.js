@@ -137,17 +137,17 @@ function squares(about, result) {
 
 function sums(step, result) {
   const list = result.terms.filter(Boolean);
+  // A whole neighbourhood of a map would fill the page; its squares are in the table.
   const squared =
-    list.length <= 7
-      ? list.flatMap((one, k) => [
-          k ? sign("+") : null,
+    list.length > 7
+      ? []
+      : list.flatMap((one, k) => [
+          sign(k ? "+" : "="),
           term([bracketed(one.value, 4), h("sup", null, "2")], `kernel ${one.kernel}`),
-        ])
-      : [term("Σ of the squares")];
+        ]);
   return [
     line(
       term(["Σ ", variable("a"), h("sup", null, "2")]),
-      sign("="),
       ...squared,
       sign("="),
       term(digits(result.sum, 7), "the sum", "sum", { "data-testid": "inspector-sum", "data-value": String(result.sum) }),

@@ -76,67 +76,47 @@ function neighbours(step, y, x) {
 
 // The numbers in and around the window, with the outlines of all windows that meet there.
 function region(about, best) {
-  const { step, input, kernel, y, x, column } = about;
+  const { step, input, y, x } = about;
   const [, height, width] = input.shape;
-  const from = { row: Math.max(0, best.top - step.stride), column: Math.max(0, best.left - step.stride) };
-  const to = {
-    row: Math.min(height, best.top + step.window + step.stride),
-    column: Math.min(width, best.left + step.window + step.stride),
-  };
-  const start = kernel * height * width;
-  const largest = largestOf(input.values, start, height * width);
-  const windows = neighbours(step, y, x);
+  const first = { row: Math.max(0, best.top - step.stride), column: Math.max(0, best.left - step.stride) };
+  const rows = Math.min(height, best.top + step.window + step.stride) - first.row;
+  const columns = Math.min(width, best.left + step.window + step.stride) - first.column;
   const drawing = svg("svg", {
-    viewBox: `-34 -24 ${(to.column - from.column) * CELL + 40} ${(to.row - from.row) * CELL + 30}`,
+    viewBox: `-34 -24 ${columns * CELL + 40} ${rows * CELL + 30}`,
     class: "pool-region",
     role: "img",
-    "aria-label": "the window and its neighbours; the numbers are in the line below",
+    "aria-label": "the window and those beside it; its numbers are in the line below",
   });
-  for (let row = from.row; row < to.row; row++) {
-    drawing.append(
-      svg("text", { x: -8, y: (row - from.row + 0.5) * CELL + 4, class: "axis", "text-anchor": "end" }, String(row)),
-    );
-    for (let place = from.column; place < to.column; place++) {
-      if (row === from.row)
-        drawing.append(
-          svg("text", { x: (place - from.column + 0.5) * CELL, y: -8, class: "axis", "text-anchor": "middle" }, String(place)),
-        );
-      const value = input.values[start + row * width + place];
-      const colour = colourOf(value, largest, column);
-      const [left, top] = [(place - from.column) * CELL, (row - from.row) * CELL];
-      const inside = windows.filter(
-        (one) => row >= one.top && row < one.top + step.window && place >= one.left && place < one.left + step.window,
-      );
-      const cell = svg(
-        "g",
-        { class: inside.some((one) => one.itself) ? "inside" : "around" },
-        styled(svg("rect", { x: left, y: top, width: CELL, height: CELL }), { fill: css(colour) }),
-        styled(svg("text", { x: left + CELL / 2, y: top + CELL / 2 + 5, "text-anchor": "middle" }, short(value)), {
-          fill: inkOn(colour),
-        }),
-      );
-      if (row === best.row && place === best.column)
-        cell.append(
-          styled(svg("circle", { cx: left + CELL / 2, cy: top + CELL / 2, r: CELL * 0.43, class: "best" }), {
-            stroke: inkOn(colour),
-          }),
-        );
-      drawing.append(cell);
-    }
+  const middle = (k) => (k + 0.5) * CELL;
+  for (let row = 0; row < rows; row++) {
+    drawing.append(svg("text", { x: -8, y: middle(row) + 4, class: "axis", "text-anchor": "end" }, String(first.row + row)));
+    for (let column = 0; column < columns; column++) drawing.append(cell(about, best, first, row, column));
   }
-  for (const { top, left, itself } of windows) {
-    const inset = itself ? 0 : 5;
+  for (let column = 0; column < columns; column++)
     drawing.append(
-      svg("rect", {
-        x: (left - from.column) * CELL + inset,
-        y: (top - from.row) * CELL + inset,
-        width: step.window * CELL - 2 * inset,
-        height: step.window * CELL - 2 * inset,
-        class: itself ? "window main" : "window beside",
-      }),
+      svg("text", { x: middle(column), y: -8, class: "axis", "text-anchor": "middle" }, String(first.column + column)),
     );
+  for (const { top, left, itself } of neighbours(step, y, x)) {
+    const inset = itself ? 0 : 5; // beside each other, so that edges that coincide can be told apart
+    const side = step.window * CELL - 2 * inset;
+    const place = { x: (left - first.column) * CELL + inset, y: (top - first.row) * CELL + inset, width: side, height: side };
+    drawing.append(svg("rect", { ...place, class: itself ? "window main" : "window beside" }));
   }
   return drawing;
+}
+
+// One number of the map before, `row` and `column` counted from `first`; the maximum has a ring.
+function cell({ input, kernel, column: hue }, best, first, row, column) {
+  const [, height, width] = input.shape;
+  const start = kernel * height * width;
+  const value = input.values[start + (first.row + row) * width + first.column + column];
+  const colour = colourOf(value, largestOf(input.values, start, height * width), hue);
+  const [left, top] = [column * CELL, row * CELL];
+  const ground = styled(svg("rect", { x: left, y: top, width: CELL, height: CELL }), { fill: css(colour) });
+  const text = svg("text", { x: left + CELL / 2, y: top + CELL / 2 + 5, "text-anchor": "middle" }, short(value));
+  const ring = svg("circle", { cx: left + CELL / 2, cy: top + CELL / 2, r: CELL * 0.43, class: "best" });
+  const ringed = first.row + row === best.row && first.column + column === best.column;
+  return svg("g", null, ground, styled(text, { fill: inkOn(colour) }), ringed ? styled(ring, { stroke: inkOn(colour) }) : null);
 }
 
 function explanation(about, best, overlap) {
