@@ -5,8 +5,10 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from alexnet.cli.console import err, out_line, print_json
+from alexnet.cli.console import err, out_line, print_json, show
+from alexnet.cli.progress import Bar
 from alexnet.errors import InputError
+from alexnet.words import gigabytes
 
 
 def explore(
@@ -16,6 +18,7 @@ def explore(
     port: int = 8012,
     browser: bool = True,
     device: str = "auto",
+    export: Path | None = None,
     json: bool = False,
 ) -> int:
     """Look inside trained networks in the browser: an image on its way through, kernels, why a label, runs compared.
@@ -29,9 +32,12 @@ def explore(
         port: where the page is; if that is taken, the next that is free. 0: any.
         browser: open the page in a browser.
         device: auto, cpu, cuda or mps.
-        json: print the page's address as one JSON document on stdout.
+        export: write the page into this folder instead, as plain files for any web host, with what it shows of these runs and
+            images; without --images, of six images that validate the run.
+        json: print one JSON document on stdout: the page's address, or what was exported.
     """
     try:
+        from alexnet.explore.export import export as write_site
         from alexnet.explore.server import serve
     except ModuleNotFoundError as error:
         if error.name not in ("fastapi", "starlette", "uvicorn"):
@@ -39,7 +45,13 @@ def explore(
         raise InputError(f"explore needs {error.name}; install it: pip install 'alexnet[web]'") from None
     from alexnet.explore.session import Session
 
-    session = Session(runs, data, images, device)
+    session = Session(runs, data, images, device, live=export is None)
+    if export:
+        with Bar("images", err) as bar:
+            done = write_site(session, export, bar.update)
+        session.close()
+        show(done, json, f"{done.path}: {done.files:,} files, {gigabytes(done.bytes)}; put it on any web host")
+        return 0
 
     def ready(url: str) -> None:
         if json:

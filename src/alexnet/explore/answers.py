@@ -12,7 +12,7 @@ import simplejpeg
 from fastapi import Response
 from PIL import Image
 
-from alexnet.explore import runs, values
+from alexnet.explore import runs, searches, values
 from alexnet.explore.images import MOST_BYTES, THUMB, NotThere
 from alexnet.explore.session import Session
 from alexnet.words import short
@@ -116,6 +116,21 @@ def step(session: Session, run: str, image: str, step: str) -> Response:
     return _binary(outputs[step])
 
 
+def why(session: Session, run: str, image: str, label: int) -> Response:
+    """What speaks for a label."""
+    return _json(session.why(session.run(run), session.images.find(image), label))
+
+
+def neighbours(session: Session, run: str, image: str, count: int = 12) -> Response:
+    """The nearest training images."""
+    return _json(searches.neighbours(session, session.run(run), session.images.find(image), count))
+
+
+def units(session: Session, run: str, step: str, unit: int) -> Response:
+    """What excites a unit most."""
+    return _json(searches.units(session, session.run(run), step, unit))
+
+
 URLS: dict[str, Callable[..., Response]] = {
     "api/index.json": index,
     "api/samples.json": samples,
@@ -132,6 +147,9 @@ URLS: dict[str, Callable[..., Response]] = {
     "api/runs/{run}/images/{image}/seen.png": seen,
     "api/runs/{run}/images/{image}/input.bin": first_input,
     "api/runs/{run}/images/{image}/steps/{step}.bin": step,
+    "api/runs/{run}/images/{image}/why/{label}.json": why,
+    "api/runs/{run}/images/{image}/neighbours.json": neighbours,
+    "api/runs/{run}/units/{step}/{unit}.json": units,
 }
 """What is under each URL; the names in braces are the functions' parameters."""
 

@@ -61,11 +61,16 @@ def kernels(trained: TrainedNetwork, epoch: int) -> np.ndarray:
         raise NotThere(str(error)) from None
 
 
+def has_log(trained: TrainedNetwork) -> bool:
+    """Whether a run's folder has the log of its training."""
+    return (trained.path / METRICS).is_file()
+
+
 def log(trained: TrainedNetwork) -> dict[str, Any]:
     """What a run's metrics.jsonl says, and whether it goes on. Raises NotThere where there is none."""
     path, epochs_total = trained.path, trained.recipe.epochs
     file = path / METRICS
-    if not file.is_file():
+    if not has_log(trained):
         raise NotThere(f"{path.name} has no {METRICS}: its weights are not from a training here")
     lines = metrics.read_metrics(path)
     epochs = [line for line in lines if line["kind"] == "epoch"]

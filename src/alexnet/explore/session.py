@@ -1,6 +1,7 @@
 """What the explorer has open: runs, images, a dataset, and what was computed of them lately."""
 
 import re
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -14,8 +15,10 @@ from alexnet.device import keep_memory, pick
 from alexnet.errors import InputError
 from alexnet.explore import values
 from alexnet.explore.images import Images, NotThere, Picture
+from alexnet.explore.jobs import Jobs
 from alexnet.explore.recent import Recent
 from alexnet.explore.turns import Turns
+from alexnet.insight.attribution import Occlusion, occlusion
 from alexnet.run import checkpoint
 from alexnet.run import trained as trained_networks
 from alexnet.run.dataset import open_dataset
@@ -71,8 +74,11 @@ class Session:
         for name in images:
             self.images.give(name, first.classes)
         self.turns = Turns()
+        self.jobs = Jobs(self.turns)
         self._answers: Recent[dict[str, Any]] = Recent(256)
         self._steps: Recent[dict[str, np.ndarray]] = Recent(6)
+        self._occlusions: Recent[Occlusion] = Recent(64)
+        self._occluding = threading.Lock()
 
     def run(self, id: str) -> OpenRun:
         """The run of that id. Raises NotThere."""
@@ -94,6 +100,19 @@ class Session:
         """`values.steps`, kept for a while."""
         return self._once(self._steps, run, picture, values.steps)
 
+    def why(self, run: OpenRun, picture: Picture, label: int) -> dict[str, Any]:
+        """`values.why`; the occlusion, which takes longest and is of all labels at once, is kept for a while."""
+        trained = run.trained
+        view = values.view(trained, self.square(trained, picture))[0]
+        values.check_label(trained, label)
+        with self._occluding:  # one at a time, giving way to all else
+            occluded = self._occlusions.get(
+                (run.id, trained.checkpoint, picture.id),
+                lambda: occlusion(trained.network, view, progress=lambda done, total: self.turns.give_way()),
+            )
+        with self.turns.next():
+            return values.why(trained, view, label, occluded)
+
     def _once(
         self,
         kept: Recent[Any],
@@ -113,6 +132,7 @@ class Session:
     def close(self) -> None:
         """End what works in the background."""
         self.turns.end()
+        self.jobs.close()
 
 
 def _ids(runs: Sequence[Path]) -> list[str]:

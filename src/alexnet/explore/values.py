@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from alexnet.data.views import places
 from alexnet.device import low_precision, precision_name
 from alexnet.explore.images import NotThere
+from alexnet.insight.attribution import Occlusion, grad_cam, gradient_times_input, gradients
 from alexnet.network.layers import ColumnLinear, Convolution, Dropout, LocalResponseNormalization, MapNormalization
 from alexnet.network.model import ACTIVATIONS
 from alexnet.network.normalization import MAP
@@ -199,6 +200,32 @@ def _five(trained: TrainedNetwork, probabilities: Tensor) -> list[dict[str, Any]
         {"label": trained.classes[label], "probability": value}
         for label, value in zip(first.indices.tolist(), first.values.tolist(), strict=True)
     ]
+
+
+def check_label(trained: TrainedNetwork, label: int) -> None:
+    """Raises NotThere for a number that is no label's."""
+    if not 0 <= label < len(trained.classes):
+        raise NotThere(f"no label {label}; they are 0 to {len(trained.classes) - 1}")
+
+
+def why(trained: TrainedNetwork, view: Tensor, label: int, occluded: Occlusion) -> dict[str, Any]:
+    """What speaks for a label in a view [3, C, C]: Grad-CAM, gradient times input, and the occlusion of the view."""
+    speaks = gradients(trained.network, view, label)
+    grid = occluded.probabilities[..., label]
+    return {
+        "label": label,
+        "score": speaks.score,
+        "probability": speaks.probability,
+        "grad_cam": _grid(grad_cam(speaks), 4),
+        "gradient_input": _grid(gradient_times_input(speaks), 4),
+        "occlusion": {"patch": occluded.patch, "stride": occluded.stride, **_grid(grid, 6)},
+    }
+
+
+def _grid(values: Tensor, digits: int) -> dict[str, Any]:
+    """Values [h, w] row by row, rounded: they are shades of a picture."""
+    rounded = _array(values).astype(np.float64).round(digits) + 0.0  # no -0
+    return {"shape": list(values.shape), "values": rounded.flatten().tolist()}
 
 
 def _array(tensor: Tensor) -> np.ndarray:
