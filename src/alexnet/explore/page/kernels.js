@@ -169,7 +169,12 @@ function kernelDetail(detail, net, step, kernel, state, shape) {
       patches,
     ),
   );
-  if (store.index.live) excites(patches, net, step, kernel, () => state.chosen === kernel && detail.isConnected);
+  if (!store.index.live) return;
+  if (store.index.data) excites(patches, net, step, kernel, () => state.chosen === kernel && detail.isConnected);
+  else
+    patches.append(
+      h("p", { class: "faint" }, "With --data DIR, a prepared dataset, alexnet explore also shows what excites a kernel most."),
+    );
 }
 
 /** The patches of training images that a kernel answers most to, as they become known. */

@@ -47,7 +47,15 @@ export async function show(body, route, net) {
     views,
     near,
   );
-  neighbours(near, route, net, () => body.isConnected);
+  if (store.index.neighbours ?? store.index.data) neighbours(near, route, net, () => body.isConnected);
+  else if (store.index.live)
+    near.append(
+      h(
+        "p",
+        { class: "faint" },
+        "With --data DIR, a prepared dataset, alexnet explore also finds the nearest training images.",
+      ),
+    );
   let turn = 0;
   const update = async (now) => {
     const label = now.parts[0] in net.classes ? Number(now.parts[0]) : net.classes.indexOf(answer.centre[0].label);
