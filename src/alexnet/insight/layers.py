@@ -13,6 +13,7 @@ from alexnet.data.views import test_views
 from alexnet.errors import InputError
 from alexnet.evaluation.measure import batches_of
 from alexnet.network.model import ACTIVATIONS, AlexNet
+from alexnet.network.spec import Convolution
 from alexnet.run.trained import TrainedNetwork
 
 BATCH = 64
@@ -42,6 +43,11 @@ def activated(network: AlexNet, layer: str) -> str:
     if layer not in names:
         raise InputError(f"--layer {layer}: the network has no such layer; its layers are {', '.join(names)}")
     return next((name for name in names[layer] if isinstance(network.get_submodule(name), kinds)), layer)
+
+
+def last_convolution(network: AlexNet) -> str:
+    """Name of the last convolutional layer: conv5 in the paper's network."""
+    return [name for name, row in network.spec.rows() if isinstance(row, Convolution)][-1]
 
 
 def outputs(network: AlexNet, images: Tensor, wanted: Collection[str]) -> dict[str, Tensor]:
