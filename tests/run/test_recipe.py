@@ -27,7 +27,7 @@ def test_a_named_recipe_is_usable_and_survives_json(name: str) -> None:
 
 
 def test_names_of_recipes() -> None:
-    networks = {"demo", "imagenette", "cifar10", "paper", "authors-2012"}
+    networks = {"demo", "imagenette", "starter", "cifar10", "paper", "authors-2012"}
     assert set(recipes) == networks | {"pretrain", "finetune", "large-batch", "lars"}
 
 

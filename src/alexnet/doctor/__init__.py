@@ -9,7 +9,7 @@ from pathlib import Path
 from alexnet.doctor import dataset, machine, run, source
 from alexnet.doctor.finding import Finding
 from alexnet.errors import InputError
-from alexnet.run.folder import CHECKPOINTS, METRICS, RECIPE
+from alexnet.run.folder import is_run
 
 __all__ = ["Finding", "examine"]
 
@@ -22,7 +22,7 @@ def examine(path: Path | str) -> list[Finding]:
     path = Path(path).expanduser()
     if not path.exists():
         raise InputError(f"{path} does not exist; give a folder of images, a prepared dataset or a run folder")
-    if any((path / name).exists() for name in (RECIPE, METRICS, CHECKPOINTS)):
+    if is_run(path):
         findings = run.examine(path)
     elif any((path / name).is_file() for name in ("manifest.json", "begun.json", "mean.npy")) or any(
         path.glob("*/images.bin")

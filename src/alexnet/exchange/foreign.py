@@ -17,6 +17,7 @@ from alexnet.network import networks
 from alexnet.network.model import AlexNet
 from alexnet.network.named import differences, nearest, without_dropout
 from alexnet.network.spec import Network
+from alexnet.tensors import is_safetensors
 
 Kind = Literal["caffe", "torchvision", "onnx", "cuda-convnet"]
 
@@ -92,7 +93,7 @@ def kind_of(files: Sequence[Path], kind: Kind | None = None) -> Kind:
         return SUFFIXES[file.suffix.lower()]
     with file.open("rb") as opened:
         start = opened.read(1024)
-    if start.startswith(b"PK") or torchvision.is_safetensors(start):
+    if start.startswith(b"PK") or is_safetensors(start):
         return "torchvision"
     if start.startswith(b"\x08"):
         return "onnx"  # ir_version, its first field
