@@ -22,7 +22,9 @@ export async function show(body, route, net) {
     h(
       "p",
       { class: "words" },
-      `${plural(shape[0], "kernel")} of ${shape[2]}×${shape[3]}×3 pixels, as in fig. 3. Each is shown on its own scale: grey is 0, and its largest weight is black or a full colour. One that ignores colour looks grey.`,
+      `${plural(shape[0], "kernel")} of ${shape[2]}×${shape[3]}×3 pixels, as in fig. 3. Each is ` +
+        "shown on its own scale: grey is 0, and its largest weight is black or a full colour. One " +
+        "that ignores colour looks grey.",
     ),
   );
   const paintAll = (weights) => {
