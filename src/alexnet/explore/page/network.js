@@ -7,8 +7,9 @@ import { h, switcher } from "./dom.js";
 import { digits, large, plural, shapeText, whole } from "./format.js";
 import { figure2 } from "./figure2.js";
 import { go, link } from "./state.js";
-import { stepOf } from "./store.js";
-import { strip, tiles } from "./tiles.js";
+import { columnsOf, stepOf } from "./store.js";
+import { strip } from "./strips.js";
+import { tiles } from "./tiles.js";
 import { describe, KINDS, layersOf, sizeOf } from "./words.js";
 
 let common = false; // whether all maps of a step share one scale; kept while the page is open
@@ -92,11 +93,6 @@ async function stepDetail(detail, route, net, name) {
   const values = await numbers(at.step(net.id, route.image, name));
   if (step.shape.length === 3) mapsOf(shown, controls, values, step);
   else unitsOf(shown, controls, values, step, net, route);
-}
-
-function columnsOf(step) {
-  const each = step.shape[0] / step.columns;
-  return Array.from({ length: step.columns }, (_, column) => ({ column, from: column * each, to: (column + 1) * each }));
 }
 
 function heading(step, column, count, noun) {
@@ -191,7 +187,7 @@ async function unitsOf(shown, controls, values, step, net, route) {
             masked,
             label: `units of ${step.name}, column ${column + 1}`,
             choose: (unit) => go({ section: "number", parts: [step.name, unit] }),
-          }),
+          }).element,
         ),
       ),
     );

@@ -70,5 +70,11 @@ export async function inputOf(net, image, before) {
   return { values, shape: before ? before.shape : [3, net.input_size, net.input_size] };
 }
 
+/** The columns of a step, with their kernels or units: [{column, from, to}]. */
+export function columnsOf(step) {
+  const each = step.shape[0] / step.columns;
+  return Array.from({ length: step.columns }, (_, column) => ({ column, from: column * each, to: (column + 1) * each }));
+}
+
 /** Which column of the network (0 or 1) a kernel or unit of a step belongs to. */
 export const columnOf = (step, kernel) => Math.floor((kernel * (step.columns || 1)) / step.shape[0]);
