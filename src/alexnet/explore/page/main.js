@@ -76,7 +76,7 @@ async function show() {
 
 // Sections that there is something to show in.
 function sectionsOf(net) {
-  const trained = net.epochs !== null || net.epochs_kept.length > 0;
+  const trained = (net.epochs ?? null) !== null || net.epochs_kept.length > 0;
   return Object.entries(TITLES).filter(([section]) =>
     section === "live" ? trained : section !== "compare" || store.index.runs.length > 1,
   );
@@ -96,6 +96,8 @@ function frame(route, net) {
       ),
     ),
   );
+  const current = nav.querySelector("[aria-current]"); // on a narrow screen the sections scroll
+  if (current) nav.scrollLeft = current.offsetLeft - nav.offsetLeft - (nav.clientWidth - current.offsetWidth) / 2;
   document.getElementById("home").href = link({ section: "image" });
   const runs = store.index.runs;
   const picker =

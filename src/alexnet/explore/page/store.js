@@ -49,7 +49,7 @@ function localNetwork() {
     const { Local } = await import("./local.js");
     const [run] = store.index.runs;
     const opened = await Local.open(await network(run), at.file(run));
-    computeWith(opened);
+    computeWith(opened, run);
     return opened;
   })();
   computer.catch(() => (computer = null)); // so that the next image tries again
