@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from alexnet.data.image import to_square
 from alexnet.data.prepared import Prepared
 from alexnet.device import keep_memory, pick
 from alexnet.errors import InputError
@@ -128,6 +129,14 @@ class Session:
             with self.turns.next():  # who waited for another that asked for the same takes what that has made
                 value = kept.get(key, lambda: compute(trained, pixels))
         return value
+
+    def warm(self) -> None:
+        """Compute once with every network, so that the first image does not wait for libraries to be loaded and weights read."""
+        for run in self.runs.values():
+            size = run.trained.size
+            grey = to_square(np.full((size + 1, size, 3), 128, np.uint8), size)
+            with self.turns.next():
+                values.answer(run.trained, grey, None)
 
     def close(self) -> None:
         """End what works in the background."""

@@ -12,7 +12,7 @@ from alexnet.device import low_precision, precision_name
 from alexnet.explore.images import NotThere
 from alexnet.insight.attribution import Occlusion, grad_cam, gradient_times_input, gradients
 from alexnet.network.layers import ColumnLinear, Convolution, Dropout, LocalResponseNormalization, MapNormalization
-from alexnet.network.model import ACTIVATIONS
+from alexnet.network.model import ACTIVATIONS, AlexNet
 from alexnet.network.normalization import MAP
 from alexnet.network.summary import Layer, summarize
 from alexnet.run.trained import TrainedNetwork
@@ -29,7 +29,6 @@ def network(trained: TrainedNetwork) -> dict[str, Any]:
     spec = trained.network.spec
     summary = summarize(spec)
     device = trained.preparation.mean.device
-    kinds = {layer.name: layer for layer in summary.layers}
     return {
         "name": spec.name,
         "recipe": trained.recipe.name,
@@ -39,21 +38,23 @@ def network(trained: TrainedNetwork) -> dict[str, Any]:
         "image_size": trained.preparation.size,
         "input_size": spec.input_size,
         "columns": spec.columns,
-        "links": [name for name in spec.links if name in kinds] if spec.columns > 1 else [],
+        "links": [name for name in spec.links if name in dict(spec.all_rows())] if spec.columns > 1 else [],
         "parameters": summary.parameters,
         "multiply_adds": summary.multiply_adds,
         "precision": precision_name(low_precision(trained.precision, device), device),
         **({"input_scale": spec.input_scale} if spec.input_scale != 1 else {}),
-        "steps": _steps(trained, kinds),
+        "steps": steps_of(trained.network),
     }
 
 
-def _steps(trained: TrainedNetwork, rows: dict[str, Layer]) -> list[dict[str, Any]]:
-    net, spec = trained.network, trained.network.spec
+def steps_of(network: AlexNet) -> list[dict[str, Any]]:
+    """The steps of a network: of each its layer, the shape that it gives, and the numbers by which it computes."""
+    spec = network.spec
+    rows = {layer.name: layer for layer in summarize(spec).layers}
     weighted = dict(spec.all_rows())
     steps: list[dict[str, Any]] = []
     layer, before, row, flat = "", "input", next(iter(rows.values())), False
-    for name, module in net.named_children():
+    for name, module in network.named_children():
         if isinstance(module, nn.Flatten):
             flat = True
         if name in ("flatten", "scale"):
@@ -62,15 +63,15 @@ def _steps(trained: TrainedNetwork, rows: dict[str, Layer]) -> list[dict[str, An
         columns = 1 if name == spec.last_name else spec.columns
         about = {"shape": list(row.output[:1] if flat else row.output), "columns": columns}
         arithmetic = row.arithmetic if row.name == name else ""
-        kind = _kind(trained, name, module, row, before)
+        kind = _kind(network, name, module, row, before)
         steps.append({"name": name, "layer": layer, **about, "arithmetic": arithmetic, **kind})
         before = name
     return steps
 
 
-def _kind(trained: TrainedNetwork, name: str, module: nn.Module, row: Layer, before: str) -> dict[str, Any]:
+def _kind(network: AlexNet, name: str, module: nn.Module, row: Layer, before: str) -> dict[str, Any]:
     """What a step is, and the numbers by which it computes."""
-    window = trained.network.windows.get(name)
+    window = network.windows.get(name)
     if window and isinstance(module, Convolution):
         geometry = {"kernel": window.window, "stride": window.stride, "padding": window.padding}
         geometry |= {"overhang": module.overhang, "groups": module.groups}
@@ -86,7 +87,7 @@ def _kind(trained: TrainedNetwork, name: str, module: nn.Module, row: Layer, bef
     if isinstance(module, nn.BatchNorm2d):
         return {"kind": "batch-normalization"}
     if isinstance(module, Dropout | nn.Dropout):
-        return {"kind": "dropout", "probability": module.p, "form": trained.network.spec.dropout_form}
+        return {"kind": "dropout", "probability": module.p, "form": network.spec.dropout_form}
     if isinstance(module, nn.Linear | ColumnLinear):
         return {"kind": "full", "units": row.output[0], **_weights(row), "inputs": module.weight.shape[-1]}
     function = next(function for function, kind in ACTIVATIONS.items() if isinstance(module, kind))

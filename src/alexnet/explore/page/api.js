@@ -123,6 +123,6 @@ export async function untilReady(address, progress) {
     const answer = await fresh(address);
     if (answer.state !== "computing") return answer;
     if (progress(answer) === false) return null;
-    await new Promise((resolve) => setTimeout(resolve, 400));
+    await new Promise((resolve) => setTimeout(resolve, 500));
   }
 }

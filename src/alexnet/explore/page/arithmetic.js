@@ -83,7 +83,7 @@ export function normalization(step, input, kernel, y, x) {
   return { terms, sum, base, divisor, input: value, value: value / divisor };
 }
 
-/** Max pooling at one pixel: {top, left, rows, columns, row, column, value}: the part of the window inside the map, and its maximum. */
+/** Max pooling at one pixel: {top, left, row, column, value}: where the window begins, and where its maximum lies. */
 export function pooling(step, input, kernel, y, x) {
   const [, side, width] = input.shape;
   const { top, left } = windowAt(step, y, x);

@@ -192,31 +192,35 @@ function windows(before, stage, net) {
   return group;
 }
 
+// The lines over a stage, each with its class, and the same as a sentence for who hears the page.
+function stageText({ layer, flat, last }, net) {
+  const side = net.input_size;
+  if (!layer) {
+    const lines = [
+      ["input", "name"],
+      [`${side}×${side}×3`, "size"],
+      ["crop − mean", "note"],
+    ];
+    return { lines, spoken: `input, ${side} by ${side} by 3` };
+  }
+  const [first, ...others] = layer.steps;
+  const pooled = others.find((step) => step.kind === "pooling");
+  const each = first.columns === 2 ? `2 × ${whole(first.shape[0] / 2)}` : whole(first.shape[0]);
+  const maps = first.columns === 2 ? `${sizeOf(first)}×(${each})` : `${sizeOf(first)}×${each}`;
+  const lines = [
+    [layer.name, "name"],
+    [flat ? `${each} ${last ? "classes" : ""}` : maps, "size"],
+    [first.arithmetic || (flat ? `reads ${whole(first.inputs)}` : ""), "arithmetic"],
+    [pooled ? `pool ${pooled.arithmetic}` : "", "arithmetic"],
+  ];
+  const both = first.reads === "both columns" ? "reads both columns" : "";
+  return { lines, spoken: [`${layer.name}: ${first.shape.join(" by ")}`, first.arithmetic, both].filter(Boolean).join(", ") };
+}
+
 function stageLink(stage, route, net, chosen) {
   const { x, room, layer } = stage;
   const boxes = stage.boxes.map(box);
-  const lines = [];
-  let spoken;
-  if (!layer) {
-    lines.push(["input", "name"], [`${net.input_size}×${net.input_size}×3`, "size"], ["crop − mean", "note"]);
-    spoken = `input, ${net.input_size} by ${net.input_size} by 3`;
-  } else {
-    const [first, ...others] = layer.steps;
-    const pooled = others.find((step) => step.kind === "pooling");
-    const each = first.columns === 2 ? `2 × ${whole(first.shape[0] / 2)}` : whole(first.shape[0]);
-    lines.push(
-      [layer.name, "name"],
-      [
-        stage.flat
-          ? `${each} ${stage.last ? "classes" : ""}`
-          : `${sizeOf(first)}×${each.startsWith("2") && first.columns === 2 ? `(${each})` : each}`,
-        "size",
-      ],
-    );
-    lines.push([first.arithmetic || (stage.flat ? `reads ${whole(first.inputs)}` : ""), "arithmetic"]);
-    if (pooled) lines.push([`pool ${pooled.arithmetic}`, "arithmetic"]);
-    spoken = `${layer.name}: ${first.shape.join(" by ")}${first.arithmetic ? `, ${first.arithmetic}` : ""}${first.reads === "both columns" ? ", reads both columns" : ""}`;
-  }
+  const { lines, spoken } = stageText(stage, net);
   const on = layer?.steps.some((step) => step.name === chosen);
   const text = lines.map(([line, kind], k) => svg("text", { x: x + 8, y: 16 + 17 * k, class: `stage-${kind}` }, line));
   const ground = svg("rect", { class: "ground", x: x + 1, y: 0.5, width: room - 4, height: ROWS[1] + 82, rx: 6 });

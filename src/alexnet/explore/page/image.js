@@ -110,7 +110,9 @@ const tenWords = (net) =>
   h(
     "p",
     { class: "words" },
-    `The network sees four corners and the centre, ${net.input_size}×${net.input_size} pixels each, and their mirror images; its answer is the mean of ten (§4.1). Point at a crop to see where it lies.`,
+    `The network sees four corners and the centre, ${net.input_size}×${net.input_size} pixels ` +
+      "each, and their mirror images; its answer is the mean of ten (§4.1). Point at a crop to see " +
+      "where it lies.",
   );
 
 function tenCrops(answer, picture, net, highlight) {

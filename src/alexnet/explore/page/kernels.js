@@ -22,7 +22,9 @@ export async function show(body, route, net) {
     h(
       "p",
       { class: "words" },
-      `${plural(shape[0], "kernel")} of ${shape[2]}×${shape[3]}×3 pixels, as in fig. 3. Each is shown on its own scale: grey is 0, and its largest weight is black or a full colour. One that ignores colour looks grey.`,
+      `${plural(shape[0], "kernel")} of ${shape[2]}×${shape[3]}×3 pixels, as in fig. 3. Each is ` +
+        "shown on its own scale: grey is 0, and its largest weight is black or a full colour. One " +
+        "that ignores colour looks grey.",
     ),
   );
   const paintAll = (weights) => {
@@ -169,7 +171,12 @@ function kernelDetail(detail, net, step, kernel, state, shape) {
       patches,
     ),
   );
-  if (store.index.live) excites(patches, net, step, kernel, () => state.chosen === kernel && detail.isConnected);
+  if (!store.index.live) return;
+  if (store.index.data) excites(patches, net, step, kernel, () => state.chosen === kernel && detail.isConnected);
+  else
+    patches.append(
+      h("p", { class: "faint" }, "With --data DIR, a prepared dataset, alexnet explore also shows what excites a kernel most."),
+    );
 }
 
 /** The patches of training images that a kernel answers most to, as they become known. */

@@ -177,7 +177,8 @@ function foot() {
       h(
         "p",
         null,
-        `alexnet ${version} · after A. Krizhevsky, I. Sutskever and G. E. Hinton, ImageNet Classification with Deep Convolutional Neural Networks, 2012.`,
+        `alexnet ${version} · after A. Krizhevsky, I. Sutskever and G. E. Hinton, ImageNet ` +
+          "Classification with Deep Convolutional Neural Networks, 2012.",
       ),
       ...(live ? [] : [h("p", null, "An exported page: it shows one run and chosen images, and computes from their files.")]),
     );

@@ -24,7 +24,9 @@ export function show(body, route, net) {
     h(
       "p",
       { class: "faint small caption" },
-      "Heights and depths of the boxes are to one scale, their thicknesses (numbers of kernels) to another. On the right side of each lies its strongest map for this image. Choose a layer to see all of its maps.",
+      "Heights and depths of the boxes are to one scale, their thicknesses (numbers of kernels) to " +
+        "another. On the right side of each lies its strongest map for this image. Choose a layer to " +
+        "see all of its maps.",
     ),
     detail,
   );
@@ -216,7 +218,9 @@ function dropoutControls(step, count, use) {
       onclick: () => {
         const mask = Uint8Array.from({ length: count }, () => Number(Math.random() < step.probability));
         const dropped = mask.reduce((total, one) => total + one, 0);
-        told.textContent = `A training step would drop ${whole(dropped)} of ${whole(count)} (crossed out): another network each time, all with the same weights.`;
+        told.textContent =
+          `A training step would drop ${whole(dropped)} of ${whole(count)} (crossed out): another ` +
+          "network each time, all with the same weights.";
         again.textContent = "Draw again";
         use(mask);
       },

@@ -182,7 +182,8 @@ function drawTables(box, look, channel) {
     told.textContent =
       k === null
         ? rest
-        : `${digits(part.patch[k], 6)} × ${bracketed(part.kernel[k], 6)} = ${digits(part.products[k], 6)}${part.places[k] ? ` (${part.places[k]})` : ""}`;
+        : `${digits(part.patch[k], 6)} × ${bracketed(part.kernel[k], 6)} = ` +
+          `${digits(part.products[k], 6)}${part.places[k] ? ` (${part.places[k]})` : ""}`;
   });
   box.replaceChildren(row, told);
 }

@@ -131,13 +131,16 @@ function explanation(about, best, overlap) {
       null,
       `The window is ${step.window}×${step.window}; the next ones (dashed) begin ${step.stride} further. `,
       overlap > 0
-        ? `So each shares ${overlap === 1 ? "a row or column" : `${overlap} rows or columns`} with the one beside it, and one number may be the maximum of up to ${Math.ceil(step.window / step.stride) ** 2} windows.`
+        ? `So each shares ${overlap === 1 ? "a row or column" : `${overlap} rows or columns`} with the ` +
+            "one beside it, and one number may be the maximum of up to " +
+            `${Math.ceil(step.window / step.stride) ** 2} windows.`
         : "They do not overlap.",
     ),
     h(
       "p",
       null,
-      `The largest, ringed, lies at row ${best.row}, column ${best.column} of ${before.name}. Only it is passed on; in training only it gets a gradient.`,
+      `The largest, ringed, lies at row ${best.row}, column ${best.column} of ${before.name}. Only ` +
+        "it is passed on; in training only it gets a gradient.",
     ),
     cut ? h("p", null, "The window hangs over the edge of the map; only what is inside counts.") : null,
   );
@@ -151,7 +154,7 @@ function total({ step, input, kernel }, best) {
       inside.push([input.values[(kernel * height + row) * width + column], row === best.row && column === best.column]);
   const numbers = inside.flatMap(([value, largest], k) => [
     k ? ", " : "",
-    h(largest ? "strong" : "span", null, digits(value, 4)),
+    h(largest ? "strong" : "span", null, digits(value, 5)),
   ]);
   return h(
     "div",

@@ -146,7 +146,8 @@ export async function full(about) {
         h(
           "p",
           { class: "words" },
-          `The sum of this unit is over ${whole(step.inputs)} inputs. Their weights are not among the files of an exported page; alexnet explore shows them.`,
+          `The sum of this unit is over ${whole(step.inputs)} inputs. Their weights are not among the ` +
+            "files of an exported page; alexnet explore shows them.",
         ),
         h("div", { class: "total" }, line(term(variable("Σ")), sign("="), result(about.value))),
       ],
@@ -162,7 +163,9 @@ export async function full(about) {
       h(
         "p",
         { class: "words" },
-        `It reads ${whole(row.length)} numbers of ${before.name}${row.length < input.values.length ? `, those of column ${about.column + 1}` : ""}; ${whole(silent)} of them are 0 and add nothing.`,
+        `It reads ${whole(row.length)} numbers of ` +
+          `${before.name}${row.length < input.values.length ? `, those of column ${about.column + 1}` : ""}; ` +
+          `${whole(silent)} of them are 0 and add nothing.`,
       ),
       h(
         "div",

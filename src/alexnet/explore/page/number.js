@@ -8,7 +8,7 @@ import * as convolution from "./number-convolution.js";
 import * as normalization from "./number-normalization.js";
 import * as pooling from "./number-pooling.js";
 import * as units from "./number-units.js";
-import { go, link } from "./state.js";
+import { go, link, read } from "./state.js";
 import { columnOf, inputOf, stepOf, store } from "./store.js";
 import { describe, KINDS, sizeOf } from "./words.js";
 
@@ -109,22 +109,20 @@ async function draw(parts, about, shown) {
   );
   const drawn = await PANELS[step.kind](about);
   if (!flat) outputMap(shown, about);
-  const maps = flat
-    ? null
-    : h(
-        "div",
-        { class: "number-maps" },
-        drawn.source,
-        h("span", { class: "arrow", "aria-hidden": "true" }, "→"),
-        shown.output.figure,
-      );
-  // The map that has the keyboard stays in the page, so that it keeps it.
-  if (shown.output && parts.head.contains(shown.output.figure)) {
-    parts.head.querySelector(".number-title").replaceWith(heading);
-    parts.head.querySelector(".number-maps").firstElementChild.replaceWith(drawn.source);
-  } else parts.head.replaceChildren(heading, ...(maps ? [maps] : []));
+  setHead(parts.head, heading, drawn.source, shown.output?.figure);
   parts.panel.className = `number-panel column-${about.column + 1} kind-${step.kind}`;
   parts.panel.replaceChildren(...drawn.lines);
+}
+
+// The title and the two maps. The right one stays in the page while another pixel is chosen, so that it keeps the keyboard.
+function setHead(head, heading, source, figure) {
+  if (figure && head.contains(figure)) {
+    head.firstElementChild.replaceWith(heading);
+    figure.parentElement.firstElementChild.replaceWith(source);
+    return;
+  }
+  const arrow = h("span", { class: "arrow", "aria-hidden": "true" }, "→");
+  head.replaceChildren(heading, ...(figure ? [h("div", { class: "number-maps" }, source, arrow, figure)] : []));
 }
 
 // The map that the number lies in, in a box that stays over movements.
@@ -136,7 +134,7 @@ function outputMap(shown, about) {
       label: `map of ${step.name}: click a pixel, or move with the arrow keys; with Shift by five`,
       testid: "output-map",
       size: () => [height, width],
-      now: () => [shown.output.about.y, shown.output.about.x],
+      now: () => nowAt(shown.output.about),
       pick: (row, column) => shown.output.about.go([step.name, shown.output.about.kernel, row, column]),
     });
     shown.output = { box, caption: h("figcaption"), about };
@@ -150,6 +148,14 @@ function outputMap(shown, about) {
     h("b", null, `${step.name}, kernel ${kernel}.`),
     ` ${sizeOf(step)}; click a pixel, or use the arrow keys.`,
   );
+}
+
+// The pixel that the address names: keys may come faster than the page draws.
+function nowAt(about) {
+  const [name, kernel, y, x] = read().parts;
+  return name === about.step.name && Number(kernel) === about.kernel && x !== undefined
+    ? [Number(y), Number(x)]
+    : [about.y, about.x];
 }
 
 // Which number: step, kernel, row, column, as fields.

@@ -15,39 +15,26 @@ export async function show(body, route, net) {
     body.append(h("p", null, h("a", { href: link({ section: "image" }) }, "Choose an image"), " first."));
     return {};
   }
+  if (!store.index.live && !store.index.images.some(({ id }) => id === route.image)) {
+    body.append(h("p", { class: "words" }, "An exported page has this for the images that came with it only."));
+    return {};
+  }
   const answer = await json(at.answer(route.run, route.image));
-  const views = h("div", { class: "why-views" });
+  const views = styled(h("div", { class: "why-views" }), { "--strength": "0.65" });
   const told = h("p", { class: "words", "aria-live": "polite" });
   const near = h("section", { class: "block" });
-  const labelSelect = select(
-    "label",
-    net.classes.map((name, k) => [String(k), wordOf(net, name)]),
-    "",
-    (label) => go({ ...read(), parts: [label] }),
-    { "data-testid": "why-label" },
-  );
-  const strength = h("input", {
-    type: "range",
-    id: "strength",
-    min: 0,
-    max: 100,
-    value: 65,
-    oninput: () => styled(views, { "--strength": String(strength.value / 100) }),
-  });
-  styled(views, { "--strength": "0.65" });
-  body.append(
-    h(
-      "div",
-      { class: "slider-row" },
-      h("label", { class: "pick" }, h("span", null, "label"), labelSelect),
-      quick(answer, net),
-      h("span", { class: "row strength" }, h("label", { for: "strength" }, "overlay"), strength),
-    ),
-    told,
-    views,
-    near,
-  );
-  neighbours(near, route, net, () => body.isConnected);
+  const labels = net.classes.map((name, k) => [String(k), wordOf(net, name)]);
+  const labelSelect = select("label", labels, "", (label) => go({ ...read(), parts: [label] }), { "data-testid": "why-label" });
+  const strengthen = () => styled(views, { "--strength": String(strength.value / 100) });
+  const strength = h("input", { type: "range", id: "strength", min: 0, max: 100, value: 65, oninput: strengthen });
+  const label = h("label", { class: "pick" }, h("span", null, "label"), labelSelect);
+  const overlay = h("span", { class: "row strength" }, h("label", { for: "strength" }, "overlay"), strength);
+  body.append(h("div", { class: "slider-row" }, label, quick(answer, net), overlay), told, views, near);
+  if (store.index.neighbours ?? store.index.data) neighbours(near, route, net, () => body.isConnected);
+  else if (store.index.live) {
+    const words = "With --data DIR, a prepared dataset, alexnet explore also finds the nearest training images.";
+    near.append(h("p", { class: "faint" }, words));
+  }
   let turn = 0;
   const update = async (now) => {
     const label = now.parts[0] in net.classes ? Number(now.parts[0]) : net.classes.indexOf(answer.centre[0].label);
@@ -56,7 +43,9 @@ export async function show(body, route, net) {
     told.textContent = `Computing what speaks for ${wordOf(net, net.classes[label])} …`;
     const why = await json(at.why(route.run, route.image, label));
     if (mine !== turn) return;
-    told.textContent = `${wordOf(net, net.classes[label])}: ${percent(why.probability)} for the centre crop; before softmax ${digits(why.score, 4)}.`;
+    told.textContent =
+      `${wordOf(net, net.classes[label])}: ${percent(why.probability)} for the centre crop; before ` +
+      `softmax ${digits(why.score, 4)}.`;
     views.replaceChildren(gradCam(why, route), gradientInput(why, route, net), occlusion(why, route, net));
   };
   await update(route);
@@ -113,7 +102,8 @@ function gradientInput({ gradient_input: { shape, values }, label }, route) {
     "Gradient × input",
     canvas,
     route,
-    "Each pixel times the gradient of the label there: blue speaks for it, grey and black against it (Simonyan et al., 2014; Shrikumar et al., 2016).",
+    "Each pixel times the gradient of the label there: blue speaks for it, grey and black against " +
+      "it (Simonyan et al., 2014; Shrikumar et al., 2016).",
   );
 }
 
@@ -173,7 +163,8 @@ function occlusion({ occlusion: measured, probability, label }, route, net) {
     "Occlusion",
     [box, cover],
     route,
-    `A grey square of ${patch}×${patch} pixels over every place; bright where the label loses most: at worst ${percent(least)} is left of ${percent(probability)} (Zeiler & Fergus, 2014).`,
+    `A grey square of ${patch}×${patch} pixels over every place; bright where the label loses ` +
+      `most: at worst ${percent(least)} is left of ${percent(probability)} (Zeiler & Fergus, 2014).`,
     told,
   );
 }
@@ -192,7 +183,9 @@ async function neighbours(box, route, net, wanted) {
     });
     if (!answer) return;
     keep(answer.neighbours);
-    told.textContent = `Of ${whole(answer.searched)} training images, by the distance between their activations and this image's (§6.1, fig. 4).`;
+    told.textContent =
+      `Of ${whole(answer.searched)} training images, by the distance between their activations and ` +
+      "this image's (§6.1, fig. 4).";
     box.append(
       h(
         "ul",

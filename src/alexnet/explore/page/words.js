@@ -28,7 +28,8 @@ const SAYS = {
       : "";
     return (
       `${whole(step.shape[0])} kernels of ${step.kernel}×${step.kernel}×${channels} move by ${step.stride}${zeros}.${over}` +
-      ` Each reads ${READS[step.reads] ?? step.reads}. ${large(step.parameters)} parameters, ${large(step.multiply_adds)} multiply-adds.`
+      ` Each reads ${READS[step.reads] ?? step.reads}. ${large(step.parameters)} parameters, ` +
+      `${large(step.multiply_adds)} multiply-adds.`
     );
   },
   activation: (step) =>
@@ -39,8 +40,12 @@ const SAYS = {
     })[step.function],
   normalization: (step) =>
     step.within_map
-      ? `Every number is divided by (k + α·Σa²)^β, the sum over the ${step.n}×${step.n} positions around it in the same map: k ${step.k}, α ${digits(step.alpha)}, β ${step.beta}. The text of the paper does not mention it; its program did it.`
-      : `Every number is divided by (k + α·Σa²)^β, the sum over ${step.n} neighbouring kernels at the same position (§3.3)${step.per_column ? ", those of its column" : ""}: k ${step.k}, α ${digits(step.alpha)}, β ${step.beta}.`,
+      ? `Every number is divided by (k + α·Σa²)^β, the sum over the ${step.n}×${step.n} positions ` +
+        `around it in the same map: k ${step.k}, α ${digits(step.alpha)}, β ${step.beta}. The text of ` +
+        "the paper does not mention it; its program did it."
+      : `Every number is divided by (k + α·Σa²)^β, the sum over ${step.n} neighbouring kernels at the ` +
+        `same position (§3.3)${step.per_column ? ", those of its column" : ""}: k ${step.k}, α ` +
+        `${digits(step.alpha)}, β ${step.beta}.`,
   "batch-normalization": () => "Every map is brought to a mean and a spread that were measured in training. Not in the paper.",
   pooling: (step) =>
     `The largest of every ${step.window}×${step.window} window; windows lie ${step.stride} apart` +
@@ -48,10 +53,14 @@ const SAYS = {
     (step.overhang ? ` The last ones hang over the edge by ${step.overhang}.` : ""),
   dropout: (step) =>
     step.form === "mask"
-      ? `In training each unit is set to 0 with probability ${step.probability}; at test all stay, times ${digits(1 - step.probability)} (§4.2).`
-      : `In training each unit is set to 0 with probability ${step.probability}, and the others are multiplied by ${digits(1 / (1 - step.probability))}; at test nothing happens.`,
+      ? `In training each unit is set to 0 with probability ${step.probability}; at test all stay, ` +
+        `times ${digits(1 - step.probability)} (§4.2).`
+      : `In training each unit is set to 0 with probability ${step.probability}, and the others are ` +
+        `multiplied by ${digits(1 / (1 - step.probability))}; at test nothing happens.`,
   full: (step) =>
-    `${whole(step.units)} units, each a sum over ${whole(step.inputs)} inputs${step.reads === "own column" ? " of its own column" : ""}. ${large(step.parameters)} parameters.`,
+    `${whole(step.units)} units, each a sum over ${whole(step.inputs)} ` +
+    `inputs${step.reads === "own column" ? " of its own column" : ""}. ${large(step.parameters)} ` +
+    "parameters.",
 };
 
 /** A class as people call it: "tench" for n01440764; the name itself where there is no other. */
