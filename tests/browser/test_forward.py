@@ -317,6 +317,13 @@ def test_alpha_lies_on_white(page: "Page", site: Site, mode: str) -> None:
     assert (square_in_browser(page, site, clear, 8) == 255).all()
 
 
+def test_a_large_photograph_is_near_the_one_that_python_decodes_in_eighths(page: "Page", site: Site) -> None:
+    image = Image.fromarray(picture("blobs", np.random.default_rng(8), 75)).resize((300, 300))
+    file = encoded(image, "JPEG", quality=90)
+    apart = np.abs(square_in_browser(page, site, file, 64) - to_square(file, 64))
+    assert apart.max() <= 10 and apart.mean() < 1
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_a_photograph_is_upright_and_near_the_one_that_python_decodes(
     page: "Page", site: Site, orientation: int
@@ -341,7 +348,8 @@ def test_the_first_frame_of_an_animation_counts(page: "Page", site: Site) -> Non
         (b"", "empty file (0 bytes)"),
         (b"no image at all", "not an image"),
         (b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>", "not an image"),
-        (photograph()[:40], "not an image"),
+        (photograph()[:-200], "damaged"),
+        (encoded(noise(40, 40), "JPEG")[:-200], "damaged"),
     ],
 )
 def test_what_is_no_image_is_told_in_one_line(page: "Page", site: Site, file: bytes, message: str) -> None:

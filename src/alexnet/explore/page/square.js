@@ -31,7 +31,7 @@ async function decoded(file) {
     // Profiles of colour are left alone, as they are by `alexnet prepare`.
     bitmap = await createImageBitmap(file, { imageOrientation: "from-image", colorSpaceConversion: "none" });
   } catch {
-    throw new Error("not an image of a format that this browser reads, or a damaged one");
+    throw new Error("not an image that this browser reads: of another format, damaged or too large");
   }
   const { width, height } = bitmap;
   if (width * height <= MOST_PIXELS) return bitmap;
