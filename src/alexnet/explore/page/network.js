@@ -99,7 +99,7 @@ function heading(step, column, count, noun) {
   return h(
     "h3",
     { class: `column-${column + 1}` },
-    step.columns === 2 ? `Column ${column + 1}` : "All of it",
+    step.columns === 2 ? `Column ${column + 1}` : "All of them",
     h("span", { class: "faint" }, ` ${plural(count, noun)}`),
   );
 }
