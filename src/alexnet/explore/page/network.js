@@ -150,10 +150,18 @@ function mapsOf(shown, controls, values, step) {
   draw();
 }
 
+// The last layer's numbers as probabilities of the classes, most probable first.
+function softmax(values, net) {
+  const powers = Array.from(values, (value) => Math.exp(value - Math.max(...values)));
+  const total = powers.reduce((sum, power) => sum + power, 0);
+  const all = net.classes.map((label, k) => ({ label, probability: powers[k] / total }));
+  return all.sort((a, b) => b.probability - a.probability);
+}
+
 async function unitsOf(shown, controls, values, step, net, route) {
   const last = net.steps.at(-1);
   if (step === last) {
-    const answer = await json(at.answer(net.id, route.image));
+    const { label } = await json(at.answer(net.id, route.image));
     shown.append(
       h(
         "div",
@@ -164,7 +172,7 @@ async function unitsOf(shown, controls, values, step, net, route) {
           { class: "faint small" },
           "e to the power of each number, divided by their sum: probabilities of the centre crop.",
         ),
-        bars(answer.centre, answer.label, net),
+        bars(softmax(values, net).slice(0, 5), label, net),
       ),
     );
   }
