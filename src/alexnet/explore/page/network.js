@@ -10,7 +10,7 @@ import { go, link } from "./state.js";
 import { columnsOf, stepOf } from "./store.js";
 import { strip } from "./strips.js";
 import { tiles } from "./tiles.js";
-import { describe, KINDS, layersOf, sizeOf } from "./words.js";
+import { describe, KINDS, layersOf, sizeOf, wordOf } from "./words.js";
 
 let common = false; // whether all maps of a step share one scale; kept while the page is open
 
@@ -193,6 +193,7 @@ async function unitsOf(shown, controls, values, step, net, route) {
             column,
             largest,
             masked,
+            names: step === last ? net.classes.map((name) => wordOf(net, name)) : null,
             label: `units of ${step.name}, column ${column + 1}`,
             choose: (unit) => go({ section: "number", parts: [step.name, unit] }),
           }).element,

@@ -5,8 +5,9 @@ import { canvasOf, h, styled } from "./dom.js";
 import { digits, plural } from "./format.js";
 
 /** The activations [U] of a fully connected layer's column as rows of cells; a cell is a unit.
- *  choose(unit); masked: units that dropout drops, as a Uint8Array, or null. Gives {element, mark(unit)}. */
-export function strip({ values, from, to, column, largest, choose, label, masked }) {
+ *  choose(unit); names: what units are called, or null; masked: units that dropout drops, as a Uint8Array, or null.
+ *  Gives {element, mark(unit)}. */
+export function strip({ values, from, to, column, largest, choose, label, masked, names }) {
   const count = to - from;
   const wide = count <= 64 ? count : count <= 512 ? 64 : 128;
   const high = Math.ceil(count / wide);
@@ -19,7 +20,7 @@ export function strip({ values, from, to, column, largest, choose, label, masked
   let at = 0;
   const tell = (k) => {
     at = Math.min(count - 1, Math.max(0, k));
-    told.textContent = `unit ${from + at}: ${digits(values[from + at], 5)}${masked?.[from + at] ? ", dropped" : ""}`;
+    told.textContent = `${names?.[from + at] ?? `unit ${from + at}`}: ${digits(values[from + at], 5)}${masked?.[from + at] ? ", dropped" : ""}`;
     frame.mark(at);
   };
   const cellOf = (event) => {
