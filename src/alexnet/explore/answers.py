@@ -32,6 +32,7 @@ def index(session: Session) -> Response:
             "images": [picture.to_dict() for picture in session.images.given.values()],
             "most_bytes": MOST_BYTES,
             "data": data,
+            "neighbours": session.data is not None,
         }
     )
 

@@ -5,7 +5,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from urllib.parse import unquote
@@ -102,13 +101,8 @@ def serve(session: Session, port: int, ready: Callable[[str], None]) -> None:
     # A page holds a few connections open; nobody waits for them at the end.
     settings = {"log_level": "error", "access_log": False, "timeout_graceful_shutdown": 1, "lifespan": "off"}
     server = uvicorn.Server(uvicorn.Config(application(session, token), **settings))  # type: ignore[arg-type]
-
-    def started() -> None:
-        ready(url)
-        with suppress(RunFailed):  # of a network that answers with NaN: said when it is asked
-            session.warm()
-
-    threading.Thread(target=_when_started, args=(server, started), daemon=True).start()
+    session.warm()
+    threading.Thread(target=_when_started, args=(server, lambda: ready(url)), daemon=True).start()
     try:
         server.run(sockets=[listening])
     finally:

@@ -13,7 +13,7 @@ import torch
 from alexnet.data.image import to_square
 from alexnet.data.prepared import Prepared
 from alexnet.device import keep_memory, pick
-from alexnet.errors import InputError
+from alexnet.errors import InputError, RunFailed
 from alexnet.explore import values
 from alexnet.explore.images import Images, NotThere, Picture
 from alexnet.explore.jobs import Jobs
@@ -131,12 +131,19 @@ class Session:
         return value
 
     def warm(self) -> None:
-        """Compute once with every network, so that the first image does not wait for libraries to be loaded and weights read."""
+        """Compute once with every network, before several threads do: the first image then does not wait for libraries.
+
+        Two threads in which a compiled loop is called for the first time may wait for each other for ever, as one compiles,
+        or loads, what the other is importing.
+        """
         for run in self.runs.values():
-            size = run.trained.size
+            size, trained = run.trained.size, run.trained
             grey = to_square(np.full((size + 1, size, 3), 128, np.uint8), size)
-            with self.turns.next():
-                values.answer(run.trained, grey, None)
+            with suppress(RunFailed):  # of a network that answers with NaN: said when it is asked
+                values.answer(trained, grey, None)
+            values.steps(trained, grey)
+            with torch.inference_mode():
+                trained.network(values.view(trained, grey))
 
     def close(self) -> None:
         """End what works in the background."""
