@@ -323,6 +323,21 @@ def test_the_keyboard_reaches_everything(page: "Page", explorer: Explorer) -> No
         assert missed == []
 
 
+def test_arrow_keys_and_enter_go_from_a_number_of_the_patch_to_where_it_comes_from(
+    page: "Page", explorer: Explorer, computed: dict[str, np.ndarray]
+) -> None:
+    show(page, explorer, "number/conv2/1/2/2?image=train-0")
+    page.locator(".grid-box").first.focus()
+    for key in ("ArrowRight", "ArrowRight", "ArrowDown"):
+        page.keyboard.press(key)
+    channel = int((page.locator(".channel-bars").get_attribute("aria-valuenow")) or "-1")
+    product = computed["pool1"][channel, 2, 2] * computed["conv2.weight"][1, channel, 1, 1]
+    told = (page.locator(".products .told").text_content() or "").split(" = ")[1].replace("−", "-")
+    assert float(told) == pytest.approx(product, rel=1e-4)
+    page.keyboard.press("Enter")
+    arrive(page, f"number/pool1/{channel}/2/2")
+
+
 def test_arrow_keys_and_enter_go_from_a_tile_to_its_number(page: "Page", explorer: Explorer) -> None:
     page.goto(explorer.at("network/relu1?image=train-0"))
     page.get_by_test_id("map-tile").first.focus()

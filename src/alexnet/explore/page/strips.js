@@ -20,7 +20,8 @@ export function strip({ values, from, to, column, largest, choose, label, masked
   let at = 0;
   const tell = (k) => {
     at = Math.min(count - 1, Math.max(0, k));
-    told.textContent = `${names?.[from + at] ?? `unit ${from + at}`}: ${digits(values[from + at], 5)}${masked?.[from + at] ? ", dropped" : ""}`;
+    const name = names?.[from + at] ?? `unit ${from + at}`;
+    told.textContent = `${name}: ${digits(values[from + at], 5)}${masked?.[from + at] ? ", dropped" : ""}`;
     frame.mark(at);
   };
   const cellOf = (event) => {
