@@ -113,7 +113,7 @@ function gradientInput({ gradient_input: { shape, values }, label }, route) {
     "Gradient × input",
     canvas,
     route,
-    "Each pixel times the gradient of the label there: blue speaks for it, grey and black against " +
+    "Each pixel times the gradient of the label there: blue speaks for it, grey against " +
       "it (Simonyan et al., 2014; Shrikumar et al., 2016).",
   );
 }
