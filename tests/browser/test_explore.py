@@ -323,6 +323,24 @@ def test_the_keyboard_reaches_everything(page: "Page", explorer: Explorer) -> No
         assert missed == []
 
 
+def test_the_keyboard_stays_where_it_was_while_the_page_changes_around_it(page: "Page", explorer: Explorer) -> None:
+    def press(selector: str, place: str) -> str:
+        page.locator(selector).focus()
+        page.keyboard.press("Enter")
+        arrive(page, place)
+        page.wait_for_load_state("networkidle")
+        return str(page.evaluate("document.activeElement.dataset.keep"))
+
+    page.goto(explorer.at("image?image=train-0"))
+    page.get_by_test_id("label-row").first.wait_for()
+    assert press("#sections [data-keep=network]", "network") == "network"
+    page.get_by_test_id("map-tile").first.wait_for()
+    assert press("[data-testid=stage-conv2]", "network/conv2") == "conv2"
+    assert press("[data-testid=step-relu2]", "network/relu2") == "relu2"
+    show(page, explorer, "number/relu2/1/2/2?image=train-0")
+    assert press(".travel [data-keep=back]", "number/conv2/1/2/2") == "back"
+
+
 def test_arrow_keys_and_enter_go_from_a_number_of_the_patch_to_where_it_comes_from(
     page: "Page", explorer: Explorer, computed: dict[str, np.ndarray]
 ) -> None:

@@ -3,7 +3,7 @@
 import { at, json, numbers } from "./api.js";
 import { bars } from "./answers.js";
 import { largestOf } from "./colours.js";
-import { h, switcher } from "./dom.js";
+import { h, keepingFocus, switcher } from "./dom.js";
 import { digits, large, plural, shapeText, whole } from "./format.js";
 import { figure2 } from "./figure2.js";
 import { go, link } from "./state.js";
@@ -33,11 +33,9 @@ export function show(body, route, net) {
   );
   const update = (now) => {
     const name = stepOf(net, now.parts[0]) ? now.parts[0] : net.steps[0].name;
-    const keepFocus = drawing.contains(document.activeElement) ? document.activeElement.dataset.testid : null;
     const left = drawing.scrollLeft;
-    drawing.replaceChildren(figure2(net, now, name));
+    keepingFocus(drawing, () => drawing.replaceChildren(figure2(net, now, name)));
     drawing.scrollLeft = left;
-    if (keepFocus) drawing.querySelector(`[data-testid="${keepFocus}"]`)?.focus();
     return stepDetail(detail, now, net, name);
   };
   return update(route).then(() => ({ update }));
@@ -63,6 +61,7 @@ async function stepDetail(detail, route, net, name) {
           href: link({ section: "network", parts: [one.name] }),
           "aria-current": one.name === name ? "true" : null,
           "data-testid": `step-${one.name}`,
+          "data-keep": one.name,
         },
         h("b", null, one.name),
         " ",
@@ -78,14 +77,9 @@ async function stepDetail(detail, route, net, name) {
   );
   const shown = h("div", { class: "maps-by-column" });
   const controls = h("div", { class: "row" });
-  detail.replaceChildren(
-    tabs,
-    h("h2", null, `${step.name}: ${KINDS[step.kind] ?? step.kind}`),
-    size,
-    h("p", { class: "words" }, describe(step, before)),
-    controls,
-    shown,
-  );
+  const title = h("h2", null, `${step.name}: ${KINDS[step.kind] ?? step.kind}`);
+  const words = h("p", { class: "words" }, describe(step, before));
+  keepingFocus(detail, () => detail.replaceChildren(tabs, title, size, words, controls, shown));
   if (!route.image) {
     shown.append(h("p", { class: "faint" }, "Choose an image to see its maps."));
     return;

@@ -2,7 +2,7 @@
 
 import { at, numbers } from "./api.js";
 import { largestOf } from "./colours.js";
-import { h, select } from "./dom.js";
+import { h, keepingFocus, select } from "./dom.js";
 import { digits } from "./format.js";
 import { drawMap, mapBox } from "./map.js";
 import * as convolution from "./number-convolution.js";
@@ -112,7 +112,7 @@ async function draw(parts, about, shown) {
   const drawn = await PANELS[step.kind](about);
   if (flat) outputUnits(shown, about);
   else outputMap(shown, about);
-  setHead(parts.head, heading, drawn.source, shown.output.figure);
+  keepingFocus(parts.head, () => setHead(parts.head, heading, drawn.source, shown.output.figure));
   parts.panel.className = `number-panel column-${about.column + 1} kind-${step.kind}`;
   parts.panel.replaceChildren(...drawn.lines);
 }
@@ -207,12 +207,16 @@ function steer(parts, about) {
     const made = named.count === 1 ? [field("unit", 0)] : [field("kernel", 0), field("row", 1), field("column", 2)];
     const fields = made.map((one) => one.input);
     parts.steering.dataset.step = step.name;
-    parts.steering.replaceChildren(
+    const change = (...fieldsNow) => keepingFocus(parts.steering, () => parts.steering.replaceChildren(...fieldsNow));
+    change(
       h(
         "label",
         { class: "pick" },
         h("span", null, "step"),
-        select("step", steps, step.name, (name) => go({ section: "number", parts: [name] }), { "data-testid": "step-select" }),
+        select("step", steps, step.name, (name) => go({ section: "number", parts: [name] }), {
+          "data-testid": "step-select",
+          "data-keep": "step",
+        }),
       ),
       ...made.map((one) => one.label),
     );
@@ -229,7 +233,10 @@ function travel(about) {
   const place = net.steps.indexOf(step);
   const next = net.steps[place + 1];
   const links = [];
-  const to = (parts, text) => links.push(h("a", { class: "button", href: link({ section: "number", parts }) }, text));
+  const to = (parts, text) => {
+    const keep = text.startsWith("←") ? "back" : "on";
+    links.push(h("a", { class: "button", href: link({ section: "number", parts }), "data-keep": keep }, text));
+  };
   if (before && step.kind === "pooling") {
     const best = pooling.bestOf(about);
     to([before.name, kernel, best.row, best.column], `← where its maximum comes from: ${before.name}`);
