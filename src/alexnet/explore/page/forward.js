@@ -3,6 +3,8 @@
 // Maps are Float32Arrays in the order [C, H, W], and a step reads the one before it, as in the paper's network (§3.5). Sums are
 // taken in float64, as JavaScript computes, and rounded to float32 once.
 
+import { ACTIVATIONS, dropoutFactor } from "./arithmetic.js";
+
 /**
  * The output of every step for the network's input: Map of step to Float32Array, in order; the last is the logits.
  * `network`: network.json; `tensors`: Map of "conv1.weight", "conv1.bias", ... to {shape, data}; `input`: [3, C, C], less the mean.
@@ -27,21 +29,13 @@ export function softmax(logits) {
   return powers.map((power) => power / sum);
 }
 
-/** What the activations make of a number (§3.1). */
-export const ACTIVATIONS = {
-  relu: (x) => Math.max(0, x),
-  tanh: Math.tanh,
-  sigmoid: (x) => 1 / (1 + Math.exp(-x)),
-};
-
 const KINDS = {
   convolution,
   activation: (x, step) => x.data.map(ACTIVATIONS[step.function]),
   normalization: (x, step) => divided(x, step, step.within_map ? sumsWithinMap(x, step) : sumsOverKernels(x, step)),
   "batch-normalization": batchNormalization,
   pooling,
-  // §4.2: at test the paper's form multiplies by the probability to stay; the inverted form has divided in training.
-  dropout: (x, step) => (step.form === "mask" ? x.data.map((value) => value * (1 - step.probability)) : x.data),
+  dropout: (x, step) => x.data.map((value) => value * dropoutFactor(step)),
   full,
 };
 
