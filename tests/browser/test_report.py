@@ -1,6 +1,7 @@
 """report.html in a browser: curves with values under the pointer, the confusion matrix, tables, narrow and dark screens."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,8 @@ import pytest
 
 from alexnet.data.prepared import Prepared
 from alexnet.evaluation.probabilities import Options
+from alexnet.insight import confusion
+from alexnet.insight import report as report_of_run
 from alexnet.insight.evaluate import evaluate
 from alexnet.run import trained
 from alexnet.run.images import validation_of
@@ -112,6 +115,22 @@ def test_a_cell_opens_the_images_that_were_taken_for_another_class(
     right = report.locator("#matrix .right button").first
     right.click()
     assert place.locator("img").count() == 0 and "are right" in place.inner_text()
+
+
+def test_more_classes_than_a_matrix_names_have_a_list_that_opens(
+    run: Path, page: "Page", tiny_prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(confusion, "MOST_NAMED", 3)
+    folder = shutil.copytree(run, tmp_path / "run")
+    page.goto(report_of_run.write(folder, tiny_prepared).as_uri())
+    taken = mistakes(run, tiny_prepared)
+    buttons = page.locator("#pairs button").all()
+    assert [int(button.inner_text()) for button in buttons] == sorted(map(len, taken.values()), reverse=True)
+    for button in buttons:
+        button.click()
+        names = {image.get_attribute("alt") for image in page.locator("#mistakes img").all()}
+        pair = button.locator("xpath=..").evaluate("cell => [cell.dataset.true, cell.dataset.predicted].map(Number)")
+        assert names and names <= set(taken[tuple(pair)])
 
 
 def test_arrow_keys_go_through_the_matrix(report: "Page") -> None:

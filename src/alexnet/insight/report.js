@@ -34,8 +34,9 @@ const PANELS = [
   },
   { title: "Learning rate", height: 110, series: [{ name: "rate", label: "", text: asShort }], steps: true },
 ];
+for (const panel of PANELS) panel.series = panel.series.filter(({ name }, k) => !k || points.some((point) => point[name] !== null));
 
-const LEFT = 46, RIGHT = 10, TOP = 12, BOTTOM = 26;
+const LEFT = 46, RIGHT = 14, TOP = 12, BOTTOM = 26;
 
 /** Round numbers from `low` to `high`, about `most` of them. */
 function ticks(low, high, most, least = 0) {
@@ -135,6 +136,7 @@ function nearest(panel, event) {
 
 function curves(place) {
   const slider = element("input", { type: "range", id: "chosen", min: 0, max: points.length - 1, step: 1 });
+  slider.hidden = points.length < 2;
   slider.addEventListener("input", () => choose(Number(slider.value)));
   const at = element("output", { id: "at", for: "chosen" });
   place.append(element("div", { class: "chosen wide" }, element("label", { for: "chosen" }, `${by} `, at), slider));
