@@ -73,12 +73,8 @@ def write(run: Path, prepared: Prepared | None = None) -> Path:
         lstrip_blocks=True,
         finalize=_shown,
     )
-<<<<<<< HEAD
     templates.filters["word"] = words.with_word
-=======
-    templates.filters["word"] = picture.with_word
     templates.filters["short"] = picture.shorten
->>>>>>> 3591a88da98f6fdbc743078aca6e0a76f74a6fe5
     path = run / REPORT
     write_text(path, templates.get_template("report.html").render(page))
     return path
