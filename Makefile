@@ -67,7 +67,8 @@ benchmarks/peers/.venv/.installed:
 #   make bench DATA=data/photos RUN=runs/photos IMAGES=photos     a prepared dataset, a run, a folder of photographs
 bench: setup
 	@for each in "training_step.py" "training_step.py --allocator default" "normalization.py" \
-	    "normalization.py --allocator default" "changes.py" "convolutions.py" "memory.py" "prepare_speed.py" "prepare_cluster.py" \
+	    "normalization.py --allocator default" "changes.py" "convolutions.py" "convolutions.py --precision bf16" \
+	    "precision.py" "memory.py" "prepare_speed.py" "prepare_cluster.py" \
 	    "loading.py $(if $(DATA),--data $(DATA))" "evaluation.py $(if $(IMAGES),--images $(IMAGES))" \
 	    "inference.py --batch 1" "inference.py --batch 64 --repeats 5" \
 	    "neighbours.py --repeats 5" "neighbours.py --rows 16384 --queries 1000 --repeats 3" $(if $(RUN),"int8.py --run $(RUN) --data $(DATA)" \

@@ -54,8 +54,9 @@ def _device() -> Finding:
     picked = devices.pick()
     if picked.type == "cuda":
         free, total = torch.cuda.mem_get_info()
-        half = "bf16" if torch.cuda.is_bf16_supported() else "float32, as it has no bf16"
-        return ok(f"device: {torch.cuda.get_device_name()}, {gigabytes(free)} of {gigabytes(total)} free, {half}")
+        return ok(
+            f"device: {torch.cuda.get_device_name()}, {gigabytes(free)} of {gigabytes(total)} free, {_precision(picked)}"
+        )
     if shutil.which("nvidia-smi") or Path("/dev/nvidia0").exists():
         reason = f"torch (CUDA {torch.version.cuda}) cannot use it"
         fix = "update the NVIDIA driver, or install a torch built for an older CUDA; look at CUDA_VISIBLE_DEVICES too"
@@ -65,9 +66,17 @@ def _device() -> Finding:
         return warning(f"device: {picked.type}, though this machine has an NVIDIA GPU: {reason}", fix)
     if picked.type != "cpu":
         return ok(f"device: {picked.type}")
-    unit = bf16_unit()
-    why = "its bf16 needs the compiled loops" if unit else "it multiplies no bf16 in hardware"
-    return ok(f"device: cpu, {f'bf16 by {unit}' if unit and compiled() else f'float32, as {why}'}")
+    return ok(f"device: cpu, {_precision(picked)}")
+
+
+def _precision(device: torch.device) -> str:
+    """Return what a network computes in on `device` by default; why, where that is not bf16."""
+    low = devices.low_precision("auto", device)
+    name = devices.precision_name(low, device)
+    if low:
+        return name
+    loops = device.type == "cpu" and bf16_unit()
+    return f"{name}, as {'its bf16 needs the compiled loops' if loops else 'it multiplies no bf16 in hardware'}"
 
 
 def _threads() -> Finding:

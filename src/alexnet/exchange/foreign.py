@@ -71,8 +71,6 @@ class Foreign:
                 shape = list(self.weights[name].shape) if name in self.weights else "missing"
                 raise InputError(f"{name} is {shape} in the file; the network has {list(tensor.shape)}")
         network.load_state_dict(self.weights, assign=True)
-        for parameter in network.parameters():
-            parameter.requires_grad_(True)
         return network.eval()
 
 

@@ -15,12 +15,13 @@ import torch
 from alexnet.data import prepared
 from alexnet.data.augment import centre
 from alexnet.data.prepared import Prepared
+from alexnet.data.statistics import Colour
 from alexnet.errors import InputError, RunFailed
 from alexnet.exchange import foreign, layer_files
 from alexnet.exchange.comparison import TOLERANCE, Difference, difference
 from alexnet.exchange.foreign import Foreign, Kind, Options
 from alexnet.exchange.inputs import Takes
-from alexnet.files import refused, write_bytes, write_text
+from alexnet.files import refused, write_text
 from alexnet.network import named
 from alexnet.network.model import AlexNet
 from alexnet.network.spec import Network
@@ -28,14 +29,11 @@ from alexnet.network.summary import summarize
 from alexnet.reading import parse_json, read_bytes
 from alexnet.run import checkpoint, recipes
 from alexnet.run.checkpoint import Progress
-from alexnet.run.folder import CLASSES, DATA, RECIPE
+from alexnet.run.folder import CLASSES, COLOUR, DATA, MEAN, MOST_CLASSES, RECIPE
 from alexnet.training import rule
 
 COMPARED = 8
 """Images of noise that file and network are compared on."""
-
-MOST_NAMES = 1 << 26
-"""Bytes of a file with the names of classes."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +168,7 @@ def _class_names(original: Foreign, file: Path | None, data: Prepared | None, we
 def read_classes(file: Path) -> list[str]:
     """Read the names of classes, one a line as in Caffe's synset_words.txt or a JSON list; InputError for other files."""
     try:
-        text = read_bytes(file, MOST_NAMES).decode("utf-8")
+        text = read_bytes(file, MOST_CLASSES).decode("utf-8")
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         names = parse_json(text, str(file)) if file.suffix == ".json" else lines
     except (OSError, ValueError) as error:
@@ -192,11 +190,11 @@ def _write(
     except OSError as error:
         raise InputError(f"--out {refused(error, out)}") from None
     try:
-        (beside / "preparation").mkdir()
-        np.save(beside / "preparation" / "mean.npy", original.mean)
+        (beside / MEAN).parent.mkdir()
+        np.save(beside / MEAN, original.mean)
         # No file of others says anything of the colours' principal components; fine-tuning takes its own data's.
-        none = {"covariance": np.zeros((3, 3)).tolist(), "eigenvalues": [0.0] * 3, "eigenvectors": np.eye(3).tolist()}
-        write_text(beside / "preparation" / "colour.json", json.dumps(none))
+        none = Colour(np.zeros((3, 3)), np.zeros(3), np.eye(3))
+        write_text(beside / COLOUR, json.dumps(none.to_json()))
         write_text(beside / CLASSES, json.dumps(list(classes), indent=2) + "\n")
         # The path may be of a file: then commands ask for --data, and say why.
         described = {"description": "unknown: the weights are imported"} if data is None else data.manifest["source"]
@@ -204,7 +202,7 @@ def _write(
         write_text(beside / DATA, json.dumps(document) + "\n")
         sgd = rule.optimizer_of(recipe, network)
         checkpoint.save(beside, network.state_dict(), sgd.state_dict(), Progress(), recipe.keep)
-        write_bytes(beside / RECIPE, recipe.to_json().encode())
+        write_text(beside / RECIPE, recipe.to_json())
         beside.chmod(0o755)
         os.replace(beside, out)
     except OSError as error:

@@ -125,8 +125,7 @@ def _maps(
     """A layer's strongest maps, a line for each of `names`; returns where the next layer begins."""
     width, pitch = _widths(columns)
     each = len(outputs[layer]) // columns
-    means = outputs[names[0]].mean(dim=(1, 2)).view(columns, each)
-    chosen = means.topk(min(each, MOST_MAPS // columns), dim=1).indices + each * torch.arange(columns)[:, None]
+    chosen = layers.best_of_columns(outputs[names[0]].mean(dim=(1, 2)), columns, MOST_MAPS)
     shape = [f"{name} {outputs[name].shape[1]}×{outputs[name].shape[2]}" for name in names]
     shown = f"{chosen.shape[1]} of {each} kernels" + (" of column 1" if columns > 1 else "")
     _title(page, y, layer, f"{shown};  {',  then '.join(shape)}")

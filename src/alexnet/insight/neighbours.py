@@ -17,6 +17,7 @@ from alexnet.evaluation.judged import Progress
 from alexnet.insight import picture as pictures
 from alexnet.insight.features import features_of, features_of_split
 from alexnet.insight.search import nearest
+from alexnet.network.spec import BOTTLENECK
 from alexnet.run.dataset import open_run
 from alexnet.run.images import training_of, validation_of
 from alexnet.run.predict import Prediction, find, predictions
@@ -198,7 +199,7 @@ def figure(trained: TrainedNetwork, queries: Queries, near: Neighbours, split: S
     heading, height = 30, len(queries.images) * (_SIDE + _BENEATH)
     foot = 14 if any(label is not None for label in queries.classes) else 0
     first = _MARGIN + _SIDE + _RULE
-    layer = [name for name, _ in trained.network.spec.rows()][-1]
+    layer = [name for name, _ in trained.network.spec.rows() if name != BOTTLENECK][-1]
     with pictures.style():
         page = pictures.Page(width, 2 * _MARGIN + heading + foot + height - 8)
         page.text(_MARGIN, _MARGIN + 6, "image", 10, weight="bold")

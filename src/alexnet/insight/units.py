@@ -109,10 +109,7 @@ def strongest_of(
 
 def choose(answers: Strongest, columns: int, number: int = 12) -> list[int]:
     """The units to show: those whose best patches have the highest mean, equally many of each column."""
-    means = answers.values.mean(dim=1).view(columns, -1)
-    each = means.shape[1]
-    best = means.topk(min(each, number // columns), dim=1).indices + each * torch.arange(columns)[:, None]
-    return best.flatten().tolist()
+    return layers.best_of_columns(answers.values.mean(dim=1), columns, number).flatten().tolist()
 
 
 def patch(seen: np.ndarray, field: Field, place: Sequence[int]) -> np.ndarray:
