@@ -29,17 +29,19 @@ def train(args: list[str]) -> int:
     from alexnet.run import checkpoint, folder
     from alexnet.run import recipe as recipes
     from alexnet.run.images import check_fit
-    from alexnet.training.start import check_parallel
+    from alexnet.training.start import check_parallel, extend
 
     parser = _parser()
     known, rest = parser.parse_known_args(args)
     weights = None
     if known.resume:
+        epochs, rest = _epochs(rest)
         if rest or known.out or known.start or known.network:
             raise InputError(
-                f"--resume {known.resume} goes on with the run's own recipe; only --data can stand beside it"
+                f"--resume {known.resume} goes on with the run's own recipe; only --data and --epochs can stand beside it"
             )
-        recipe, run = recipes.read(known.resume), known.resume
+        run = known.resume
+        recipe = extend(run, epochs) if epochs is not None and not processes.launched() else recipes.read(run)
         data = known.data or folder.data_of(run, there=True)
     else:
         chosen = _recipe(known, rest)
@@ -80,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
 
     usage = (
         "RECIPE --data DIR [--out RUN] [--epochs N] [--seed S] [--network.normalization none] ...\n"
-        "       alexnet train --resume RUN\n"
+        "       alexnet train --resume RUN [--epochs N]\n"
         "       alexnet train RECIPE --data DIR --parallel columns|data|hybrid [--processes N]\n"
         "       alexnet train [RECIPE] --from RUN --data DIR [--out RUN]\n\n"
         f"Recipes: {', '.join(recipes)}. `alexnet train RECIPE --help` lists every field that can be set."
@@ -115,6 +117,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
     return parser
+
+
+def _epochs(rest: list[str]) -> tuple[int | None, list[str]]:
+    """The value of --epochs beside --resume, and the arguments that are left."""
+    parser = argparse.ArgumentParser(prog="alexnet train --resume RUN", add_help=False)
+    parser.add_argument("--epochs", type=int)
+    known, left = parser.parse_known_args(rest)
+    return known.epochs, left
 
 
 def _recipe(known: argparse.Namespace, rest: list[str]) -> "Recipe | None":
