@@ -10,7 +10,7 @@ DEMO := runs/demo
 WORKERS ?= 2
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
-.PHONY: setup demo notebook notebook-clear test lint peers bench clean
+.PHONY: setup demo notebook notebook-clear browser test lint peers bench clean
 .DEFAULT_GOAL := setup
 
 setup: .venv/.installed
@@ -47,7 +47,17 @@ notebook-clear: setup
 	$(BIN)/jupyter nbconvert --clear-output --inplace notebooks/paper.ipynb --ClearMetadataPreprocessor.enabled=True \
 	  --ClearMetadataPreprocessor.preserve_nb_metadata_mask=kernelspec
 
-test: setup
+# Debian's chromium, for the tests in a browser. Where it is missing and cannot be installed, they are skipped.
+APT := DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o Acquire::Retries=1 -o Acquire::http::Timeout=20
+browser:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
+	if grep -qsx ID=debian /etc/os-release && test "$$(id -u)" = 0; then \
+	  echo 'installing chromium, for the tests in a browser'; \
+	  $(APT) update >/dev/null 2>&1; $(APT) install --no-install-recommends chromium >/dev/null 2>&1 || \
+	    echo 'it could not be installed: those tests are skipped'; \
+	fi </dev/null
+
+test: setup browser
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
 
 lint: setup

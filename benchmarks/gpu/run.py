@@ -24,8 +24,7 @@ from typing import Any
 from safetensors.torch import save_file
 
 from alexnet.files import write_text
-from alexnet.run import checkpoint
-from alexnet.run.metrics import read_metrics
+from alexnet.run import checkpoint, metrics
 from benchmarks.measure import Row, document, row
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -213,7 +212,7 @@ def epoch(call: Call, piece: str) -> None:
     begun = time.monotonic()
     call.do("alexnet", "train", *words, "--data", data, *(["--resume", run] if run.exists() else ["--out", run]))
     whole = time.monotonic() - begun
-    each = [line["seconds"] for line in read_metrics(run) if line["kind"] == "epoch"]
+    each = [line["seconds"] for line in metrics.epochs(metrics.read_metrics(run))]
     visits, took = images * len(each), sum(each)
     rows = [
         row(

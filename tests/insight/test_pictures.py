@@ -327,6 +327,15 @@ def test_a_run_without_numbers_says_so(tmp_path: Path) -> None:
 # confusion -------------------------------------------------------------------------------------------------------
 
 
+def test_the_cells_of_a_confusion_matrix_are_shares_of_the_true_class() -> None:
+    cells = confusion.cells([[3, 1, 0], [0, 0, 0], [4, 0, 996]])
+    assert [[cell["text"] for cell in row] for row in cells] == [["75", "25", ""], ["", "", ""], ["<1", "", "100"]]
+    # Right: the share itself. Wrong: roots of shares of the largest confusion, 0.25; the root of 0.004 / 0.25 is 0.126.
+    assert [[cell["level"] for cell in row] for row in cells] == [[75, 100, 0], [0, 0, 0], [13, 0, 100]]
+    assert confusion.pairs([[3, 1, 0], [0, 0, 0], [4, 0, 996]]) == [(2, 0, 4), (0, 1, 1)]
+    assert confusion.cells([[2, 0], [0, 5]])[1][1] == {"images": 5, "text": "100", "level": 100, "right": True}
+
+
 def test_confusion_shows_shares_of_the_true_class() -> None:
     figure = confusion.figure([[3, 1, 0], [0, 0, 0], [1, 0, 999]], ["a", "b", "c"])
     panel = figure.axes[0]

@@ -8,6 +8,7 @@ import warnings
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -73,6 +74,18 @@ class Page(HTMLParser):
 
 def page_of(run: Path) -> Page:
     return Page((run / "report.html").read_text(encoding="utf-8"))
+
+
+def values_of(run: Path) -> dict[str, Any]:
+    """What the page's script is given."""
+    written = re.search('<script type="application/json" id="values">(.*?)</script>', page_of(run).html)
+    assert written
+
+    def refuse(name: str) -> None:
+        raise AssertionError(f"{name} is no JSON")
+
+    values: dict[str, Any] = json.loads(written[1], parse_constant=refuse)
+    return values
 
 
 @pytest.fixture(scope="module")
@@ -143,9 +156,39 @@ def test_an_evaluation_of_an_older_checkpoint_is_marked(evaluated: Path) -> None
 def test_the_page_needs_nothing_from_elsewhere(evaluated: Path, data: prepared.Prepared) -> None:
     report.write(evaluated, data)
     page = page_of(evaluated)
-    assert len(page.loads) == 7 and all(re.match("data:image/(png|svg.xml|jpeg);base64,", load) for load in page.loads)
-    assert not {"script", "link", "iframe", "object"} & set(page.tags)
+    assert len(page.loads) == 6 and all(re.match("data:image/(png|svg.xml|jpeg);base64,", load) for load in page.loads)
+    assert not {"link", "iframe", "object"} & set(page.tags)
     assert not re.search(r"https?:|@import|url\(", page.html)
+
+
+def test_the_page_has_the_values_of_the_log_and_of_the_evaluation(evaluated: Path, data: prepared.Prepared) -> None:
+    report.write(evaluated, data)
+    values = values_of(evaluated)
+    lines = [json.loads(line) for line in (evaluated / "metrics.jsonl").read_text().splitlines() if '"epoch", ' in line]
+    names = {"at": "epoch", "loss": "loss", "training": "train_error", "top1": "validation_top1", "rate": "rate"}
+    assert len(lines) == 2
+    assert [{name: point[name] for name in names} for point in values["curves"]["points"]] == [
+        {name: line[key] for name, key in names.items()} for line in lines
+    ]
+    confusion = json.loads((evaluated / "evaluation-val-10views.json").read_text())["confusion"]
+    attributes = r'data-true="(\d)" data-predicted="(\d)" data-images="(\d+)"'
+    cells = [tuple(map(int, each)) for each in re.findall(attributes, page_of(evaluated).html)]
+    expected = [(true, k, images) for true, row in enumerate(confusion) for k, images in enumerate(row) if images]
+    assert cells == expected and values["images"] == [2] * len(CLASSES)
+
+
+def test_why_there_are_no_images_of_mistakes_is_said(evaluated: Path, data: prepared.Prepared) -> None:
+    report.write(evaluated, data)
+    assert values_of(evaluated)["mistakes"] == {} and "not kept" in values_of(evaluated)["missing"]
+    report.write(evaluated)
+    assert "dataset was not there" in values_of(evaluated)["missing"]
+
+
+def test_a_loss_that_diverged_is_no_number_in_the_page(run: Path) -> None:
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    (run / "metrics.jsonl").write_text("".join(json.dumps({**line, "loss": float("nan")}) + "\n" for line in lines))
+    report.write(run)
+    assert [point["loss"] for point in values_of(run)["curves"]["points"]] == [None, None]
 
 
 def test_the_report_looks_at_a_sample_of_the_training_images(
@@ -172,7 +215,9 @@ def test_the_report_looks_at_a_sample_of_the_training_images(
 def test_names_of_classes_are_text(evaluated: Path, data: prepared.Prepared) -> None:
     report.write(evaluated, data)
     page = page_of(evaluated)
-    assert "<script" not in page.html and "&lt;script&gt;alert" in page.html
+    assert page.tags.count("script") == 2, "the values and what shows them"
+    assert SCRIPT not in page.html and "&lt;script&gt;alert" in page.html
+    assert values_of(evaluated)["classes"] == CLASSES
     assert "<run>" not in page.html
     for name in CLASSES:
         assert name in page.text

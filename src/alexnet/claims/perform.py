@@ -17,7 +17,7 @@ from alexnet.errors import Diverged
 from alexnet.files import only_writer, write_text
 from alexnet.run import checkpoint, trained
 from alexnet.run.folder import MEASURED, RECIPE
-from alexnet.run.metrics import read_metrics
+from alexnet.run.metrics import epochs, read_metrics
 from alexnet.training import Status, train
 
 
@@ -81,7 +81,7 @@ def _train(
         forget(path)  # killed before its first checkpoint
     path.parent.mkdir(parents=True, exist_ok=True)
     # Lines of after the last checkpoint are of epochs that a kill took the weights of: they are done again.
-    lines = [line for line in _epochs(path) if last and checkpoint.name_of(int(line["step"])) <= last.name]
+    lines = [line for line in epochs(read_metrics(path)) if last and checkpoint.name_of(int(line["step"])) <= last.name]
     reached = run.until is not None and any(line["train_error"] <= run.until for line in lines)
 
     def watch(status: Status) -> None:
@@ -107,7 +107,7 @@ def _train(
 def _record(task: Task, prepared: Prepared, path: Path, code: str, diverged: bool = False) -> Record:
     """The record of a run that has ended. One whose loss became NaN would have guessed to the end; how far it overfits is not
     said: it has learned nothing to overfit with."""
-    lines, until = _epochs(path), task.run.until
+    lines, until = epochs(read_metrics(path)), task.run.until
     if diverged:
         values = guess(len(prepared.classes))
         values |= {"train_error": values["top1"], "epochs": float(task.run.recipe.epochs)}
@@ -130,10 +130,6 @@ def _record(task: Task, prepared: Prepared, path: Path, code: str, diverged: boo
         commit=code,
         machine=provenance.machine(),
     )
-
-
-def _epochs(path: Path) -> list[dict[str, float]]:
-    return [line for line in read_metrics(path) if line["kind"] == "epoch"]
 
 
 def epochs_to(target: float, points: Sequence[tuple[int, float]], epochs: float) -> tuple[float, float]:

@@ -111,7 +111,7 @@ class Prepared:
             raise InputError(f"{path / 'mean.npy'} is {list(self.mean.shape)}, the images are of {self.size}")
         colour = read_colour(self._statistics("colour.json"), path / "colour.json")
         self.covariance, self.eigenvalues, self.eigenvectors = colour
-        self._compared: dict[str, np.ndarray] = {}
+        self._split: dict[str, Split] = {}
         self._pixels = jpegs.PIXELS if self.store == "jpeg" else stored.PIXELS
         self._mend = f"delete {path} and run `alexnet prepare SOURCE {path}` again"
 
@@ -123,7 +123,7 @@ class Prepared:
         return content
 
     def split(self, name: str) -> Split:
-        """The split of that name; "val" gives "test" where there is a test split only. Raises InputError.
+        """The split of that name, opened once; "val" gives "test" where there is a test split only. Raises InputError.
 
         Reading `images` raises it too, naming them, where they, their labels or names are others than were written: each
         chunk is compared with its checksum once (`stored.Chunks`).
@@ -132,11 +132,13 @@ class Prepared:
             name = "test"
         if name not in self.splits:
             raise InputError(f"{self.path} has no split {name!r}; it has {', '.join(self.splits)}")
-        files = self._opened(name)
-        compared = self._compared.setdefault(name, np.zeros(len(files.ends), np.bool_))
-        image_bytes = files.images.file.size / max(len(files.images), 1)
-        files.images.chunks = Chunks(files.ends, image_bytes, partial(self._compare, files), compared)
-        return Split(name, files.images, files.labels, self.classes, files.names)
+        if name not in self._split:
+            files = self._opened(name)
+            image_bytes = files.images.file.size / max(len(files.images), 1)
+            compared = np.zeros(len(files.ends), np.bool_)
+            files.images.chunks = Chunks(files.ends, image_bytes, partial(self._compare, files), compared)
+            self._split[name] = Split(name, files.images, files.labels, self.classes, files.names)
+        return self._split[name]
 
     def _opened(self, name: str) -> _Files:
         """Opens the files of a split and checks their lengths and counts, and no checksum yet."""

@@ -1,6 +1,8 @@
-"""Which class is taken for which: the confusion matrix as a picture."""
+"""Which class is taken for which: the confusion matrix as a picture, as a table's cells, as a list of its largest."""
 
+import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.colors import PowerNorm
@@ -10,6 +12,39 @@ from alexnet.insight import picture
 
 MOST_NAMED = 30
 """Up to so many classes the picture names them."""
+
+
+def pairs(confusion: np.ndarray | Sequence[Sequence[int]]) -> list[tuple[int, int, int]]:
+    """Classes that are taken for another, as (true, predicted, images), those of most images first."""
+    wrong = np.array(confusion, dtype=np.int64)
+    np.fill_diagonal(wrong, 0)
+    true, predicted = np.nonzero(wrong)
+    images = wrong[true, predicted]
+    order = np.argsort(-images, kind="stable")
+    return list(zip(true[order].tolist(), predicted[order].tolist(), images[order].tolist(), strict=True))
+
+
+def cells(confusion: Sequence[Sequence[int]]) -> list[list[dict[str, Any]]]:
+    """The matrix as a table for a page: of every cell its images, its text (share of the row in %), how strong its colour is.
+
+    The colour, 0 to 100, is the share itself where classes are right. Where they are not, square roots make what is rare
+    visible, and the largest confusion has 100.
+    """
+    shares = [[images / max(sum(row), 1) for images in row] for row in confusion]
+    largest = max((shares[true][predicted] for true, predicted, _ in pairs(confusion)), default=1.0)
+
+    def cell(true: int, predicted: int) -> dict[str, Any]:
+        images, share = confusion[true][predicted], shares[true][predicted]
+        level = share if true == predicted else math.sqrt(share / largest)
+        text = "" if not images else share_text(100 * share)
+        return {"images": images, "text": text, "level": round(100 * level), "right": true == predicted}
+
+    return [[cell(true, predicted) for predicted in range(len(row))] for true, row in enumerate(confusion)]
+
+
+def share_text(percent: float) -> str:
+    """A share in whole percent; "<1" for what is rarer, as it is not nothing."""
+    return "<1" if percent < 0.5 else f"{percent:.0f}"
 
 
 def figure(confusion: np.ndarray | Sequence[Sequence[int]], classes: Sequence[str]) -> Figure:
@@ -48,7 +83,7 @@ def figure(confusion: np.ndarray | Sequence[Sequence[int]], classes: Sequence[st
             for true, predicted in np.argwhere(counts > 0):
                 share = shares[true, predicted]
                 axes.text(
-                    predicted, true, "<1" if share < 0.5 else f"{share:.0f}", ha="center", va="center",
+                    predicted, true, share_text(share), ha="center", va="center",
                     fontsize=9 if number <= 15 else 7 if number <= 22 else 5.5, color="white" if share > 40 else picture.INK,
                 )  # fmt: skip
         beside = page.add_axes(((room + side + 18) / width, 24 / height, 14 / width, side / height))

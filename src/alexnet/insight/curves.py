@@ -10,22 +10,41 @@ from matplotlib.ticker import MaxNLocator
 
 from alexnet.insight import picture as pictures
 from alexnet.run import recipe
-from alexnet.run.metrics import read_metrics
+from alexnet.run.metrics import epochs, read_metrics
 
 _MOST_NAMED_DROPS = 8
 
 
-def figure(metrics: list[dict[str, Any]], classes: int | None = None) -> Figure:
-    """The lines of metrics.jsonl as two panels; while the first epoch is not over, by its steps.
+def values(metrics: list[dict[str, Any]], classes: int | None = None) -> dict[str, Any]:
+    """What the lines of metrics.jsonl say of the epochs, or of the steps while the first epoch is not over.
 
-    classes: draws the loss of guessing, ln(classes), which a run that does not learn stays at; no top-5 up to five.
+    by: "epoch" or "step"; points: at (its number), loss (None: it diverged), training, top1, top5 (errors in %; None: not
+    measured), rate; five: whether top-5 says anything; guess: the loss of guessing, ln(classes), which a run that does not
+    learn stays at.
     """
-    # A resumed run may have written an epoch twice; the later line counts.
-    epochs = list({line["epoch"]: line for line in metrics if line.get("kind") == "epoch"}.values())
-    steps = [line for line in metrics if line.get("kind") == "step"]
-    by_epoch = bool(epochs)
-    points = epochs if by_epoch else steps
-    x = [line["epoch" if by_epoch else "step"] for line in points]
+    by_epoch = bool(whole := epochs(metrics))
+    number, training = ("epoch", "train_error") if by_epoch else ("step", "error")
+    points = [
+        {
+            "at": line[number],
+            "loss": line["loss"] if math.isfinite(line["loss"]) else None,
+            "training": line[training],
+            "top1": line.get("validation_top1"),
+            "top5": line.get("validation_top5"),
+            "rate": line["rate"],
+        }
+        for line in whole or metrics
+        if by_epoch or line["kind"] == "step"
+    ]
+    guess = None if classes is None else math.log(classes)
+    return {"by": number, "points": points, "five": classes is None or classes > 5, "guess": guess}
+
+
+def figure(metrics: list[dict[str, Any]], classes: int | None = None) -> Figure:
+    """The `values` of a run as two panels; without points it says so."""
+    drawn = values(metrics, classes)
+    by_epoch, points, guess = drawn["by"] == "epoch", drawn["points"], drawn["guess"]
+    x = [point["at"] for point in points]
     with pictures.style():
         page = pictures.new_figure(960, 370)
         left, right = page.subplots(1, 2)
@@ -33,28 +52,33 @@ def figure(metrics: list[dict[str, Any]], classes: int | None = None) -> Figure:
         marker = "o" if len(points) <= 40 else ""
         pen: dict[str, Any] = {"marker": marker, "markersize": 3, "linewidth": 1.6}
 
-        left.plot(x, [line["loss"] for line in points], color=pictures.BLUE, label="training", **pen)
-        if classes is not None and points:
-            left.axhline(math.log(classes), color=pictures.FAINT, linewidth=1, linestyle=":")
+        left.plot(
+            x,
+            [math.nan if point["loss"] is None else point["loss"] for point in points],
+            color=pictures.BLUE,
+            label="training",
+            **pen,
+        )
+        if guess is not None and points:
+            left.axhline(guess, color=pictures.FAINT, linewidth=1, linestyle=":")
             left.annotate(
-                f"guessing: ln {classes} = {math.log(classes):.2f}", (1, math.log(classes)), (-2, 3),
+                f"guessing: ln {classes} = {guess:.2f}", (1, guess), (-2, 3),
                 xycoords=("axes fraction", "data"), textcoords="offset points", ha="right", fontsize=8, color=pictures.FAINT,
                 bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
             )  # fmt: skip
         _dress(left, "loss", by_epoch)
 
-        wrong = [line["train_error" if by_epoch else "error"] for line in points]
-        right.plot(x, wrong, color=pictures.BLUE, label="training, top-1", **pen)
+        right.plot(x, [point["training"] for point in points], color=pictures.BLUE, label="training, top-1", **pen)
         for name, style in (("top1", "-"), ("top5", "--")):
-            measured = [(line["epoch"], line[f"validation_{name}"]) for line in epochs if f"validation_{name}" in line]
-            if measured and not (name == "top5" and classes is not None and classes <= 5):
+            measured = [(point["at"], point[name]) for point in points if point[name] is not None]
+            if measured and (name == "top1" or drawn["five"]):
                 label = f"validation, {name.replace('top', 'top-')}"
                 right.plot(*zip(*measured, strict=True), color=pictures.ORANGE, linestyle=style, label=label, **pen)
         right.set_ylim(0, 100)
         _dress(right, "error in %", by_epoch)
         if points:
-            highest = max(line["loss"] for line in points)
-            left.set_ylim(0, 1.08 * max(highest, math.log(classes or 1), 1e-9))
+            highest = max((point["loss"] for point in points if point["loss"] is not None), default=0.0)
+            left.set_ylim(0, 1.08 * max(highest, guess or 0, 1e-9))
             right.legend(framealpha=1, edgecolor="white", fontsize=8, loc="best", handlelength=3)
             _drops((left, right), points, x, by_epoch)
         else:

@@ -183,5 +183,16 @@ class Drawn:
 
 def data_url(figure: Figure, kind: str) -> str:
     """A figure as text that stands for its file in HTML."""
+    return _url(encode(figure, kind), kind)
+
+
+def thumbnail_url(pixels: np.ndarray, side: int) -> str:
+    """A photograph uint8 [S, S, 3], made small, as text that stands for a JPEG file in HTML."""
+    out = io.BytesIO()
+    Image.fromarray(pixels).resize((side, side), Image.Resampling.LANCZOS).save(out, "jpeg", quality=75)
+    return _url(out.getvalue(), "jpg")
+
+
+def _url(file: bytes, kind: str) -> str:
     media = {"png": "image/png", "svg": "image/svg+xml", "jpg": "image/jpeg"}[kind]
-    return f"data:{media};base64,{base64.b64encode(encode(figure, kind)).decode()}"
+    return f"data:{media};base64,{base64.b64encode(file).decode()}"

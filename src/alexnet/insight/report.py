@@ -15,16 +15,18 @@ from alexnet.data import prepared as prepared_sets
 from alexnet.data.prepared import Prepared
 from alexnet.errors import InputError
 from alexnet.files import write_text
-from alexnet.insight import confusion, curves, figures, kernels, picture
+from alexnet.insight import confusion, curves, figures, kernels, mistakes, picture
 from alexnet.insight.settings import settings
 from alexnet.network.summary import summarize
 from alexnet.reading import read_json
 from alexnet.run import checkpoint
 from alexnet.run.folder import CLASSES, DATA, REPORT, data_of
-from alexnet.run.metrics import read_metrics
+from alexnet.run.metrics import epochs, read_metrics
 from alexnet.run.recipe import read as read_recipe
 from alexnet.run.trained import load
 from alexnet.words import duration
+
+HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def write(run: Path, prepared: Prepared | None = None) -> Path:
     run = Path(run)
     page = _page(run, prepared)
     templates = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader(HERE),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -71,6 +73,7 @@ def write(run: Path, prepared: Prepared | None = None) -> Path:
         finalize=_shown,
     )
     templates.filters["word"] = picture.with_word
+    templates.filters["short"] = picture.shorten
     path = run / REPORT
     write_text(path, templates.get_template("report.html").render(page))
     return path
@@ -86,11 +89,12 @@ def _page(run: Path, prepared: Prepared | None) -> dict[str, Any]:
         )
     saved = checkpoint.latest(run)
     trained = load(run) if saved else None
-    epochs = [line for line in metrics if line["kind"] == "epoch"]
+    ended = epochs(metrics)
     evaluations = _evaluations(run, classes, saved.name if saved else None)
     source = (prepared.manifest if prepared else data).get("source", {}).get("description", "unknown")
     photographs = figures.sampled(trained, prepared) if trained and prepared else {}
     confused = evaluations[0]["confusion"] if evaluations else None
+    named = len(classes) <= confusion.MOST_NAMED
     return {
         "run": "/".join(run.resolve().parts[-2:]),  # the folder's own name may be no more than "run"
         "recipe": recipe,
@@ -99,23 +103,29 @@ def _page(run: Path, prepared: Prepared | None) -> dict[str, Any]:
         "classes": classes,
         "split": prepared and [{"name": name, **part} for name, part in prepared.manifest["splits"].items()],
         "size": recipe.image_size,
-        "last": epochs[-1] if epochs else None,
-        "validated": next((line for line in reversed(epochs) if "validation_top1" in line), None),
+        "last": ended[-1] if ended else None,
+        "validated": next((line for line in reversed(ended) if "validation_top1" in line), None),
         "as_of": datetime.fromtimestamp(metrics[-1]["time"], UTC).strftime("%Y-%m-%d %H:%M UTC") if metrics else None,
         "evaluations": evaluations,
         "task": task(source, classes),
         "five": len(classes) > 5,
         "curves": picture.data_url(curves.figure(metrics, len(classes) or None), "svg"),
+        "points": (points := curves.values(metrics, len(classes) or None)),
         "kernels": trained and picture.data_url(kernels.figure(trained.network), "png"),
         "columns": recipe.network.columns,
         "saved_step": saved and int(saved.name.removeprefix("step-")),
         "pictures": {name: picture.data_url(figure, "jpg") for name, figure in photographs.items()},
         "sample": len(figures.sample_of(recipe, prepared)) if photographs and prepared else 0,
         "per_class": _per_class(evaluations[0]) if evaluations else [],
-        "confusion": confused and picture.data_url(confusion.figure(confused, classes), "png"),
+        "confusion": confused and not named and picture.data_url(confusion.figure(confused, classes), "png"),
+        "cells": confusion.cells(confused) if confused and named else [],
+        "pairs": mistakes.listed(len(classes), confused) if confused and not named else [],
+        "embedded": {"curves": points, **(_mistakes(run, prepared, evaluations[0]) if confused else {})},
+        "style": Markup((HERE / "report.css").read_text("utf-8")),
+        "script": Markup((HERE / "report.js").read_text("utf-8")),
         "settings": settings(recipe),
         "json": escape(recipe.to_json()),
-        "machine": _machine(metrics, epochs),
+        "machine": _machine(metrics, ended),
     }
 
 
@@ -172,7 +182,24 @@ def _per_class(evaluation: dict[str, Any]) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: -1.0 if row["top1_error"] is None else row["top1_error"], reverse=True)
 
 
-def _machine(metrics: list[dict[str, Any]], epochs: list[dict[str, Any]]) -> list[tuple[str, str]]:
+def _mistakes(run: Path, prepared: Prepared | None, evaluation: dict[str, Any]) -> dict[str, Any]:
+    """What the page has to know to open a cell of the confusion matrix; `missing` says why there are no pictures."""
+    taken = mistakes.pictures(run, prepared, evaluation) if prepared else None
+    if prepared is None:
+        missing = "the prepared dataset was not there when this page was written."
+    else:
+        missing = (
+            "the class probabilities of this evaluation are not kept; evaluate the run again." if taken is None else ""
+        )
+    return {
+        "classes": [picture.shorten(row["label"], 40) for row in evaluation["per_class"]],
+        "images": [row["images"] for row in evaluation["per_class"]],
+        "mistakes": taken or {},
+        "missing": missing,
+    }
+
+
+def _machine(metrics: list[dict[str, Any]], ended: list[dict[str, Any]]) -> list[tuple[str, str]]:
     """What the run was computed on and how long it took, as (name, value)."""
     starts = [line for line in metrics if line["kind"] == "start"]
     rows = []
@@ -184,10 +211,10 @@ def _machine(metrics: list[dict[str, Any]], epochs: list[dict[str, Any]]) -> lis
         rows.append(("training images", f"{starts[-1]['images']:,}"))
         rows.append(("validation images", f"{starts[-1]['validation_images']:,}"))
         rows.append(("resumed", {1: "never", 2: "once"}.get(len(starts), f"{len(starts) - 1} times")))
-    if epochs:
-        speeds = [line["images_per_second"] for line in epochs]
+    if ended:
+        speeds = [line["images_per_second"] for line in ended]
         rows.append(("images/s", f"{median(speeds):,.1f} (median of epochs, {min(speeds):,.1f} to {max(speeds):,.1f})"))
-        rows.append(("time in training", f"{duration(sum(line['seconds'] for line in epochs))} (without validation)"))
+        rows.append(("time in training", f"{duration(sum(line['seconds'] for line in ended))} (without validation)"))
     return rows
 
 

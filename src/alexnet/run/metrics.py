@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ class Log:
         # The lines after the checkpoint's step will be written again.
         lines = [line for line in read_metrics(run) if line.get("step", 0) <= step]
         write_text(self.path, "".join(json.dumps(line) + "\n" for line in lines))
-        self.last = next((line for line in reversed(lines) if line["kind"] == "epoch"), {})
+        self.last = next(reversed(epochs(lines)), {})
         self.board = SummaryWriter(str(run / TENSORBOARD), purge_step=step + 1)
 
     def write(self, kind: str, **values: Any) -> None:
@@ -61,6 +62,11 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
         if isinstance(line, dict) and _is_event(line):
             lines.append(line)
     return lines
+
+
+def epochs(lines: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The lines of kind epoch, one an epoch: of one that a resumed run wrote twice, the later line."""
+    return list({line["epoch"]: line for line in lines if line["kind"] == "epoch"}.values())
 
 
 COUNTS = {"start": (), "step": ("step",), "epoch": ("epoch", "step")}
