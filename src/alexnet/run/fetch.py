@@ -11,6 +11,7 @@ from urllib.request import urlopen
 
 from alexnet.errors import InputError
 from alexnet.files import named, sync
+from alexnet.reading import sha256_of
 
 MOST = 1 << 31
 """Bytes that a network file may have; the paper's network takes 122 million of them in float16."""
@@ -39,17 +40,9 @@ def fetch(url: str) -> Path:
             " sha256sum of the file"
         )
     kept = cache() / f"{digest[1]}.safetensors"
-    if _sha256_of(kept) != digest[1]:
+    if not kept.is_file() or sha256_of(kept) != digest[1]:
         _download(where, digest[1], kept)
     return kept
-
-
-def _sha256_of(file: Path) -> str | None:
-    try:
-        with file.open("rb") as content:
-            return hashlib.file_digest(content, "sha256").hexdigest()
-    except FileNotFoundError:
-        return None
 
 
 def _download(url: str, digest: str, kept: Path) -> None:
