@@ -3,8 +3,9 @@
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
+import tyro
 from tyro.conf import Positional
 
 from alexnet.cli.console import err, error_table, error_texts, out, out_line, print_json, show
@@ -210,7 +211,7 @@ def _score(submission: Path | None, data: Path | None, split: str, devkit: Path 
 
 
 def predict(
-    images: Positional[tuple[str, ...]],
+    images: Annotated[Positional[tuple[str, ...]], tyro.conf.arg(metavar="[RUN] IMAGE ...")],
     views: int = 10,
     picture: Path | None = None,
     device: str = "auto",
