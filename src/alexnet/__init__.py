@@ -3,6 +3,7 @@
 >>> import alexnet
 >>> network = alexnet.AlexNet(alexnet.networks.paper)        # a torch module with new initial values
 >>> trained = alexnet.load("runs/demo/run")                  # a run's network, with its classes and preparation
+>>> trained = alexnet.load("starter")                        # the network that comes with the package; or a network file
 >>> trained.predict("photo.jpg").label                       # the most probable of its classes
 >>> images = alexnet.data.prepared.open("runs/demo/data").split("val").images
 """

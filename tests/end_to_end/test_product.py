@@ -214,7 +214,8 @@ def test_predict_goes_on_after_a_bad_image(folder: Path, capsys: pytest.CaptureF
     images = (tmp_path / "bad.jpg", good, tmp_path / "absent.jpg")
     found = run_json(capsys, "predict", folder / "run", *images, code=3)
     assert isinstance(found, list)
-    assert [set(item) for item in found] == [{"image", "error"}, {"image", "labels"}, {"image", "error"}]
+    keys = [{"run", "image", answer} for answer in ("error", "labels", "error")]
+    assert [set(item) for item in found] == keys and {item["run"] for item in found} == {str(folder / "run")}
     labels = found[1]["labels"]
     assert {item["label"] for item in labels} == set(CLASSES)  # four classes: four labels
     probabilities = [item["probability"] for item in labels]

@@ -81,7 +81,7 @@ def test_predictions_of_files_are_told_as_they_are_made_and_drawn(run: Path, tmp
     assert (
         told == names
         and result.read == 1
-        and [set(row) for row in result.to_dict()] == [{"image", "error"}, {"image", "labels"}]
+        and [set(row) for row in result.to_dict()] == [{"run", "image", "error"}, {"run", "image", "labels"}]
     )
     expected = trained.load(run).predict(names[1])
     assert isinstance(expected, Prediction) and result.predictions[1].top == expected.top

@@ -3,8 +3,9 @@
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
+import tyro
 from tyro.conf import Positional
 
 from alexnet.cli.console import err, error_table, error_texts, out, out_line, print_json, show
@@ -18,6 +19,7 @@ if TYPE_CHECKING:  # which bring torch along
     from alexnet.evaluation.submission import Submission
     from alexnet.insight.evaluate import Evaluated
     from alexnet.run.predict import Prediction
+    from alexnet.run.trained import TrainedNetwork
 
 
 def evaluate(
@@ -209,22 +211,22 @@ def _score(submission: Path | None, data: Path | None, split: str, devkit: Path 
 
 
 def predict(
-    run: Positional[Path],
-    images: Positional[tuple[str, ...]],
+    images: Annotated[Positional[tuple[str, ...]], tyro.conf.arg(metavar="[RUN] IMAGE ...")],
     views: int = 10,
     picture: Path | None = None,
     device: str = "auto",
     precision: Literal["auto", "float32", "bf16"] | None = None,
     json: bool = False,
 ) -> int:
-    """The five most probable labels of images: files, folders, globs, or - for a list of files on stdin.
+    """The five most probable labels of images: [RUN] IMAGE ...; files, folders, globs, or - for a list of files on stdin.
 
+    Without RUN, the network that comes with the package answers: it knows ten classes, which are named, and nothing else.
     An image that cannot be read is one line on stderr, and an error in place of labels with --json; the others go on. The exit
     code is then 3, whether it was one image or all. 0: all were read; 2: bad input, such as no run; 1: it failed.
 
     Args:
-        run: a run folder.
-        images: files, folders, globs, or -.
+        images: a run folder, a network file or its URL, or starter, if another network than the starter is to answer; then
+            files, folders, globs, or -.
         views: 1 (centre crop) or 10.
         picture: draw the images with their labels and bars into this file (.png or .svg), like fig. 4 of the paper.
         device: auto, cpu, cuda or mps.
@@ -241,8 +243,13 @@ def predict(
             for line in predictions.text(prediction.top):
                 out.print("  ", line, sep="", soft_wrap=True)
 
-    listed = sys.stdin.read().splitlines() if "-" in images else []
-    result = predictions.predict(run, images, views, picture, device, precision, listed, say)
+    def introduce(network: "TrainedNetwork") -> None:
+        if run is None:
+            err.print(predictions.about(network), soft_wrap=True)
+
+    run, named = predictions.network_and_images(images)
+    listed = sys.stdin.read().splitlines() if "-" in named else []
+    result = predictions.predict(run, named, views, picture, device, precision, listed, say, introduce)
     if result.picture:
         some = f" (the first {predictions.MOST})" if result.read > predictions.MOST else ""
         err.print(f"drawn: {picture}{some}", soft_wrap=True)

@@ -32,12 +32,13 @@ def kernels(runs: Positional[tuple[Path, ...]], json: bool = False) -> int:
     """Draw the first layer's learned kernels by column, like fig. 3 of the paper; those of several runs side by side.
 
     Args:
-        runs: a run folder or several, then the file to draw (.png or .svg; by default kernels.png).
+        runs: a run folder, a network file or starter, or several, then the file to draw (.png or .svg; by default kernels.png).
         json: print one JSON document on stdout.
     """
     from alexnet.insight.kernels import draw
+    from alexnet.run.locate import is_file
 
-    named = len(runs) > 1 and not runs[-1].is_dir()
+    named = len(runs) > 1 and not runs[-1].is_dir() and not is_file(runs[-1])
     drawn = draw(runs[:-1], runs[-1]) if named else draw(runs, Path("kernels.png"))
     show(drawn, json, str(drawn.picture))
     return 0

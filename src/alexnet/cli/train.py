@@ -26,7 +26,7 @@ def train(args: list[str]) -> int:
     from alexnet import processes, training
     from alexnet.data import prepared
     from alexnet.insight import report
-    from alexnet.run import checkpoint, folder
+    from alexnet.run import folder, trained
     from alexnet.run import recipe as recipes
     from alexnet.run.images import check_fit
     from alexnet.training.start import check_parallel, extend
@@ -44,12 +44,12 @@ def train(args: list[str]) -> int:
         recipe = extend(run, epochs) if epochs is not None and not processes.launched() else recipes.read(run)
         data = known.data or folder.data_of(run, there=True)
     else:
-        chosen = _recipe(known, rest)
+        start = trained.start_of(known.start) if known.start else None
+        chosen = _recipe(known, rest, start[0] if start else None)
         if chosen is None:
             parser.print_help()
             return 0
-        if known.start:
-            weights = checkpoint.weights(checkpoint.newest(known.start))
+        weights = start[1] if start else None
         recipe, data, run = chosen, known.data, known.out or Path("runs") / f"{chosen.name}-{chosen.seed}"
     opened = prepared.open(data)
     number = _processes(known)
@@ -92,7 +92,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, help="the run folder to make; by default runs/RECIPE-SEED")
     parser.add_argument("--resume", type=Path, metavar="RUN", help="go on with this run")
     parser.add_argument(
-        "--from", dest="start", type=Path, metavar="RUN", help="start from this run's weights, new last layer"
+        "--from",
+        dest="start",
+        type=Path,
+        metavar="RUN",
+        help="start from the weights of this run, network file, or of starter, the network that comes with the package; with a"
+        " new last layer",
     )
     parser.add_argument(
         "--network",
@@ -127,8 +132,11 @@ def _epochs(rest: list[str]) -> tuple[int | None, list[str]]:
     return known.epochs, left
 
 
-def _recipe(known: argparse.Namespace, rest: list[str]) -> "Recipe | None":
-    """The recipe that RECIPE, --from, --network and the options of its fields in `rest` mean; None where only help is asked."""
+def _recipe(known: argparse.Namespace, rest: list[str], start: "Recipe | None") -> "Recipe | None":
+    """The recipe that RECIPE, --from, --network and the options of its fields in `rest` mean; None where only help is asked.
+
+    start: that of the network in --from.
+    """
     from alexnet.network.named import network_of
     from alexnet.run import recipe as recipes
     from alexnet.run.recipes import continued, fine_tuned, finetune
@@ -137,7 +145,7 @@ def _recipe(known: argparse.Namespace, rest: list[str]) -> "Recipe | None":
     name = first_name(rest, named)
     if name is None and ("-h" in rest or "--help" in rest):
         return None
-    if name is None and not known.start:
+    if name is None and not start:
         raise InputError(
             f"the first argument must be a RECIPE ({', '.join(named)}), --resume RUN or --from RUN;"
             " see alexnet train --help"
@@ -145,14 +153,13 @@ def _recipe(known: argparse.Namespace, rest: list[str]) -> "Recipe | None":
     if name is not None:
         recipe = choose_named(named, name, "RECIPE", "recipe")
         rest.remove(name)
-    if known.start:
-        start = recipes.read(known.start)
+    if start:
         recipe = continued(start, recipe) if name else fine_tuned(start, start.network.classes)
     if known.network:
         recipe = replace(recipe, network=replace(network_of(known.network), classes=recipe.network.classes))
     recipe = tyro.cli(recipes.Recipe, default=recipe, args=rest, prog=f"alexnet train {name or ''}".rstrip())
     recipe.check()
-    if name == finetune.name and not known.start:
+    if name == finetune.name and not start:
         raise InputError("finetune goes on from a trained run: alexnet train finetune --from RUN --data DIR")
     if known.data is None:
         raise InputError(

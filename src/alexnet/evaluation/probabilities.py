@@ -5,7 +5,6 @@ Its header says what they are of: the weights, how images are prepared, the imag
 """
 
 import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -16,13 +15,14 @@ import safetensors
 import torch
 from safetensors import SafetensorError
 
+from alexnet import tensors
 from alexnet.data.views import check_views
 from alexnet.device import Precision, keep_memory, low_precision, pick
 from alexnet.errors import InputError
 from alexnet.evaluation.judged import Judged, Progress
 from alexnet.evaluation.measure import Count, Evaluation, probabilities_of
-from alexnet.files import write_bytes
 from alexnet.processes import Processes
+from alexnet.reading import sha256_of
 from alexnet.run import checkpoint, recipe, trained
 from alexnet.run.folder import MEAN, PREDICTIONS, classes_of
 
@@ -131,11 +131,7 @@ def read(run: Path, judged: Judged, options: Options) -> np.ndarray | None:
 
 def _write(path: Path, computed: np.ndarray, identity: dict[str, str]) -> None:
     path.parent.mkdir(exist_ok=True)
-    # By hand, as safetensors' own functions copy what they save: eight bytes with the header's length, the header, the data.
-    tensor = {"dtype": "F32", "shape": computed.shape, "data_offsets": [0, computed.nbytes]}
-    header = json.dumps({"__metadata__": identity, "probabilities": tensor}).encode()
-    header += b" " * (-len(header) % 8)
-    write_bytes(path, len(header).to_bytes(8, "little") + header, computed.data.cast("B"))
+    tensors.write(path, {"probabilities": computed}, identity)
     for old in path.parent.glob(f"{path.name.partition('-step-')[0]}-step-*.safetensors"):
         if old != path:  # of an older checkpoint: of no more use
             old.unlink(missing_ok=True)
@@ -153,8 +149,7 @@ def _identity(run: Path, judged: Judged, options: Options) -> dict[str, str]:
     run_recipe, newest = recipe.read(run), checkpoint.newest(run)
     network = repr((run_recipe.network, run_recipe.image_size))
     try:
-        with (newest / checkpoint.WEIGHTS).open("rb") as weights, (run / MEAN).open("rb") as mean:
-            hashes = [hashlib.file_digest(file, "sha256").hexdigest() for file in (weights, mean)]
+        hashes = [sha256_of(file) for file in (newest / checkpoint.WEIGHTS, run / MEAN)]
     except OSError as error:
         raise InputError(f"{run}: cannot be read ({error}); copy the run folder whole, or train again") from None
     precision = options.precision_of(run)

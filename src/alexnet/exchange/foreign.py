@@ -17,8 +17,10 @@ from alexnet.network import networks
 from alexnet.network.model import AlexNet
 from alexnet.network.named import differences, nearest, without_dropout
 from alexnet.network.spec import Network
+from alexnet.run.locate import is_network_file
+from alexnet.tensors import is_safetensors
 
-Kind = Literal["caffe", "torchvision", "onnx", "cuda-convnet"]
+Kind = Literal["caffe", "torchvision", "onnx", "cuda-convnet", "alexnet"]
 
 SUFFIXES: dict[str, Kind] = {
     ".caffemodel": "caffe",
@@ -75,7 +77,7 @@ class Foreign:
 
 
 def kind_of(files: Sequence[Path], kind: Kind | None = None) -> Kind:
-    """Return `kind` if it is given, else the kind that the first file's name says, else that of its first bytes.
+    """Return `kind` if it is given, else "alexnet" of a network file, else what the first file's name or its first bytes say.
 
     InputError if there is no file, or its kind is not known.
     """
@@ -84,13 +86,15 @@ def kind_of(files: Sequence[Path], kind: Kind | None = None) -> Kind:
     if kind:
         return kind
     file = files[0]
+    if is_network_file(file):
+        return "alexnet"
     if not file.is_file():
         raise InputError(f"{file}: no such file")
     if file.suffix.lower() in SUFFIXES:
         return SUFFIXES[file.suffix.lower()]
     with file.open("rb") as opened:
         start = opened.read(1024)
-    if start.startswith(b"PK") or torchvision.is_safetensors(start):
+    if start.startswith(b"PK") or is_safetensors(start):
         return "torchvision"
     if start.startswith(b"\x08"):
         return "onnx"  # ir_version, its first field
@@ -106,6 +110,7 @@ def read(files: Sequence[Path], kind: Kind, options: Options) -> Foreign:
             raise InputError(f"{file}: no such file")
     if kind != "caffe" and len(files) != 1:
         raise InputError(f"{files[1]}: {kind} networks are one file")
+    assert kind != "alexnet", "network_files reads these"
     if kind == "cuda-convnet":
         raise InputError(f"{files[0]}: a layer file has no weights; import_layers makes a network of it")
     try:

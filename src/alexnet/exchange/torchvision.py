@@ -25,14 +25,10 @@ from alexnet.network.named import differences
 from alexnet.network.weights import from_torchvision, to_torchvision
 from alexnet.reading import check_archive
 from alexnet.run.trained import TrainedNetwork
+from alexnet.tensors import is_safetensors
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Mean and standard deviation of R, G, B on 0-1 that torchvision's weights were trained with."""
-
-
-def is_safetensors(start: bytes) -> bool:
-    """Return whether a file with this `start` is one: it has the length of its header in 8 bytes, then the header."""
-    return start[7:9] == b"\0{"
 
 
 def read(file: Path) -> dict[str, Tensor]:

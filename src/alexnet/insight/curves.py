@@ -120,5 +120,6 @@ def _drops(panels: tuple[Axes, Axes], points: list[dict[str, Any]], x: list[int]
 
 def draw(run: Path, picture: Path) -> pictures.Drawn:
     """Draw a run's loss and errors over its epochs (`figure`); InputError for a suffix other than .png, .svg and .pdf."""
-    pictures.save(figure(read_metrics(run), recipe.read(run).network.classes), picture)
+    classes = recipe.read(run).network.classes  # first, as it says what is wrong with what is no run folder
+    pictures.save(figure(read_metrics(run), classes), picture)
     return pictures.Drawn((run,), picture)

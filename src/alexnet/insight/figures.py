@@ -10,6 +10,7 @@ import torch
 from matplotlib.figure import Figure
 
 from alexnet.data.prepared import Prepared
+from alexnet.errors import InputError
 from alexnet.evaluation.judged import Progress, of_split
 from alexnet.insight import activations, kernels, layers, neighbours, picture, predictions, units
 from alexnet.insight.features import features_of
@@ -51,6 +52,8 @@ def draw(
     data: a prepared dataset; by default the run's own. Raises InputError if it is not there or has other classes.
     """
     network, prepared = open_run(run, data, device)
+    if folder is None and network.in_file:
+        raise InputError(f"{run}: a network in one file, which has no folder for figures; say where to: --out DIR")
     folder = folder or run / "figures"
     folder.mkdir(parents=True, exist_ok=True)
     written = []

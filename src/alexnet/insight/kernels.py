@@ -138,7 +138,9 @@ def several(networks: Sequence[tuple[AlexNet, str]]) -> Figure:
 def draw(runs: Sequence[Path], picture: Path) -> pictures.Drawn:
     """Draw fig. 3 for a run (`figure`), or for `several`; InputError for a suffix other than .png, .svg and .pdf."""
     if not runs:
-        raise InputError("RUN is missing: name a run folder, or several; alexnet train writes them")
+        raise InputError(
+            "RUN is missing: name a run folder or a network file, or several; alexnet train writes run folders"
+        )
     pictures.kind_of(picture)
     networks = [trained.load(run).network for run in runs]
     if len(runs) == 1:

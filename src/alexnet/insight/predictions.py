@@ -1,6 +1,8 @@
 """Photographs with the five labels that the network finds most probable: fig. 4, left, and its form for a terminal."""
 
+import glob
 import math
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,12 +13,17 @@ from matplotlib.figure import Figure
 from rich.text import Text
 from torch import Tensor
 
+from alexnet.data.sources.passed import is_image_name
 from alexnet.data.views import check_views
 from alexnet.device import Precision, pick
 from alexnet.errors import InputError
 from alexnet.insight import picture as pictures
 from alexnet.run import trained
+from alexnet.run.folder import is_run
+from alexnet.run.locate import STARTER, is_file
 from alexnet.run.predict import Prediction, find, predictions
+from alexnet.run.trained import TrainedNetwork
+from alexnet.words import some
 
 Labels = Sequence[tuple[str, float]]
 """(label, probability), most probable first."""
@@ -32,6 +39,8 @@ MOST = 16
 class Predictions:
     """The labels of images, one after the other."""
 
+    run: str
+    """The network that gave them, as it was named; "starter" where none was"""
     predictions: tuple[Prediction, ...]
     """Of an image that could not be read, the reason"""
     picture: Path | None
@@ -44,11 +53,11 @@ class Predictions:
 
     def to_dict(self) -> list[dict[str, Any]]:
         """Plain values, ready for JSON: a list."""
-        return [answer.to_dict() for answer in self.predictions]
+        return [{"run": self.run, **answer.to_dict()} for answer in self.predictions]
 
 
 def predict(
-    run: Path,
+    run: Path | str | None,
     images: Sequence[str],
     views: int = 10,
     picture: Path | None = None,
@@ -56,11 +65,13 @@ def predict(
     precision: Precision | None = None,
     listed: Sequence[str] = (),
     progress: Callable[[Prediction], None] | None = None,
+    started: Callable[[TrainedNetwork], None] | None = None,
 ) -> Predictions:
     """The five most probable labels of images: files, folders, globs, or "-" for those `listed`; the first 16 drawn.
 
-    `progress` is called with each prediction as it is made. Raises InputError if no image is named; one that cannot be read
-    is a Prediction with an error. For images in memory: `trained.predict`.
+    run: what `trained.load` takes; None: the starter. `started` is called with the network, `progress` with each prediction
+    as it is made. Raises InputError if no image is named; one that cannot be read is a Prediction with an error. For images
+    in memory: `TrainedNetwork.predict`.
     """
     if not images:
         raise InputError(
@@ -69,7 +80,9 @@ def predict(
     check_views(views)
     if picture:
         pictures.kind_of(picture)
-    network = trained.load(run, pick(device), precision)
+    network = trained.load(run or STARTER, pick(device), precision)
+    if started:
+        started(network)
     answers: list[Prediction] = []
     shown: list[tuple[Prediction, np.ndarray]] = []
     for answer in predictions(network, find(images, listed), views):
@@ -84,7 +97,32 @@ def predict(
         pixels, five = np.stack([image for _, image in shown]), [answer.top for answer, _ in shown]
         names = [Path(answer.image).name for answer, _ in shown]
         pictures.save(figure(pixels, five, [None] * len(shown), names), picture)
-    return Predictions(tuple(answers), picture if shown else None)
+    return Predictions(str(run or STARTER), tuple(answers), picture if shown else None)
+
+
+def network_and_images(words: Sequence[str]) -> tuple[str | None, list[str]]:
+    """The network and the images that arguments name, in this order; None where the first is no network.
+
+    Raises InputError for a first word that is neither, as a run folder is whose name is misspelt.
+    """
+    if not words:
+        return None, []
+    first, rest = words[0], list(words[1:])
+    if is_file(first) or is_run(first):
+        return first, rest
+    if first == "-" or is_image_name(first) or os.path.exists(first) or glob.glob(first, recursive=True):
+        return None, [first, *rest]
+    raise InputError(f"{first}: no such file or folder, so neither a run folder nor an image; mend the name")
+
+
+def about(network: TrainedNetwork) -> str:
+    """A line on a network that nobody named: which one it is, all that it knows, and how often it errs."""
+    classes = some([pictures.shorten(name, 30) for name in network.classes], 10)
+    error = f"; {network.measured}" if network.measured else ""
+    return (
+        f"no network is named: this is {STARTER}, which comes with the package and knows nothing but {classes}{error}. A"
+        " network of yours: alexnet predict RUN IMAGE"
+    )
 
 
 def figure(

@@ -141,12 +141,12 @@ def weights(checkpoint: Path) -> dict[str, Tensor]:
     except (SafetensorError, FileNotFoundError) as error:
         raise InputError(f"{file}: cannot be read as safetensors ({error}); {_FIX}") from None
     for name, tensor in tensors.items():
-        if not _finite(tensor):
+        if not finite(tensor):
             raise InputError(f"{file}: {name} has NaN or infinite values; {_FIX}")
     return tensors
 
 
-def _finite(tensor: Tensor) -> bool:
+def finite(tensor: Tensor) -> bool:
     """Whether all values are finite as float32, which is what is computed with."""
     if not tensor.is_floating_point() or not tensor.numel():
         return True
@@ -156,25 +156,28 @@ def _finite(tensor: Tensor) -> bool:
 
 
 def load_weights(model: nn.Module, checkpoint: Path) -> None:
-    """Put a checkpoint's weights into `model`; InputError, naming the first that does not fit, if they are another's.
+    """Put a checkpoint's weights into `model`; see `put_weights`."""
+    put_weights(model, weights(checkpoint), checkpoint)
+
+
+def put_weights(model: nn.Module, loaded: Mapping[str, Tensor], where: Path) -> None:
+    """Put weights, read from `where`, into `model`; InputError, naming the first that does not fit, if they are another's.
 
     A model on the device "meta" gets memory for them here, after they have been found to fit.
     """
-    loaded, initial = weights(checkpoint), model.state_dict()
+    initial = model.state_dict()
     for name, tensor in initial.items():
         if name not in loaded:
-            raise InputError(f"{checkpoint}: no weights for {name}; they are of another network")
+            raise InputError(f"{where}: no weights for {name}; they are of another network")
         if loaded[name].shape != tensor.shape:
-            raise InputError(
-                f"{checkpoint}: {name} is {list(loaded[name].shape)}, the network's is {list(tensor.shape)}"
-            )
+            raise InputError(f"{where}: {name} is {list(loaded[name].shape)}, the network's is {list(tensor.shape)}")
         if loaded[name].is_floating_point() != tensor.is_floating_point():
             raise InputError(
-                f"{checkpoint}: {name} is of {loaded[name].dtype}, the network's of {tensor.dtype}; {_FIX}"
+                f"{where}: {name} is of {loaded[name].dtype}, the network's of {tensor.dtype}; it is damaged"
             )
     for name in loaded:
         if name not in initial:
-            raise InputError(f"{checkpoint}: {name} is not in the network; the weights are of another one")
+            raise InputError(f"{where}: {name} is not in the network; the weights are of another one")
     meta = any(tensor.is_meta for tensor in initial.values())
     model.load_state_dict({name: loaded[name].to(initial[name].dtype) for name in initial}, assign=meta)
 
@@ -265,5 +268,5 @@ def _check_velocity(v: Any, weight: Tensor) -> None:
         raise ValueError("a velocity that is no tensor of numbers as the weights are")
     if v.shape != weight.shape:
         raise ValueError(f"a velocity of {list(v.shape)} for weights of {list(weight.shape)}")
-    if not _finite(v):
+    if not finite(v):
         raise ValueError("a velocity has NaN or infinite values")

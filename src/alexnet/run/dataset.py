@@ -12,19 +12,27 @@ from alexnet.run.folder import CLASSES, classes_of, data_of
 
 def open_dataset(run: Path, data: Path | None = None) -> Prepared:
     """The prepared dataset `data`, by default the one that a run was trained on; InputError if its classes are not the run's."""
-    classes = classes_of(run)
-    prepared = prepared_sets.open(data or data_of(run, there=True))
-    if prepared.classes != classes:
-        raise InputError(
-            f"{prepared.path}: its classes are not the run's, or in another order ({len(prepared.classes)} against"
-            f" {len(classes)}); use data with the classes in {run / CLASSES}"
-        )
-    return prepared
+    return _opened(data or data_of(run, there=True), classes_of(run), run / CLASSES)
 
 
 def open_run(run: Path, data: Path | None = None, device: str = "auto") -> tuple[trained.TrainedNetwork, Prepared]:
-    """A run's network on `device`, and `open_dataset`, for work that computes with them."""
+    """A run's network on `device`, and `open_dataset`, for work that computes with them; `run`: as `trained.load` takes it.
+
+    Raises InputError for a network in one file without `data`.
+    """
     network = trained.load(run, pick(device))
-    prepared = open_dataset(run, data)
+    if data is None and network.in_file:
+        raise InputError(f"{run}: a network in one file, which does not know where its data is; say --data DIR")
+    prepared = _opened(data or data_of(run, there=True), network.classes, run if network.in_file else run / CLASSES)
     keep_memory()
     return network, prepared
+
+
+def _opened(data: Path, classes: tuple[str, ...], listed: Path) -> Prepared:
+    prepared = prepared_sets.open(data)
+    if prepared.classes != classes:
+        raise InputError(
+            f"{prepared.path}: its classes are not the run's, or in another order ({len(prepared.classes)} against"
+            f" {len(classes)}); use data with the classes in {listed}"
+        )
+    return prepared

@@ -5,6 +5,7 @@ The recipe is read by `recipe.read`, weights by `checkpoint`, the log by `metric
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from alexnet.data.statistics import LARGEST, read_colour, read_mean
 from alexnet.errors import InputError
 from alexnet.files import write_bytes, write_text
 from alexnet.reading import SMALL, read_bytes, read_json
+from alexnet.run.locate import only_folder
 
 RECIPE = "recipe.json"
 """The whole recipe; a folder without one is no run."""
@@ -39,6 +41,11 @@ MOST_CLASSES = 1 << 26
 """Bytes of a list of classes: a million names of 60 letters."""
 
 
+def is_run(path: Path | str) -> bool:
+    """Whether a folder is a run's, be it whole or damaged."""
+    return any((Path(path) / part).exists() for part in (RECIPE, METRICS, CHECKPOINTS))
+
+
 def keep_preparation(run: Path, prepared: Prepared) -> None:
     """Copy classes and statistics into the run folder, so that it predicts without the dataset."""
     for kept in (MEAN, COLOUR):
@@ -50,12 +57,16 @@ def keep_preparation(run: Path, prepared: Prepared) -> None:
 def classes_of(run: Path) -> tuple[str, ...]:
     """The names in a run's classes.json, in the order of its labels; InputError, naming it, if it is no list of names."""
     try:
-        classes = read_json(run / CLASSES, most=MOST_CLASSES)
-        if not isinstance(classes, list) or not classes or not all(isinstance(name, str) for name in classes):
-            raise ValueError(f"{run / CLASSES}: no list of names")
-        return tuple(classes)
+        return names_of(read_json(run / CLASSES, most=MOST_CLASSES), run / CLASSES)
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:
         raise _unreadable(run, error) from None
+
+
+def names_of(classes: Any, where: Path | str) -> tuple[str, ...]:
+    """The names of classes that a value of JSON is; InputError, naming `where`, if it is no list of names."""
+    if not isinstance(classes, list) or not classes or not all(isinstance(name, str) for name in classes):
+        raise InputError(f"{where}: no list of names")
+    return tuple(classes)
 
 
 def statistics_of(run: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -79,6 +90,7 @@ def _unreadable(run: Path, error: Exception) -> InputError:
 
 def data_of(run: Path, there: bool = False) -> Path:
     """The prepared dataset that a run was trained on; InputError if that is not known, or has to be `there` and is not."""
+    only_folder(run)
     try:
         remembered = read_json(run / DATA)
         path = Path(remembered["path"])

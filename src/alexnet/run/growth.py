@@ -1,4 +1,7 @@
-"""How the kernels of the first layer grew: a copy of them after every epoch of a training, kept in the run folder."""
+"""How the kernels of the first layer grew: a copy of them after every epoch of a training, kept in the run folder.
+
+A network file has those of some epochs.
+"""
 
 import io
 import re
@@ -10,6 +13,7 @@ from torch import Tensor
 from alexnet.errors import InputError
 from alexnet.files import write_bytes
 from alexnet.reading import parse_array, read_bytes
+from alexnet.run import network_file
 from alexnet.run.folder import KERNELS
 
 MOST = 1 << 28
@@ -25,13 +29,20 @@ def keep(run: Path, epoch: int, kernels: Tensor) -> None:
 
 
 def epochs(run: Path) -> list[int]:
-    """The epochs whose kernels a run has kept, ascending; none of a run that an earlier version trained."""
+    """The epochs whose kernels a run, or a network file, has kept, ascending; none of a run that an earlier version trained."""
+    if run.is_file():
+        return list(network_file.read(run).kernels)
     names = (re.fullmatch(r"epoch-(\d+)\.npy", file.name) for file in (run / KERNELS).glob("epoch-*.npy"))
     return sorted(int(name[1]) for name in names if name)
 
 
 def read(run: Path, epoch: int) -> np.ndarray:
     """The kernels after an epoch, float32 [K, C, h, w]. Raises InputError for an epoch that is not kept, and for a damaged file."""
+    if run.is_file():
+        kept = network_file.read(run).kernels
+        if epoch not in kept:
+            raise InputError(f"{run}: it keeps no kernels of epoch {epoch}")
+        return kept[epoch]
     file = run / KERNELS / f"epoch-{epoch:05d}.npy"
     try:
         kernels = parse_array(read_bytes(file, MOST), str(file))
@@ -40,3 +51,15 @@ def read(run: Path, epoch: int) -> np.ndarray:
     if kernels.ndim != 4 or kernels.dtype != np.float32:
         raise InputError(f"{file}: {kernels.dtype} {list(kernels.shape)}, no kernels [K, C, h, w]; it is damaged")
     return kernels
+
+
+def some_epochs(run: Path, most: int = 16) -> list[int]:
+    """At most so many of the epochs that a run has kept, the first and the last among them: close at first, when most changes.
+
+    They are nearest to steps of the same factor, in epochs + 1.
+    """
+    kept = epochs(run)
+    if len(kept) <= most:
+        return kept
+    wanted = np.geomspace(kept[0] + 1, kept[-1] + 1, most) - 1
+    return sorted({min(kept, key=lambda epoch: abs(epoch - each)) for each in wanted.tolist()})

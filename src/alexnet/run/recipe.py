@@ -17,6 +17,7 @@ from alexnet.network.spec import Network
 from alexnet.reading import SMALL, parse_json, read_bytes
 from alexnet.run import folder
 from alexnet.run import schedule as schedules
+from alexnet.run.locate import only_folder
 from alexnet.run.schedule import Plateau, Rates, Schedule
 from alexnet.typed import from_dict
 
@@ -220,6 +221,7 @@ def seed_of(seed: int, purpose: str, number: int) -> int:
 
 def read(run: Path) -> Recipe:
     """The recipe of a run folder; InputError if there is none."""
+    only_folder(run)
     file = run / folder.RECIPE
     if not file.is_file():
         raise InputError(f"{run}: no recipe.json in it, so it is no run folder; alexnet train --out {run} makes one")

@@ -16,8 +16,10 @@ from alexnet.device import Precision, low_precision
 from alexnet.errors import InputError
 from alexnet.network.low_precision import LowPrecision
 from alexnet.network.model import AlexNet
-from alexnet.run import checkpoint, folder
+from alexnet.run import checkpoint, folder, network_file
 from alexnet.run import recipe as recipes
+from alexnet.run.locate import is_file, locate
+from alexnet.run.network_file import Contents, Measured
 from alexnet.run.recipe import Recipe
 from alexnet.run.views import Network, view_probabilities
 
@@ -38,6 +40,7 @@ class TrainedNetwork(nn.Module):
         size: int,
         checkpoint: str,
         precision: Precision = "float32",
+        measured: Measured | None = None,
     ) -> None:
         super().__init__()
         self.path, self.recipe, self.network = path, recipe, network
@@ -48,7 +51,14 @@ class TrainedNetwork(nn.Module):
         """Name of the checkpoint's folder, as "step-00000074": the steps its weights were trained for."""
         self.precision = precision
         """What `probabilities` are computed in; all else is float32. "auto": bf16 where the device multiplies it."""
+        self.measured = measured
+        """Its errors, where a network file says them"""
         self.eval()
+
+    @property
+    def in_file(self) -> bool:
+        """Whether it is from a network file, and not from a run folder: nothing of it is kept there."""
+        return self.path.is_file()
 
     @property
     def judge(self) -> Network:
@@ -152,26 +162,65 @@ def preparation_of(mean: np.ndarray, eigenvalues: np.ndarray, eigenvectors: np.n
     )
 
 
-def load(run: Path | str, device: torch.device | str = "cpu", precision: Precision | None = None) -> TrainedNetwork:
-    """The trained network of a run folder, from its newest checkpoint.
-
-    precision: what its `probabilities` are computed in; None: as its recipe says, which most often is "auto".
-    Raises InputError, naming what is missing or damaged, if `run` is not a run folder with a checkpoint.
-    """
-    path = Path(run)
-    recipe = recipes.read(path)
-    newest = checkpoint.newest(path)
+def contents_of(given: Path | str) -> Contents:
+    """All that predicting needs, of what `load` takes; of a run folder, the newest checkpoint. Raises InputError as that does."""
+    path = locate(given)
+    if path.is_file() or is_file(path):
+        return network_file.read(path)
+    recipe, newest = recipes.read(path), checkpoint.newest(path)
     classes = folder.classes_of(path)
     mean, _, eigenvalues, eigenvectors = folder.statistics_of(path)
+    _check(recipe, classes, mean, path / folder.CLASSES, path / folder.MEAN)  # before weights are read
+    weights = checkpoint.weights(newest)
+    return Contents(newest, recipe, weights, classes, mean, eigenvalues, eigenvectors, newest.name)
+
+
+def start_of(given: Path | str) -> tuple[Recipe, dict[str, Tensor]]:
+    """The recipe and the weights that fine-tuning starts from, of what `load` takes. Raises InputError as that does."""
+    path = locate(given)
+    if path.is_file() or is_file(path):
+        contents = network_file.read(path)
+        return contents.recipe, contents.weights
+    return recipes.read(path), checkpoint.weights(checkpoint.newest(path))
+
+
+def _check(recipe: Recipe, classes: tuple[str, ...], mean: np.ndarray, *where: Path | str) -> None:
+    """Raise InputError, naming where they are from, for classes or a mean image that the recipe is not of."""
     if len(classes) != recipe.network.classes:
-        raise InputError(f"{path / folder.CLASSES}: {len(classes)} classes, the network has {recipe.network.classes}")
+        raise InputError(f"{where[0]}: {len(classes)} classes, the network has {recipe.network.classes}")
     if len(mean) < recipe.image_size:
-        raise InputError(f"{path / folder.MEAN} is {list(mean.shape)}, the recipe's images are {recipe.image_size}")
-    preparation = preparation_of(mean, eigenvalues, eigenvectors, recipe)
+        raise InputError(f"{where[1]} is {list(mean.shape)}, the recipe's images are {recipe.image_size}")
+
+
+def load(run: Path | str, device: torch.device | str = "cpu", precision: Precision | None = None) -> TrainedNetwork:
+    """The trained network of a run folder, from its newest checkpoint; or of a network file, which needs no run.
+
+    >>> trained = alexnet.load("runs/photos")
+    >>> trained = alexnet.load("starter")                                 # the network that comes with the package
+    >>> trained = alexnet.load("network.safetensors")                     # alexnet export runs/photos alexnet
+    >>> trained = alexnet.load("https://host/network.safetensors#sha256=0f1e...")  # downloaded once, into ~/.cache/alexnet
+
+    precision: what its `probabilities` are computed in; None: as its recipe says, which most often is "auto".
+    Raises InputError, naming what is missing or damaged, if `run` is none of these; for a URL, too, if it does not end in the
+    SHA-256 that the file has to have, or cannot be downloaded.
+    """
+    path = locate(run)
+    contents = contents_of(path)
+    recipe, mean = contents.recipe, contents.mean
+    _check(recipe, contents.classes, mean, f"{contents.where}: classes", f"{contents.where}: mean")
+    preparation = preparation_of(mean, contents.eigenvalues, contents.eigenvectors, recipe)
     with torch.device("meta"):  # shapes without memory, until the weights have been found to fit
         network = AlexNet(recipe.network)
-    checkpoint.load_weights(network, newest)
+    checkpoint.put_weights(network, contents.weights, contents.where)
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return TrainedNetwork(
-        path, recipe, network, classes, preparation.to(device), len(mean), newest.name, precision or recipe.precision
+        path,
+        recipe,
+        network,
+        contents.classes,
+        preparation.to(device),
+        len(mean),
+        contents.checkpoint,
+        precision or recipe.precision,
+        contents.measured,
     )
