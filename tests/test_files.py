@@ -132,3 +132,13 @@ def test_a_really_read_only_folder(
     assert cli.main(["report", str(run)]) == 2
     said = capsys.readouterr().err
     assert f"{run / 'report.html'}: Read-only file system" in said and "room" not in said and ".new" not in said
+
+
+def test_a_folder_is_in_use_while_a_process_writes_it_and_looking_does_not_take_it(tmp_path: Path) -> None:
+    pytest.importorskip("fcntl")
+    assert files.in_use(tmp_path) is False
+    with files.only_writer(tmp_path, "alexnet train"):
+        assert files.in_use(tmp_path) is True
+    assert files.in_use(tmp_path) is False
+    with files.only_writer(tmp_path, "alexnet train"):
+        pass

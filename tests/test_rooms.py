@@ -14,7 +14,7 @@ LEVELS = (
     ("run",),
     ("evaluation",),
     ("training", "insight", "doctor"),
-    ("exchange",),
+    ("exchange", "explore"),
     ("claims",),
     ("cli", "__init__"),
 )

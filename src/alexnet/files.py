@@ -32,6 +32,24 @@ def only_writer(folder: Path, command: str) -> Iterator[None]:
         os.close(handle)
 
 
+def in_use(folder: Path) -> bool | None:
+    """Whether another process holds `folder` as its `only_writer`; None where that cannot be told."""
+    try:
+        import fcntl
+    except ImportError:
+        return None
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return None
+    finally:
+        os.close(handle)
+    return False
+
+
 def write_text(path: Path, text: str) -> None:
     """Replace `path` by `text` (UTF-8) in one step."""
     write_bytes(path, text.encode())

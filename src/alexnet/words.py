@@ -44,3 +44,23 @@ def visible(text: str) -> str:
 def _written_out(character: str) -> str:
     code = ord(character)
     return f"\\{code:03o}" if code < 0o400 else f"\\u{code:04x}"
+
+
+IMAGENETTE = {
+    "n01440764": "tench",
+    "n02102040": "English springer",
+    "n02979186": "cassette player",
+    "n03000684": "chain saw",
+    "n03028079": "church",
+    "n03394916": "French horn",
+    "n03417042": "garbage truck",
+    "n03425413": "gas pump",
+    "n03445777": "golf ball",
+    "n03888257": "parachute",
+}
+"""The words for Imagenette's class folders, which have WordNet's numbers for names."""
+
+
+def with_word(name: str) -> str:
+    """A class of Imagenette as ILSVRC's are called, "n01440764 tench"; any other name as it is."""
+    return f"{name} {IMAGENETTE[name]}" if name in IMAGENETTE else name

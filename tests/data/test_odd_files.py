@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from alexnet.data.image import Unreadable, to_square
+from alexnet.data.image import Unreadable, to_fit, to_square
 from tests.data.making import encode, jpeg, jpeg_of, picture, png_of, rotated
 
 SIZE = 32
@@ -279,3 +279,17 @@ def test_only_the_square_is_computed() -> None:
 def test_arrays_of_another_kind_are_refused(array: np.ndarray) -> None:
     with pytest.raises(Unreadable, match="array"):
         to_square(array, SIZE)
+
+
+def test_the_whole_of_an_image_is_upright_and_no_larger_than_asked_for() -> None:
+    wide = picture(40, 80)
+    assert np.array_equal(to_fit(encode(wide, "PNG"), 640), wide)
+    assert to_fit(encode(wide, "PNG"), 20).shape == (10, 20, 3)
+    turned = to_fit(rotated(wide, 6), 640)
+    close_to = np.rot90(wide, -1)
+    assert turned.shape == (80, 40, 3) and np.abs(turned.astype(int) - close_to).mean() < 2
+    np.testing.assert_array_equal(to_fit(wide[:, :, 0], 640)[..., 2], wide[:, :, 0])
+    for bad in (b"", b"no image", png_of(100_000, 100_000)):
+        with pytest.raises(Unreadable) as refusal:
+            to_fit(bad, 640)
+        assert str(refusal.value) == reason(bad)

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from alexnet import words
 from alexnet.data import prepare, prepared, sources
 from alexnet.errors import InputError
 from alexnet.evaluation.measure import evaluate
@@ -315,10 +316,10 @@ def synsets(number: int) -> tuple[str, ...]:
         ("ILSVRC-2012 archives, miniature/", synsets(4), "other"),
         ("folder of class folders, train/", synsets(200), "other"),
         ("folder of class folders, products/", tuple(map(str, range(1000))), "other"),
-        ("folder of class folders, photos/", tuple(report.picture.IMAGENETTE), "imagenette"),
+        ("folder of class folders, photos/", tuple(words.IMAGENETTE), "imagenette"),
         (
             "folder of class folders, photos/",
-            tuple(f"{n} {w}" for n, w in report.picture.IMAGENETTE.items()),
+            tuple(f"{n} {w}" for n, w in words.IMAGENETTE.items()),
             "imagenette",
         ),
         ("Hugging Face dataset frgfm/imagenette", tuple("abcdefghij"), "imagenette"),

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -168,3 +170,10 @@ def test_training_measures_what_evaluation_measures(
     split, indices = validation_of(recipe, tiny_prepared)
     of = (network.judge, network.preparation, split.images, split.labels, network.classes, indices)
     assert evaluate(*of).top1_error == said["validation_top1"]
+
+
+def test_a_run_is_opened_without_torch_s_compiler(tiny_run: Path) -> None:
+    """It takes seconds to load, and an initial value that is drawn for a network without memory would load it."""
+    load = f"from alexnet.run import trained; trained.load({str(tiny_run)!r})"
+    code = f"import sys; {load}; assert 'torch._dynamo' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -123,7 +123,7 @@ def _evaluate(
 
 def _show_one(result: "Evaluated", json: bool) -> None:
     from alexnet.evaluation.measure import CONFUSED
-    from alexnet.insight.picture import with_word
+    from alexnet.words import with_word
 
     measured = result.evaluation
     number = len(measured.per_class)

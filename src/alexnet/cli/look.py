@@ -88,7 +88,7 @@ def similar(
         json: print one JSON document on stdout.
     """
     from alexnet.insight.neighbours import similar as search
-    from alexnet.insight.picture import with_word
+    from alexnet.words import with_word
 
     with Bar("images", err) as bar:
         result = search(run, images, picture, data, split, sample, count, keep, device, bar.update)

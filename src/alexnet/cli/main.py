@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "activations": ("look.activations", "what every layer makes of one image, drawn"),
     "units": ("look.units", "what excites a layer's units most, drawn"),
     "figures": ("look.figures", "all of the paper's figures, for a run"),
+    "explore": ("explore.explore", "look inside trained networks in the browser"),
     "claims": ("experiments.claims", "every claim of the paper, Table 2 too, as an experiment, and what it gave"),
     "doctor": ("machine.doctor", "what is wrong with this folder, and the fix"),
 }

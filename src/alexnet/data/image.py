@@ -37,6 +37,10 @@ DECODED = {"JPEG": 13, "MPO": 13, "WEBP": 17, "AVIF": 16, "JPEG2000": 32}
 OTHERS = 9
 PROGRESSIVE = 7  # of a JPEG that comes in several passes, whose coefficients are held meanwhile
 AT_ONCE = 1 << 20  # pixels that are brought to RGB at once
+EMPTY = "empty file (0 bytes)"
+
+Finish = Callable[[np.ndarray, int], np.ndarray]
+"""What makes of an image's pixels, uint8 [H, W, 3], and its EXIF orientation what was asked for."""
 
 
 class Unreadable(ValueError):
@@ -99,14 +103,36 @@ def to_square(image: bytes | np.ndarray | Image.Image, size: int) -> np.ndarray:
     Raises Unreadable(reason) for what is truncated, broken, no image, over MAX_PIXELS, or would take more memory than
     there is for decoding (`Budget`).
     """
+
+    def square_of(pixels: np.ndarray, orientation: int) -> np.ndarray:
+        return _square(pixels, size, orientation)
+
     if isinstance(image, np.ndarray):
-        return _square(_from_array(image), size, orientation=1)
+        return square_of(_from_array(image), 1)
     if isinstance(image, Image.Image):
-        return _from_pillow(image, size)
+        return _from_pillow(image, square_of)
     if not image:
-        raise Unreadable("empty file (0 bytes)")
+        raise Unreadable(EMPTY)
     square = _from_jpeg(image, size) if image[:2] == b"\xff\xd8" else None
-    return _from_pillow(image, size) if square is None else square
+    return _from_pillow(image, square_of) if square is None else square
+
+
+def to_fit(image: bytes | np.ndarray, longest: int) -> np.ndarray:
+    """The whole of an image, to be looked at -> uint8 [h, w, 3], RGB, its longer side `longest` or what it has if that is less.
+
+    What is taken, refused and applied is as in `to_square`.
+    """
+    if isinstance(image, np.ndarray):
+        return _fit(_from_array(image), longest, orientation=1)
+    if not image:
+        raise Unreadable(EMPTY)
+    return _from_pillow(image, lambda pixels, orientation: _fit(pixels, longest, orientation))
+
+
+def _fit(pixels: np.ndarray, longest: int, orientation: int) -> np.ndarray:
+    image = Image.fromarray(pixels)
+    image.thumbnail((longest, longest), Image.Resampling.BICUBIC)
+    return np.ascontiguousarray(_TURNS.get(orientation, np.asarray)(np.asarray(image)))
 
 
 def _from_jpeg(data: bytes, size: int) -> np.ndarray | None:
@@ -167,13 +193,13 @@ def _has(jpeg: bytes, kind: re.Pattern[bytes]) -> bool:
     return True
 
 
-def _from_pillow(data: bytes | Image.Image, size: int) -> np.ndarray:
+def _from_pillow(data: bytes | Image.Image, finish: Finish) -> np.ndarray:
     decoders.complaint()  # of an earlier image
     try:
         if isinstance(data, Image.Image):  # which is not ours to close
-            return _loaded(data, size)
+            return _loaded(data, finish)
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            return _loaded(image, size)
+            return _loaded(image, finish)
     except (Unreadable, InputError):
         raise
     except Image.UnidentifiedImageError:
@@ -187,11 +213,11 @@ def _from_pillow(data: bytes | Image.Image, size: int) -> np.ndarray:
         raise Unreadable(f"truncated ({text})" if "truncated" in text.lower() else f"broken ({text})") from None
 
 
-def _loaded(image: Image.Image, size: int) -> np.ndarray:
+def _loaded(image: Image.Image, finish: Finish) -> np.ndarray:
     _check_pixels(*image.size)
     with budget().room_for(image.width * image.height * DECODED.get(image.format or "", OTHERS)):
         image.load()
-        return _square(_to_array(image), size, _orientation(image))
+        return finish(_to_array(image), _orientation(image))
 
 
 def _check_pixels(width: int, height: int) -> None:

@@ -18,6 +18,15 @@ def check_views(views: int) -> None:
         raise InputError(f"--views {views}: the views are 1 (centre crop) or 10 (corners, centre, mirrored)")
 
 
+def places(positions: int, views: int = 1) -> list[tuple[bool, int, int]]:
+    """Where the views lie in an image with so many places of the crop along a side, in their order: (mirrored, top, left)."""
+    check_views(views)
+    last = positions - 1
+    corners = [(0, 0), (0, last), (last, 0), (last, last)] if views == 10 else []
+    crops = [*corners, (last // 2, last // 2)]
+    return [(mirrored, top, left) for mirrored in (False, True)[: 1 if views == 1 else 2] for top, left in crops]
+
+
 def test_views(
     images: Tensor, preparation: Preparation, views: int = 1, dtype: torch.dtype = torch.float32
 ) -> Iterator[Tensor]:
@@ -30,13 +39,10 @@ def test_views(
     check_views(views)
     if images.shape[1] != preparation.size:  # averaged once, and not for every view
         images = to_channels(images, preparation.size).permute(0, 2, 3, 1)
-    last = preparation.positions - 1
-    corners = [(0, 0), (0, last), (last, 0), (last, last)] if views == 10 else []
-    for mirrored in (False, True)[: 1 if views == 1 else 2]:
-        for place in [*corners, (last // 2, last // 2)]:
-            top, left = (torch.full((len(images),), first, device=images.device) for first in place)
-            drawn = Drawn(top, left, torch.full_like(top, mirrored, dtype=torch.bool), None)
-            yield batch_of(images, None, preparation, VIEW, drawn, dtype)
+    for mirrored, *place in places(preparation.positions, views):
+        top, left = (torch.full((len(images),), first, device=images.device) for first in place)
+        drawn = Drawn(top, left, torch.full_like(top, mirrored, dtype=torch.bool), None)
+        yield batch_of(images, None, preparation, VIEW, drawn, dtype)
 
 
 test_views.__test__ = False  # type: ignore[attr-defined]  # not a test, whatever pytest thinks of its name

@@ -41,24 +41,31 @@ def features_of(
 
 
 def features_of_split(
-    trained: TrainedNetwork, prepared: Prepared, split: str, keep: bool = True, progress: Progress | None = None
+    trained: TrainedNetwork,
+    prepared: Prepared,
+    split: str,
+    keep: bool = True,
+    progress: Progress | None = None,
+    folder: Path | None = None,
 ) -> Iterable[Tensor]:
     """Features of a split of `prepared` in blocks float32 [B, F].
 
     keep: from RUN/features, where they are computed first if those there are not of this checkpoint and these images, or
-    not all yet. Otherwise, and of a network file, nothing is written and they are computed while they are used. Raises
-    InputError if the disk has no room or another process is computing them.
+    not all yet. Otherwise, and of a network file, nothing is written and they are computed while they are used. folder: in place
+    of RUN/features. Raises InputError if the disk has no room or another process is computing them.
     """
     part = prepared.split(split)
     if not keep or trained.in_file:
         return features_of(trained, part.images, progress=progress)
     width = next(iter(features_of(trained, part.images, np.arange(1)))).shape[1]
-    return _read(_kept(trained, prepared, part.name, width, progress), width)
+    return _read(_kept(trained, prepared, part.name, width, folder or trained.path / FEATURES, progress), width)
 
 
-def _kept(trained: TrainedNetwork, prepared: Prepared, split: str, width: int, progress: Progress | None) -> Path:
+def _kept(
+    trained: TrainedNetwork, prepared: Prepared, split: str, width: int, folder: Path, progress: Progress | None
+) -> Path:
     """The file with the features of a split, written or completed first if it is not whole."""
-    folder, images = trained.path / FEATURES, prepared.split(split).images
+    images = prepared.split(split).images
     folder.mkdir(exist_ok=True)
     name = f"{split}-{trained.checkpoint}"
     final, part, about = (folder / f"{name}.{suffix}" for suffix in ("bin", "part", "json"))

@@ -77,7 +77,7 @@ def all_figures(
     near = neighbours.search(trained, queries.images, prepared, keep=keep, progress=progress)
     yield "fig4-similar", neighbours.figure(trained, queries, near, train, f"{near.searched:,} training images")
     yield "activations", activations.figure(trained, queries.images[0], truth=queries.classes[0])
-    layer, judged = units.last_convolution(trained.network), of_split(trained.recipe, prepared)
+    layer, judged = layers.last_convolution(trained.network), of_split(trained.recipe, prepared)
     best = units.strongest_of(trained, judged, layer, 9, progress)
     text = f"{len(judged.indices):,} images ({judged.where})"
     chosen = units.choose(best, trained.network.spec.columns)
@@ -119,7 +119,7 @@ def sampled(trained: TrainedNetwork, prepared: Prepared) -> dict[str, Figure]:
         "predictions": five_labels(trained, prepared),
         "activations": activations.figure(trained, queries.images[0], truth=queries.classes[0]),
     }
-    sample, layer = sample_of(trained.recipe, prepared), units.last_convolution(network)
+    sample, layer = sample_of(trained.recipe, prepared), layers.last_convolution(network)
     maps, features = layers.activated(network, layer), network.feature_name
     kept: list[torch.Tensor] = []
 

@@ -13,6 +13,7 @@ from alexnet.data.views import test_views
 from alexnet.errors import InputError
 from alexnet.evaluation.measure import batches_of
 from alexnet.network.model import ACTIVATIONS, AlexNet
+from alexnet.network.spec import Convolution
 from alexnet.run.trained import TrainedNetwork
 
 BATCH = 64
@@ -53,6 +54,11 @@ def best_of_columns(strengths: Tensor, columns: int, number: int) -> Tensor:
     each = by_column.shape[1]
     best = by_column.topk(min(each, number // columns), dim=1).indices
     return best + each * torch.arange(columns)[:, None]
+
+
+def last_convolution(network: AlexNet) -> str:
+    """Name of the last convolutional layer: conv5 in the paper's network."""
+    return [name for name, row in network.spec.rows() if isinstance(row, Convolution)][-1]
 
 
 def outputs(network: AlexNet, images: Tensor, wanted: Collection[str]) -> dict[str, Tensor]:

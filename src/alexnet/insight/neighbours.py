@@ -19,7 +19,7 @@ from alexnet.insight.features import features_of, features_of_split
 from alexnet.insight.search import nearest
 from alexnet.network.spec import BOTTLENECK
 from alexnet.run.dataset import open_run
-from alexnet.run.images import training_of, validation_of
+from alexnet.run.images import mixed, training_of, validation_of
 from alexnet.run.predict import Prediction, find, predictions
 from alexnet.run.recipe import Recipe
 from alexnet.run.trained import TrainedNetwork
@@ -150,12 +150,19 @@ def search(
     if count < 1:
         raise InputError(f"--count {count}: there must be at least 1")
     searched = searched_of(trained.recipe, prepared, split)
-    queries = torch.cat(list(features_of(trained, images)))
     if len(searched) == 0:
         raise InputError(f"{prepared.path}: its split {split} has no images to search")
     name = prepared.split(split).name
     shown = partial(progress, f"features of {name}") if progress else None
     blocks = features_of_split(trained, prepared, split, keep, shown)
+    return search_in(trained, images, blocks, searched, count)
+
+
+def search_in(
+    trained: TrainedNetwork, images: np.ndarray, blocks: Iterable[Tensor], searched: np.ndarray, count: int
+) -> Neighbours:
+    """`search` in the features of a split, which `features_of_split` gives as blocks; only the images `searched` of it."""
+    queries = torch.cat(list(features_of(trained, images)))
     distances, places = nearest(queries, _only(blocks, searched), count)
     return Neighbours(distances, torch.from_numpy(searched)[places], len(searched))
 
@@ -177,9 +184,7 @@ def _only(blocks: Iterable[Tensor], indices: np.ndarray) -> Iterator[Tensor]:
 def drawn(recipe: Recipe, prepared: Prepared, number: int) -> tuple[Split, np.ndarray]:
     """Validation images drawn by the run's seed, the first of every class before a second of any: their split, indices."""
     split, indices = validation_of(recipe, prepared)
-    order = np.random.default_rng(recipe.seed).permutation(indices)
-    first_of_class = np.sort(np.unique(split.labels[order], return_index=True)[1])
-    return split, np.concatenate([order[first_of_class], np.delete(order, first_of_class)])[:number]
+    return split, mixed(split, indices, recipe.seed)[:number]
 
 
 # The picture ---------------------------------------------------------------------------------------------------------

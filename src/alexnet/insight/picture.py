@@ -22,7 +22,7 @@ from rich.cells import cell_len, set_cell_size
 
 from alexnet.errors import InputError
 from alexnet.files import write_bytes
-from alexnet.words import visible
+from alexnet.words import visible, with_word
 
 UNITS = 100
 """Units of a page per inch; a PNG has two pixels a unit, so that it is sharp on dense screens."""
@@ -36,20 +36,6 @@ _OTHER_SCRIPTS = (
     "Noto Sans CJK KR", "Noto Sans CJK JP", "Noto Sans CJK SC", "NanumGothic", "Malgun Gothic", "Apple SD Gothic Neo",
     "Hiragino Sans", "Yu Gothic", "PingFang SC", "Microsoft YaHei", "WenQuanYi Zen Hei", "Arial Unicode MS",
 )  # fmt: skip
-
-IMAGENETTE = {
-    "n01440764": "tench",
-    "n02102040": "English springer",
-    "n02979186": "cassette player",
-    "n03000684": "chain saw",
-    "n03028079": "church",
-    "n03394916": "French horn",
-    "n03417042": "garbage truck",
-    "n03425413": "gas pump",
-    "n03445777": "golf ball",
-    "n03888257": "parachute",
-}
-"""The words for Imagenette's class folders, which have WordNet's numbers for names."""
 
 
 @cache
@@ -122,11 +108,6 @@ def printable(name: str) -> str:
     Names of folders may hold bytes that are no UTF-8, in Python lone surrogates: a question mark each.
     """
     return visible(name).encode("utf-8", "replace").decode()
-
-
-def with_word(name: str) -> str:
-    """A class of Imagenette as ILSVRC's are called, "n01440764 tench"; any other name as it is."""
-    return f"{name} {IMAGENETTE[name]}" if name in IMAGENETTE else name
 
 
 def shorten(name: str, limit: int) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from alexnet import words
 from alexnet.data import prepared as prepared_sets
 from alexnet.data.prepared import Prepared
 from alexnet.errors import InputError
@@ -72,7 +73,7 @@ def write(run: Path, prepared: Prepared | None = None) -> Path:
         lstrip_blocks=True,
         finalize=_shown,
     )
-    templates.filters["word"] = picture.with_word
+    templates.filters["word"] = words.with_word
     templates.filters["short"] = picture.shorten
     path = run / REPORT
     write_text(path, templates.get_template("report.html").render(page))
@@ -231,6 +232,6 @@ def task(source: str, classes: tuple[str, ...]) -> str:
     numbers = {name[:9] for name in classes if re.match(r"n\d{8}( |$)", name)}
     if len(classes) == 1000 and (len(numbers) == 1000 or re.search("ilsvrc|imagenet-1k", source, re.IGNORECASE)):
         return "ilsvrc-2012"
-    if numbers == set(picture.IMAGENETTE) or (len(classes) == 10 and "imagenette" in source.lower()):
+    if numbers == set(words.IMAGENETTE) or (len(classes) == 10 and "imagenette" in source.lower()):
         return "imagenette"
     return "cifar-10" if set(classes) == CIFAR10 else "other"

@@ -19,7 +19,6 @@ from alexnet.insight import layers
 from alexnet.insight import picture as pictures
 from alexnet.network.layers import MapNormalization
 from alexnet.network.model import AlexNet
-from alexnet.network.spec import Convolution
 from alexnet.run.dataset import open_run
 from alexnet.run.trained import TrainedNetwork
 
@@ -55,11 +54,6 @@ def receptive_field(network: AlexNet, layer: str) -> Field:
         if name == last:
             break
     return Field(size, stride, start)
-
-
-def last_convolution(network: AlexNet) -> str:
-    """Name of the last convolutional layer: conv5 in the paper's network."""
-    return [name for name, row in network.spec.rows() if isinstance(row, Convolution)][-1]
 
 
 @dataclass(frozen=True)
@@ -175,7 +169,7 @@ def patches(
         raise InputError(f"--count {count}: there must be at least 1")
     trained, prepared = open_run(run, data, device)
     network = trained.network
-    layer = layer or last_convolution(network)
+    layer = layer or layers.last_convolution(network)
     field = receptive_field(network, layer)
     number = len(network.get_parameter(f"{layer}.bias"))
     if wrong := [unit for unit in units if not 0 <= unit < number]:

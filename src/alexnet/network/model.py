@@ -76,6 +76,8 @@ class AlexNet(nn.Sequential):
     @torch.no_grad()
     def initialize(self, generator: torch.Generator | None = None) -> None:
         """Draw the initial values again: zero-mean Gaussians and constant biases (§5), or PyTorch's own."""
+        if any(weight.is_meta for weight in self.parameters()):
+            return  # there is nothing to fill; and to draw nothing torch would load its compiler, for seconds
         for name, row in self.spec.all_rows():
             weight, biases = self.get_parameter(f"{name}.weight"), self.get_parameter(f"{name}.bias")
             if self.spec.init == "pytorch":

@@ -45,6 +45,13 @@ def validation_of(recipe: Recipe, prepared: Prepared) -> tuple[Split, np.ndarray
     return split, hold_out(split.labels, recipe.hold_out, recipe.hold_out_seed)[1]
 
 
+def mixed(split: Split, indices: np.ndarray, seed: int) -> np.ndarray:
+    """Indices of images of a split in an order drawn by a seed, the first of every class before a second of any."""
+    order = np.random.default_rng(seed).permutation(indices)
+    first_of_class = np.sort(np.unique(split.labels[order], return_index=True)[1])
+    return np.concatenate([order[first_of_class], np.delete(order, first_of_class)])
+
+
 def measured_on(validation: Split) -> str:
     """What the split of `validation_of` is called: "val", "test", or "held out of train"."""
     return "held out of train" if validation.name == "train" else validation.name
