@@ -12,7 +12,7 @@ from alexnet.words import gigabytes
 
 
 def explore(
-    runs: Positional[tuple[Path, ...]] = (),
+    runs: Positional[tuple[str, ...]] = (),
     data: Path | None = None,
     images: tuple[str, ...] = (),
     port: int = 8012,

@@ -26,12 +26,10 @@ def facts(trained: TrainedNetwork) -> dict[str, Any]:
     """step, epochs, error and epochs_kept of a run; None or empty for what its folder does not tell."""
     path = trained.path
     step = re.fullmatch(r"step-(\d+)", trained.checkpoint)
-    if not path.is_dir():
-        return {"step": step and int(step[1]), "epochs": None, "error": {"views": {}}, "epochs_kept": []}
-    epochs = [line["epoch"] for line in metrics.read_metrics(path) if line["kind"] == "epoch"]
+    lines = metrics.read_metrics(path) if has_log(trained) else []
     return {
         "step": step and int(step[1]),
-        "epochs": max(epochs, default=None),
+        "epochs": max((line["epoch"] for line in lines if line["kind"] == "epoch"), default=None),
         "error": {"views": _errors(path)},
         "epochs_kept": growth.epochs(path),
     }

@@ -30,7 +30,7 @@ from alexnet.words import short
 class OpenRun:
     """A run and its network, of the newest checkpoint that was asked for."""
 
-    def __init__(self, id: str, given: Path, device: torch.device) -> None:
+    def __init__(self, id: str, given: Path | str, device: torch.device) -> None:
         self.id, self.given, self.device = id, given, device
         self.trained = self._load()
 
@@ -52,13 +52,14 @@ class Session:
 
     def __init__(
         self,
-        runs: Sequence[Path],
+        runs: Sequence[Path | str],
         data: Path | None = None,
         images: Sequence[str] = (),
         device: str = "auto",
         live: bool = True,
     ) -> None:
-        """runs: the first decides which images validate, and whose dataset is opened where `data` names none and it is there.
+        """runs: as `run.trained.load` takes them. The first decides which images validate, and whose dataset is opened where
+        `data` names none and it is there.
 
         images: files, or ids of images of the dataset, that are there from the start.
         live: whether there is a server behind the page. Raises InputError for a run, an image or a dataset that cannot be opened.
@@ -151,11 +152,11 @@ class Session:
         self.jobs.close()
 
 
-def _ids(runs: Sequence[Path]) -> list[str]:
+def _ids(runs: Sequence[Path | str]) -> list[str]:
     """A name for each run that a URL can hold, no two alike: its folder's."""
     ids: list[str] = []
     for run in runs:
-        name = re.sub(r"[^A-Za-z0-9_-]+", "-", run.absolute().name).strip("-") or "run"
+        name = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(run).absolute().name).strip("-") or "run"
         number, id = 1, name
         while id in ids:
             number, id = number + 1, f"{name}-{number + 1}"
