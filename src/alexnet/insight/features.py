@@ -51,11 +51,11 @@ def features_of_split(
     """Features of a split of `prepared` in blocks float32 [B, F].
 
     keep: from RUN/features, where they are computed first if those there are not of this checkpoint and these images, or
-    not all yet. Otherwise, and of a network file, nothing is written and they are computed while they are used. folder: in place
-    of RUN/features. Raises InputError if the disk has no room or another process is computing them.
+    not all yet. Otherwise, and of a network file, nothing is written and they are computed while they are used.
+    folder: in place of RUN/features. Raises InputError if the disk has no room or another process is computing them.
     """
     part = prepared.split(split)
-    if not keep or trained.in_file:
+    if not keep or (trained.in_file and folder is None):
         return features_of(trained, part.images, progress=progress)
     width = next(iter(features_of(trained, part.images, np.arange(1)))).shape[1]
     return _read(_kept(trained, prepared, part.name, width, folder or trained.path / FEATURES, progress), width)

@@ -1,0 +1,211 @@
+// The frame of the page: which section is shown, which image and run are chosen, light or dark.
+
+import { at } from "./api.js";
+import { h, select } from "./dom.js";
+import { errorLine, takeFiles } from "./choose.js";
+import { go, link, read } from "./state.js";
+import { nameOf, network, open, store } from "./store.js";
+
+const TITLES = {
+  image: "Image",
+  network: "Network",
+  number: "A number",
+  kernels: "Kernels",
+  why: "Why",
+  compare: "Compare",
+  live: "Training",
+};
+
+const LOAD = {
+  image: () => import("./image.js"),
+  network: () => import("./network.js"),
+  number: () => import("./number.js"),
+  kernels: () => import("./kernels.js"),
+  why: () => import("./why.js"),
+  compare: () => import("./compare.js"),
+  live: () => import("./live.js"),
+};
+
+let view = null; // {section, key, update?, leave?}
+let turn = 0;
+
+// The choice of the address, with the first run and the first image where it names none.
+function chosen() {
+  const route = read();
+  route.run = store.index.runs.includes(route.run) ? route.run : (store.index.runs[0] ?? null);
+  // An image that was computed in the browser is gone when the page is opened again.
+  if (route.image?.startsWith("local-") && !store.images.has(route.image)) route.image = null;
+  route.image ??= [...store.images.keys()][0] ?? null;
+  return route;
+}
+
+async function show() {
+  const route = chosen();
+  const key = `${route.section}|${route.run}|${route.image}`;
+  if (view?.key === key && view.update) {
+    errorLine(null);
+    try {
+      await view.update(route);
+    } catch (error) {
+      errorLine(error.message);
+    }
+    return;
+  }
+  const now = ++turn;
+  view?.leave?.();
+  view = null;
+  const content = document.getElementById("content");
+  const body = h("div", { class: `section section-${route.section}` });
+  try {
+    const net = await network(route.run);
+    frame(route, net);
+    const { show: draw } = await LOAD[route.section]();
+    if (now !== turn) return;
+    document.title = `${TITLES[route.section]} · AlexNet explorer`;
+    content.replaceChildren(body);
+    errorLine(null);
+    const drawn = (await draw(body, route, net)) ?? {};
+    if (now === turn) view = { key, ...drawn };
+    else drawn.leave?.();
+  } catch (error) {
+    if (now === turn) errorLine(error.message);
+    if (now === turn && !body.isConnected) content.replaceChildren(h("p", { class: "waiting" }, "This could not be shown."));
+    console.debug(error);
+  }
+}
+
+// Sections that there is something to show in.
+function sectionsOf(net) {
+  const trained = net.epochs !== null || net.epochs_kept.length > 0;
+  return Object.entries(TITLES).filter(([section]) =>
+    section === "live" ? trained : section !== "compare" || store.index.runs.length > 1,
+  );
+}
+
+function frame(route, net) {
+  const nav = document.getElementById("sections");
+  nav.replaceChildren(
+    ...sectionsOf(net).map(([section, title]) =>
+      h(
+        "a",
+        {
+          href: link({ section, image: route.image, run: route.run }),
+          "aria-current": section === route.section ? "page" : null,
+        },
+        title,
+      ),
+    ),
+  );
+  document.getElementById("home").href = link({ section: "image" });
+  const runs = store.index.runs;
+  const picker =
+    runs.length > 1
+      ? h(
+          "label",
+          { class: "pick" },
+          h("span", null, "run"),
+          select(
+            "run",
+            runs.map((run) => [run, run]),
+            route.run,
+            (run) => go({ ...read(), run }),
+            { "data-testid": "run-select" },
+          ),
+        )
+      : h("span", { class: "pick" }, h("span", null, "run"), h("b", { "data-testid": "run-select" }, route.run));
+  document
+    .getElementById("chosen")
+    .replaceChildren(
+      picker,
+      route.image
+        ? h(
+            "a",
+            {
+              class: "chip",
+              href: link({ section: "image" }),
+              title: nameOf(route.image),
+              "aria-label": `image ${nameOf(route.image)}: choose another`,
+            },
+            h("img", { src: at.thumb(route.image), alt: "", width: 32, height: 32 }),
+            h("span", { "data-testid": "image-name" }, nameOf(route.image).split("/").at(-1)),
+          )
+        : "",
+      themeButton(),
+    );
+}
+
+function themeButton() {
+  const names = { auto: "as the system", light: "light", dark: "dark" };
+  const now = document.documentElement.dataset.theme ?? "auto";
+  const next = { auto: "light", light: "dark", dark: "auto" }[now];
+  return h(
+    "button",
+    {
+      type: "button",
+      class: "theme",
+      "aria-label": `Colours: ${names[now]}; change to ${names[next]}`,
+      title: `Colours: ${names[now]}`,
+      onclick: () => setTheme(next),
+    },
+    { auto: "◐", light: "☀", dark: "☾" }[now],
+  );
+}
+
+function setTheme(theme) {
+  if (theme === "auto") delete document.documentElement.dataset.theme;
+  else document.documentElement.dataset.theme = theme;
+  try {
+    localStorage.setItem("alexnet-theme", theme);
+  } catch {
+    // a browser that keeps nothing
+  }
+  redraw();
+  document.querySelector(".theme").focus();
+}
+
+// Canvases have their colours in them.
+function redraw() {
+  if (view) view.key = "";
+  show();
+}
+
+function foot() {
+  const { version, live } = store.index;
+  document
+    .getElementById("foot")
+    .replaceChildren(
+      h(
+        "p",
+        null,
+        `alexnet ${version} · after A. Krizhevsky, I. Sutskever and G. E. Hinton, ImageNet ` +
+          "Classification with Deep Convolutional Neural Networks, 2012.",
+      ),
+      ...(live ? [] : [h("p", null, "An exported page: it shows one run and chosen images, and computes from their files.")]),
+    );
+}
+
+async function begin() {
+  try {
+    const theme = localStorage.getItem("alexnet-theme");
+    if (theme === "light" || theme === "dark") document.documentElement.dataset.theme = theme;
+  } catch {
+    // a browser that keeps nothing
+  }
+  document.getElementById("skip").addEventListener("click", (event) => {
+    event.preventDefault(); // the address holds the choice, and no anchor
+    document.getElementById("content").focus();
+  });
+  try {
+    await open();
+  } catch (error) {
+    document.getElementById("content").replaceChildren();
+    return errorLine(error.message);
+  }
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+  window.addEventListener("hashchange", show);
+  foot();
+  takeFiles();
+  await show();
+}
+
+begin();
