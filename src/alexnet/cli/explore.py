@@ -26,9 +26,10 @@ def explore(
     A page on this machine alone, until Ctrl-C. Images can be dropped on it; they stay in memory and are gone with it.
 
     Args:
-        runs: run folders, one or several to compare.
+        runs: run folders or network files, one or several to compare; without any, the starter network.
         data: a prepared dataset, whose images can be chosen; by default the one the first run was trained on, if it is there.
-        images: files, or images of the dataset as val-12, that are there from the start.
+        images: files, or images of the dataset as val-12, that are there from the start; without a dataset, photographs that
+            come with the dependencies.
         port: where the page is; if that is taken, the next that is free. 0: any.
         browser: open the page in a browser.
         device: auto, cpu, cuda or mps.
