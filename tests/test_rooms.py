@@ -2,6 +2,7 @@
 reader with the paper in hand finds its sentences."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,13 @@ def test_files_and_functions_are_short(file: Path) -> None:
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef):
             assert (node.end_lineno or node.lineno) - node.lineno < 60, f"{node.name} has over 60 lines"
+
+
+@pytest.mark.parametrize("file", sorted((PACKAGE / "explore" / "page").iterdir()), ids=lambda file: file.name)
+def test_files_of_the_page_are_short_and_load_nothing_from_elsewhere(file: Path) -> None:
+    text = file.read_text()
+    assert text.count("\n") <= 350
+    assert not re.search(r"https?://(?!www\.w3\.org/2000/svg\b)", text)  # which is a name, and nothing to load
 
 
 SENTENCES = {

@@ -323,6 +323,39 @@ def test_the_keyboard_reaches_everything(page: "Page", explorer: Explorer) -> No
         assert missed == []
 
 
+def test_the_keyboard_stays_where_it_was_while_the_page_changes_around_it(page: "Page", explorer: Explorer) -> None:
+    def press(selector: str, place: str) -> str:
+        page.locator(selector).focus()
+        page.keyboard.press("Enter")
+        arrive(page, place)
+        page.wait_for_load_state("networkidle")
+        return str(page.evaluate("document.activeElement.dataset.keep"))
+
+    page.goto(explorer.at("image?image=train-0"))
+    page.get_by_test_id("label-row").first.wait_for()
+    assert press("#sections [data-keep=network]", "network") == "network"
+    page.get_by_test_id("map-tile").first.wait_for()
+    assert press("[data-testid=stage-conv2]", "network/conv2") == "conv2"
+    assert press("[data-testid=step-relu2]", "network/relu2") == "relu2"
+    show(page, explorer, "number/relu2/1/2/2?image=train-0")
+    assert press(".travel [data-keep=back]", "number/conv2/1/2/2") == "back"
+
+
+def test_arrow_keys_and_enter_go_from_a_number_of_the_patch_to_where_it_comes_from(
+    page: "Page", explorer: Explorer, computed: dict[str, np.ndarray]
+) -> None:
+    show(page, explorer, "number/conv2/1/2/2?image=train-0")
+    page.locator(".grid-box").first.focus()
+    for key in ("ArrowRight", "ArrowRight", "ArrowDown"):
+        page.keyboard.press(key)
+    channel = int((page.locator(".channel-bars").get_attribute("aria-valuenow")) or "-1")
+    product = computed["pool1"][channel, 2, 2] * computed["conv2.weight"][1, channel, 1, 1]
+    told = (page.locator(".products .told").text_content() or "").split(" = ")[1].replace("−", "-")
+    assert float(told) == pytest.approx(product, rel=1e-4)
+    page.keyboard.press("Enter")
+    arrive(page, f"number/pool1/{channel}/2/2")
+
+
 def test_arrow_keys_and_enter_go_from_a_tile_to_its_number(page: "Page", explorer: Explorer) -> None:
     page.goto(explorer.at("network/relu1?image=train-0"))
     page.get_by_test_id("map-tile").first.focus()
@@ -331,8 +364,11 @@ def test_arrow_keys_and_enter_go_from_a_tile_to_its_number(page: "Page", explore
     arrive(page, "number/relu1/1/6/6")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing(page: "Page", explorer: Explorer, axe: "Callable[[Page], list[str]]", scheme: "str") -> None:
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
+def test_axe_finds_nothing(
+    page: "Page", explorer: Explorer, axe: "Callable[[Page], list[str]]", scheme: str, width: int
+) -> None:
+    page.set_viewport_size({"width": width, "height": 800})
     page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
     for place in (
         "image",

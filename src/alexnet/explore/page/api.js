@@ -66,9 +66,12 @@ export function forget(run) {
 }
 
 let local = null; // computes the network for images that an exported page was given
+let localRun = "";
 
-/** Let images whose ids begin with "local-" be computed by `computer` (local.js). */
-export const computeWith = (computer) => (local = computer);
+/** Let images whose ids begin with "local-" be computed by `computer` (local.js), which has the network of one run. */
+export function computeWith(computer, run) {
+  [local, localRun] = [computer, run];
+}
 
 const isLocal = (image) => image.startsWith("local-");
 
@@ -76,6 +79,7 @@ const isLocal = (image) => image.startsWith("local-");
 function computed(address) {
   const [, image, file] = address.match(/\/images\/(local-[^/]+)\/(.+)$/) ?? [];
   if (!image) return null;
+  if (!address.startsWith(at.run(localRun))) throw new Error(`Images that were added here are computed by ${localRun} only.`);
   if (file === "answer.json") return local.answer(image);
   if (file === "input.bin") return local.input(image);
   const [, step] = file.match(/^steps\/(.+)\.bin$/) ?? [];

@@ -12,30 +12,32 @@ import { sizeOf } from "./words.js";
 
 const MOST = 4;
 
+const VIEWS = [
+  ["maps", "maps"],
+  ["kernels", "kernels of conv1"],
+];
+
 let view = "maps"; // what is shown below the labels; kept while the page is open
 
 /** Draw the section into `body`; gives {update}. */
-export async function show(body, route, net) {
-  const columns = h("div", { class: "compare-columns" });
-  const average = h("section", { class: "average" });
-  const controls = h("div", { class: "row" });
-  body.append(
-    h("h1", null, "Runs side by side"),
-    h(
-      "p",
-      { class: "words" },
-      "The same image, seen by several networks. Averaged over networks that were trained apart, answers become " +
-        "better: five of them took the paper's error from 40.7 % to 38.1 % (Table 2).",
-    ),
-    controls,
-    columns,
-    average,
-  );
+export async function show(body, route) {
+  const parts = {
+    columns: h("div", { class: "compare-columns" }),
+    controls: h("div", { class: "row" }),
+    details: h("div", { class: "compare-columns" }),
+  };
+  const words =
+    "The same image, seen by several networks. Averaged over networks that were trained apart, answers become " +
+    "better: five of them took the paper's error from 40.7 % to 38.1 % (Table 2).";
+  body.append(h("h1", null, "Runs side by side"), h("p", { class: "words" }, words));
   if (!route.image) {
-    columns.append(h("p", null, h("a", { href: link({ section: "image" }) }, "Choose an image"), " first."));
+    body.append(h("p", null, h("a", { href: link({ section: "image" }) }, "Choose an image"), " first."));
     return {};
   }
-  const update = (now) => draw({ columns, average, controls }, now, net);
+  if (store.index.runs.length < 2)
+    body.append(h("p", { class: "faint" }, "Give alexnet explore several runs to compare them."));
+  body.append(parts.columns, parts.controls, parts.details);
+  const update = (now) => draw(parts, now);
   await update(route);
   return { update };
 }
@@ -48,102 +50,75 @@ function runsOf(route) {
   return [route.run, ...all.filter((run) => run !== route.run)].slice(0, 2);
 }
 
-async function draw({ columns, average, controls }, route) {
+async function draw(parts, route) {
   const runs = runsOf(route);
   const looks = await Promise.all(
     runs.map(async (run) => ({ run, net: await network(run), answer: await json(at.answer(run, route.image)) })),
   );
-  const steps = [
-    ...new Set(looks.flatMap(({ net }) => net.steps.filter((step) => step.shape.length === 3).map((step) => step.name))),
-  ];
-  const chosen = steps.includes(route.parts[0]) ? route.parts[0] : steps[0];
-  const change = (names) => go({ ...read(), runs: names });
-  controls.replaceChildren(
-    switcher(
-      "what is shown",
-      [
-        ["maps", "maps"],
-        ["kernels", "kernels of conv1"],
-      ],
-      view,
-      (value) => {
-        view = value;
-        draw({ columns, average, controls }, route);
-      },
-    ),
-    view === "maps"
-      ? h(
-          "label",
-          { class: "pick" },
-          h("span", null, "step"),
-          select(
-            "step",
-            steps.map((name) => [name, name]),
-            chosen,
-            (name) => go({ ...read(), parts: [name] }),
-          ),
-        )
-      : "",
-    runs.length < Math.min(MOST, store.index.runs.length)
-      ? h(
-          "button",
-          {
-            type: "button",
-            class: "button",
-            onclick: () => change([...runs, store.index.runs.find((run) => !runs.includes(run))]),
-          },
-          "Add a run",
-        )
-      : "",
-  );
-  columns.replaceChildren(...looks.map((look, k) => column(look, k, runs, change, chosen, route)));
-  if (store.index.runs.length < 2)
-    columns.append(h("p", { class: "faint" }, "Give alexnet explore several runs to compare them."));
-  averageOf(average, looks);
+  const ofMaps = looks.flatMap(({ net }) => net.steps.filter((step) => step.shape.length === 3).map((step) => step.name));
+  const steps = [...new Set(ofMaps)];
+  const step = steps.includes(route.parts[0]) ? route.parts[0] : steps[0];
+  parts.columns.replaceChildren(...looks.map((look, k) => column(look, k, runs)), ...averageOf(looks));
+  const below = () => {
+    const stepSelect = select(
+      "step",
+      steps.map((name) => [name, name]),
+      step,
+      (name) => go({ ...read(), parts: [name] }),
+    );
+    const label = view === "maps" ? h("label", { class: "pick" }, h("span", null, "step"), stepSelect) : "";
+    parts.controls.replaceChildren(
+      switcher("what is shown", VIEWS, view, (value) => ((view = value), below())),
+      label,
+    );
+    const blocks = looks.map((look) => {
+      const block = h(
+        "section",
+        { class: "compare-detail", "aria-label": `${view} of ${look.run}` },
+        h("p", { class: "faint small" }, look.run),
+      );
+      (view === "maps" ? maps : kernels)(block, look.net, step, route);
+      return block;
+    });
+    parts.details.replaceChildren(...blocks);
+  };
+  below();
 }
 
-function column({ run, net, answer }, place, runs, change, step, route) {
+const change = (runs) => go({ ...read(), runs });
+
+// Behind the last run, where there is another to add.
+function addRun(runs, place) {
+  const more = store.index.runs.filter((run) => !runs.includes(run));
+  if (place < runs.length - 1 || !more.length || runs.length >= MOST) return null;
+  return h("button", { type: "button", class: "button", onclick: () => change([...runs, more[0]]) }, "Add a run");
+}
+
+function column({ run, net, answer }, place, runs) {
   const replaced = (name) => runs.map((other, k) => (k === place ? name : other));
   const choices = store.index.runs.map((name) => [name, name]);
-  const parts = h("div", { class: "parts" });
-  const remove =
-    runs.length > 1
-      ? h(
-          "button",
-          {
-            type: "button",
-            class: "button",
-            "aria-label": `leave out ${run}`,
-            onclick: () => change(runs.filter((_, k) => k !== place)),
-          },
-          "×",
-        )
-      : null;
+  const runSelect = select(`run ${place + 1}`, choices, run, (name) => change(replaced(name)), {
+    "data-testid": "compare-run-select",
+  });
+  const leave = {
+    type: "button",
+    class: "button",
+    "aria-label": `leave out ${run}`,
+    onclick: () => change(runs.filter((_, k) => k !== place)),
+  };
   const error = net.error?.views?.["10"];
-  (view === "maps" ? maps : kernels)(parts, net, step, route);
+  const facts = [
+    `network ${net.name}`,
+    `${large(net.parameters)} parameters`,
+    (net.epochs ?? null) === null ? null : plural(net.epochs, "epoch"),
+    error ? `top-1 error ${error.top1.toFixed(1)} %` : null,
+  ];
   return h(
     "section",
     { class: "compare-column", "data-testid": "compare-column", "data-run": run, "aria-label": run },
-    h(
-      "div",
-      { class: "row" },
-      select(`run ${place + 1}`, choices, run, (name) => change(replaced(name)), { "data-testid": "compare-run-select" }),
-      remove,
-    ),
-    h(
-      "p",
-      { class: "faint small" },
-      [
-        `network ${net.name}`,
-        `${large(net.parameters)} parameters`,
-        net.epochs === null || net.epochs === undefined ? null : plural(net.epochs, "epoch"),
-        error ? `top-1 error ${error.top1.toFixed(1)} %` : null,
-      ]
-        .filter(Boolean)
-        .join(", "),
-    ),
+    h("div", { class: "row" }, runSelect, runs.length > 1 ? h("button", leave, "×") : null, addRun(runs, place)),
+    h("p", { class: "faint small" }, facts.filter(Boolean).join(", ")),
     bars(answer.top, answer.label, net),
-    parts,
   );
 }
 
@@ -207,24 +182,27 @@ async function kernels(box, net) {
 }
 
 // The mean of the probabilities, of runs that know the same classes.
-function averageOf(box, looks) {
-  const [first] = looks;
-  const same = looks.filter(
-    ({ net }) =>
-      net.classes.length === first.net.classes.length && net.classes.every((name, k) => name === first.net.classes[k]),
-  );
-  box.hidden = looks.length < 2;
-  if (same.length < 2)
-    return box.replaceChildren(h("p", { class: "faint" }, "These runs know different classes, so their answers have no mean."));
-  const mean = first.net.classes.map((label, k) => ({
-    label,
-    probability: same.reduce((total, { answer }) => total + answer.probabilities[k], 0) / same.length,
-  }));
+function averageOf(looks) {
+  if (looks.length < 2) return [];
+  const [{ net }] = looks;
+  const names = JSON.stringify(net.classes);
+  const same = looks.filter((look) => JSON.stringify(look.net.classes) === names);
+  if (same.length < 2) return [h("p", { class: "faint" }, "These runs know different classes, so their answers have no mean.")];
+  const meanOf = (k) => same.reduce((total, { answer }) => total + answer.probabilities[k], 0) / same.length;
+  const mean = net.classes.map((label, k) => ({ label, probability: meanOf(k) }));
   const top = mean.sort((a, b) => b.probability - a.probability).slice(0, 5);
   const truth = same.map(({ answer }) => answer.label).find(Boolean);
-  box.replaceChildren(
-    h("h2", null, `The mean of these ${same.length}`),
-    same.length < looks.length ? h("p", { class: "faint" }, "Only of the runs that know the same classes as the first.") : "",
-    bars(top, truth, first.net),
-  );
+  const which =
+    same.length < looks.length
+      ? "Of the runs that know the same classes as the first."
+      : "Of their probabilities, over ten crops each.";
+  return [
+    h(
+      "section",
+      { class: "average" },
+      h("h2", null, `The mean of these ${same.length}`),
+      h("p", { class: "faint small" }, which),
+      bars(top, truth, net),
+    ),
+  ];
 }

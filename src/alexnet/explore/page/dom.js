@@ -57,6 +57,13 @@ export function select(label, choices, chosen, onchange, attributes) {
   return element;
 }
 
+/** Change what is in `root`; an element that had the keyboard has it again, known by its data-keep. */
+export function keepingFocus(root, change) {
+  const keep = root.contains(document.activeElement) ? document.activeElement.dataset.keep : undefined;
+  change();
+  if (keep && !root.contains(document.activeElement)) root.querySelector(`[data-keep="${keep}"]`)?.focus();
+}
+
 /** An <img> that is decoded when this resolves. */
 export async function imageOf(url) {
   const image = new Image();

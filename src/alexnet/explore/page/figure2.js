@@ -229,7 +229,14 @@ function stageLink(stage, route, net, chosen) {
   const href = link({ section: "network", parts: [layer.name], image: route.image, run: route.run });
   return svg(
     "a",
-    { href, class: "stage", "data-testid": `stage-${layer.name}`, "aria-label": spoken, "aria-current": on ? "true" : null },
+    {
+      href,
+      class: "stage",
+      "data-testid": `stage-${layer.name}`,
+      "data-keep": layer.name,
+      "aria-label": spoken,
+      "aria-current": on ? "true" : null,
+    },
     inside,
   );
 }

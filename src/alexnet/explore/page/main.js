@@ -1,7 +1,7 @@
 // The frame of the page: which section is shown, which image and run are chosen, light or dark.
 
 import { at } from "./api.js";
-import { h, select } from "./dom.js";
+import { h, keepingFocus, select } from "./dom.js";
 import { errorLine, takeFiles } from "./choose.js";
 import { go, link, read } from "./state.js";
 import { nameOf, network, open, store } from "./store.js";
@@ -62,7 +62,9 @@ async function show() {
     const { show: draw } = await LOAD[route.section]();
     if (now !== turn) return;
     document.title = `${TITLES[route.section]} · AlexNet explorer`;
+    const inside = content.contains(document.activeElement);
     content.replaceChildren(body);
+    if (inside) content.focus({ preventScroll: true }); // the keyboard goes on from here, and not from the top
     errorLine(null);
     const drawn = (await draw(body, route, net)) ?? {};
     if (now === turn) view = { key, ...drawn };
@@ -76,62 +78,49 @@ async function show() {
 
 // Sections that there is something to show in.
 function sectionsOf(net) {
-  const trained = net.epochs !== null || net.epochs_kept.length > 0;
+  const trained = (net.epochs ?? null) !== null || net.epochs_kept.length > 0;
   return Object.entries(TITLES).filter(([section]) =>
     section === "live" ? trained : section !== "compare" || store.index.runs.length > 1,
   );
 }
 
+// The bar at the top, for the section, image and run that are chosen.
 function frame(route, net) {
-  const nav = document.getElementById("sections");
-  nav.replaceChildren(
-    ...sectionsOf(net).map(([section, title]) =>
-      h(
-        "a",
-        {
-          href: link({ section, image: route.image, run: route.run }),
-          "aria-current": section === route.section ? "page" : null,
-        },
-        title,
-      ),
-    ),
-  );
   document.getElementById("home").href = link({ section: "image" });
+  const [nav, box] = [document.getElementById("sections"), document.getElementById("chosen")];
+  const links = sectionsOf(net).map(([section, title]) => {
+    const href = link({ section, image: route.image, run: route.run });
+    return h("a", { href, "data-keep": section, "aria-current": section === route.section ? "page" : null }, title);
+  });
+  keepingFocus(nav, () => nav.replaceChildren(...links));
+  keepingFocus(box, () => box.replaceChildren(runChoice(route), ...(route.image ? [imageChip(route)] : []), themeButton()));
+  const current = nav.querySelector("[aria-current]"); // on a narrow screen the sections scroll
+  if (current) nav.scrollLeft = current.offsetLeft - nav.offsetLeft - (nav.clientWidth - current.offsetWidth) / 2;
+}
+
+function runChoice(route) {
   const runs = store.index.runs;
-  const picker =
-    runs.length > 1
-      ? h(
-          "label",
-          { class: "pick" },
-          h("span", null, "run"),
-          select(
-            "run",
-            runs.map((run) => [run, run]),
-            route.run,
-            (run) => go({ ...read(), run }),
-            { "data-testid": "run-select" },
-          ),
-        )
-      : h("span", { class: "pick" }, h("span", null, "run"), h("b", { "data-testid": "run-select" }, route.run));
-  document
-    .getElementById("chosen")
-    .replaceChildren(
-      picker,
-      route.image
-        ? h(
-            "a",
-            {
-              class: "chip",
-              href: link({ section: "image" }),
-              title: nameOf(route.image),
-              "aria-label": `image ${nameOf(route.image)}: choose another`,
-            },
-            h("img", { src: at.thumb(route.image), alt: "", width: 32, height: 32 }),
-            h("span", { "data-testid": "image-name" }, nameOf(route.image).split("/").at(-1)),
-          )
-        : "",
-      themeButton(),
-    );
+  const name = h("span", null, "run");
+  if (runs.length < 2) return h("span", { class: "pick" }, name, h("b", { "data-testid": "run-select" }, route.run));
+  const attributes = { "data-testid": "run-select", "data-keep": "run" };
+  const choices = runs.map((run) => [run, run]);
+  return h(
+    "label",
+    { class: "pick" },
+    name,
+    select("run", choices, route.run, (run) => go({ ...read(), run }), attributes),
+  );
+}
+
+function imageChip({ image }) {
+  const name = nameOf(image);
+  const label = `image ${name}: choose another`;
+  return h(
+    "a",
+    { class: "chip", href: link({ section: "image" }), title: name, "aria-label": label, "data-keep": "image" },
+    h("img", { src: at.thumb(image), alt: "", width: 32, height: 32 }),
+    h("span", { "data-testid": "image-name" }, name.split("/").at(-1)),
+  );
 }
 
 function themeButton() {
@@ -143,6 +132,7 @@ function themeButton() {
     {
       type: "button",
       class: "theme",
+      "data-keep": "theme",
       "aria-label": `Colours: ${names[now]}; change to ${names[next]}`,
       title: `Colours: ${names[now]}`,
       onclick: () => setTheme(next),
@@ -160,7 +150,6 @@ function setTheme(theme) {
     // a browser that keeps nothing
   }
   redraw();
-  document.querySelector(".theme").focus();
 }
 
 // Canvases have their colours in them.

@@ -3,13 +3,14 @@
 import { at, json, numbers } from "./api.js";
 import { bars } from "./answers.js";
 import { largestOf } from "./colours.js";
-import { h, switcher } from "./dom.js";
+import { h, keepingFocus, switcher } from "./dom.js";
 import { digits, large, plural, shapeText, whole } from "./format.js";
 import { figure2 } from "./figure2.js";
 import { go, link } from "./state.js";
-import { stepOf } from "./store.js";
-import { strip, tiles } from "./tiles.js";
-import { describe, KINDS, layersOf, sizeOf } from "./words.js";
+import { columnsOf, stepOf } from "./store.js";
+import { strip } from "./strips.js";
+import { tiles } from "./tiles.js";
+import { describe, KINDS, layersOf, sizeOf, wordOf } from "./words.js";
 
 let common = false; // whether all maps of a step share one scale; kept while the page is open
 
@@ -32,11 +33,9 @@ export function show(body, route, net) {
   );
   const update = (now) => {
     const name = stepOf(net, now.parts[0]) ? now.parts[0] : net.steps[0].name;
-    const keepFocus = drawing.contains(document.activeElement) ? document.activeElement.dataset.testid : null;
     const left = drawing.scrollLeft;
-    drawing.replaceChildren(figure2(net, now, name));
+    keepingFocus(drawing, () => drawing.replaceChildren(figure2(net, now, name)));
     drawing.scrollLeft = left;
-    if (keepFocus) drawing.querySelector(`[data-testid="${keepFocus}"]`)?.focus();
     return stepDetail(detail, now, net, name);
   };
   return update(route).then(() => ({ update }));
@@ -62,6 +61,7 @@ async function stepDetail(detail, route, net, name) {
           href: link({ section: "network", parts: [one.name] }),
           "aria-current": one.name === name ? "true" : null,
           "data-testid": `step-${one.name}`,
+          "data-keep": one.name,
         },
         h("b", null, one.name),
         " ",
@@ -77,14 +77,9 @@ async function stepDetail(detail, route, net, name) {
   );
   const shown = h("div", { class: "maps-by-column" });
   const controls = h("div", { class: "row" });
-  detail.replaceChildren(
-    tabs,
-    h("h2", null, `${step.name}: ${KINDS[step.kind] ?? step.kind}`),
-    size,
-    h("p", { class: "words" }, describe(step, before)),
-    controls,
-    shown,
-  );
+  const title = h("h2", null, `${step.name}: ${KINDS[step.kind] ?? step.kind}`);
+  const words = h("p", { class: "words" }, describe(step, before));
+  keepingFocus(detail, () => detail.replaceChildren(tabs, title, size, words, controls, shown));
   if (!route.image) {
     shown.append(h("p", { class: "faint" }, "Choose an image to see its maps."));
     return;
@@ -94,16 +89,11 @@ async function stepDetail(detail, route, net, name) {
   else unitsOf(shown, controls, values, step, net, route);
 }
 
-function columnsOf(step) {
-  const each = step.shape[0] / step.columns;
-  return Array.from({ length: step.columns }, (_, column) => ({ column, from: column * each, to: (column + 1) * each }));
-}
-
 function heading(step, column, count, noun) {
   return h(
     "h3",
     { class: `column-${column + 1}` },
-    step.columns === 2 ? `Column ${column + 1}` : "All of it",
+    step.columns === 2 ? `Column ${column + 1}` : "All of them",
     h("span", { class: "faint" }, ` ${plural(count, noun)}`),
   );
 }
@@ -154,10 +144,18 @@ function mapsOf(shown, controls, values, step) {
   draw();
 }
 
+// The last layer's numbers as probabilities of the classes, most probable first.
+function softmax(values, net) {
+  const powers = Array.from(values, (value) => Math.exp(value - Math.max(...values)));
+  const total = powers.reduce((sum, power) => sum + power, 0);
+  const all = net.classes.map((label, k) => ({ label, probability: powers[k] / total }));
+  return all.sort((a, b) => b.probability - a.probability);
+}
+
 async function unitsOf(shown, controls, values, step, net, route) {
   const last = net.steps.at(-1);
   if (step === last) {
-    const answer = await json(at.answer(net.id, route.image));
+    const { label } = await json(at.answer(net.id, route.image));
     shown.append(
       h(
         "div",
@@ -168,7 +166,7 @@ async function unitsOf(shown, controls, values, step, net, route) {
           { class: "faint small" },
           "e to the power of each number, divided by their sum: probabilities of the centre crop.",
         ),
-        bars(answer.centre, answer.label, net),
+        bars(softmax(values, net).slice(0, 5), label, net),
       ),
     );
   }
@@ -189,9 +187,10 @@ async function unitsOf(shown, controls, values, step, net, route) {
             column,
             largest,
             masked,
+            names: step === last ? net.classes.map((name) => wordOf(net, name)) : null,
             label: `units of ${step.name}, column ${column + 1}`,
             choose: (unit) => go({ section: "number", parts: [step.name, unit] }),
-          }),
+          }).element,
         ),
       ),
     );

@@ -157,7 +157,7 @@ function drawTables(box, look, channel) {
     : null;
   const largest = image ? 160 * (net.input_scale ?? 1) : undefined;
   const note = image ? `(${COLOURS[channel]}, less its mean)` : `(${before.name}, map ${first + channel})`;
-  const told = h("p", { class: "told", "aria-live": "off" });
+  const told = h("p", { class: "told", "aria-live": "polite" });
   const rest = [
     "Point at a cell to see its product",
     before ? "; press one of the patch to see where it comes from." : ".",
@@ -166,7 +166,17 @@ function drawTables(box, look, channel) {
   const row = h(
     "div",
     { class: "product-row" },
-    grid({ values: part.patch, across, column, largest, caption: "patch", note, places: part.places, choose: back }),
+    grid({
+      values: part.patch,
+      across,
+      column,
+      largest,
+      caption: "patch",
+      note,
+      places: part.places,
+      walk: true,
+      choose: back,
+    }),
     h("span", { class: "operator", "aria-hidden": "true" }, "×"),
     grid({
       values: part.kernel,

@@ -123,7 +123,7 @@ function squares(about, result) {
       places,
       marked: middle,
     }),
-    h("span", { class: "operator", "aria-hidden": "true" }, "²"),
+    h("span", { class: "operator", "aria-hidden": "true" }, "→"),
     grid({
       values: values.map((value) => value * value),
       across: about.step.n,

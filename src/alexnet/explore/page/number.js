@@ -1,7 +1,8 @@
 // Section "How a number comes about": one number of one map, with everything that it was computed from.
 
 import { at, numbers } from "./api.js";
-import { h, select } from "./dom.js";
+import { largestOf } from "./colours.js";
+import { h, keepingFocus, select } from "./dom.js";
 import { digits } from "./format.js";
 import { drawMap, mapBox } from "./map.js";
 import * as convolution from "./number-convolution.js";
@@ -9,7 +10,8 @@ import * as normalization from "./number-normalization.js";
 import * as pooling from "./number-pooling.js";
 import * as units from "./number-units.js";
 import { go, link, read } from "./state.js";
-import { columnOf, inputOf, stepOf, store } from "./store.js";
+import { columnOf, columnsOf, inputOf, stepOf, store } from "./store.js";
+import { strip } from "./strips.js";
 import { describe, KINDS, sizeOf } from "./words.js";
 
 const PANELS = {
@@ -108,21 +110,22 @@ async function draw(parts, about, shown) {
     travel(about),
   );
   const drawn = await PANELS[step.kind](about);
-  if (!flat) outputMap(shown, about);
-  setHead(parts.head, heading, drawn.source, shown.output?.figure);
+  if (flat) outputUnits(shown, about);
+  else outputMap(shown, about);
+  keepingFocus(parts.head, () => setHead(parts.head, heading, drawn.source, shown.output.figure));
   parts.panel.className = `number-panel column-${about.column + 1} kind-${step.kind}`;
   parts.panel.replaceChildren(...drawn.lines);
 }
 
 // The title and the two maps. The right one stays in the page while another pixel is chosen, so that it keeps the keyboard.
 function setHead(head, heading, source, figure) {
-  if (figure && head.contains(figure)) {
+  if (head.contains(figure)) {
     head.firstElementChild.replaceWith(heading);
-    figure.parentElement.firstElementChild.replaceWith(source);
+    if (source) figure.parentElement.firstElementChild.replaceWith(source);
     return;
   }
   const arrow = h("span", { class: "arrow", "aria-hidden": "true" }, "→");
-  head.replaceChildren(heading, ...(figure ? [h("div", { class: "number-maps" }, source, arrow, figure)] : []));
+  head.replaceChildren(heading, source ? h("div", { class: "number-maps" }, source, arrow, figure) : figure);
 }
 
 // The map that the number lies in, in a box that stays over movements.
@@ -148,6 +151,30 @@ function outputMap(shown, about) {
     h("b", null, `${step.name}, kernel ${kernel}.`),
     ` ${sizeOf(step)}; click a pixel, or use the arrow keys.`,
   );
+}
+
+// All units of a fully connected layer, the one that is shown marked.
+function outputUnits(shown, about) {
+  const { step, values, kernel, column } = about;
+  if (!shown.output) {
+    const largest = largestOf(values);
+    const choose = (unit) => shown.output.about.go([step.name, unit]);
+    const strips = columnsOf(step).map((part) =>
+      strip({ ...part, values, largest, choose, label: `units of ${step.name}, column ${part.column + 1}` }),
+    );
+    const caption = h("figcaption", null, h("b", null, `${step.name}, all its units.`), " Choose another.");
+    shown.output = {
+      strips,
+      figure: h(
+        "figure",
+        { class: "number-units" },
+        strips.map((one) => one.element),
+        caption,
+      ),
+    };
+  }
+  shown.output.about = about;
+  shown.output.strips[column].mark(kernel);
 }
 
 // The pixel that the address names: keys may come faster than the page draws.
@@ -180,12 +207,16 @@ function steer(parts, about) {
     const made = named.count === 1 ? [field("unit", 0)] : [field("kernel", 0), field("row", 1), field("column", 2)];
     const fields = made.map((one) => one.input);
     parts.steering.dataset.step = step.name;
-    parts.steering.replaceChildren(
+    const change = (...fieldsNow) => keepingFocus(parts.steering, () => parts.steering.replaceChildren(...fieldsNow));
+    change(
       h(
         "label",
         { class: "pick" },
         h("span", null, "step"),
-        select("step", steps, step.name, (name) => go({ section: "number", parts: [name] }), { "data-testid": "step-select" }),
+        select("step", steps, step.name, (name) => go({ section: "number", parts: [name] }), {
+          "data-testid": "step-select",
+          "data-keep": "step",
+        }),
       ),
       ...made.map((one) => one.label),
     );
@@ -202,7 +233,10 @@ function travel(about) {
   const place = net.steps.indexOf(step);
   const next = net.steps[place + 1];
   const links = [];
-  const to = (parts, text) => links.push(h("a", { class: "button", href: link({ section: "number", parts }) }, text));
+  const to = (parts, text) => {
+    const keep = text.startsWith("←") ? "back" : "on";
+    links.push(h("a", { class: "button", href: link({ section: "number", parts }), "data-keep": keep }, text));
+  };
   if (before && step.kind === "pooling") {
     const best = pooling.bestOf(about);
     to([before.name, kernel, best.row, best.column], `← where its maximum comes from: ${before.name}`);

@@ -49,7 +49,7 @@ function localNetwork() {
     const { Local } = await import("./local.js");
     const [run] = store.index.runs;
     const opened = await Local.open(await network(run), at.file(run));
-    computeWith(opened);
+    computeWith(opened, run);
     return opened;
   })();
   computer.catch(() => (computer = null)); // so that the next image tries again
@@ -68,6 +68,12 @@ export function stepOf(net, name) {
 export async function inputOf(net, image, before) {
   const values = await numbers(before ? at.step(net.id, image, before.name) : at.input(net.id, image));
   return { values, shape: before ? before.shape : [3, net.input_size, net.input_size] };
+}
+
+/** The columns of a step, with their kernels or units: [{column, from, to}]. */
+export function columnsOf(step) {
+  const each = step.shape[0] / step.columns;
+  return Array.from({ length: step.columns }, (_, column) => ({ column, from: column * each, to: (column + 1) * each }));
 }
 
 /** Which column of the network (0 or 1) a kernel or unit of a step belongs to. */

@@ -2,7 +2,7 @@
 
 import { highest, largestOf, paint } from "./colours.js";
 import { canvasOf, h, styled } from "./dom.js";
-import { digits, plural } from "./format.js";
+import { digits } from "./format.js";
 
 /** Tiles of kernels [from, to) of maps [K, H, W].
  *  column: whose hue they have. largest: one scale for all, or null for each its own. choose(kernel, y, x).
@@ -68,84 +68,4 @@ export function rove(grid) {
     for (const button of buttons) button.tabIndex = button === next ? 0 : -1;
     next.focus();
   });
-}
-
-/** The activations [U] of a fully connected layer's column as rows of cells; a pixel is a unit.
- *  choose(unit); masked: units that dropout drops, as a Uint8Array, or null. */
-export function strip({ values, from, to, column, largest, choose, label, masked }) {
-  const count = to - from;
-  const wide = count <= 64 ? count : count <= 512 ? 64 : 128;
-  const high = Math.ceil(count / wide);
-  const padded = new Float32Array(wide * high);
-  padded.set(values.subarray(from, to));
-  if (masked) for (let k = 0; k < count; k++) if (masked[from + k]) padded[k] = 0;
-  const canvas = canvasOf(wide, high, { class: "strip-cells" });
-  paint(canvas, padded, 0, largest ?? largestOf(values, from, count), column);
-  const cross = masked ? crosses(wide, high, masked, from, count) : null;
-  const told = h(
-    "p",
-    { class: "told faint", "aria-live": "polite" },
-    `${plural(count, "unit")}; point at a cell, or move with the arrow keys`,
-  );
-  let at = 0;
-  const mark = h("span", { class: "strip-mark", hidden: true });
-  const tell = (k) => {
-    at = Math.min(count - 1, Math.max(0, k));
-    told.textContent = `unit ${from + at}: ${digits(values[from + at], 5)}${masked?.[from + at] ? ", dropped" : ""}`;
-    mark.hidden = false;
-    styled(mark, {
-      left: `${(100 * (at % wide)) / wide}%`,
-      top: `${(100 * Math.floor(at / wide)) / high}%`,
-      width: `${100 / wide}%`,
-      height: `${100 / high}%`,
-    });
-  };
-  const cellOf = (event) => {
-    const box = canvas.getBoundingClientRect();
-    const cell = (at, length, cells) => Math.min(cells - 1, Math.max(0, Math.floor((at / length) * cells)));
-    return cell(event.clientY - box.top, box.height, high) * wide + cell(event.clientX - box.left, box.width, wide);
-  };
-  const cells = h(
-    "div",
-    {
-      class: `strip column-${column + 1}`,
-      tabindex: 0,
-      role: "application",
-      "aria-label": `${label}; arrow keys move, Enter shows how the number comes about`,
-      onpointermove: (event) => tell(cellOf(event)),
-      onclick: (event) => choose(from + Math.min(count - 1, cellOf(event))),
-      onfocus: () => tell(at),
-      onkeydown: (event) => {
-        const move = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -wide, ArrowDown: wide }[event.key];
-        if (move) tell(at + move);
-        else if (event.key === "Enter") choose(from + at);
-        else return;
-        event.preventDefault();
-      },
-    },
-    canvas,
-    cross,
-    mark,
-  );
-  return h("div", null, cells, told);
-}
-
-// Dropped units as a second layer of small crosses, since a dropped unit and a unit of 0 would look the same.
-function crosses(wide, high, masked, from, count) {
-  const cell = 8;
-  const canvas = canvasOf(wide * cell, high * cell, { class: "strip-crosses", "aria-hidden": "true" });
-  const pen = canvas.getContext("2d");
-  pen.strokeStyle = getComputedStyle(document.documentElement).getPropertyValue("--faint");
-  pen.globalAlpha = 0.75;
-  pen.beginPath();
-  for (let k = 0; k < count; k++) {
-    if (!masked[from + k]) continue;
-    const [x, y] = [(k % wide) * cell, Math.floor(k / wide) * cell];
-    pen.moveTo(x + 2, y + 2);
-    pen.lineTo(x + cell - 2, y + cell - 2);
-    pen.moveTo(x + cell - 2, y + 2);
-    pen.lineTo(x + 2, y + cell - 2);
-  }
-  pen.stroke();
-  return canvas;
 }

@@ -23,7 +23,8 @@ export async function show(body, route, net) {
   const views = styled(h("div", { class: "why-views" }), { "--strength": "0.65" });
   const told = h("p", { class: "words", "aria-live": "polite" });
   const near = h("section", { class: "block" });
-  const labels = net.classes.map((name, k) => [String(k), wordOf(net, name)]);
+  const known = labelsOf(answer, net);
+  const labels = known.map((k) => [String(k), wordOf(net, net.classes[k])]);
   const labelSelect = select("label", labels, "", (label) => go({ ...read(), parts: [label] }), { "data-testid": "why-label" });
   const strengthen = () => styled(views, { "--strength": String(strength.value / 100) });
   const strength = h("input", { type: "range", id: "strength", min: 0, max: 100, value: 65, oninput: strengthen });
@@ -35,9 +36,12 @@ export async function show(body, route, net) {
     const words = "With --data DIR, a prepared dataset, alexnet explore also finds the nearest training images.";
     near.append(h("p", { class: "faint" }, words));
   }
+  const [first] = [answer.centre[0], answer.top[0]]
+    .map((one) => net.classes.indexOf(one.label))
+    .filter((k) => known.includes(k));
   let turn = 0;
   const update = async (now) => {
-    const label = now.parts[0] in net.classes ? Number(now.parts[0]) : net.classes.indexOf(answer.centre[0].label);
+    const label = known.includes(Number(now.parts[0])) && now.parts.length ? Number(now.parts[0]) : first;
     labelSelect.value = String(label);
     const mine = ++turn;
     told.textContent = `Computing what speaks for ${wordOf(net, net.classes[label])} …`;
@@ -50,6 +54,13 @@ export async function show(body, route, net) {
   };
   await update(route);
   return { update };
+}
+
+// The numbers of the labels that are explained; of many classes an exported page has the most probable ones and the true one.
+function labelsOf(answer, net) {
+  const all = net.classes.map((_, k) => k);
+  if (store.index.live || all.length <= 20) return all;
+  return all.filter((k) => net.classes[k] === answer.label || answer.top.some(({ label }) => label === net.classes[k]));
 }
 
 // The five labels of the answer, one press each.
@@ -102,7 +113,7 @@ function gradientInput({ gradient_input: { shape, values }, label }, route) {
     "Gradient × input",
     canvas,
     route,
-    "Each pixel times the gradient of the label there: blue speaks for it, grey and black against " +
+    "Each pixel times the gradient of the label there: blue speaks for it, grey against " +
       "it (Simonyan et al., 2014; Shrikumar et al., 2016).",
   );
 }
