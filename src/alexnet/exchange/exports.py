@@ -23,6 +23,7 @@ from alexnet.errors import InputError, RunFailed
 from alexnet.evaluation.measure import evaluate
 from alexnet.exchange import caffe_write, runtimes, torchvision
 from alexnet.exchange.comparison import TOLERANCE, Difference, difference
+from alexnet.extras import need
 from alexnet.files import named, no_room, refused
 from alexnet.run import trained
 from alexnet.run.folder import DATA, data_of
@@ -122,7 +123,7 @@ def export(
     check_views(views)
     if format == "onnx" or format == "openvino":
         needed = {"onnx": ["onnx", "onnxruntime"], "openvino": ["onnx", "openvino", *(["nncf"] if int8 else [])]}
-        runtimes.check_packages(format, *needed[format])
+        need("export", *needed[format])
     elif int8:
         raise InputError(f"--int8: {format} files have float32 weights; leave it out")
     network = trained.load(run)

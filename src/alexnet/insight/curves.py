@@ -2,20 +2,20 @@
 
 import math
 from pathlib import Path
-from typing import Any
-
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from typing import TYPE_CHECKING, Any
 
 from alexnet.insight import picture as pictures
 from alexnet.run import recipe
 from alexnet.run.metrics import read_metrics
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 _MOST_NAMED_DROPS = 8
 
 
-def figure(metrics: list[dict[str, Any]], classes: int | None = None) -> Figure:
+def figure(metrics: list[dict[str, Any]], classes: int | None = None) -> "Figure":
     """The lines of metrics.jsonl as two panels; while the first epoch is not over, by its steps.
 
     classes: draws the loss of guessing, ln(classes), which a run that does not learn stays at; no top-5 up to five.
@@ -66,7 +66,9 @@ def figure(metrics: list[dict[str, Any]], classes: int | None = None) -> Figure:
     return page
 
 
-def _dress(panel: Axes, title: str, by_epoch: bool) -> None:
+def _dress(panel: "Axes", title: str, by_epoch: bool) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     panel.set_title(title, loc="left", fontsize=11, weight="bold", pad=18)
     panel.set_xlabel("epoch" if by_epoch else "step (the first epoch is not over)", fontsize=9)
     panel.tick_params(labelsize=8, colors=pictures.FAINT)
@@ -75,7 +77,7 @@ def _dress(panel: Axes, title: str, by_epoch: bool) -> None:
     panel.set_axisbelow(True)
 
 
-def _drops(panels: tuple[Axes, Axes], points: list[dict[str, Any]], x: list[int], by_epoch: bool) -> None:
+def _drops(panels: tuple["Axes", "Axes"], points: list[dict[str, Any]], x: list[int], by_epoch: bool) -> None:
     """A line where an epoch begins with another rate than the one before, and the new rate above it."""
     changed = [k for k in range(1, len(points)) if points[k]["rate"] != points[k - 1]["rate"]]
     # An epoch's numbers stand at its end, its rate holds from its beginning.

@@ -4,10 +4,9 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 from rich.text import Text
 from torch import Tensor
 
@@ -17,6 +16,9 @@ from alexnet.errors import InputError
 from alexnet.insight import picture as pictures
 from alexnet.run import trained
 from alexnet.run.predict import Prediction, find, predictions
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Labels = Sequence[tuple[str, float]]
 """(label, probability), most probable first."""
@@ -89,7 +91,7 @@ def predict(
 
 def figure(
     images: np.ndarray, labels: Sequence[Labels], truth: Sequence[str | None], names: Sequence[str] | None = None
-) -> Figure:
+) -> "Figure":
     """Images uint8 [N, S, S, 3], what the network says of each, the true label (None: unknown), and a line above each."""
     across = min(4, max(1, len(images))) if len(images) != 9 else 3
     rows = max(1, math.ceil(len(images) / across))
