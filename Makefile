@@ -26,7 +26,7 @@ setup: .venv/.installed
 	@# torch by itself, so that what is pinned, or named by TORCH, is there before any other package asks for a torch.
 	$(PIP_INSTALL) '$(TORCH)'
 	@# Without isolation the build uses the pinned setuptools from above, and asks no index for another.
-	$(PIP_INSTALL) --no-build-isolation -e '.[cluster,dev,export,fast,hub,notebook,web]'
+	$(PIP_INSTALL) --no-build-isolation -e '.[all,dev]'
 	@touch $@
 	@echo 'ready: use .venv/bin/alexnet, or: . .venv/bin/activate'
 

@@ -99,6 +99,8 @@ def test_every_dependency_is_pinned_to_a_version_that_pyproject_allows() -> None
         wanted += extra
     pinned = pins()
     for requirement in wanted:
+        if requirement.startswith("alexnet["):  # other extras
+            continue
         name, _, least = requirement.partition(">=")
         assert normal(name) in pinned, f"constraints.txt does not pin {name}"
         assert numbers(pinned[normal(name)]) >= numbers(least), f"constraints.txt pins {name} below {least}"

@@ -129,7 +129,9 @@ def _show_one(result: "Evaluated", json: bool) -> None:
     number = len(measured.per_class)
     if result.not_held:
         err.print(f"class probabilities are not kept: they would take {result.not_held / 1e9:,.1f} GB")
-    if measured.confusion is None:
+    if result.not_drawn:
+        err.print(f"left out: {result.not_drawn}", soft_wrap=True)
+    elif measured.confusion is None:
         err.print(f"no confusion matrix: {number:,} classes; up to {CONFUSED:,} have one")
     if json:
         print_json(result.to_dict())

@@ -7,7 +7,7 @@ from tyro.conf import Positional
 
 from alexnet.cli.console import err, out_line, print_json, show
 from alexnet.cli.progress import Bar
-from alexnet.errors import InputError
+from alexnet.extras import need
 from alexnet.words import gigabytes
 
 
@@ -37,13 +37,9 @@ def explore(
             images; without --images, of six images that validate the run.
         json: print one JSON document on stdout: the page's address, or what was exported.
     """
-    try:
-        from alexnet.explore.export import export as write_site
-        from alexnet.explore.server import serve
-    except ModuleNotFoundError as error:
-        if error.name not in ("fastapi", "starlette", "uvicorn"):
-            raise
-        raise InputError(f"explore needs {error.name}; install it: pip install 'alexnet[web]'") from None
+    need("web")
+    from alexnet.explore.export import export as write_site
+    from alexnet.explore.server import serve
     from alexnet.explore.session import Session
 
     session = Session(runs, data, images, device, live=export is None)

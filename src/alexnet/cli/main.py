@@ -10,6 +10,7 @@ import os
 import sys
 from importlib import import_module
 
+import alexnet
 from alexnet.cli.console import err, out, typed
 from alexnet.cli.terminal import STDOUT
 from alexnet.errors import InputError, RunFailed, out_of_memory
@@ -106,9 +107,7 @@ def _dispatch(args: list[str]) -> int:
         out.print("alexnet COMMAND --help says the rest.")
         return 0 if args else 2
     if args[0] == "--version":
-        from importlib.metadata import version
-
-        out.print(f"alexnet {version('alexnet')}")
+        out.print(f"alexnet {alexnet.__version__}")
         return 0
     if args[0] not in COMMANDS:
         err.print(f"alexnet: no command {args[0]!r}; the commands are {', '.join(COMMANDS)}")

@@ -15,6 +15,7 @@ import tyro
 from alexnet.cli.console import argument_parser, choose_named, err, first_name, out, out_line, print_json
 from alexnet.cli.progress import Bar
 from alexnet.errors import InputError
+from alexnet.extras import lacking
 
 if TYPE_CHECKING:
     from alexnet.run.recipe import Recipe
@@ -25,7 +26,6 @@ def train(args: list[str]) -> int:
     """Train a recipe into a run folder, go on with a run, or fine-tune one on other images."""
     from alexnet import processes, training
     from alexnet.data import prepared
-    from alexnet.insight import report
     from alexnet.run import folder, trained
     from alexnet.run import recipe as recipes
     from alexnet.run.images import check_fit
@@ -71,7 +71,12 @@ def train(args: list[str]) -> int:
             parallel=known.parallel or ("data" if place.number > 1 else "none"),
         )
     if place.first:
-        _say_end(outcome, len(opened.classes), report.write(run, opened), known.json)
+        page = None
+        if not lacking("report"):
+            from alexnet.insight import report
+
+            page = report.write(run, opened)
+        _say_end(outcome, len(opened.classes), page, known.json)
     # Another process may have been told to stop.
     return 0 if outcome.finished else 128 + (caught or [signal.SIGTERM])[0]
 
@@ -250,6 +255,8 @@ def _say_start(start: "Start", run: Path) -> None:
         f" run folder {run}",
         soft_wrap=True,
     )
+    for lacks in filter(None, (lacking("tensorboard"), lacking("report"))):
+        err.print(f"left out: {lacks}", soft_wrap=True)
     if start.done == 0 and updates < FEW_UPDATES:
         err.print(
             f"only {updates} updates of the weights in all, too few to learn much from nothing: use a smaller --batch or more"
@@ -258,14 +265,14 @@ def _say_start(start: "Start", run: Path) -> None:
         )
 
 
-def _say_end(outcome: "Outcome", classes: int, page: Path, json: bool) -> None:
+def _say_end(outcome: "Outcome", classes: int, page: Path | None, json: bool) -> None:
     last = outcome.last
     if json:
-        print_json({**outcome.to_dict(), "report": str(page)})
+        print_json({**outcome.to_dict(), "report": page and str(page)})
     else:
         if "validation_top1" in last:
             five = f", top-5 {last['validation_top5']:.2f} %" if classes > 5 else ""
             out.print(f"epoch {last['epoch']}: validation error top-1 {last['validation_top1']:.2f} %{five}")
-        out_line(f"run folder {outcome.run}, report {page}")
+        out_line(f"run folder {outcome.run}" + (f", report {page}" if page else ""))
     if not outcome.finished:
         err.print(f"stopped; go on with: alexnet train --resume {outcome.run}", soft_wrap=True)

@@ -29,6 +29,7 @@ from PIL import Image
 
 from alexnet.data.sources.source import Item, Part, Source
 from alexnet.errors import InputError
+from alexnet.extras import need
 
 # class -> (package, file inside it). Drawings and diagrams are left out, and the second of the stereo pair.
 FILES = {
@@ -64,6 +65,7 @@ def photograph(name: str) -> np.ndarray:
 
 def _path(name: str) -> Path:
     package, file = FILES[name]
+    need("demo")
     spec = find_spec(package)
     path = Path(spec.origin).parent / file if spec and spec.origin else Path(file)
     if not path.is_file():

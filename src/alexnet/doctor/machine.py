@@ -14,6 +14,7 @@ import torch
 from alexnet import device as devices
 from alexnet.doctor.finding import Finding, error, gigabytes, ok, warning
 from alexnet.errors import InputError
+from alexnet.extras import EXTRAS, missing
 from alexnet.fast import bf16_unit, compiled
 from alexnet.memory import memory_free
 from alexnet.run.memory import batch_memory
@@ -28,6 +29,7 @@ def examine() -> Iterator[Finding]:
     yield _device()
     yield _threads()
     yield _compiled()
+    yield _extras()
 
 
 def _versions() -> Iterator[Finding]:
@@ -103,6 +105,15 @@ def _compiled() -> Finding:
     off = os.environ.get("ALEXNET_COMPILED") == "0"
     fix = "unset ALEXNET_COMPILED" if off else 'pip install "alexnet[fast]"'
     return warning("compiled loops: none, so preparing and training on the CPU are slower", fix)
+
+
+def _extras() -> Finding:
+    # Nothing is wrong without them; but whoever misses a picture wants to know why.
+    lacks = {extra: names for extra in EXTRAS if extra != "fast" and (names := missing(extra))}
+    if not lacks:
+        return ok("optional packages: all are there")
+    listed = (f"{', '.join(names)} for {EXTRAS[extra][0]} (alexnet[{extra}])" for extra, names in lacks.items())
+    return ok(f"optional packages: not there are {'; '.join(listed)}", f'pip install "alexnet[{",".join(lacks)}]"')
 
 
 def memory(recipe: Recipe) -> Finding:

@@ -22,6 +22,7 @@ from alexnet.errors import InputError, RunFailed
 from alexnet.exchange import caffe_write, network_files, runtimes, torchvision
 from alexnet.exchange.comparison import TOLERANCE
 from alexnet.exchange.exported import SUFFIXES, Exported, Format, Progress, check_data, compare, measure
+from alexnet.extras import need
 from alexnet.files import named, no_room, refused
 from alexnet.run import trained
 from alexnet.run.folder import DATA, data_of
@@ -63,7 +64,7 @@ def export(
     check_views(views)
     if format == "onnx" or format == "openvino":
         needed = {"onnx": ["onnx", "onnxruntime"], "openvino": ["onnx", "openvino", *(["nncf"] if int8 else [])]}
-        runtimes.check_packages(format, *needed[format])
+        need("export", *needed[format])
     elif int8 and format != "alexnet":
         raise InputError(f"--int8: {format} files have float32 weights; leave it out")
     if note and format != "alexnet":

@@ -4,11 +4,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from alexnet.data.prepared import Prepared, Split
@@ -23,6 +22,9 @@ from alexnet.run.images import mixed, training_of, validation_of
 from alexnet.run.predict import Prediction, find, predictions
 from alexnet.run.recipe import Recipe
 from alexnet.run.trained import TrainedNetwork
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -193,7 +195,7 @@ def drawn(recipe: Recipe, prepared: Prepared, number: int) -> tuple[Split, np.nd
 _SIDE, _GAP, _RULE, _MARGIN, _BENEATH = 124, 10, 34, 22, 40
 
 
-def figure(trained: TrainedNetwork, queries: Queries, near: Neighbours, split: Split, searched: str) -> Figure:
+def figure(trained: TrainedNetwork, queries: Queries, near: Neighbours, split: Split, searched: str) -> "Figure":
     """The queries in the first column, with their classes or files' names beneath, and their neighbours beside them.
 
     near: of images of `split`; those of a query's own class have an orange line beneath them. searched: what they are the

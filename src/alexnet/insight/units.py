@@ -5,11 +5,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from alexnet.data.prepared import Images
@@ -21,6 +20,9 @@ from alexnet.network.layers import MapNormalization
 from alexnet.network.model import AlexNet
 from alexnet.run.dataset import open_run
 from alexnet.run.trained import TrainedNetwork
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -218,7 +220,7 @@ def figure(
     answers: Strongest,
     units: Sequence[int],
     text: str,
-) -> Figure:
+) -> "Figure":
     """For each of `units` its patches, the strongest first, in a square. `answers` count images through `indices` of `images`.
 
     text: what the images are called in the heading, as "3,925 images of val".
