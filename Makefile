@@ -26,7 +26,7 @@ setup: .venv/.installed
 	@# torch by itself, so that what is pinned, or named by TORCH, is there before any other package asks for a torch.
 	$(PIP_INSTALL) '$(TORCH)'
 	@# Without isolation the build uses the pinned setuptools from above, and asks no index for another.
-	$(PIP_INSTALL) --no-build-isolation -e '.[cluster,dev,export,fast,hub,notebook,web]'
+	$(PIP_INSTALL) --no-build-isolation -e '.[all,dev]'
 	@touch $@
 	@echo 'ready: use .venv/bin/alexnet, or: . .venv/bin/activate'
 
@@ -77,7 +77,8 @@ benchmarks/peers/.venv/.installed:
 #   make bench DATA=data/photos RUN=runs/photos IMAGES=photos     a prepared dataset, a run, a folder of photographs
 bench: setup
 	@for each in "training_step.py" "training_step.py --allocator default" "normalization.py" \
-	    "normalization.py --allocator default" "changes.py" "convolutions.py" "memory.py" "prepare_speed.py" "prepare_cluster.py" \
+	    "normalization.py --allocator default" "changes.py" "convolutions.py" "convolutions.py --precision bf16" \
+	    "precision.py" "memory.py" "prepare_speed.py" "prepare_cluster.py" \
 	    "loading.py $(if $(DATA),--data $(DATA))" "evaluation.py $(if $(IMAGES),--images $(IMAGES))" \
 	    "explore.py $(if $(RUN),--run $(RUN))" "inference.py --batch 1" "inference.py --batch 64 --repeats 5" \
 	    "neighbours.py --repeats 5" "neighbours.py --rows 16384 --queries 1000 --repeats 3" $(if $(RUN),"int8.py --run $(RUN) --data $(DATA)" \

@@ -12,10 +12,12 @@ import torch
 from hypothesis import settings
 from PIL import Image
 
+from alexnet import exchange
 from alexnet.data import prepare, prepared, sources
 from alexnet.data.augment import Augmentation, Preparation
 from alexnet.network.spec import Convolution, Hidden, Network
 from alexnet.processes import Processes
+from alexnet.run import locate
 from alexnet.run.recipe import Recipe
 from alexnet.run.schedule import Schedule
 from alexnet.training import train
@@ -122,6 +124,21 @@ def tiny_run(tiny_prepared: prepared.Prepared, tiny_recipe: Recipe, tmp_path_fac
     run = tmp_path_factory.mktemp("runs") / "tiny"
     train(replace(tiny_recipe, epochs=12), tiny_prepared, run)
     return run
+
+
+@pytest.fixture(scope="session")
+def tiny_file(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`tiny_run` as a network file in int8, with its error over one view, to read only."""
+    file = tmp_path_factory.mktemp("files") / "tiny.safetensors"
+    exchange.export(tiny_run, "alexnet", file, int8=True, note="made in tests")
+    return file
+
+
+@pytest.fixture
+def starter(tiny_file: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """`tiny_file` in place of the starter network that comes with the package."""
+    monkeypatch.setattr(locate, "STARTER_FILE", tiny_file)
+    return tiny_file
 
 
 @pytest.fixture

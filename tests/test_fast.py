@@ -1,5 +1,6 @@
 """Work in parts: every item once, in order, whatever the number of threads; errors come out."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -107,3 +108,16 @@ def test_loops_are_compiled_where_nothing_can_be_kept(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(numba, "njit", without_a_folder)
     assert loop(lambda x: x + 1)(2) == 3
+
+
+def test_loops_are_compiled_where_there_is_no_more_room_to_keep_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    caching = pytest.importorskip("numba.core.caching")
+    asked = []
+
+    def refuse(self: object, key: object, data: object) -> None:
+        asked.append(key)
+        raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+    monkeypatch.setattr(caching.IndexDataCacheFile, "save", refuse)
+    assert loop(lambda x: x + 2)(2) == 4
+    assert asked

@@ -59,7 +59,7 @@ def test_no_import_goes_up(module: str) -> None:
 
 
 def test_every_room_has_its_level() -> None:
-    rooms = {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    rooms = {path.name for path in PACKAGE.iterdir() if list(path.glob("*.py"))}
     assert rooms <= LEVEL.keys()
 
 

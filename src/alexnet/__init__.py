@@ -3,6 +3,7 @@
 >>> import alexnet
 >>> network = alexnet.AlexNet(alexnet.networks.paper)        # a torch module with new initial values
 >>> trained = alexnet.load("runs/demo/run")                  # a run's network, with its classes and preparation
+>>> trained = alexnet.load("starter")                        # the network that comes with the package; or a network file
 >>> trained.predict("photo.jpg").label                       # the most probable of its classes
 >>> images = alexnet.data.prepared.open("runs/demo/data").split("val").images
 """
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from alexnet.run.predict import Prediction
     from alexnet.run.trained import TrainedNetwork, load
 
+    __version__: str
     networks: SimpleNamespace
     """The named networks: `networks.paper`, `networks.authors_2012` ..."""
     recipes: SimpleNamespace
@@ -40,6 +42,8 @@ def __getattr__(name: str) -> Any:
     """Load what is asked for: torch takes seconds, and `alexnet --help` needs none of it."""
     if name == "data":
         return import_module("alexnet.data")
+    if name == "__version__":  # of the installed package: pyproject.toml alone states it
+        return import_module("importlib.metadata").version("alexnet")
     if name not in _HOMES:
         raise AttributeError(f"module 'alexnet' has no attribute {name!r}")
     value = getattr(import_module(_HOMES[name]), name)

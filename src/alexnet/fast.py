@@ -10,6 +10,7 @@ import os
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -50,9 +51,18 @@ def loop(function: Callable[..., Any]) -> Any:
     from numba import njit
 
     try:
-        return njit(nogil=True, cache=True, error_model="numpy")(function)
+        kept: Any = njit(nogil=True, cache=True, error_model="numpy")(function)
     except RuntimeError:  # no folder to keep it in can be written
         return njit(nogil=True, error_model="numpy")(function)
+    if hasattr(kept, "_cache"):  # not with NUMBA_DISABLE_JIT
+        save = kept._cache.save_overload
+
+        def save_if_there_is_room(*compiled: Any) -> None:
+            with suppress(OSError):  # it works as well without
+                save(*compiled)
+
+        kept._cache.save_overload = save_if_there_is_room
+    return kept
 
 
 def by_hand(x: Tensor) -> bool:

@@ -1,5 +1,6 @@
 """Reading files that may come from anywhere: no larger than such a file can be, and one line for what is wrong with them."""
 
+import hashlib
 import io
 import json
 import math
@@ -33,6 +34,12 @@ def read_bytes(path: Path, most: int) -> bytes:
     """The contents of a plain file of at most `most` bytes. Raises InputError, naming it, for any other; OSError as `open`."""
     check_plain(path, most)
     return path.read_bytes()
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file's contents, in hexadecimal digits; OSError as `open`."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_json(path: Path, most: int = SMALL) -> Any:

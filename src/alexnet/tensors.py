@@ -1,4 +1,4 @@
-"""Named arrays in one file, with text about them beside: safetensors, the same bytes each time it is written, read within bounds."""
+"""Named arrays in one file with texts about them: safetensors, the same bytes each time it is written, read within bounds."""
 
 import json
 from collections.abc import Mapping
@@ -39,7 +39,12 @@ def read(path: Path, most: int) -> tuple[dict[str, Tensor], dict[str, str]]:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except (SafetensorError, AttributeError, TypeError, ValueError) as error:  # the others: of kinds that torch does not have
+    except (
+        SafetensorError,
+        AttributeError,
+        TypeError,
+        ValueError,
+    ) as error:  # the others: of kinds that torch does not have
         if isinstance(error, InputError):
             raise
         reason = " ".join(str(error).split())[:200]

@@ -1,4 +1,3 @@
-import builtins
 import io
 import os
 import sys
@@ -484,14 +483,7 @@ def test_a_name_the_hub_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = builtins.__import__
-
-    def without(name: str, *arguments: object, **options: object) -> object:
-        if name == "datasets":
-            raise ImportError(name)
-        return plain(name, *arguments, **options)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setitem(sys.modules, "datasets", None)
     (tmp_path / "x.parquet").write_bytes(b"")
     for text in ("hf:someone/animals", str(tmp_path / "x.parquet"), str(tmp_path)):
         assert 'pip install "alexnet[hub]"' in open_error(text)

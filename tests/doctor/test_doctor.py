@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+from alexnet import device
 from alexnet.data.prepare import prepare
 from alexnet.data.sources import open_source
 from alexnet.doctor import Finding, examine, machine
@@ -75,6 +76,26 @@ def test_every_examination_tells_versions_and_device(tmp_path: Path) -> None:
     finding_of(findings, "device:")
     finding_of(findings, "threads:")
     finding_of(findings, "disk:")
+
+
+@pytest.mark.parametrize(
+    ("unit", "loops", "said"),
+    [
+        ("AMX", True, "bf16 by AMX"),
+        ("AMX", False, "float32, as its bf16 needs the compiled loops"),
+        (None, True, "float32, as it multiplies no bf16 in hardware"),
+    ],
+)
+def test_a_cpu_is_told_with_what_it_computes_in(
+    unit: str | None, loops: bool, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (device, machine):
+        monkeypatch.setattr(module, "compiled", lambda: loops)
+        monkeypatch.setattr(module, "bf16_unit", lambda: unit)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    monkeypatch.setattr(machine.shutil, "which", lambda name: None)
+    assert finding_of(list(machine.examine()), "device:").what == f"device: cpu, {said}"
 
 
 # --- a folder of images -----------------------------------------------------------------------------------------------

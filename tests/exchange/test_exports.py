@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -167,5 +168,5 @@ def test_bad_input_is_refused_with_the_fix(
     assert "its classes are not the run's" in refused(capsys, run, "onnx", "--data", other.path)
     (run / "data.json").write_text(json.dumps({"path": str(tmp_path / "gone")}))
     assert "say --data DIR" in refused(capsys, run, "onnx", "--int8")
-    monkeypatch.setattr(runtimes.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
     assert 'pip install "alexnet[export]"' in refused(capsys, run, "onnx")

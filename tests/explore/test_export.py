@@ -13,6 +13,7 @@ from alexnet.errors import InputError
 from alexnet.explore import answers, export
 from alexnet.explore.server import PAGE
 from alexnet.explore.session import Session
+from alexnet.run import trained
 from tests.conftest import picture
 from tests.explore.conftest import client_of
 
@@ -61,12 +62,15 @@ def test_every_file_has_the_bytes_of_the_server_s_answer(run: Path, photo: Path,
     wanted |= {f"api/runs/run/weights/fc{layer}-bias.bin" for layer in (4, 5, 6)}
     wanted |= {f"api/runs/run/kernels/{epoch}.bin" for epoch in range(13)}
     wanted |= {"api/index.json", "api/runs/run/network.json", "api/runs/run/metrics.json"} | files_of(PAGE)
+    wanted.add("api/runs/run/network.safetensors")
     near = {
         row["id"]
         for id in given
         for row in json.loads((tmp_path / f"site/api/runs/run/images/{id}/neighbours.json").read_text())["neighbours"]
     }
     assert files == wanted | {f"api/images/{id}/thumb.jpg" for id in near}
+    exported = trained.load(tmp_path / "site/api/runs/run/network.safetensors")
+    assert exported.classes == session.run("run").trained.classes
     assert not any(
         str(tmp_path) in (tmp_path / "site" / file).read_text(errors="replace") for file in files
     )  # no path of here
@@ -118,7 +122,7 @@ def test_what_stops_it_leaves_nothing_of_it(
 
 
 def test_the_command_exports_validation_images_where_none_are_named(
-    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert main(["explore", str(run), "--export", str(tmp_path / "site"), "--json"]) == 0
     done = json.loads(capsys.readouterr().out)
@@ -126,6 +130,7 @@ def test_the_command_exports_validation_images_where_none_are_named(
     assert len(index["images"]) == len(done["images"]) == export.EXAMPLES
     assert {row["label"] for row in index["images"]} == {"bars", "blobs", "checks", "stripes"}
     (run / "data.json").unlink()
+    monkeypatch.setattr("alexnet.explore.session.photographs", list)  # where those packages are not installed
     assert main(["explore", str(run), "--export", str(tmp_path / "none")]) == 2
     assert "--images FILE" in capsys.readouterr().err and not (tmp_path / "none").exists()
 

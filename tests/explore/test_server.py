@@ -235,7 +235,7 @@ def test_without_its_extra_it_says_what_to_install(
     for name in [name for name in sys.modules if name.startswith("alexnet.explore.")]:
         monkeypatch.delitem(sys.modules, name)
     assert main(["explore", str(tiny_run), "--no-browser"]) == 2
-    assert "pip install 'alexnet[web]'" in capsys.readouterr().err
+    assert 'pip install "alexnet[web]"' in capsys.readouterr().err
 
 
 def test_only_its_own_socket_is_bound() -> None:

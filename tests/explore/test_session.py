@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -17,7 +18,7 @@ from alexnet.explore.recent import Recent
 from alexnet.explore.session import Session
 from alexnet.explore.turns import Stopped, Turns
 from alexnet.files import only_writer
-from alexnet.run import checkpoint
+from alexnet.run import checkpoint, growth, trained
 from alexnet.run.recipe import Recipe
 from alexnet.training import train
 from tests.explore.conftest import client_of
@@ -126,10 +127,24 @@ def test_without_a_dataset_what_needs_one_says_how_to_give_it(run: Path, tiny_pr
     assert client.get(f"/api/runs/run/images/{picture.id}/answer.json").status_code == 200
     with pytest.raises(InputError, match="is no folder"):
         Session([run], data=run / "nothing")
-    with pytest.raises(InputError, match="needs a RUN"):
-        Session([])
     with pytest.raises(InputError, match=r"--images .*none\.jpg"):
         Session([run], images=[str(run / "none.jpg")])
+
+
+def test_without_a_run_the_starter_and_photographs_that_are_installed(starter: Path, tiny_prepared: Prepared) -> None:
+    session = Session()
+    client = client_of(session)
+    index = client.get("/api/index.json").json()
+    assert index["runs"] == ["starter"] and index["data"] is None
+    assert "china.jpg" in [image["name"] for image in index["images"]]
+    about = client.get("/api/runs/starter/network.json").json()
+    assert about["error"]["views"]["1"]["top1"] == trained.load("starter").measured.top1_error  # type: ignore[union-attr]
+    epoch = about["epochs_kept"][-1]
+    kernels = np.frombuffer(client.get(f"/api/runs/starter/kernels/{epoch}.bin").content, "<f4")
+    assert np.array_equal(kernels, growth.read(starter, epoch).flatten())
+    assert client.get("/api/runs/starter/metrics.json").status_code == 404
+    with_data = Session(data=tiny_prepared.path)
+    assert with_data.data and not with_data.images.given
 
 
 def test_each_answer_is_computed_once(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

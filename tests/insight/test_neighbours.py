@@ -1,6 +1,7 @@
 """Nearest neighbours in fc7: exact whatever the blocks, and features that are kept, gone on with and thrown away."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from alexnet.insight import features as kept_features
 from alexnet.insight import layers, neighbours, search
 from alexnet.insight.neighbours import Neighbours, Queries
 from alexnet.insight.search import nearest
+from alexnet.network.model import AlexNet
 from alexnet.run import trained as trained_networks
 from alexnet.run.images import validation_of
 from alexnet.run.trained import TrainedNetwork
@@ -242,6 +244,19 @@ def test_neighbours_of_the_right_class_are_marked(network: TrainedNetwork) -> No
         assert words.count("cat") == 3 + named.count("cat") and words.count("dog") == 3
         assert {*named, "1.00", "2.50", "123", "nearest of 6 images"} <= set(words)
         assert ("of the image's own class" in words) == any(classes)
+
+
+def test_the_layer_that_distances_are_in_is_the_last_hidden_one_with_a_bottleneck_or_without(
+    network: TrainedNetwork,
+) -> None:
+    images = np.zeros((2, 16, 16, 3), np.uint8)
+    split = Split("train", images, np.array([0, 1]), ("cat", "dog"), ["0.png", "1.png"])
+    near, queries = Neighbours(torch.ones(1, 1), torch.tensor([[1]]), 2), Queries(images[:1], ["0.png"], [None])
+    for bottleneck in (0, 6):
+        network.network = AlexNet(replace(network.network.spec, bottleneck=bottleneck))
+        page = neighbours.figure(network, queries, near, split, "2 images").axes[0]
+        layer = network.network.feature_name.replace("relu", "fc")
+        assert f"number: Euclidean distance in {layer}" in [text.get_text() for text in page.texts]
 
 
 # of a run ------------------------------------------------------------------------------------------------------------

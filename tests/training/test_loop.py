@@ -259,6 +259,19 @@ def test_a_plateau_ends_a_run_early(tiny_prepared: Prepared, tiny_recipe: Recipe
     assert again.finished and again.epochs == 3
 
 
+def test_early_stopping_counts_validations_and_survives_a_resume(
+    tiny_prepared: Prepared, tiny_recipe: Recipe, tmp_path: Path
+) -> None:
+    hopeless = replace(tiny_recipe, rate=1e-9, epochs=50, batch=TRAINED_ON, validate_every=2, stop_after=3)
+    one = train(hopeless, tiny_prepared, tmp_path / "one")
+    assert one.finished and one.epochs == 8  # validated after 2, 4, 6 and 8: the first is the lowest
+    for _ in range(9):
+        stopped = train(
+            hopeless, tiny_prepared, tmp_path / "two", resume=(tmp_path / "two").exists(), stop=lambda: True
+        )
+    assert stopped.finished and stopped.epochs == 8
+
+
 # ---------------------------------------------------------------- failing runs
 
 

@@ -17,11 +17,12 @@ from alexnet.data.prepare import prepare
 from alexnet.data.prepared import Prepared
 from alexnet.data.sources import open_source
 from alexnet.device import Precision
+from alexnet.errors import InputError
 from alexnet.run import checkpoint
 from alexnet.run.metrics import read_metrics
-from alexnet.run.recipe import Recipe
+from alexnet.run.recipe import Recipe, read
 from alexnet.run.schedule import Schedule
-from alexnet.training import loop, train
+from alexnet.training import loop, resume, train
 from tests.conftest import write_class_folders
 
 EPOCHS, STEPS = 3, 5
@@ -181,6 +182,24 @@ def test_resuming_a_finished_run_changes_nothing(tiny_prepared: Prepared, recipe
     assert {file: file.read_bytes() for file in checkpoint.newest(tmp_path).iterdir()} == before
 
 
+def test_a_finished_run_goes_on_to_more_epochs(tiny_prepared: Prepared, recipe: Recipe, tmp_path: Path) -> None:
+    steady = replace(recipe, schedule=Schedule("constant"))
+    train(steady, tiny_prepared, tmp_path / "run")
+    assert resume(tmp_path / "run", epochs=EPOCHS + 2).epochs == EPOCHS + 2
+    train(replace(steady, epochs=EPOCHS + 2), tiny_prepared, tmp_path / "other")
+    assert_same(tmp_path / "run", tmp_path / "other")
+    assert read(tmp_path / "run").epochs == EPOCHS + 2
+
+
+def test_where_more_epochs_mean_nothing(tiny_prepared: Prepared, recipe: Recipe, tmp_path: Path) -> None:
+    train(replace(recipe, rate=1e-9, stop_after=1), tiny_prepared, tmp_path)
+    with pytest.raises(InputError, match=f"--epochs 2: {tmp_path} has done 2; say how many there shall be in all"):
+        resume(tmp_path, epochs=2)
+    with pytest.raises(InputError, match="--epochs 9: .* ended by itself after 2, as its error fell no more"):
+        resume(tmp_path, epochs=9)
+    assert read(tmp_path).epochs == EPOCHS, "nothing is written"
+
+
 def test_resuming_from_the_checkpoint_before_when_the_newest_was_removed(
     tiny_prepared: Prepared, recipe: Recipe, never_stopped: Path, tmp_path: Path
 ) -> None:
@@ -204,7 +223,8 @@ import torch.utils.tensorboard
 from alexnet.data import prepared
 from alexnet.run import checkpoint
 from alexnet.training import loop
-from alexnet.run.recipe import Recipe
+from alexnet.errors import InputError
+from alexnet.run.recipe import Recipe, read
 from alexnet.training import train
 
 torch.set_num_threads(1)

@@ -2,16 +2,16 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
-
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from typing import TYPE_CHECKING, Any
 
 from alexnet.claims import ledger, phrases
 from alexnet.claims.records import Result
 from alexnet.claims.verdicts import SHORT, Outcome, Verdict
 from alexnet.insight import picture
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _LINES = {"ReLU": "-", "tanh": (0, (5, 2)), "sigmoid": (0, (1, 1.6))}
 """As in fig. 1: ReLU solid, tanh dashed; sigmoid, which it does not show, dotted."""
@@ -25,10 +25,12 @@ _COLOURS: dict[Verdict, str] = {
 }
 
 
-def figure_1(result: Result) -> Figure:
+def figure_1(result: Result) -> "Figure":
     """Training error over epochs, a line for each variant: the mean over its seeds, as far as all of them went, and thin ones
     for every seed; the target as a line across."""
     with picture.style():
+        from matplotlib.ticker import MaxNLocator
+
         page = picture.new_figure(640, 420)
         panel = page.subplots()
         page.subplots_adjust(left=0.1, right=0.97, top=0.93, bottom=0.12)
@@ -65,7 +67,7 @@ _Row = tuple[str, str, Outcome]
 _PANELS = ("points of error or agreement", "times as many epochs", "separation of the columns' kernels, −1 to 1")
 
 
-def overview(results: Sequence[Result]) -> Figure:
+def overview(results: Sequence[Result]) -> "Figure":
     """Every comparison of a scale's results as a point with its interval, the paper's value as a diamond; a panel for each
     unit: points of error, times, and shares between 0 and 1."""
     panels: dict[str, list[_Row]] = {title: [] for title in _PANELS}
@@ -96,7 +98,7 @@ def _panel(outcome: Outcome) -> str:
     return _PANELS[0] if phrases.in_points(outcome.comparison.measure) else _PANELS[2]
 
 
-def _draw(panel: Axes, title: str, rows: Sequence[_Row]) -> None:
+def _draw(panel: "Axes", title: str, rows: Sequence[_Row]) -> None:
     ratio = rows[0][2].comparison.ratio
     none = 1.0 if ratio else 0.0
     scaled = _scale(panel, rows, ratio)
@@ -132,8 +134,10 @@ def _draw(panel: Axes, title: str, rows: Sequence[_Row]) -> None:
         panel.set_xlabel("linear between −2 and 2, logarithmic beyond", fontsize=7.5, color=picture.FAINT)
 
 
-def _scale(panel: Axes, rows: Sequence[_Row], ratio: bool) -> bool:
+def _scale(panel: "Axes", rows: Sequence[_Row], ratio: bool) -> bool:
     """Set the panel's axis so that all points are on it; whether it is partly logarithmic."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
     outcomes = [outcome for *_, outcome in rows]
     ends = [
         end
@@ -164,7 +168,7 @@ def _scale(panel: Axes, rows: Sequence[_Row], ratio: bool) -> bool:
     return wide
 
 
-def _legend(page: Figure, height: float) -> None:
+def _legend(page: "Figure", height: float) -> None:
     entries = {colour: verdict.removesuffix(" at this scale") for verdict, colour in _COLOURS.items()}
     entries[picture.INK] = "nothing claimed"
     panel = page.add_axes((0, 0, 1, 26 / height))

@@ -4,10 +4,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Any, get_args
 
 from alexnet.claims import figures, ledger, phrases, tables
 from alexnet.claims.claims import claims
@@ -17,9 +14,13 @@ from alexnet.claims.scales import scales
 from alexnet.claims.tables import PERCENT, Table
 from alexnet.claims.verdicts import LEAST_SEEDS, Verdict
 from alexnet.errors import InputError
+from alexnet.extras import need
 from alexnet.files import write_text
 from alexnet.insight import picture
 from alexnet.words import duration
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,9 @@ class Page:
 def write(all_results: AllResults, path: Path) -> Page:
     """Write the page and its pictures, these into a folder beside it, page.md -> page/NAME.png.
 
-    Raises InputError for a path that is no .md file in a folder that is there.
+    Raises InputError for a path that is no .md file in a folder that is there, and without the packages of the extra `report`.
     """
+    need("report")
     if path.suffix != ".md" or not path.parent.is_dir():
         raise InputError(f"--out {path}: the page is a .md file in a folder that is there")
     written = []
@@ -51,7 +53,7 @@ def write(all_results: AllResults, path: Path) -> Page:
     return Page(path, tuple(written))
 
 
-def pictures(all_results: AllResults) -> dict[str, Figure]:
+def pictures(all_results: AllResults) -> dict[str, "Figure"]:
     """The page's pictures by name: fig. 1 for each scale that has it, and the comparisons of each scale."""
     curves = (result for by_scale in all_results.values() for result in by_scale.values() if result.target is not None)
     drawn = {f"{result.claim}-{result.scale}": figures.figure_1(result) for result in curves}
@@ -68,6 +70,8 @@ def _compared(all_results: AllResults) -> dict[str, list[Result]]:
 
 def markdown(all_results: AllResults, folder: str) -> str:
     """The page as text; `folder` is what its pictures' folder is called. The same results give the same text."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
     templates = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         undefined=StrictUndefined,

@@ -7,6 +7,7 @@ from typing import Literal
 
 from alexnet.claims.claim import Comparison
 from alexnet.claims.records import Result
+from alexnet.extras import need
 
 LEAST_SEEDS = 3
 CONFIDENCE = 0.95
@@ -139,6 +140,7 @@ def interval(
         assert against
         middle, low, high = interval([math.log(x) for x in values], [math.log(x) for x in against])
         return math.exp(middle), math.exp(low), math.exp(high) if high < 700 else math.inf
+    need("claims")
     from scipy.stats import t  # takes a second to import
 
     groups = [values] if against is None else [values, against]

@@ -136,7 +136,7 @@ def data(dest: Positional[Path], sheet: Path | None = None, json: bool = False) 
 
     report = report_dataset(dest, sheet)
     if report.no_sheet:
-        err.print(f"no contact sheet ({report.no_sheet}); name a place for it with --sheet", soft_wrap=True)
+        err.print(f"no contact sheet: {report.no_sheet}", soft_wrap=True)
     if json:
         print_json(report.to_dict())
     else:

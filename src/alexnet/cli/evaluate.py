@@ -3,8 +3,9 @@
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
+import tyro
 from tyro.conf import Positional
 
 from alexnet.cli.console import err, error_table, error_texts, out, out_line, print_json, show
@@ -128,7 +129,9 @@ def _show_one(result: "Evaluated", json: bool) -> None:
     number = len(measured.per_class)
     if result.not_held:
         err.print(f"class probabilities are not kept: they would take {result.not_held / 1e9:,.1f} GB")
-    if measured.confusion is None:
+    if result.not_drawn:
+        err.print(f"left out: {result.not_drawn}", soft_wrap=True)
+    elif measured.confusion is None:
         err.print(f"no confusion matrix: {number:,} classes; up to {CONFUSED:,} have one")
     if json:
         print_json(result.to_dict())
@@ -210,7 +213,7 @@ def _score(submission: Path | None, data: Path | None, split: str, devkit: Path 
 
 
 def predict(
-    images: Positional[tuple[str, ...]],
+    images: Annotated[Positional[tuple[str, ...]], tyro.conf.arg(metavar="[RUN] IMAGE ...")],
     views: int = 10,
     picture: Path | None = None,
     device: str = "auto",

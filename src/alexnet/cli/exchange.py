@@ -9,48 +9,58 @@ from tyro.conf import Positional
 from alexnet.cli.console import err, error_table, error_texts, out_line, print_json, print_wide, show
 from alexnet.cli.machine import summary
 from alexnet.cli.progress import Bar
+from alexnet.words import gigabytes
 
 
 def export(
     run: Positional[Path],
-    format: Positional[Literal["onnx", "openvino", "caffe", "torchvision"]],
+    format: Positional[Literal["onnx", "openvino", "caffe", "torchvision", "alexnet"]],
     file: Annotated[Path | None, tyro.conf.arg(name="out")] = None,
     int8: bool = False,
     data: Path | None = None,
     views: int = 1,
+    note: str = "",
     json: bool = False,
 ) -> int:
-    """Write a run's network for onnxruntime or OpenVINO, or its weights for Caffe or torchvision, compared before kept.
+    """Write a run's network for onnxruntime or OpenVINO, its weights for Caffe or torchvision, or all of it as one file.
 
     An .onnx or .xml takes float32 pixels [N, 3, S, S], RGB, 0-255, and gives probabilities and logits [N, classes]; the mean
     is subtracted inside, and the classes are among its properties. Needs the packages of alexnet[export]. The weights of
     caffe (.prototxt, .caffemodel, mean image) and torchvision (a state dict, mean image) need none; what their networks
-    cannot compute is refused, and what they have to be given is said.
+    cannot compute is refused, and what they have to be given is said. A network file (alexnet, .safetensors) is all that
+    predicting needs, in float16 or int8: predict, kernels, train --from and alexnet.load take it, or its URL, for a run.
 
     Args:
-        run: a run folder.
-        format: onnx, openvino, caffe or torchvision.
-        file: the file to write; by default network.onnx, .xml, .caffemodel or .pth in the run folder (network-int8...).
-        int8: 8-bit weights and activations, calibrated on training images; the loss of accuracy is measured and stated.
-        data: a prepared dataset to compare on, and for int8 to calibrate and measure on; by default the run's own.
-        views: int8: measure the errors over 1 view or 10.
+        run: a run folder, a network file or starter.
+        format: onnx, openvino, caffe, torchvision or alexnet.
+        file: the file to write; by default network.onnx, .xml, .caffemodel, .pth or .safetensors in the run folder
+            (network-int8...).
+        int8: 8-bit weights, and for onnx and openvino activations, calibrated on training images; the loss of accuracy is
+            measured and stated.
+        data: a prepared dataset to compare and measure on, and for int8 to calibrate on; by default the run's own.
+        views: int8 and alexnet: measure the errors over 1 view or 10.
+        note: alexnet: a sentence that is kept in the file, as where its weights come from.
         json: print one JSON document on stdout.
     """
     from alexnet import exchange
 
     with Bar("images", err) as bar:
-        exported = exchange.export(run, format, file, int8, data, views, progress=bar.update)
+        exported = exchange.export(run, format, file, int8, data, views, bar.update, note)
     if json:
         print_json(exported.to_dict())
         return 0
     if exported.takes:
         out_line(f"takes {exported.takes}")
     names = ", ".join(str(part) for part in exported.files)
-    out_line(f"{names}: {exported.bytes / 1e6:,.0f} MB{', int8' if int8 else ''}")
-    out_line(f"float32 against the run's own network on {exported.compared}: {exported.difference}")
+    out_line(f"{names}: {gigabytes(exported.bytes)}{', int8' if int8 else ''}")
+    form, before, after = "float32", "float32", "int8"
+    if exported.sha256:
+        out_line(f"SHA-256 {exported.sha256}")
+        form, before, after = "the file", "the run", "the file"
+    out_line(f"{form} against the run's own network on {exported.compared}: {exported.difference}")
     if exported.before and exported.after:
         table = error_table(exported.measured or "", classes=exported.classes)
-        for name, errors in (("float32", exported.before), ("int8", exported.after)):
+        for name, errors in ((before, exported.before), (after, exported.after)):
             table.add_row(name, *error_texts(errors.top1_error, errors.top5_error, exported.classes))
         print_wide(table)
     return 0
@@ -59,7 +69,7 @@ def export(
 def import_(
     files: Positional[tuple[Path, ...]],
     out: Path,
-    kind: Literal["caffe", "torchvision", "onnx", "cuda-convnet"] | None = None,
+    kind: Literal["caffe", "torchvision", "onnx", "cuda-convnet", "alexnet"] | None = None,
     takes: Annotated[Literal["pixels", "unit", "torchvision", "caffe"] | None, tyro.conf.arg(name="input")] = None,
     mean: str | None = None,
     classes: Path | None = None,
@@ -69,10 +79,11 @@ def import_(
     name: str | None = None,
     json: bool = False,
 ) -> int:
-    """Make a run folder from weights of others, or a network (.json) from a layer file of the 2012 program.
+    """Make a run folder from weights of others or a network file, or a network (.json) from a layer file of the 2012 program.
 
     Reads Caffe's .caffemodel, with its .prototxt or alone; torchvision's alexnet, .pth or .safetensors; ONNX graphs of
-    AlexNet's kind; and layers-*.cfg, with its layer-params-*.cfg or alone. Nothing in a file is run. The network is
+    AlexNet's kind; layers-*.cfg, with its layer-params-*.cfg or alone; and network files of `alexnet export RUN alexnet`, by
+    name, URL or as starter. Nothing in a file is run. The network is
     compared with the file's own definition on the same images; beyond 10⁻⁴ nothing is written.
 
     Args:

@@ -7,7 +7,7 @@ from tyro.conf import Positional
 
 from alexnet.cli.console import err, out_line, print_json, show
 from alexnet.cli.progress import Bar
-from alexnet.errors import InputError
+from alexnet.extras import need
 from alexnet.words import gigabytes
 
 
@@ -26,9 +26,10 @@ def explore(
     A page on this machine alone, until Ctrl-C. Images can be dropped on it; they stay in memory and are gone with it.
 
     Args:
-        runs: run folders, one or several to compare.
+        runs: run folders or network files, one or several to compare; without any, the starter network.
         data: a prepared dataset, whose images can be chosen; by default the one the first run was trained on, if it is there.
-        images: files, or images of the dataset as val-12, that are there from the start.
+        images: files, or images of the dataset as val-12, that are there from the start; without a dataset, photographs that
+            come with the dependencies.
         port: where the page is; if that is taken, the next that is free. 0: any.
         browser: open the page in a browser.
         device: auto, cpu, cuda or mps.
@@ -36,13 +37,9 @@ def explore(
             images; without --images, of six images that validate the run.
         json: print one JSON document on stdout: the page's address, or what was exported.
     """
-    try:
-        from alexnet.explore.export import export as write_site
-        from alexnet.explore.server import serve
-    except ModuleNotFoundError as error:
-        if error.name not in ("fastapi", "starlette", "uvicorn"):
-            raise
-        raise InputError(f"explore needs {error.name}; install it: pip install 'alexnet[web]'") from None
+    need("web")
+    from alexnet.explore.export import export as write_site
+    from alexnet.explore.server import serve
     from alexnet.explore.session import Session
 
     session = Session(runs, data, images, device, live=export is None)

@@ -57,10 +57,10 @@ def summary(args: list[str]) -> int:
 
 
 def doctor(path: Positional[Path], json: bool = False) -> int:
-    """Check a folder of images, a prepared dataset or a run for what people trip over; each finding with its fix.
+    """Check a folder of images, a prepared dataset, a run or a network file for what people trip over; each with its fix.
 
     Args:
-        path: the folder.
+        path: the folder, or the file.
         json: print one JSON document on stdout.
     """
     import dataclasses

@@ -10,6 +10,7 @@ import os
 import sys
 from importlib import import_module
 
+import alexnet
 from alexnet.cli.console import err, out, typed
 from alexnet.cli.terminal import STDOUT
 from alexnet.errors import InputError, RunFailed, out_of_memory
@@ -23,9 +24,12 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "data": ("data.data", "describe and check a prepared dataset"),
     "train": ("train.train", "a recipe and a prepared dataset → a run"),
     "evaluate": ("evaluate.evaluate", "top-1 and top-5 error of a run, or of several averaged"),
-    "predict": ("evaluate.predict", "five labels for an image"),
-    "export": ("exchange.export", "a run's network for onnxruntime, OpenVINO, Caffe or torchvision"),
-    "import": ("exchange.import_", "weights of Caffe, torchvision or ONNX → a run; a layer file of 2012 → a network"),
+    "predict": ("evaluate.predict", "five labels for an image; without a run, the starter's"),
+    "export": ("exchange.export", "a run as one file; for onnxruntime, OpenVINO, Caffe, torchvision"),
+    "import": (
+        "exchange.import_",
+        "a network file, weights of Caffe, torchvision or ONNX → a run; a layer file of 2012 → a network",
+    ),
     "report": ("look.report", "a run as one HTML page"),
     "kernels": ("look.kernels", "runs' first-layer kernels, drawn by column"),
     "curves": ("look.curves", "a run's loss and errors over the epochs, drawn"),
@@ -103,9 +107,7 @@ def _dispatch(args: list[str]) -> int:
         out.print("alexnet COMMAND --help says the rest.")
         return 0 if args else 2
     if args[0] == "--version":
-        from importlib.metadata import version
-
-        out.print(f"alexnet {version('alexnet')}")
+        out.print(f"alexnet {alexnet.__version__}")
         return 0
     if args[0] not in COMMANDS:
         err.print(f"alexnet: no command {args[0]!r}; the commands are {', '.join(COMMANDS)}")

@@ -15,6 +15,7 @@ import tyro
 from alexnet.cli.console import argument_parser, choose_named, err, first_name, out, out_line, print_json
 from alexnet.cli.progress import Bar
 from alexnet.errors import InputError
+from alexnet.extras import lacking
 
 if TYPE_CHECKING:
     from alexnet.run.recipe import Recipe
@@ -25,21 +26,22 @@ def train(args: list[str]) -> int:
     """Train a recipe into a run folder, go on with a run, or fine-tune one on other images."""
     from alexnet import processes, training
     from alexnet.data import prepared
-    from alexnet.insight import report
     from alexnet.run import folder, trained
     from alexnet.run import recipe as recipes
     from alexnet.run.images import check_fit
-    from alexnet.training.start import check_parallel
+    from alexnet.training.start import check_parallel, extend
 
     parser = _parser()
     known, rest = parser.parse_known_args(args)
     weights = None
     if known.resume:
+        epochs, rest = _epochs(rest)
         if rest or known.out or known.start or known.network:
             raise InputError(
-                f"--resume {known.resume} goes on with the run's own recipe; only --data can stand beside it"
+                f"--resume {known.resume} goes on with the run's own recipe; only --data and --epochs can stand beside it"
             )
-        recipe, run = recipes.read(known.resume), known.resume
+        run = known.resume
+        recipe = extend(run, epochs) if epochs is not None and not processes.launched() else recipes.read(run)
         data = known.data or folder.data_of(run, there=True)
     else:
         start = trained.start_of(known.start) if known.start else None
@@ -69,7 +71,12 @@ def train(args: list[str]) -> int:
             parallel=known.parallel or ("data" if place.number > 1 else "none"),
         )
     if place.first:
-        _say_end(outcome, len(opened.classes), report.write(run, opened), known.json)
+        page = None
+        if not lacking("report"):
+            from alexnet.insight import report
+
+            page = report.write(run, opened)
+        _say_end(outcome, len(opened.classes), page, known.json)
     # Another process may have been told to stop.
     return 0 if outcome.finished else 128 + (caught or [signal.SIGTERM])[0]
 
@@ -80,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
 
     usage = (
         "RECIPE --data DIR [--out RUN] [--epochs N] [--seed S] [--network.normalization none] ...\n"
-        "       alexnet train --resume RUN\n"
+        "       alexnet train --resume RUN [--epochs N]\n"
         "       alexnet train RECIPE --data DIR --parallel columns|data|hybrid [--processes N]\n"
         "       alexnet train [RECIPE] --from RUN --data DIR [--out RUN]\n\n"
         f"Recipes: {', '.join(recipes)}. `alexnet train RECIPE --help` lists every field that can be set."
@@ -120,6 +127,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
     return parser
+
+
+def _epochs(rest: list[str]) -> tuple[int | None, list[str]]:
+    """The value of --epochs beside --resume, and the arguments that are left."""
+    parser = argparse.ArgumentParser(prog="alexnet train --resume RUN", add_help=False)
+    parser.add_argument("--epochs", type=int)
+    known, left = parser.parse_known_args(rest)
+    return known.epochs, left
 
 
 def _recipe(known: argparse.Namespace, rest: list[str], start: "Recipe | None") -> "Recipe | None":
@@ -240,6 +255,8 @@ def _say_start(start: "Start", run: Path) -> None:
         f" run folder {run}",
         soft_wrap=True,
     )
+    for lacks in filter(None, (lacking("tensorboard"), lacking("report"))):
+        err.print(f"left out: {lacks}", soft_wrap=True)
     if start.done == 0 and updates < FEW_UPDATES:
         err.print(
             f"only {updates} updates of the weights in all, too few to learn much from nothing: use a smaller --batch or more"
@@ -248,14 +265,14 @@ def _say_start(start: "Start", run: Path) -> None:
         )
 
 
-def _say_end(outcome: "Outcome", classes: int, page: Path, json: bool) -> None:
+def _say_end(outcome: "Outcome", classes: int, page: Path | None, json: bool) -> None:
     last = outcome.last
     if json:
-        print_json({**outcome.to_dict(), "report": str(page)})
+        print_json({**outcome.to_dict(), "report": page and str(page)})
     else:
         if "validation_top1" in last:
             five = f", top-5 {last['validation_top5']:.2f} %" if classes > 5 else ""
             out.print(f"epoch {last['epoch']}: validation error top-1 {last['validation_top1']:.2f} %{five}")
-        out_line(f"run folder {outcome.run}, report {page}")
+        out_line(f"run folder {outcome.run}" + (f", report {page}" if page else ""))
     if not outcome.finished:
         err.print(f"stopped; go on with: alexnet train --resume {outcome.run}", soft_wrap=True)

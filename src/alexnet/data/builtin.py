@@ -18,6 +18,7 @@ Colour alone goes some way. Test error of classifiers that see no shapes (scikit
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial
 from importlib.util import find_spec
@@ -28,6 +29,7 @@ from PIL import Image
 
 from alexnet.data.sources.source import Item, Part, Source
 from alexnet.errors import InputError
+from alexnet.extras import need
 
 # class -> (package, file inside it). Drawings and diagrams are left out, and the second of the stereo pair.
 FILES = {
@@ -63,6 +65,7 @@ def photograph(name: str) -> np.ndarray:
 
 def _path(name: str) -> Path:
     package, file = FILES[name]
+    need("demo")
     spec = find_spec(package)
     path = Path(spec.origin).parent / file if spec and spec.origin else Path(file)
     if not path.is_file():
@@ -70,6 +73,16 @@ def _path(name: str) -> Path:
             f"builtin: {file} is not in the installed {package}; install the version this package is pinned to"
         )
     return path
+
+
+def photographs() -> list[str]:
+    """Files of a few whole photographs, to try a network on; those of them that are installed."""
+    shown = ("pagoda", "astronaut", "cat", "coffee", "flower", "rocket")
+    paths = []
+    for name in shown:
+        with suppress(InputError):
+            paths.append(str(_path(name)))
+    return paths
 
 
 def is_test(name: str) -> np.ndarray:

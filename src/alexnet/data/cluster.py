@@ -30,6 +30,7 @@ from alexnet.data.sources.source import Item, Source
 from alexnet.data.statistics import Sums
 from alexnet.data.writer import Writer
 from alexnet.errors import InputError, RunFailed
+from alexnet.extras import need
 from alexnet.files import write_text
 from alexnet.reading import read_json
 
@@ -72,10 +73,9 @@ def ray_crew(address: str, threads: int | None = None) -> Iterator[Crew]:
     """
     preparing.check_options(workers=threads)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would report to its makers
-    try:
-        import ray
-    except ImportError:
-        raise InputError('--cluster needs one more package: pip install "alexnet[cluster]"') from None
+    need("cluster")
+    import ray
+
     try:
         ray.init(address, logging_level=logging.ERROR, log_to_driver=False)
     except (ConnectionError, RuntimeError, ValueError) as error:

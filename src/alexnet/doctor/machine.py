@@ -14,6 +14,7 @@ import torch
 from alexnet import device as devices
 from alexnet.doctor.finding import Finding, error, gigabytes, ok, warning
 from alexnet.errors import InputError
+from alexnet.extras import EXTRAS, missing
 from alexnet.fast import bf16_unit, compiled
 from alexnet.memory import memory_free
 from alexnet.run.memory import batch_memory
@@ -28,6 +29,7 @@ def examine() -> Iterator[Finding]:
     yield _device()
     yield _threads()
     yield _compiled()
+    yield _extras()
 
 
 def _versions() -> Iterator[Finding]:
@@ -54,8 +56,9 @@ def _device() -> Finding:
     picked = devices.pick()
     if picked.type == "cuda":
         free, total = torch.cuda.mem_get_info()
-        half = "bf16" if torch.cuda.is_bf16_supported() else "float32, as it has no bf16"
-        return ok(f"device: {torch.cuda.get_device_name()}, {gigabytes(free)} of {gigabytes(total)} free, {half}")
+        return ok(
+            f"device: {torch.cuda.get_device_name()}, {gigabytes(free)} of {gigabytes(total)} free, {_precision(picked)}"
+        )
     if shutil.which("nvidia-smi") or Path("/dev/nvidia0").exists():
         reason = f"torch (CUDA {torch.version.cuda}) cannot use it"
         fix = "update the NVIDIA driver, or install a torch built for an older CUDA; look at CUDA_VISIBLE_DEVICES too"
@@ -65,9 +68,17 @@ def _device() -> Finding:
         return warning(f"device: {picked.type}, though this machine has an NVIDIA GPU: {reason}", fix)
     if picked.type != "cpu":
         return ok(f"device: {picked.type}")
-    unit = bf16_unit()
-    why = "its bf16 needs the compiled loops" if unit else "it multiplies no bf16 in hardware"
-    return ok(f"device: cpu, {f'bf16 by {unit}' if unit and compiled() else f'float32, as {why}'}")
+    return ok(f"device: cpu, {_precision(picked)}")
+
+
+def _precision(device: torch.device) -> str:
+    """Return what a network computes in on `device` by default; why, where that is not bf16."""
+    low = devices.low_precision("auto", device)
+    name = devices.precision_name(low, device)
+    if low:
+        return name
+    loops = device.type == "cpu" and bf16_unit()
+    return f"{name}, as {'its bf16 needs the compiled loops' if loops else 'it multiplies no bf16 in hardware'}"
 
 
 def _threads() -> Finding:
@@ -94,6 +105,15 @@ def _compiled() -> Finding:
     off = os.environ.get("ALEXNET_COMPILED") == "0"
     fix = "unset ALEXNET_COMPILED" if off else 'pip install "alexnet[fast]"'
     return warning("compiled loops: none, so preparing and training on the CPU are slower", fix)
+
+
+def _extras() -> Finding:
+    # Nothing is wrong without them; but whoever misses a picture wants to know why.
+    lacks = {extra: names for extra in EXTRAS if extra != "fast" and (names := missing(extra))}
+    if not lacks:
+        return ok("optional packages: all are there")
+    listed = (f"{', '.join(names)} for {EXTRAS[extra][0]} (alexnet[{extra}])" for extra, names in lacks.items())
+    return ok(f"optional packages: not there are {'; '.join(listed)}", f'pip install "alexnet[{",".join(lacks)}]"')
 
 
 def memory(recipe: Recipe) -> Finding:

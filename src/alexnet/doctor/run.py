@@ -34,7 +34,7 @@ def examine(path: Path) -> Iterator[Finding]:
         yield refused(problem, "copy recipe.json from a backup, or train again")
         return
     lines = read_metrics(path)
-    yield from _which(recipe, model)
+    yield from which(recipe, model)
     yield from _rates(recipe)
     progress = yield from _checkpoints(path, model)
     yield from _training(path, recipe, lines, progress)
@@ -45,7 +45,8 @@ def examine(path: Path) -> Iterator[Finding]:
     yield machine.memory(recipe)
 
 
-def _which(recipe: Recipe, model: AlexNet) -> Iterator[Finding]:
+def which(recipe: Recipe, model: AlexNet) -> Iterator[Finding]:
+    """Yield findings about which network of that name this is, and which normalization."""
     # "Which AlexNet is this?" and "LRN's alpha": the widths, the columns and the coefficients that the name hides.
     network = recipe.network
     parameters = sum(parameter.numel() for parameter in model.parameters())

@@ -19,6 +19,7 @@ from alexnet.evaluation.judged import Judged, Progress, of_run, unlabelled
 from alexnet.evaluation.measure import Count, Evaluation
 from alexnet.evaluation.probabilities import Options
 from alexnet.evaluation.submission import Submission, planned
+from alexnet.extras import need
 from alexnet.run import checkpoint, recipe
 from alexnet.run.folder import classes_of, statistics_of
 
@@ -51,6 +52,7 @@ def search(probabilities: Sequence[np.ndarray], labels: np.ndarray) -> np.ndarra
     answer, without chance. The 2012 group searched for weights with a low error itself; that is a step function of
     them, has no slope to follow, and fits the labels it is searched on more closely.
     """
+    need("claims")
     from scipy.optimize import minimize
 
     true = np.stack([answers[np.arange(len(labels)), labels] for answers in probabilities]).astype(np.float64)

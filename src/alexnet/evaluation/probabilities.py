@@ -22,6 +22,7 @@ from alexnet.errors import InputError
 from alexnet.evaluation.judged import Judged, Progress
 from alexnet.evaluation.measure import Count, Evaluation, probabilities_of
 from alexnet.processes import Processes
+from alexnet.reading import sha256_of
 from alexnet.run import checkpoint, recipe, trained
 from alexnet.run.folder import MEAN, PREDICTIONS, classes_of
 
@@ -148,8 +149,7 @@ def _identity(run: Path, judged: Judged, options: Options) -> dict[str, str]:
     run_recipe, newest = recipe.read(run), checkpoint.newest(run)
     network = repr((run_recipe.network, run_recipe.image_size))
     try:
-        with (newest / checkpoint.WEIGHTS).open("rb") as weights, (run / MEAN).open("rb") as mean:
-            hashes = [hashlib.file_digest(file, "sha256").hexdigest() for file in (weights, mean)]
+        hashes = [sha256_of(file) for file in (newest / checkpoint.WEIGHTS, run / MEAN)]
     except OSError as error:
         raise InputError(f"{run}: cannot be read ({error}); copy the run folder whole, or train again") from None
     precision = options.precision_of(run)

@@ -1,19 +1,25 @@
 """The messages in Caffe's files are those that caffe.proto, beside this module, declares."""
 
 import re
+from functools import cache
 from importlib import resources
 from typing import Any
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
-from google.protobuf.message import DecodeError
-
 from alexnet.errors import InputError
+from alexnet.extras import need
 
 _FIELD = re.compile(r"(optional|repeated) (\w+) (\w+) = (\d+)(?: \[(default|packed) = (\S+)\])?;")
 
 
-def _declare() -> dict[str, Any]:
-    """Return the message classes of caffe.proto by name; protobuf itself reads such files only to generate code."""
+@cache
+def classes() -> dict[str, Any]:
+    """Return the message classes of caffe.proto by name; protobuf itself reads such files only to generate code.
+
+    Raises InputError where protobuf is not installed.
+    """
+    need("caffe")
+    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
     text = resources.files("alexnet.exchange").joinpath("caffe.proto").read_text("utf-8")
     file = descriptor_pb2.FileDescriptorProto(name="alexnet/caffe.proto", package="alexnet_caffe", syntax="proto2")
     kinds = descriptor_pb2.FieldDescriptorProto
@@ -43,13 +49,11 @@ def _declare() -> dict[str, Any]:
     }
 
 
-CLASSES = _declare()
-"""Message classes by name."""
-
-
 def parse(kind: str, content: bytes, where: object) -> Any:
     """Read a binary file as a message of class `kind`; InputError, naming `where`, if it is none."""
-    message = CLASSES[kind]()
+    message = classes()[kind]()
+    from google.protobuf.message import DecodeError  # there, as `classes` has looked
+
     try:
         message.ParseFromString(content)
     except (DecodeError, RuntimeError, MemoryError) as error:
@@ -59,9 +63,18 @@ def parse(kind: str, content: bytes, where: object) -> Any:
 
 def parse_text(kind: str, text: str, where: object) -> Any:
     """Read a .prototxt as a message of class `kind`; fields that are not declared here are skipped."""
-    message = CLASSES[kind]()
+    message = classes()[kind]()
+    from google.protobuf import text_format
+
     try:
         text_format.Parse(text, message, allow_unknown_field=True)
     except (text_format.ParseError, RecursionError, ValueError) as error:
         raise InputError(f"{where}: not a .prototxt of Caffe: {error}") from None
     return message
+
+
+def text_of(message: Any) -> str:
+    """Return a message as the text of a .prototxt."""
+    from google.protobuf import text_format
+
+    return str(text_format.MessageToString(message))

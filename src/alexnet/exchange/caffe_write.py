@@ -12,13 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from google.protobuf import text_format
 from torch import Tensor, nn
 
 from alexnet.data.augment import centre
 from alexnet.errors import InputError
-from alexnet.exchange import caffe_read
-from alexnet.exchange.caffe_messages import CLASSES
+from alexnet.exchange import caffe_messages, caffe_read
 from alexnet.files import write_bytes
 from alexnet.network.layers import ColumnLinear, Convolution, Dropout, LocalResponseNormalization, Scale
 from alexnet.network.model import AlexNet
@@ -39,8 +37,8 @@ def write(network: TrainedNetwork, file: Path) -> None:
     write_bytes(weights, model.SerializeToString())
     for layer in model.layer:
         layer.ClearField("blobs")
-    write_bytes(text, text_format.MessageToString(model).encode())
-    mean = CLASSES["BlobProto"]()
+    write_bytes(text, caffe_messages.text_of(model).encode())
+    mean = caffe_messages.classes()["BlobProto"]()
     _fill(mean, network.preparation.mean.flip(0)[None])
     write_bytes(image, mean.SerializeToString())
 
@@ -61,7 +59,7 @@ class Loaded(nn.Module):
 def message_of(network: AlexNet) -> Any:
     """Return the network as a NetParameter with its weights; InputError, naming the layer, if Caffe cannot compute it."""
     side = network.spec.input_size
-    net = CLASSES["NetParameter"](name=network.spec.name, input=["data"], input_dim=[1, 3, side, side])
+    net = caffe_messages.classes()["NetParameter"](name=network.spec.name, input=["data"], input_dim=[1, 3, side, side])
     factor = 1.0  # what the next weights are multiplied by
     for name, module in network.named_children():
         if isinstance(module, Scale):

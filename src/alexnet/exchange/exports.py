@@ -2,14 +2,13 @@
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from errno import ENOSPC
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,83 +19,23 @@ from alexnet.data.augment import Preparation, centre
 from alexnet.data.prepared import Prepared
 from alexnet.data.views import check_views, test_views
 from alexnet.errors import InputError, RunFailed
-from alexnet.evaluation.measure import evaluate
-from alexnet.exchange import caffe_write, runtimes, torchvision
-from alexnet.exchange.comparison import TOLERANCE, Difference, difference
+from alexnet.exchange import caffe_write, network_files, runtimes, torchvision
+from alexnet.exchange.comparison import TOLERANCE
+from alexnet.exchange.exported import SUFFIXES, Exported, Format, Progress, check_data, compare, measure
+from alexnet.extras import need
 from alexnet.files import named, no_room, refused
 from alexnet.run import trained
 from alexnet.run.folder import DATA, data_of
-from alexnet.run.images import measured_on, training_of, validation_of
+from alexnet.run.images import training_of
 from alexnet.run.trained import TrainedNetwork
-
-Format = Literal["onnx", "openvino", "caffe", "torchvision"]
-
-SUFFIXES: dict[Format, tuple[str, ...]] = {
-    "onnx": (".onnx",),
-    "openvino": (".xml",),
-    "caffe": (".caffemodel",),
-    "torchvision": (".pth", ".safetensors"),
-}
-"""How names of files may end; the first is the default's."""
 
 TAKES: dict[Format, str] = {
     "caffe": "BGR, 0-255, minus the mean image in {mean} (the part under the crop)",
     "torchvision": "RGB, 0-255, minus the mean image in {mean} (the part under the crop); not scaled to 0-1",
 }
 
-COMPARED = 32
-"""Images that file and network are compared on."""
-
 CALIBRATION = 300
 """Training images from which int8 takes the ranges of its activations."""
-
-Progress = Callable[[str, int, int], None]
-"""Called with the kind of file that is measured, float32 or int8, and how many of its images are done, of how many."""
-
-
-@dataclass(frozen=True)
-class Errors:
-    """Top-1 and top-5 error in percent."""
-
-    top1_error: float
-    top5_error: float
-
-
-@dataclass(frozen=True)
-class Exported:
-    """What was written, and how it compares."""
-
-    run: Path
-    checkpoint: str
-    classes: int
-    """The number of classes of the network."""
-    format: Format
-    file: Path
-    files: tuple[Path, ...]
-    """`file` and what belongs to it, such as the mean image, or the .bin in which OpenVINO keeps the weights."""
-    bytes: int
-    int8: bool
-    compared: str
-    """The images that the float32 file and the run's network were compared on."""
-    difference: Difference
-    """The difference between these two."""
-    measured: str | None = None
-    """int8: the images that the errors are of."""
-    before: Errors | None = None
-    """int8: errors of the float32 file"""
-    after: Errors | None = None
-    """int8: errors of the int8 file"""
-    takes: str | None = None
-    """Weights for other programs: what their network has to be given."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON."""
-        paths = {"run": str(self.run), "file": str(self.file), "files": [str(file) for file in self.files]}
-        document: dict[str, Any] = {}
-        for name, value in (asdict(self) | paths).items():
-            document |= self.difference.to_dict() if name == "difference" else {name: value}
-        del document["classes"]
-        return document
 
 
 def export(
@@ -107,30 +46,38 @@ def export(
     data: Path | None = None,
     views: int = 1,
     progress: Progress = lambda file, done, total: None,
+    note: str = "",
 ) -> Exported:
-    """Write the network of the run folder `run` for onnxruntime or OpenVINO, or its weights for Caffe or torchvision.
+    """Write the network of a run for onnxruntime or OpenVINO, its weights for Caffe or torchvision, or all of it as one file.
 
-    file: its name; None: network.onnx, .xml, .caffemodel or .pth in the run folder (network-int8...).
-    int8: 8-bit weights and activations (onnx, openvino), calibrated on training images; both files' errors over `views`
-    are measured on the images that validate the run.
-    data: the prepared dataset for that, and to compare on; None: the run's, or noise where that is not there.
+    run: what `trained.load` takes. file: its name; None: network.onnx, .xml, .caffemodel, .pth or .safetensors in the run
+    folder (network-int8...). int8: 8-bit weights and, for onnx and openvino, activations, calibrated on training images.
+    data: the prepared dataset for that, and to compare on; None: the run's, or noise where that is not there. With int8, and
+    of a network file ("alexnet") where data is there, the errors before and after over `views` are measured on the images
+    that validate the run. note: a sentence for the network file.
 
     The files are read again, computed by their program or its definitions and compared with the run's network: RunFailed,
-    and nothing is written, beyond `comparison.TOLERANCE`. InputError where a package is missing, for data of other classes,
-    and, naming the layer, for a network that the format cannot express.
+    and nothing is written, beyond `comparison.TOLERANCE`, which a network file's fewer bits go beyond (`network_files`).
+    InputError where a package is missing, for data of other classes, and, naming the layer, for a network that the format
+    cannot express.
     """
     check_views(views)
     if format == "onnx" or format == "openvino":
         needed = {"onnx": ["onnx", "onnxruntime"], "openvino": ["onnx", "openvino", *(["nncf"] if int8 else [])]}
-        runtimes.check_packages(format, *needed[format])
-    elif int8:
+        need("export", *needed[format])
+    elif int8 and format != "alexnet":
         raise InputError(f"--int8: {format} files have float32 weights; leave it out")
+    if note and format != "alexnet":
+        raise InputError(f"--note: {format} files have no place for it; leave it out")
     network = trained.load(run)
-    path = data or (data_of(run, there=int8) if int8 or (run / DATA).is_file() else None)
+    calibrates = int8 and format != "alexnet"
+    path = data
+    if path is None and not network.in_file and (calibrates or (network.path / DATA).is_file()):
+        path = data_of(network.path, there=calibrates)
     dataset = prepared.open(path) if path and (data or (path / "manifest.json").is_file()) else None
-    if dataset and not data and not int8 and dataset.classes != network.classes:
+    if dataset and not data and not calibrates and dataset.classes != network.classes:
         dataset = None  # prepared anew as something else since the run; noise will do to compare on
-    return export_network(network, format, file, dataset, int8, views, progress)
+    return export_network(network, format, file, dataset, int8, views, progress, note)
 
 
 def export_network(
@@ -141,29 +88,27 @@ def export_network(
     int8: bool = False,
     views: int = 1,
     progress: Progress = lambda file, done, total: None,
+    note: str = "",
 ) -> Exported:
     """`export` of a network that is loaded, with a dataset that is open; without one it is compared on noise."""
-    runtime = format == "onnx" or format == "openvino"
-    if runtime:
-        _check_data(network, data, int8)
+    if format not in TAKES:
+        check_data(network, data, calibrates=int8 and format != "alexnet")
+    if file is None and network.in_file:
+        raise InputError(
+            f"{network.path}: a network in one file, which has no folder for others; say where to: --out FILE"
+        )
     file = file or network.path / f"network{'-int8' if int8 else ''}{SUFFIXES[format][0]}"
     files = _files_of(file, format)
     network = network.to("cpu")
-    takes = None if runtime else TAKES[format].format(mean=files[-2].name)
-    # The file subtracts the mean by itself.
-    pixels = replace(network.preparation, mean=torch.zeros_like(network.preparation.mean))
-    measured: dict[str, Any] = {}
+    takes = TAKES[format].format(mean=files[-2].name) if format in TAKES else None
     with _writing(file), tempfile.TemporaryDirectory(prefix=f".{file.stem}-", dir=file.parent) as name:
         written = Path(name) / file.name
-        loaded = _write(network, format, written, takes or "")
-        compared, apart = _compare(network, loaded, pixels, data, file)
-        if int8:
-            assert data is not None and (format == "onnx" or format == "openvino")
-            plain, written = written, written.parent / "int8" / file.name
-            written.parent.mkdir()
-            runtimes.quantize(plain, _calibration(network, pixels, data), written, format, _metadata(network))
-            judges = {"float32": loaded, "int8": runtimes.Loaded(written, format, exact=False)}
-            measured = _measure(network, judges, pixels, data, views, progress)
+        if format == "alexnet":
+            results = network_files.write(network, written, data, int8, views, note, progress)
+        else:
+            written, results = _write_for_others(
+                network, format, file, written, takes or "", data, int8, views, progress
+            )
         if len(files) > 1:
             file.unlink(missing_ok=True)  # so that a kill in between leaves none beside what belongs to another
         for part in (*(part for part in files if part != file), file):
@@ -177,22 +122,46 @@ def export_network(
         files=files,
         bytes=sum(part.stat().st_size for part in files),
         int8=int8,
-        compared=compared,
-        difference=apart,
         takes=takes,
-        **measured,
+        **results,
     )
 
 
-def _check_data(network: TrainedNetwork, data: Prepared | None, int8: bool) -> None:
-    if data is not None and data.classes != network.classes:
-        raise InputError(f"{data.path}: its classes are not the run's, or in another order; use data with the run's")
-    if data is not None and data.size < network.preparation.size:
-        raise InputError(
-            f"{data.path}: its images are {data.size}×{data.size}, the run's {network.preparation.size}; use data as large"
+def _write_for_others(
+    network: TrainedNetwork,
+    format: Format,
+    file: Path,
+    written: Path,
+    takes: str,
+    data: Prepared | None,
+    int8: bool,
+    views: int,
+    progress: Progress,
+) -> tuple[Path, dict[str, Any]]:
+    """Write what will be `file` as `written`; return where it is then, and what Exported says of it.
+
+    RunFailed if it computes something else than the network.
+    """
+    # The file subtracts the mean by itself.
+    pixels = replace(network.preparation, mean=torch.zeros_like(network.preparation.mean))
+    loaded = _write(network, format, written, takes)
+    compared, apart = compare(network, lambda images: loaded(next(test_views(images, pixels))), data)
+    if not apart.allowed:
+        raise RunFailed(
+            f"{file}: not written, since its probabilities differ from the run's by {apart.probability:.1e} and its logits by"
+            f" {apart.logit:.1e} of the largest ({compared}); {TOLERANCE:.0e} is allowed. Report this, with the versions of the"
+            " runtime"
         )
-    if int8 and data is None:
-        raise InputError("--int8 needs images to calibrate on and to measure its loss: --data DIR, a prepared dataset")
+    measured: dict[str, Any] = {}
+    if int8:
+        assert data is not None and (format == "onnx" or format == "openvino")
+        plain, written = written, written.parent / "int8" / file.name
+        written.parent.mkdir()
+        runtimes.quantize(plain, _calibration(network, pixels, data), written, format, _metadata(network))
+        judges = {"float32": loaded, "int8": runtimes.Loaded(written, format, exact=False)}
+        forms = {name: (judge, pixels) for name, judge in judges.items()}
+        measured, _ = measure(network, forms, data, views, progress)
+    return written, {"compared": compared, "difference": apart, **measured}
 
 
 def _files_of(file: Path, format: Format) -> tuple[Path, ...]:
@@ -235,6 +204,7 @@ def _write(network: TrainedNetwork, format: Format, file: Path, takes: str) -> n
     if format == "torchvision":
         torchvision.write(network, file, takes)
         return torchvision.Loaded(file, network.preparation.mean)
+    assert format == "onnx" or format == "openvino"
     from alexnet.exchange.onnx_write import onnx_model
 
     mean = centre(network.preparation.mean, network.preparation.input_size)
@@ -256,55 +226,9 @@ def _metadata(network: TrainedNetwork) -> dict[str, str]:
     }
 
 
-def _compare(
-    network: TrainedNetwork, loaded: nn.Module, pixels: Preparation, data: Prepared | None, file: Path
-) -> tuple[str, Difference]:
-    """Compare `loaded` with the network, on images of `data` or noise; returns these images in words, and the difference.
-
-    `pixels` gives views that no mean was taken from. RunFailed, naming `file`, beyond TOLERANCE.
-    """
-    if data is None:
-        compared, size = f"{COMPARED} images of noise", network.size
-        images = np.random.default_rng(0).integers(0, 256, (COMPARED, size, size, 3), dtype=np.uint8)
-    else:
-        split, indices = validation_of(network.recipe, data)
-        chosen = indices[np.linspace(0, len(indices) - 1, min(COMPARED, len(indices))).astype(np.int64)]
-        images, compared = split.images[chosen], f"{len(chosen)} images of {data.path} ({measured_on(split)})"
-    tensors = torch.from_numpy(np.array(images))
-    with torch.inference_mode():
-        wanted = network.network(next(test_views(tensors, network.preparation)))
-        apart = difference(loaded(next(test_views(tensors, pixels))), wanted)
-    if not apart.allowed:
-        raise RunFailed(
-            f"{file}: not written, since its probabilities differ from the run's by {apart.probability:.1e} and its logits by"
-            f" {apart.logit:.1e} of the largest ({compared}); {TOLERANCE:.0e} is allowed. Report this, with the versions of the"
-            " runtime"
-        )
-    return compared, apart
-
-
 def _calibration(network: TrainedNetwork, pixels: Preparation, data: Prepared) -> list[np.ndarray]:
     """Return the centre views of a seeded sample of the training images, none of which validates the run."""
     train, indices = training_of(network.recipe, data)
     chosen = np.random.default_rng(0).choice(indices, min(CALIBRATION, len(indices)), replace=False)
     views = next(test_views(torch.from_numpy(np.array(train.images[np.sort(chosen)])), pixels))
     return [view[None].contiguous().numpy() for view in views]
-
-
-def _measure(
-    network: TrainedNetwork,
-    judges: dict[str, nn.Module],
-    pixels: Preparation,
-    data: Prepared,
-    views: int,
-    progress: Progress,
-) -> dict[str, Any]:
-    """Return the fields of Exported that say the errors of both `judges` on the images that validate the run."""
-    split, indices = validation_of(network.recipe, data)
-    images, classes = (split.images, split.labels), network.classes
-    errors = []
-    for name, judge in judges.items():
-        report = evaluate(judge, pixels, *images, classes, indices, views, progress=partial(progress, name))
-        errors.append(Errors(report.top1_error, report.top5_error))
-    where = f"{data.path} ({measured_on(split)}, {len(indices):,} images, {views} view{'s' * (views > 1)})"
-    return {"measured": where, "before": errors[0], "after": errors[1]}

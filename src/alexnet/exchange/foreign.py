@@ -17,9 +17,10 @@ from alexnet.network import networks
 from alexnet.network.model import AlexNet
 from alexnet.network.named import differences, nearest, without_dropout
 from alexnet.network.spec import Network
+from alexnet.run.locate import is_network_file
 from alexnet.tensors import is_safetensors
 
-Kind = Literal["caffe", "torchvision", "onnx", "cuda-convnet"]
+Kind = Literal["caffe", "torchvision", "onnx", "cuda-convnet", "alexnet"]
 
 SUFFIXES: dict[str, Kind] = {
     ".caffemodel": "caffe",
@@ -72,13 +73,11 @@ class Foreign:
                 shape = list(self.weights[name].shape) if name in self.weights else "missing"
                 raise InputError(f"{name} is {shape} in the file; the network has {list(tensor.shape)}")
         network.load_state_dict(self.weights, assign=True)
-        for parameter in network.parameters():
-            parameter.requires_grad_(True)
         return network.eval()
 
 
 def kind_of(files: Sequence[Path], kind: Kind | None = None) -> Kind:
-    """Return `kind` if it is given, else the kind that the first file's name says, else that of its first bytes.
+    """Return `kind` if it is given, else "alexnet" of a network file, else what the first file's name or its first bytes say.
 
     InputError if there is no file, or its kind is not known.
     """
@@ -87,6 +86,8 @@ def kind_of(files: Sequence[Path], kind: Kind | None = None) -> Kind:
     if kind:
         return kind
     file = files[0]
+    if is_network_file(file):
+        return "alexnet"
     if not file.is_file():
         raise InputError(f"{file}: no such file")
     if file.suffix.lower() in SUFFIXES:
@@ -109,6 +110,7 @@ def read(files: Sequence[Path], kind: Kind, options: Options) -> Foreign:
             raise InputError(f"{file}: no such file")
     if kind != "caffe" and len(files) != 1:
         raise InputError(f"{files[1]}: {kind} networks are one file")
+    assert kind != "alexnet", "network_files reads these"
     if kind == "cuda-convnet":
         raise InputError(f"{files[0]}: a layer file has no weights; import_layers makes a network of it")
     try:

@@ -1,9 +1,5 @@
 """Weights of other programs are made a run folder, and compared before; layer files of 2012 are made networks."""
 
-import json
-import os
-import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,48 +11,24 @@ import torch
 from alexnet.data import prepared
 from alexnet.data.augment import centre
 from alexnet.data.prepared import Prepared
-from alexnet.errors import InputError, RunFailed
-from alexnet.exchange import foreign, layer_files
+from alexnet.data.statistics import Colour
+from alexnet.errors import InputError
+from alexnet.exchange import foreign, layer_files, network_files, new_run
 from alexnet.exchange.comparison import TOLERANCE, Difference, difference
 from alexnet.exchange.foreign import Foreign, Kind, Options
 from alexnet.exchange.inputs import Takes
-from alexnet.files import refused, write_bytes, write_text
+from alexnet.exchange.new_run import Imported
+from alexnet.files import write_text
 from alexnet.network import named
 from alexnet.network.model import AlexNet
 from alexnet.network.spec import Network
 from alexnet.network.summary import summarize
 from alexnet.reading import parse_json, read_bytes
-from alexnet.run import checkpoint, recipes
-from alexnet.run.checkpoint import Progress
-from alexnet.run.folder import CLASSES, DATA, RECIPE
-from alexnet.training import rule
+from alexnet.run import recipes
+from alexnet.run.folder import MOST_CLASSES
 
 COMPARED = 8
 """Images of noise that file and network are compared on."""
-
-MOST_NAMES = 1 << 26
-"""Bytes of a file with the names of classes."""
-
-
-@dataclass(frozen=True)
-class Imported:
-    """A run folder made of a file's weights, and how near its network is to the file's."""
-
-    run: Path
-    kind: Kind
-    network: str
-    """The name of its network."""
-    classes: int
-    notes: tuple[str, ...]
-    """Sentences on what the file leaves open and how it was read."""
-    by: str
-    """What computed the file's outputs."""
-    difference: Difference
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON."""
-        document = vars(self) | {"run": str(self.run), "notes": list(self.notes)}
-        return {name: value for name, value in document.items() if name != "difference"} | self.difference.to_dict()
 
 
 @dataclass(frozen=True)
@@ -88,7 +60,7 @@ def import_weights(
     image_size: int | None = None,
     name: str | None = None,
 ) -> Imported:
-    """Make the run folder `out` from weights of Caffe, torchvision or an ONNX graph, in `files`.
+    """Make the run folder `out` from weights of Caffe, torchvision, an ONNX graph or a network file of alexnet, in `files`.
 
     The network is compared with the file's own definition on COMPARED images of noise: InputError, and nothing is written,
     beyond `comparison.TOLERANCE`. The arguments are those of `alexnet import`: kind, what the network takes, its mean (a
@@ -97,10 +69,16 @@ def import_weights(
     fit a network here, or do not say enough; RunFailed if there is no room for the folder.
     """
     kind = foreign.kind_of(files, kind)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"--out {out}: there is something already; use another folder")
+    new_run.check_free(out)
     dataset = prepared.open(data) if data else None
-    original = foreign.read(files, kind, Options(mean, takes, input_size, image_size, name))
+    options = Options(mean, takes, input_size, image_size, name)
+    if kind == "alexnet":
+        if options != Options() or classes:
+            raise InputError(
+                f"{files[0]}: a network file says all of itself; only --out and --data can stand beside it"
+            )
+        return network_files.import_file(files, out, dataset)
+    original = foreign.read(files, kind, options)
     names = _class_names(original, classes, dataset, files[0])
     network = original.module()
     apart = compare(network, original)
@@ -108,7 +86,10 @@ def import_weights(
     if names is None:
         names = [f"class {number}" for number in range(original.network.classes)]
         notes = (*notes, "the classes have no names; --classes FILE gives them")
-    _write(network, original, out, names, str(files[0]), dataset)
+    recipe = replace(recipes.paper, name=original.network.name, network=original.network, image_size=len(original.mean))
+    # No file of others says anything of the colours' principal components; fine-tuning takes its own data's.
+    colour = Colour(np.zeros((3, 3)), np.zeros(3), np.eye(3))
+    new_run.write(out, recipe, network, names, original.mean, colour, str(files[0]), dataset)
     return Imported(out, kind, original.network.name, len(names), notes, original.by, apart)
 
 
@@ -170,7 +151,7 @@ def _class_names(original: Foreign, file: Path | None, data: Prepared | None, we
 def read_classes(file: Path) -> list[str]:
     """Read the names of classes, one a line as in Caffe's synset_words.txt or a JSON list; InputError for other files."""
     try:
-        text = read_bytes(file, MOST_NAMES).decode("utf-8")
+        text = read_bytes(file, MOST_CLASSES).decode("utf-8")
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         names = parse_json(text, str(file)) if file.suffix == ".json" else lines
     except (OSError, ValueError) as error:
@@ -178,36 +159,3 @@ def read_classes(file: Path) -> list[str]:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise InputError(f"--classes {file}: no list of names")
     return names
-
-
-def _write(
-    network: AlexNet, original: Foreign, out: Path, classes: Sequence[str], source: str, data: Prepared | None
-) -> None:
-    """Make the run folder: recipe, checkpoint of step 0, classes, mean, colours. A killed process leaves none of its name."""
-    recipe = replace(recipes.paper, name=original.network.name, network=original.network, image_size=len(original.mean))
-    recipe.check()
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    except OSError as error:
-        raise InputError(f"--out {refused(error, out)}") from None
-    try:
-        (beside / "preparation").mkdir()
-        np.save(beside / "preparation" / "mean.npy", original.mean)
-        # No file of others says anything of the colours' principal components; fine-tuning takes its own data's.
-        none = {"covariance": np.zeros((3, 3)).tolist(), "eigenvalues": [0.0] * 3, "eigenvectors": np.eye(3).tolist()}
-        write_text(beside / "preparation" / "colour.json", json.dumps(none))
-        write_text(beside / CLASSES, json.dumps(list(classes), indent=2) + "\n")
-        # The path may be of a file: then commands ask for --data, and say why.
-        described = {"description": "unknown: the weights are imported"} if data is None else data.manifest["source"]
-        document = {"path": str(data.path.resolve()) if data else source, "source": described, "imported": source}
-        write_text(beside / DATA, json.dumps(document) + "\n")
-        sgd = rule.optimizer_of(recipe, network)
-        checkpoint.save(beside, network.state_dict(), sgd.state_dict(), Progress(), recipe.keep)
-        write_bytes(beside / RECIPE, recipe.to_json().encode())
-        beside.chmod(0o755)
-        os.replace(beside, out)
-    except OSError as error:
-        raise RunFailed(refused(error, out)) from error
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)

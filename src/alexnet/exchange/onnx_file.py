@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from alexnet.errors import InputError
-from alexnet.exchange.runtimes import check_packages, onnx_session
+from alexnet.exchange.runtimes import onnx_session
+from alexnet.extras import need
 from alexnet.network.spec import MAX_WEIGHTS
 from alexnet.reading import parse_json
 
@@ -38,7 +39,7 @@ class Opened:
 
 def read(file: Path) -> Opened:
     """Read an .onnx file; InputError if it is damaged, has weights outside its folder, or another kind of input."""
-    check_packages("ONNX", "onnx", "onnxruntime")
+    need("export", "onnx", "onnxruntime")
     import onnx
     from google.protobuf.message import DecodeError
 

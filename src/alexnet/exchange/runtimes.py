@@ -4,7 +4,6 @@ Both runtimes are optional (extra `export`), so each is imported where it is use
 """
 
 import contextlib
-import importlib.util
 import io
 import logging
 import os
@@ -16,19 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from alexnet.errors import InputError
-
 Format = Literal["onnx", "openvino"]
 
 NORMALIZATION = r"norm.*"
 """Nodes that stay float in an int8 network: squares have too wide a range, and are few."""
-
-
-def check_packages(kind: str, *packages: str) -> None:
-    """Raise InputError, with the command that installs it, if a package is missing that files of this kind need."""
-    missing = [name for name in packages if importlib.util.find_spec(name) is None]
-    if missing:
-        raise InputError(f'{kind} files need more packages ({", ".join(missing)}): pip install "alexnet[export]"')
 
 
 class Loaded(nn.Module):

@@ -3,8 +3,10 @@
 import io
 import json
 import math
+import tempfile
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,8 @@ from PIL import Image
 from alexnet.explore import runs, searches, values
 from alexnet.explore.images import MOST_BYTES, THUMB, NotThere
 from alexnet.explore.session import Session
+from alexnet.run import network_file
+from alexnet.run.trained import contents_of
 from alexnet.words import short
 
 PARTS = 100
@@ -44,6 +48,14 @@ def network(session: Session, run: str) -> Response:
     about = values.network(opened.trained)
     path = str(opened.given) if session.live else opened.id
     return _json({"id": run, "path": path, **about, **runs.facts(opened.trained)})
+
+
+def network_in_one_file(session: Session, run: str) -> Response:
+    """A run's network as a network file in float16, with which an exported page computes any image itself."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "network.safetensors"
+        network_file.write(file, contents_of(session.run(run).given))
+        return Response(file.read_bytes(), media_type="application/octet-stream")
 
 
 def metrics(session: Session, run: str) -> Response:
@@ -138,6 +150,7 @@ URLS: dict[str, Callable[..., Response]] = {
     "api/images/{image}/thumb.jpg": thumb,
     "api/images/{image}/original.jpg": original,
     "api/runs/{run}/network.json": network,
+    "api/runs/{run}/network.safetensors": network_in_one_file,
     "api/runs/{run}/metrics.json": metrics,
     "api/runs/{run}/weights/{layer}-bias.bin": bias,  # before the next, which would take it for a layer
     "api/runs/{run}/weights/{layer}.bin": weights,

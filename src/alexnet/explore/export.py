@@ -118,6 +118,7 @@ def _pages(session: Session, progress: Progress) -> Iterator[Page]:
 
 def _of_run(id: str, run: OpenRun) -> Iterator[Page]:
     yield "api/runs/{run}/network.json", {"run": id}
+    yield "api/runs/{run}/network.safetensors", {"run": id}
     if runs.has_log(run.trained):
         yield "api/runs/{run}/metrics.json", {"run": id}
     for layer, row in run.trained.network.spec.all_rows():

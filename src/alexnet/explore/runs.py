@@ -30,21 +30,23 @@ def facts(trained: TrainedNetwork) -> dict[str, Any]:
     return {
         "step": step and int(step[1]),
         "epochs": max((line["epoch"] for line in lines if line["kind"] == "epoch"), default=None),
-        "error": {"views": _errors(path)},
+        "error": {"views": _errors(trained)},
         "epochs_kept": growth.epochs(path),
     }
 
 
-def _errors(run: Path) -> dict[str, Any]:
-    """The errors in percent of the newest evaluation over so many views on validation images, by views."""
-    errors: dict[str, Any] = {}
+def _errors(trained: TrainedNetwork) -> dict[str, Any]:
+    """The errors in percent of the newest evaluation over so many views on validation images, by views; a file's own."""
+    if measured := trained.measured:
+        return {str(measured.views): {"top1": measured.top1_error, "top5": measured.top5_error}}
+    run, errors = trained.path, {}
     files = [*run.glob("evaluation-val-*views.json"), *run.glob("evaluation-held*views.json")]
     for file in sorted(files, key=lambda file: file.stat().st_mtime):
         try:
-            measured = read_json(file, most=1 << 28)
-            errors[str(int(measured["views"]))] = {
-                "top1": float(measured["top1_error"]),
-                "top5": float(measured["top5_error"]),
+            evaluation = read_json(file, most=1 << 28)
+            errors[str(int(evaluation["views"]))] = {
+                "top1": float(evaluation["top1_error"]),
+                "top5": float(evaluation["top5_error"]),
             }
         except (OSError, InputError, KeyError, TypeError, ValueError):
             continue

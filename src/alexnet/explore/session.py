@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from alexnet.data.builtin import photographs
 from alexnet.data.image import to_square
 from alexnet.data.prepared import Prepared
 from alexnet.device import keep_memory, pick
@@ -22,7 +23,8 @@ from alexnet.explore.turns import Turns
 from alexnet.insight.attribution import Occlusion, occlusion
 from alexnet.run import checkpoint
 from alexnet.run import trained as trained_networks
-from alexnet.run.dataset import open_dataset
+from alexnet.run.dataset import dataset_of
+from alexnet.run.locate import STARTER
 from alexnet.run.trained import TrainedNetwork
 from alexnet.words import short
 
@@ -52,20 +54,20 @@ class Session:
 
     def __init__(
         self,
-        runs: Sequence[Path | str],
+        runs: Sequence[Path | str] = (),
         data: Path | None = None,
         images: Sequence[str] = (),
         device: str = "auto",
         live: bool = True,
     ) -> None:
-        """runs: as `run.trained.load` takes them. The first decides which images validate, and whose dataset is opened where
-        `data` names none and it is there.
+        """runs: as `run.trained.load` takes them; none: the starter. The first decides which images validate, and whose dataset
+        is opened where `data` names none and it is there.
 
-        images: files, or ids of images of the dataset, that are there from the start.
+        images: files, or ids of images of the dataset, that are there from the start. Where there are neither images nor a
+        dataset, photographs that come with the dependencies.
         live: whether there is a server behind the page. Raises InputError for a run, an image or a dataset that cannot be opened.
         """
-        if not runs:
-            raise InputError("explore needs a RUN, the folder of a trained run, or several to compare")
+        runs = runs or (STARTER,)
         keep_memory()
         chosen = pick(device)
         self.live = live
@@ -73,7 +75,7 @@ class Session:
         first = next(iter(self.runs.values())).trained
         self.data = _dataset(first, data)
         self.images = Images(first.recipe, self.data)
-        for name in images:
+        for name in images or ([] if self.data else photographs()):
             self.images.give(name, first.classes)
         self.turns = Turns()
         self.jobs = Jobs(self.turns)
@@ -153,10 +155,11 @@ class Session:
 
 
 def _ids(runs: Sequence[Path | str]) -> list[str]:
-    """A name for each run that a URL can hold, no two alike: its folder's."""
+    """A name for each run that a URL can hold, no two alike: its folder's, or its file's."""
     ids: list[str] = []
     for run in runs:
-        name = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(run).absolute().name).strip("-") or "run"
+        name = Path(run).absolute().name.removesuffix(".safetensors")
+        name = re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-") or "run"
         number, id = 1, name
         while id in ids:
             number, id = number + 1, f"{name}-{number + 1}"
@@ -167,7 +170,7 @@ def _ids(runs: Sequence[Path | str]) -> list[str]:
 def _dataset(trained: TrainedNetwork, data: Path | None) -> Prepared | None:
     """The dataset that is named, or else the run's own if it is there."""
     try:
-        return open_dataset(trained.path, data)
+        return dataset_of(trained, data)
     except InputError:
         if data is not None:
             raise

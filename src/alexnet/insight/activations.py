@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from matplotlib import colormaps
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from alexnet.data.views import test_views
@@ -19,6 +18,9 @@ from alexnet.insight.layers import activated
 from alexnet.run import trained as trained_networks
 from alexnet.run.predict import predictions as predicted
 from alexnet.run.trained import TrainedNetwork
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MOST_MAPS = 16
 """Maps shown of a layer, half of them of each column."""
@@ -39,7 +41,7 @@ def draw(run: Path, image: Path, picture: Path, device: str = "auto") -> picture
     return pictures.Drawn((run,), picture)
 
 
-def figure(trained: TrainedNetwork, image: np.ndarray, name: str = "", truth: str | None = None) -> Figure:
+def figure(trained: TrainedNetwork, image: np.ndarray, name: str = "", truth: str | None = None) -> "Figure":
     """An image uint8 [S, S, 3] on its way through the network.
 
     The image and what the network sees of it; of every convolutional layer the kernels that answer most, on the average over
@@ -125,8 +127,7 @@ def _maps(
     """A layer's strongest maps, a line for each of `names`; returns where the next layer begins."""
     width, pitch = _widths(columns)
     each = len(outputs[layer]) // columns
-    means = outputs[names[0]].mean(dim=(1, 2)).view(columns, each)
-    chosen = means.topk(min(each, MOST_MAPS // columns), dim=1).indices + each * torch.arange(columns)[:, None]
+    chosen = layers.best_of_columns(outputs[names[0]].mean(dim=(1, 2)), columns, MOST_MAPS)
     shape = [f"{name} {outputs[name].shape[1]}×{outputs[name].shape[2]}" for name in names]
     shown = f"{chosen.shape[1]} of {each} kernels" + (" of column 1" if columns > 1 else "")
     _title(page, y, layer, f"{shown};  {',  then '.join(shape)}")
@@ -187,6 +188,8 @@ def _strips(values: Tensor, columns: int) -> list[np.ndarray]:
 
 def _colour(values: Tensor) -> np.ndarray:
     """Values -1..1 of any shape as colours uint8 [..., 3]: 0 white, 1 dark blue; below 0 (tanh, batch normalization) red."""
+    from matplotlib import colormaps
+
     signed = bool((values < 0).any())
     shades = colormaps["RdBu" if signed else "Blues"]
     return (shades(((values + 1) / 2 if signed else values).numpy())[..., :3] * 255).round().astype(np.uint8)

@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.colors import PowerNorm
-from matplotlib.figure import Figure
 
 from alexnet.insight import picture
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MOST_NAMED = 30
 """Up to so many classes the picture names them."""
@@ -47,7 +48,7 @@ def share_text(percent: float) -> str:
     return "<1" if percent < 0.5 else f"{percent:.0f}"
 
 
-def figure(confusion: np.ndarray | Sequence[Sequence[int]], classes: Sequence[str]) -> Figure:
+def figure(confusion: np.ndarray | Sequence[Sequence[int]], classes: Sequence[str]) -> "Figure":
     """Counts int [K, K], rows the true class and columns the predicted one, as shares of each row, in percent.
 
     Up to 30 classes are named and their shares written out; above that, cells only.
@@ -61,6 +62,8 @@ def figure(confusion: np.ndarray | Sequence[Sequence[int]], classes: Sequence[st
     side = max(300, min(44 * number, 900)) if named else 1000 if number > 500 else 700
     room = 40 + 6.5 * longest if named else 70
     with picture.style():
+        from matplotlib.colors import PowerNorm
+
         page = picture.new_figure(room + side + 90, room + side + 24)
         width, height = page.get_size_inches() * picture.UNITS
         axes = page.add_axes((room / width, 24 / height, side / width, side / height))

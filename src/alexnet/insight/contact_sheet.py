@@ -3,11 +3,14 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from alexnet.insight import picture
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MOST = 240
 """Images on a sheet; of more, so many evenly spaced ones are shown."""
@@ -16,7 +19,7 @@ MOST = 240
 _SIDE, _GAP, _MARGIN, _BENEATH = 104, 10, 16, 20
 
 
-def figure(images: np.ndarray, labels: Sequence[str]) -> Figure:
+def figure(images: np.ndarray, labels: Sequence[str]) -> "Figure":
     """Images uint8 [N, S, S, 3] in rows, each above its label; at most 240 of them."""
     if len(images) > MOST:
         chosen = np.linspace(0, len(images) - 1, MOST).round().astype(int)

@@ -2,15 +2,15 @@
 
 import math
 from pathlib import Path
-from typing import Any
-
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from typing import TYPE_CHECKING, Any
 
 from alexnet.insight import picture as pictures
 from alexnet.run import recipe
 from alexnet.run.metrics import epochs, read_metrics
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _MOST_NAMED_DROPS = 8
 
@@ -40,7 +40,7 @@ def values(metrics: list[dict[str, Any]], classes: int | None = None) -> dict[st
     return {"by": number, "points": points, "five": classes is None or classes > 5, "guess": guess}
 
 
-def figure(metrics: list[dict[str, Any]], classes: int | None = None) -> Figure:
+def figure(metrics: list[dict[str, Any]], classes: int | None = None) -> "Figure":
     """The `values` of a run as two panels; without points it says so."""
     drawn = values(metrics, classes)
     by_epoch, points, guess = drawn["by"] == "epoch", drawn["points"], drawn["guess"]
@@ -90,7 +90,9 @@ def figure(metrics: list[dict[str, Any]], classes: int | None = None) -> Figure:
     return page
 
 
-def _dress(panel: Axes, title: str, by_epoch: bool) -> None:
+def _dress(panel: "Axes", title: str, by_epoch: bool) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     panel.set_title(title, loc="left", fontsize=11, weight="bold", pad=18)
     panel.set_xlabel("epoch" if by_epoch else "step (the first epoch is not over)", fontsize=9)
     panel.tick_params(labelsize=8, colors=pictures.FAINT)
@@ -99,7 +101,7 @@ def _dress(panel: Axes, title: str, by_epoch: bool) -> None:
     panel.set_axisbelow(True)
 
 
-def _drops(panels: tuple[Axes, Axes], points: list[dict[str, Any]], x: list[int], by_epoch: bool) -> None:
+def _drops(panels: tuple["Axes", "Axes"], points: list[dict[str, Any]], x: list[int], by_epoch: bool) -> None:
     """A line where an epoch begins with another rate than the one before, and the new rate above it."""
     changed = [k for k in range(1, len(points)) if points[k]["rate"] != points[k - 1]["rate"]]
     # An epoch's numbers stand at its end, its rate holds from its beginning.
@@ -120,5 +122,6 @@ def _drops(panels: tuple[Axes, Axes], points: list[dict[str, Any]], x: list[int]
 
 def draw(run: Path, picture: Path) -> pictures.Drawn:
     """Draw a run's loss and errors over its epochs (`figure`); InputError for a suffix other than .png, .svg and .pdf."""
-    pictures.save(figure(read_metrics(run), recipe.read(run).network.classes), picture)
+    classes = recipe.read(run).network.classes  # first, as it says what is wrong with what is no run folder
+    pictures.save(figure(read_metrics(run), classes), picture)
     return pictures.Drawn((run,), picture)

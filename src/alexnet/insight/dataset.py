@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from alexnet.data import prepared
+from alexnet.extras import lacking
 from alexnet.files import refused
 from alexnet.insight import contact_sheet
 
@@ -31,8 +32,8 @@ def report_dataset(path: Path | str, sheet: Path | None = None) -> DatasetReport
     dataset, OSError where the picture that was asked for cannot be written.
     """
     dataset = prepared.open(path)
-    problems, no_sheet = dataset.check(), ""
-    picture = None if problems else sheet or dataset.path / "contact-sheet.png"
+    problems, no_sheet = dataset.check(), "" if sheet else lacking("report", "matplotlib")
+    picture = None if problems or no_sheet else sheet or dataset.path / "contact-sheet.png"
     if picture:
         sample = dataset.sample(dataset.splits[0], 6 if len(dataset.classes) <= 20 else 1)
         try:
@@ -40,5 +41,5 @@ def report_dataset(path: Path | str, sheet: Path | None = None) -> DatasetReport
         except OSError as error:  # a dataset that may be read only is as good
             if sheet:
                 raise
-            no_sheet, picture = refused(error), None
+            no_sheet, picture = f"{refused(error)}; name a place for it with --sheet", None
     return DatasetReport(dataset.describe(), problems, str(dataset.passed_over), picture, no_sheet)

@@ -9,7 +9,8 @@ from alexnet.evaluation.judged import Progress, of_run
 from alexnet.evaluation.measure import Evaluation
 from alexnet.evaluation.probabilities import Options
 from alexnet.evaluation.submission import Submission, planned
-from alexnet.insight import confusion, picture, report
+from alexnet.extras import lacking
+from alexnet.insight import confusion, picture
 from alexnet.run import checkpoint
 from alexnet.run.folder import REPORT
 
@@ -23,10 +24,12 @@ class Evaluated:
     split: str
     evaluation: Evaluation
     files: tuple[Path, ...]
-    """Errors as JSON, the confusion matrix as a picture where there is one, the report"""
+    """Errors as JSON; the confusion matrix as a picture and the report, where they could be drawn"""
     submission: Submission | None
     not_held: int = 0
     """Bytes of class probabilities that were too many to hold and keep; 0: they were held"""
+    not_drawn: str = ""
+    """What the confusion picture and the report lack; empty: they were written"""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
@@ -45,8 +48,9 @@ def evaluate(
 ) -> Evaluated:
     """Measure a run's newest checkpoint on a split (§6); write its errors, by class too, the confusion picture and the report.
 
-    data: a prepared dataset; by default the run's own. split: val (test where there is no val; the held-out share where there
-    is neither), train, test. submission: a file for five labels an image, with the ids of `devkit` (`submission.ids_of`).
+    Without the packages of the extra `report` only the errors are written. data: a prepared dataset; by default the run's own.
+    split: val (test where there is no val; the held-out share where there is neither), train, test. submission: a file for five
+    labels an image, with the ids of `devkit` (`submission.ids_of`).
     Class probabilities are kept in RUN/predictions (`probabilities.compute`), but those above 1 GB are counted as they
     come, unless a submission needs them. All processes get the result; the first one writes. Raises InputError for bad input.
     """
@@ -61,12 +65,17 @@ def evaluate(
         measured = ensemble.measure(answers, judged.labels, judged.classes, options.views, confusion=True)
     measured = replace(measured, checkpoint=checkpoint.newest(run).name, precision=options.precision_of(run))
     name = f"{judged.where.replace(' ', '-')}-{options.views}views"
-    errors, matrix, page = run / f"evaluation-{name}.json", run / f"confusion-{name}.png", run / REPORT
+    errors, not_drawn = run / f"evaluation-{name}.json", lacking("report")
+    page = None if not_drawn else run / REPORT
+    matrix = run / f"confusion-{name}.png" if page and measured.confusion is not None else None
     if options.processes.first:
         measured.save(errors)
-        if measured.confusion is not None:
+        if matrix and measured.confusion is not None:
             picture.save(confusion.figure(measured.confusion, judged.classes), matrix)
-        report.write(run, prepared)
+        if page:
+            from alexnet.insight import report  # jinja2 comes with it
+
+            report.write(run, prepared)
         file = file and file.write(answers, judged.files)
-    files = (errors, page) if measured.confusion is None else (errors, matrix, page)
-    return Evaluated(run, prepared.path, judged.where, measured, files, file, not_held)
+    files = tuple(path for path in (errors, matrix, page) if path)
+    return Evaluated(run, prepared.path, judged.where, measured, files, file, not_held, not_drawn)

@@ -3,11 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 
 from alexnet.data.prepared import Prepared
 from alexnet.errors import InputError
@@ -18,6 +17,9 @@ from alexnet.insight.search import nearest
 from alexnet.run.dataset import open_run
 from alexnet.run.recipe import Recipe
 from alexnet.run.trained import TrainedNetwork
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 POOL = 128
 """Validation images that the eight of fig. 4, left, are chosen from."""
@@ -65,7 +67,7 @@ def draw(
 
 def all_figures(
     trained: TrainedNetwork, prepared: Prepared, keep: bool = True, progress: Progress | None = None
-) -> Iterator[tuple[str, Figure]]:
+) -> Iterator[tuple[str, "Figure"]]:
     """All figures of a run, each with the name of its file: what the paper shows of its network, and what it may have seen.
 
     Neighbours come from all training images, units' patches from all validation images. keep: see
@@ -84,7 +86,7 @@ def all_figures(
     yield "units", units.figure(trained, judged.images, judged.indices, layer, best, chosen, text)
 
 
-def five_labels(trained: TrainedNetwork, prepared: Prepared) -> Figure:
+def five_labels(trained: TrainedNetwork, prepared: Prepared) -> "Figure":
     """Fig. 4, left: eight validation images with five labels, chosen by `predictions.choose` among 128 drawn by the seed."""
     split, pool = neighbours.drawn(trained.recipe, prepared, POOL)
     last = trained.network.spec.last_name
@@ -109,7 +111,7 @@ def sample_of(recipe: Recipe, prepared: Prepared) -> np.ndarray:
     return np.sort(np.random.default_rng(recipe.seed).permutation(searched)[:SAMPLE])
 
 
-def sampled(trained: TrainedNetwork, prepared: Prepared) -> dict[str, Figure]:
+def sampled(trained: TrainedNetwork, prepared: Prepared) -> dict[str, "Figure"]:
     """The report's pictures with photographs: predictions, activations, and from 512 training images similar and units.
 
     The images are drawn by the run's seed, and the network sees the 512 once for both.

@@ -3,16 +3,19 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from alexnet.errors import InputError
 from alexnet.insight import picture as pictures
 from alexnet.network.model import AlexNet
 from alexnet.run import trained
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def normalized(weight: Tensor) -> np.ndarray:
@@ -85,7 +88,7 @@ def _sheets(network: AlexNet, scale: int) -> list[tuple[Tensor, np.ndarray]]:
     return [(half, grid(half, across, enlarge=scale * zoom, gap=6 * scale)) for half in halves]
 
 
-def figure(network: AlexNet, title: str = "") -> Figure:
+def figure(network: AlexNet, title: str = "") -> "Figure":
     """The kernels of the first layer; of a network with two columns, the first column's above and the second's below."""
     sheets, columns = _sheets(network, 2), network.spec.columns
     margin, heading, between = 24, 26, 22
@@ -110,7 +113,7 @@ def figure(network: AlexNet, title: str = "") -> Figure:
     return page.figure
 
 
-def several(networks: Sequence[tuple[AlexNet, str]]) -> Figure:
+def several(networks: Sequence[tuple[AlexNet, str]]) -> "Figure":
     """Fig. 3 of several networks with their titles, each small, three side by side; of each column the mean share of `colour`."""
     margin, heading, between, across = 24, 20, 28, 3
     panels = [_sheets(network, 1) for network, _ in networks]
@@ -138,7 +141,9 @@ def several(networks: Sequence[tuple[AlexNet, str]]) -> Figure:
 def draw(runs: Sequence[Path], picture: Path) -> pictures.Drawn:
     """Draw fig. 3 for a run (`figure`), or for `several`; InputError for a suffix other than .png, .svg and .pdf."""
     if not runs:
-        raise InputError("RUN is missing: name a run folder or a network file, or several; alexnet train writes run folders")
+        raise InputError(
+            "RUN is missing: name a run folder or a network file, or several; alexnet train writes run folders"
+        )
     pictures.kind_of(picture)
     networks = [trained.load(run).network for run in runs]
     if len(runs) == 1:

@@ -45,6 +45,17 @@ def activated(network: AlexNet, layer: str) -> str:
     return next((name for name in names[layer] if isinstance(network.get_submodule(name), kinds)), layer)
 
 
+def best_of_columns(strengths: Tensor, columns: int, number: int) -> Tensor:
+    """The units with the highest of `strengths` [K], equally many of each column, at most `number` in all.
+
+    int64 [columns, number // columns], the strongest of a column first; fewer where a column has fewer units.
+    """
+    by_column = strengths.view(columns, -1)
+    each = by_column.shape[1]
+    best = by_column.topk(min(each, number // columns), dim=1).indices
+    return best + each * torch.arange(columns)[:, None]
+
+
 def last_convolution(network: AlexNet) -> str:
     """Name of the last convolutional layer: conv5 in the paper's network."""
     return [name for name, row in network.spec.rows() if isinstance(row, Convolution)][-1]

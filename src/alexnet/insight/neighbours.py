@@ -4,11 +4,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from alexnet.data.prepared import Prepared, Split
@@ -17,11 +16,15 @@ from alexnet.evaluation.judged import Progress
 from alexnet.insight import picture as pictures
 from alexnet.insight.features import features_of, features_of_split
 from alexnet.insight.search import nearest
+from alexnet.network.spec import BOTTLENECK
 from alexnet.run.dataset import open_run
 from alexnet.run.images import mixed, training_of, validation_of
 from alexnet.run.predict import Prediction, find, predictions
 from alexnet.run.recipe import Recipe
 from alexnet.run.trained import TrainedNetwork
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -192,7 +195,7 @@ def drawn(recipe: Recipe, prepared: Prepared, number: int) -> tuple[Split, np.nd
 _SIDE, _GAP, _RULE, _MARGIN, _BENEATH = 124, 10, 34, 22, 40
 
 
-def figure(trained: TrainedNetwork, queries: Queries, near: Neighbours, split: Split, searched: str) -> Figure:
+def figure(trained: TrainedNetwork, queries: Queries, near: Neighbours, split: Split, searched: str) -> "Figure":
     """The queries in the first column, with their classes or files' names beneath, and their neighbours beside them.
 
     near: of images of `split`; those of a query's own class have an orange line beneath them. searched: what they are the
@@ -203,7 +206,7 @@ def figure(trained: TrainedNetwork, queries: Queries, near: Neighbours, split: S
     heading, height = 30, len(queries.images) * (_SIDE + _BENEATH)
     foot = 14 if any(label is not None for label in queries.classes) else 0
     first = _MARGIN + _SIDE + _RULE
-    layer = [name for name, _ in trained.network.spec.rows()][-1]
+    layer = [name for name, _ in trained.network.spec.rows() if name != BOTTLENECK][-1]
     with pictures.style():
         page = pictures.Page(width, 2 * _MARGIN + heading + foot + height - 8)
         page.text(_MARGIN, _MARGIN + 6, "image", 10, weight="bold")

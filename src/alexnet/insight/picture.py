@@ -9,20 +9,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, SupportsFloat
+from typing import TYPE_CHECKING, Any, SupportsFloat
 
-import matplotlib
 import numpy as np
-from matplotlib import font_manager
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from PIL import Image
 from rich.cells import cell_len, set_cell_size
 
 from alexnet.errors import InputError
+from alexnet.extras import need
 from alexnet.files import write_bytes
 from alexnet.words import visible, with_word
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 UNITS = 100
 """Units of a page per inch; a PNG has two pixels a unit, so that it is sharp on dense screens."""
@@ -40,13 +39,21 @@ _OTHER_SCRIPTS = (
 
 @cache
 def _fonts() -> list[str]:
+    from matplotlib import font_manager
+
     installed = {font.name for font in font_manager.fontManager.ttflist}
     return ["DejaVu Sans", *(name for name in _OTHER_SCRIPTS if name in installed)]
 
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Settings for making and saving figures: no formulas between dollar signs, equal bytes for equal pictures."""
+    """Settings for making and saving figures: no formulas between dollar signs, equal bytes for equal pictures.
+
+    Raises InputError where matplotlib is not installed.
+    """
+    need("report", "matplotlib")
+    import matplotlib
+
     settings: Any = {
         "font.family": _fonts(),
         "text.parse_math": False,
@@ -64,8 +71,11 @@ def style() -> Iterator[None]:
         yield
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """An empty white figure, in units of 1/100 inch, on a canvas of its own."""
+def new_figure(width: float, height: float) -> "Figure":
+    """An empty white figure, in units of 1/100 inch, on a canvas of its own; within `style`."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(width / UNITS, height / UNITS), facecolor="white")
     FigureCanvasAgg(figure)
     return figure
@@ -95,6 +105,8 @@ class Page:
 
     def box(self, x: float, y: float, width: float, height: float, colour: str) -> None:
         """A filled rectangle."""
+        from matplotlib.patches import Rectangle
+
         self.axes.add_patch(Rectangle((x, y), width, height, facecolor=colour, linewidth=0))
 
     def text(self, x: float, y: float, words: str, size: float = 8, **style: Any) -> None:
@@ -125,7 +137,7 @@ def three_digits(value: SupportsFloat) -> str:
     return f"{float(value):#.3g}".rstrip(".")
 
 
-def encode(figure: Figure, kind: str) -> bytes:
+def encode(figure: "Figure", kind: str) -> bytes:
     """A figure as the bytes of a png, svg, pdf or jpg file."""
     out = io.BytesIO()
     options: dict[str, Any] = {"metadata": {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)}
@@ -137,14 +149,18 @@ def encode(figure: Figure, kind: str) -> bytes:
 
 
 def kind_of(path: Path) -> str:
-    """The kind of a picture by its suffix: png, svg or pdf. Raises InputError for another, so ask before a long computation."""
+    """The kind of a picture by its suffix: png, svg or pdf.
+
+    Raises InputError for another, and where nothing can be drawn, so ask before a long computation.
+    """
+    need("report", "matplotlib")
     kind = path.suffix.lower().removeprefix(".")
     if kind not in ("png", "svg", "pdf"):
         raise InputError(f"{path}: pictures are written as .png, .svg or .pdf; change the suffix")
     return kind
 
 
-def save(figure: Figure, path: Path) -> None:
+def save(figure: "Figure", path: Path) -> None:
     """Write a figure, whole or not at all. Raises InputError for a suffix other than .png, .svg and .pdf."""
     write_bytes(path, encode(figure, kind_of(path)))
 
@@ -162,7 +178,7 @@ class Drawn:
         return {**({"run": names[0]} if len(names) == 1 else {"runs": names}), "picture": str(self.picture)}
 
 
-def data_url(figure: Figure, kind: str) -> str:
+def data_url(figure: "Figure", kind: str) -> str:
     """A figure as text that stands for its file in HTML."""
     return _url(encode(figure, kind), kind)
 

@@ -6,10 +6,9 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 from rich.text import Text
 from torch import Tensor
 
@@ -24,6 +23,9 @@ from alexnet.run.locate import STARTER, is_file
 from alexnet.run.predict import Prediction, find, predictions
 from alexnet.run.trained import TrainedNetwork
 from alexnet.words import some
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Labels = Sequence[tuple[str, float]]
 """(label, probability), most probable first."""
@@ -127,7 +129,7 @@ def about(network: TrainedNetwork) -> str:
 
 def figure(
     images: np.ndarray, labels: Sequence[Labels], truth: Sequence[str | None], names: Sequence[str] | None = None
-) -> Figure:
+) -> "Figure":
     """Images uint8 [N, S, S, 3], what the network says of each, the true label (None: unknown), and a line above each."""
     across = min(4, max(1, len(images))) if len(images) != 9 else 3
     rows = max(1, math.ceil(len(images) / across))

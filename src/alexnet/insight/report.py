@@ -15,6 +15,7 @@ from alexnet import words
 from alexnet.data import prepared as prepared_sets
 from alexnet.data.prepared import Prepared
 from alexnet.errors import InputError
+from alexnet.extras import need
 from alexnet.files import write_text
 from alexnet.insight import confusion, curves, figures, kernels, mistakes, picture
 from alexnet.insight.settings import settings
@@ -61,8 +62,9 @@ def write(run: Path, prepared: Prepared | None = None) -> Path:
 
     prepared: the dataset of the run, for its counts and for all pictures with photographs (`figures.sampled`). A run that
     has not got far has a shorter report. Raises InputError if `run` is no run folder, a file in it is damaged, or
-    `prepared` has other classes.
+    `prepared` has other classes; and without the packages of the extra `report`.
     """
+    need("report")
     run = Path(run)
     page = _page(run, prepared)
     templates = Environment(

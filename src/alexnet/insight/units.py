@@ -5,11 +5,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from alexnet.data.prepared import Images
@@ -21,6 +20,9 @@ from alexnet.network.layers import MapNormalization
 from alexnet.network.model import AlexNet
 from alexnet.run.dataset import open_run
 from alexnet.run.trained import TrainedNetwork
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -103,10 +105,7 @@ def strongest_of(
 
 def choose(answers: Strongest, columns: int, number: int = 12) -> list[int]:
     """The units to show: those whose best patches have the highest mean, equally many of each column."""
-    means = answers.values.mean(dim=1).view(columns, -1)
-    each = means.shape[1]
-    best = means.topk(min(each, number // columns), dim=1).indices + each * torch.arange(columns)[:, None]
-    return best.flatten().tolist()
+    return layers.best_of_columns(answers.values.mean(dim=1), columns, number).flatten().tolist()
 
 
 def patch(seen: np.ndarray, field: Field, place: Sequence[int]) -> np.ndarray:
@@ -221,7 +220,7 @@ def figure(
     answers: Strongest,
     units: Sequence[int],
     text: str,
-) -> Figure:
+) -> "Figure":
     """For each of `units` its patches, the strongest first, in a square. `answers` count images through `indices` of `images`.
 
     text: what the images are called in the heading, as "3,925 images of val".

@@ -50,6 +50,8 @@ class Progress:
     lowest_loss: float = float("inf")
     """Lowest mean training loss of an epoch so far."""
     plateau: Plateau = Plateau()
+    early: Plateau = Plateau()
+    """What early stopping remembers (`Recipe.stop_after`)."""
 
 
 def name_of(step: int) -> str:
@@ -200,9 +202,13 @@ def progress_of(state: dict[str, Any], where: Path) -> Progress:
     """The counters of a state; InputError, naming the field, for values that no run can have come to."""
     values: Any = state.get("progress")
     progress: Progress = from_dict(Progress, values, f"{where}: progress")
-    if missing := {field.name for field in dataclasses.fields(Progress)} - set(values):
+    if missing := {field.name for field in dataclasses.fields(Progress)} - {
+        "early",
+        *values,
+    }:  # older runs have no "early"
         raise InputError(f"{where}: not the state of this run (progress without {min(missing)}); {_FIX}")
-    for name, value in {**dataclasses.asdict(progress), **dataclasses.asdict(progress.plateau)}.items():
+    parts = (progress, progress.plateau, progress.early)
+    for name, value in (pair for part in parts for pair in vars(part).items()):
         endless = name in ("lowest_loss", "best") and value == math.inf  # nothing measured so far
         if isinstance(value, int | float) and not (0 <= value < 1 << 53 or endless):
             raise InputError(f"{where}: progress.{name} is below 0, NaN or beyond all counting; {_FIX}")

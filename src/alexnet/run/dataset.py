@@ -15,15 +15,21 @@ def open_dataset(run: Path, data: Path | None = None) -> Prepared:
     return _opened(data or data_of(run, there=True), classes_of(run), run / CLASSES)
 
 
-def open_run(run: Path, data: Path | None = None, device: str = "auto") -> tuple[trained.TrainedNetwork, Prepared]:
-    """A run's network on `device`, and `open_dataset`, for work that computes with them; `run`: as `trained.load` takes it.
+def dataset_of(network: trained.TrainedNetwork, data: Path | None = None) -> Prepared:
+    """The prepared dataset `data`, by default the one that a network was trained on; as `open_dataset`.
 
     Raises InputError for a network in one file without `data`.
     """
-    network = trained.load(run, pick(device))
+    where = network.path
     if data is None and network.in_file:
-        raise InputError(f"{run}: a network in one file, which does not know where its data is; say --data DIR")
-    prepared = _opened(data or data_of(run, there=True), network.classes, run if network.in_file else run / CLASSES)
+        raise InputError(f"{where}: a network in one file, which does not know where its data is; say --data DIR")
+    return _opened(data or data_of(where, there=True), network.classes, where if network.in_file else where / CLASSES)
+
+
+def open_run(run: Path, data: Path | None = None, device: str = "auto") -> tuple[trained.TrainedNetwork, Prepared]:
+    """A run's network on `device`, and `dataset_of` it, for work that computes with them; `run`: as `trained.load` takes it."""
+    network = trained.load(run, pick(device))
+    prepared = dataset_of(network, data)
     keep_memory()
     return network, prepared
 

@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterator
 from http.client import HTTPException
 from pathlib import Path
-from urllib.parse import urldefrag
 from urllib.request import urlopen
 
 from alexnet.errors import InputError
 from alexnet.files import named, sync
+from alexnet.reading import sha256_of
 
 MOST = 1 << 31
 """Bytes that a network file may have; the paper's network takes 122 million of them in float16."""
@@ -31,7 +31,7 @@ def fetch(url: str) -> Path:
 
     Raises InputError for a URL without the digits, where nothing can be downloaded, and for a file that has another SHA-256.
     """
-    where, fragment = urldefrag(url)
+    where, _, fragment = url.partition("#")
     digest = re.fullmatch(r"sha256=([0-9a-f]{64})", fragment.lower())
     if not digest:
         raise InputError(
@@ -39,17 +39,9 @@ def fetch(url: str) -> Path:
             " sha256sum of the file"
         )
     kept = cache() / f"{digest[1]}.safetensors"
-    if _sha256_of(kept) != digest[1]:
+    if not kept.is_file() or sha256_of(kept) != digest[1]:
         _download(where, digest[1], kept)
     return kept
-
-
-def _sha256_of(file: Path) -> str | None:
-    try:
-        with file.open("rb") as content:
-            return hashlib.file_digest(content, "sha256").hexdigest()
-    except FileNotFoundError:
-        return None
 
 
 def _download(url: str, digest: str, kept: Path) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 
 from alexnet.data.prepared import Prepared, Split, hold_out
 from alexnet.errors import InputError
-from alexnet.run.recipe import Recipe
+from alexnet.run.recipe import Recipe, seed_of
 
 
 def training_of(recipe: Recipe, prepared: Prepared) -> tuple[Split, np.ndarray]:
@@ -15,6 +15,25 @@ def training_of(recipe: Recipe, prepared: Prepared) -> tuple[Split, np.ndarray]:
     if {"val", "test"} & set(prepared.splits):
         return split, np.arange(len(split.labels))
     return split, hold_out(split.labels, recipe.hold_out, recipe.hold_out_seed)[0]
+
+
+def epoch_order(recipe: Recipe, labels: np.ndarray, indices: np.ndarray, epoch: int) -> np.ndarray:
+    """The indices of the images that an epoch trains on, in its order: each once, or with `recipe.balance` drawn class by class.
+
+    Balanced, it is as many images in all; every class gives as many as every other, or one more. Of a small class each image
+    comes equally often, or once more; of a large one other images come in other epochs. labels: of the whole split.
+    """
+    draw = np.random.default_rng(seed_of(recipe.seed, "order", epoch))
+    if not recipe.balance:
+        return draw.permutation(indices)
+    classes = np.unique(labels[indices])
+    share, more = divmod(len(indices), len(classes))
+    drawn = []
+    for place, label in enumerate(draw.permutation(classes)):
+        images, wanted = indices[labels[indices] == label], share + (place < more)
+        rest = draw.permutation(images)[: wanted % len(images)]
+        drawn += [np.tile(images, wanted // len(images)), rest]
+    return draw.permutation(np.concatenate(drawn))
 
 
 def validation_of(recipe: Recipe, prepared: Prepared) -> tuple[Split, np.ndarray]:

@@ -38,10 +38,14 @@ def locate(given: Path | str) -> Path:
     return fetch(url) if url else Path(given)
 
 
+def is_network_file(given: Path | str) -> bool:
+    """Whether `given` means a network file that alexnet wrote: the starter, one at a URL, or one by what it holds."""
+    return str(given) == STARTER or _url(given) is not None or FORMAT_KEY in tensors.metadata(Path(given))
+
+
 def is_file(given: Path | str) -> bool:
-    """Whether `given` means a network in one file, and no run folder: by its name, or by what it holds."""
-    named = str(given) == STARTER or _url(given) is not None or PurePath(given).suffix == ".safetensors"
-    return named and not _is_folder(given) or FORMAT_KEY in tensors.metadata(Path(given))
+    """Whether `given` means a network in one file, and no run folder: a network file, even one that is damaged or missing."""
+    return is_network_file(given) or (PurePath(given).suffix == ".safetensors" and not os.path.isdir(given))
 
 
 def only_folder(run: Path | str) -> None:
@@ -50,10 +54,6 @@ def only_folder(run: Path | str) -> None:
         raise InputError(
             f"{run}: a network in one file, where this needs a run folder; make one of it: alexnet import {run} --out RUN"
         )
-
-
-def _is_folder(given: Path | str) -> bool:
-    return os.path.isdir(given) and str(given) != STARTER
 
 
 def _url(given: Path | str) -> str | None:

@@ -7,17 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from alexnet.errors import InputError
+from alexnet.extras import missing
 from alexnet.files import named, write_text
 from alexnet.reading import parse_json, read_bytes
 from alexnet.run.folder import METRICS, TENSORBOARD
 
 
 class Log:
-    """metrics.jsonl, a line an event, and the same numbers as TensorBoard events."""
+    """metrics.jsonl, a line an event, and the same numbers as TensorBoard events where TensorBoard is installed."""
 
     def __init__(self, run: Path, step: int, writes: bool = True) -> None:
-        from torch.utils.tensorboard import SummaryWriter  # takes a second to import, so only for training
-
         self.path = run / METRICS
         self.last: dict[str, Any] = {}
         self.writes = writes  # only one of several processes does
@@ -27,7 +26,11 @@ class Log:
         lines = [line for line in read_metrics(run) if line.get("step", 0) <= step]
         write_text(self.path, "".join(json.dumps(line) + "\n" for line in lines))
         self.last = next(reversed(epochs(lines)), {})
-        self.board = SummaryWriter(str(run / TENSORBOARD), purge_step=step + 1)
+        self.board = None
+        if not missing("tensorboard"):
+            from torch.utils.tensorboard import SummaryWriter  # takes a second to import, so only for training
+
+            self.board = SummaryWriter(str(run / TENSORBOARD), purge_step=step + 1)
 
     def write(self, kind: str, **values: Any) -> None:
         if not self.writes:
@@ -35,15 +38,17 @@ class Log:
         line = {"kind": kind, **values, "time": round(time.time(), 3)}
         with named(self.path), self.path.open("a") as file:
             file.write(json.dumps(line) + "\n")
-        for name, value in values.items():
-            if kind != "start" and name not in ("epoch", "step"):
-                self.board.add_scalar(f"{kind}/{name}", value, values["step"])
+        if self.board and kind != "start":
+            for name, value in values.items():
+                if name not in ("epoch", "step"):
+                    self.board.add_scalar(f"{kind}/{name}", value, values["step"])
         if kind == "epoch":
             self.last = line
-            self.board.flush()  # else a kill loses two minutes of events
+            if self.board:
+                self.board.flush()  # else a kill loses two minutes of events
 
     def close(self) -> None:
-        if self.writes:
+        if self.writes and self.board:
             self.board.close()
 
 

@@ -1,4 +1,4 @@
-"""A network in one file: all that predicting needs, as safetensors. A tenth of a run folder's bytes in float16, half of that in int8.
+"""A network in one file: all that predicting needs, as safetensors, weights in float16 or int8.
 
 LAYER.weight       float16; or int8, with LAYER.weight.scale, float32, one for each kernel or unit
 LAYER.bias         float32, as is whatever else has no rows
@@ -136,7 +136,9 @@ def read(file: Path) -> Contents:
     """
     arrays, about = tensors.read(file, MOST)
     if FORMAT_KEY not in about:
-        raise InputError(f"{file}: no network file of alexnet export RUN alexnet; weights of others: alexnet import {file}")
+        raise InputError(
+            f"{file}: no network file of alexnet export RUN alexnet; weights of others: alexnet import {file}"
+        )
     if about[FORMAT_KEY] != FORMAT:
         raise InputError(f"{file}: format {short(about[FORMAT_KEY], 20)}, this version reads {FORMAT}")
     recipe = Recipe.from_json(_text(about, "recipe", SMALL, file), f"{file}: recipe")
@@ -149,7 +151,9 @@ def read(file: Path) -> Contents:
     return Contents(
         where=file,
         recipe=recipe,
-        weights={key: value for key, value in values.items() if key not in _STATISTICS and not key.startswith("kernels.")},
+        weights={
+            key: value for key, value in values.items() if key not in _STATISTICS and not key.startswith("kernels.")
+        },
         classes=classes,
         mean=mean,
         eigenvalues=eigenvalues,

@@ -30,6 +30,7 @@ MOST = {
     "seed": (1 << 63) - 1,
     "hold_out_seed": (1 << 63) - 1,
     "keep": 1 << 24,
+    "stop_after": 1 << 24,
     "validate_every": 1 << 24,
     "stuck_steps": 1 << 48,
 }
@@ -88,6 +89,10 @@ class Recipe:
     """Share of the training images of each class held out for validation where the data has no validation split."""
     hold_out_seed: int = 0
     """Of which images are held out."""
+    balance: bool = False
+    """Whether every class gives an epoch equally many images, drawn from its own, however many it has; for uneven classes."""
+    stop_after: int = 0
+    """Stop early, once so many validations in a row have brought no lower top-1 error; 0: never."""
     micro_batch: int | None = None
     """Images a pass through the network; the gradient of a batch is accumulated over several. None: the whole batch."""
     precision: Precision = "auto"
@@ -112,7 +117,7 @@ class Recipe:
         """Raise InputError, naming the field, for a value that no run can use."""
         counts = ("epochs", "batch", "validate_every", "keep", "image_size", "micro_batch")
         amounts = (
-            *("decay", "bias_rate", "first_rate", "last_rate", "last_rate_after", "warmup_epochs"),
+            *("decay", "bias_rate", "first_rate", "last_rate", "last_rate_after", "warmup_epochs", "stop_after"),
             *("checkpoint_minutes", "stuck_steps", "seed", "hold_out_seed", "base_batch"),
         )
         value = dataclasses.asdict(self) | {"schedule.factor": self.schedule.factor}

@@ -18,7 +18,7 @@ from alexnet.network.low_precision import LowPrecision
 from alexnet.network.model import AlexNet
 from alexnet.run import checkpoint, folder, network_file
 from alexnet.run import recipe as recipes
-from alexnet.run.locate import locate
+from alexnet.run.locate import is_file, locate
 from alexnet.run.network_file import Contents, Measured
 from alexnet.run.recipe import Recipe
 from alexnet.run.views import Network, view_probabilities
@@ -165,7 +165,7 @@ def preparation_of(mean: np.ndarray, eigenvalues: np.ndarray, eigenvectors: np.n
 def contents_of(given: Path | str) -> Contents:
     """All that predicting needs, of what `load` takes; of a run folder, the newest checkpoint. Raises InputError as that does."""
     path = locate(given)
-    if path.is_file():
+    if path.is_file() or is_file(path):
         return network_file.read(path)
     recipe, newest = recipes.read(path), checkpoint.newest(path)
     classes = folder.classes_of(path)
@@ -178,7 +178,7 @@ def contents_of(given: Path | str) -> Contents:
 def start_of(given: Path | str) -> tuple[Recipe, dict[str, Tensor]]:
     """The recipe and the weights that fine-tuning starts from, of what `load` takes. Raises InputError as that does."""
     path = locate(given)
-    if path.is_file():
+    if path.is_file() or is_file(path):
         contents = network_file.read(path)
         return contents.recipe, contents.weights
     return recipes.read(path), checkpoint.weights(checkpoint.newest(path))

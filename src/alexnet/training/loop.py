@@ -21,10 +21,10 @@ from alexnet.fast import TRITON
 from alexnet.processes import FailedElsewhere, Processes
 from alexnet.run import checkpoint, growth
 from alexnet.run.checkpoint import Progress
-from alexnet.run.images import measured_on, training_of, validation_of
+from alexnet.run.images import epoch_order, measured_on, training_of, validation_of
 from alexnet.run.metrics import Log
 from alexnet.run.recipe import seed_of
-from alexnet.run.schedule import Rates
+from alexnet.run.schedule import Rates, Schedule
 from alexnet.training import rule
 from alexnet.training.call import Call, Outcome, Start, Status
 from alexnet.training.layouts import Layout
@@ -126,7 +126,7 @@ class Loop:
 
     def _batches(self) -> Iterator[Batch]:
         """The batches that are left of the epoch, in its order, on the device; of each, what this process reads."""
-        order = np.random.default_rng(seed_of(self.recipe.seed, "order", self.state.epoch)).permutation(self.indices)
+        order = epoch_order(self.recipe, self.data.labels, self.indices, self.state.epoch)
         size, layout = self.recipe.batch, self.layout
         parts = [order[start : start + size] for start in range(self.state.step_in_epoch * size, len(order), size)]
         read = [part[layout.rows(len(part))] for part in parts]
@@ -262,6 +262,9 @@ class Loop:
         self.validation_error = measured.top1_error
         if self.recipe.schedule.kind == "plateau":
             self.state.plateau = self.state.plateau.after(measured.top1_error, self.recipe.schedule)
+        if self.recipe.stop_after:
+            patience = Schedule(times=0, patience=self.recipe.stop_after)
+            self.state.early = self.state.early.after(measured.top1_error, patience)
         return {"validation_top1": measured.top1_error, "validation_top5": measured.top5_error}
 
     def _validation_images(self) -> Images | Tensor:
@@ -275,7 +278,8 @@ class Loop:
         return resident.images if resident else images
 
     def _finished(self) -> bool:
-        return self.state.epoch >= self.recipe.epochs or self.state.plateau.ended
+        state = self.state
+        return state.epoch >= self.recipe.epochs or state.plateau.ended or state.early.ended
 
     def _save(self) -> None:
         whole = self.layout.whole_state(self.sgd)

@@ -67,15 +67,36 @@ def train(
         raise FailedHere(f"process {processes.rank}: {error}") from error
 
 
-def resume(run: Path, data: Path | None = None, **options: Any) -> Outcome:
-    """Go on with a run that was stopped or killed, by its own recipe.
+def resume(run: Path, data: Path | None = None, epochs: int | None = None, **options: Any) -> Outcome:
+    """Go on with a run that was stopped or killed, by its own recipe; or with a finished one, up to more `epochs`.
 
     data: its prepared dataset, by default where it was when the run began; options: as `train` takes them. Raises InputError
-    if `run` is no run folder, or its data is not there or another; else as `train`.
+    if `run` is no run folder, or its data is not there or another; else as `extend` and `train`.
     """
-    recipe = recipes.read(run)
+    recipe = extend(run, epochs) if epochs else recipes.read(run)
     opened = prepared_sets.open(data or folder.data_of(run, there=True))
     return train(recipe, opened, run, resume=True, **options)
+
+
+def extend(run: Path, epochs: int) -> Recipe:
+    """Give a run, most often a finished one, another number of epochs, to be reached by resuming it; returns its new recipe.
+
+    A schedule that scales to the epochs goes on where it would be in the longer run, so its rate may rise again. Raises
+    InputError, and writes nothing, if the run is there already, or its own schedule or early stopping has ended it.
+    """
+    recipe = replace(recipes.read(run), epochs=epochs)
+    recipe.check()
+    newest = checkpoint.newest(run)
+    progress = checkpoint.progress_of(checkpoint.state_of(newest), newest / checkpoint.STATE)
+    if progress.epoch >= epochs:
+        raise InputError(f"--epochs {epochs}: {run} has done {progress.epoch}; say how many there shall be in all")
+    if progress.plateau.ended or progress.early.ended:
+        raise InputError(
+            f"--epochs {epochs}: {run} ended by itself after {progress.epoch}, as its error fell no more; start another --from it"
+        )
+    with only_writer(run, "alexnet train"):
+        write_text(run / folder.RECIPE, recipe.to_json())
+    return recipe
 
 
 def check_parallel(recipe: Recipe, parallel: Mode, number: int) -> None:

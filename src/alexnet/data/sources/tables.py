@@ -25,6 +25,7 @@ from alexnet.data.sources.source import (
     split_word,
 )
 from alexnet.errors import InputError
+from alexnet.extras import need
 from alexnet.words import gigabytes, short
 
 BATCH = 64 << 20
@@ -142,12 +143,9 @@ def _said(error: Exception) -> str:
 
 
 def _datasets() -> Any:
-    try:
-        import datasets
-    except ImportError:
-        raise InputError(
-            'Hugging Face datasets and parquet files need one more package: pip install "alexnet[hub]"'
-        ) from None
+    need("hub")
+    import datasets
+
     return datasets
 
 
