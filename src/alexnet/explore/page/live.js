@@ -23,6 +23,10 @@ export async function show(body, route, net) {
   let seen = "";
   let epochs = -1;
   let metrics;
+  if ((net.epochs ?? null) === null && !net.epochs_kept.length) {
+    state.textContent = "Of this network there is no record of its training.";
+    return {};
+  }
   try {
     metrics = await fresh(at.metrics(route.run));
   } catch (error) {
