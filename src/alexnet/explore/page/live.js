@@ -22,18 +22,11 @@ export async function show(body, route, net) {
   let left = false;
   let seen = "";
   let epochs = -1;
-  let metrics;
-  if ((net.epochs ?? null) === null && !net.epochs_kept.length) {
+  if (!net.log) {
     state.textContent = "Of this network there is no record of its training.";
     return {};
   }
-  try {
-    metrics = await fresh(at.metrics(route.run));
-  } catch (error) {
-    if (error.status !== 404) throw error;
-    state.textContent = "Of this network there is no record of its training.";
-    return {};
-  }
+  let metrics = await fresh(at.metrics(route.run));
   async function look(first) {
     if (!first) metrics = await fresh(at.metrics(route.run));
     if (left) return;
