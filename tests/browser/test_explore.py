@@ -5,6 +5,7 @@ import functools
 import http.server
 import io
 import json
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -62,7 +63,8 @@ def runs(
     other = tmp_path_factory.mktemp("other") / "without"
     network = replace(tiny_recipe.network, normalization="none")
     train(replace(tiny_recipe, epochs=1, seed=1, network=network), tiny_prepared, other)
-    return tiny_run, other
+    copied = tmp_path_factory.mktemp("copied") / tiny_run.name  # the explorer keeps features in a run's folder
+    return Path(shutil.copytree(tiny_run, copied)), other
 
 
 @pytest.fixture(scope="module")
