@@ -10,6 +10,7 @@ import json
 import os
 import re
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,12 @@ BROUGHT = {
 }
 NOTEBOOK = "> This is `notebooks/paper.ipynb` without what it prints: `make notebook` runs it, in about a minute.\n\n"
 
+NO_PAGES = '<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9"></urlset>'
+
 CODE_OR_LINK = re.compile(r"^```.*?^```|`[^`\n]*`|\]\(([^)\s]+)\)", re.MULTILINE | re.DOTALL)
-BOX = re.compile(r"^[╭╰]─+ ?([\w ]*?) ?─+[╮╯]$")
+RULE = re.compile(r"\s*-+\s*")
+WIDTH = 88
+"""Letters in a line of a command's help."""
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -42,6 +47,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for folder in sorted((DOCS / "runs").iterdir()):
         listed = "\n".join(f"- [{file.name}]({file.name})" for file in sorted(folder.iterdir()))
         files.append(File.generated(config, f"runs/{folder.name}/index.md", content=f"# {folder.name}\n\n{listed}\n"))
+    # Asked for by the language switch; a page has no translation of the same name, so it leads to the language's first page.
+    files.append(File.generated(config, "ko/sitemap.xml", content=NO_PAGES))
     for page in files.documentation_pages():
         for target in _linked(page):
             if target.is_file() and DOCS not in target.parents and str(target.relative_to(ROOT)) not in BROUGHT:
@@ -122,11 +129,11 @@ def _help(*arguments: str) -> str:
     from alexnet.cli import main
 
     printed, width = io.StringIO(), os.environ.get("COLUMNS")
-    os.environ["COLUMNS"] = "96"
+    os.environ["COLUMNS"] = str(WIDTH)
     try:
         with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
             main([*arguments, "--help"])
     finally:
         os.environ.pop("COLUMNS") if width is None else os.environ.update(COLUMNS=width)
-    lines = [BOX.sub(r"\1", line) for line in printed.getvalue().splitlines()]
-    return "\n".join(line.removeprefix("│").removesuffix("│").rstrip() for line in lines).strip()
+    lines = [line.rstrip() for line in printed.getvalue().splitlines() if not RULE.fullmatch(line)]
+    return "\n".join(textwrap.fill(line, WIDTH, drop_whitespace=False) if len(line) > WIDTH else line for line in lines).strip()
