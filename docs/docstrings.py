@@ -42,5 +42,5 @@ def _mark_up(docstring: griffe.Docstring | None, names: set[str]) -> None:
                 line = "  " + line
         elif not line.strip():
             item = False
-        lines.append(line)
+        lines.append(re.sub(r" {2,}# ", "  # ", line) if example else line)
     docstring.value = "\n".join([*lines, "```"] if example else lines)
