@@ -4,54 +4,28 @@
 
 The server runs as a command, in a process of its own, and is asked over HTTP as its page asks. Cold start: from the command to
 the page, its index and its network. A new image: from the upload of a JPEG of 640 x 480 pixels to its labels, the mean of ten
-crops. Maps: those of conv1 for that image, which is when all steps are computed; another step's are then only sent. Without
---run: an untrained network of the starter's widths, since time does not depend on what a network has learned. Half a minute.
+crops. Maps: those of conv1 for that image, which is when all steps are computed; another step's are then only sent. Half a
+minute with the starter, which is asked where no --run is named.
 """
 
 import io
 import json
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.request
-from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
-import torch
 from measure import arguments, finish, row
 from PIL import Image
-
-from alexnet.data import prepare
-from alexnet.data.sources import open_source
-from alexnet.network.model import AlexNet
-from alexnet.run import checkpoint, folder, recipes
-
-
-def untrained(path: Path) -> Path:
-    """A run folder with the initial values of the recipe `starter`."""
-    recipe = recipes.recipes["starter"]
-    draw = np.random.default_rng(0)
-    images, labels = draw.integers(0, 255, (20, 256, 256, 3), np.uint8), np.arange(20) % 10
-    np.savez(path / "images.npz", images=images, labels=labels)
-    prepared = prepare.prepare(open_source(str(path / "images.npz")), path / "data", size=256)
-    run = path / "starter"
-    run.mkdir()
-    recipe = replace(recipe, network=replace(recipe.network, classes=10))
-    (run / folder.RECIPE).write_text(recipe.to_json())
-    folder.keep_preparation(run, prepared)
-    network = AlexNet(recipe.network, torch.Generator().manual_seed(0))
-    checkpoint.save(run, network.state_dict(), {}, checkpoint.Progress(), 1)
-    return run
 
 
 class Explorer:
     """`alexnet explore` in a process of its own, and a page's requests to it."""
 
-    def __init__(self, run: Path) -> None:
+    def __init__(self, run: str) -> None:
         begun = time.perf_counter()
-        command = [sys.executable, "-m", "alexnet", "explore", str(run), "--no-browser", "--json", "--port", "0"]
+        command = [sys.executable, "-m", "alexnet", "explore", run, "--no-browser", "--json", "--port", "0"]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         assert self.process.stdout
         url = json.loads("".join(self.process.stdout.readline() for _ in range(3)))["url"]
@@ -94,19 +68,17 @@ def photographs(number: int) -> list[bytes]:
 
 
 def main() -> None:
-    given = arguments(__doc__, run="", images=20, repeats=3)
+    given = arguments(__doc__, run="starter", images=20, repeats=3)
     starts: list[float] = []
     seconds: list[tuple[float, float, float]] = []
-    with tempfile.TemporaryDirectory() as place:
-        run = Path(given.run) if given.run else untrained(Path(place))
-        Explorer(run).close()  # compiled code and files are then where they are the next time
-        for number in range(given.repeats):
-            explorer = Explorer(run)
-            starts.append(explorer.started)
-            if number == given.repeats - 1:
-                pictures = photographs(given.images + 2)
-                seconds = [explorer.image(content) for content in pictures][2:]
-            explorer.close()
+    Explorer(given.run).close()  # compiled code and files are then where they are the next time
+    for number in range(given.repeats):
+        explorer = Explorer(given.run)
+        starts.append(explorer.started)
+        if number == given.repeats - 1:
+            pictures = photographs(given.images + 2)
+            seconds = [explorer.image(content) for content in pictures][2:]
+        explorer.close()
     answers, first, others = zip(*seconds, strict=True)
     rows = [row("cold start, to the page and its network", starts, "s")]
     rows.append(row("a new image, from upload to labels", [1e3 * s for s in answers], "ms", "ten crops"))

@@ -411,3 +411,16 @@ def test_the_exported_page_shows_the_same_from_a_file_server(
         page.locator(f".section-{section} h1").wait_for(state="attached")
         page.wait_for_load_state("networkidle")
         assert not page.get_by_test_id("error-line").is_visible()
+
+
+def test_the_exported_page_computes_an_image_of_its_reader(page: "Page", exported: Explorer) -> None:
+    page.goto(exported.at("image"))
+    page.get_by_test_id("label-row").first.wait_for()
+    file = {"name": "photograph.png", "mimeType": "image/png", "buffer": photograph()}
+    page.get_by_test_id("file-input").set_input_files(file)  # type: ignore[arg-type]
+    page.locator("h1", has_text="photograph.png").wait_for(state="attached")
+    answer = trained.load(exported.runs[0]).predict(photograph(), views=10)
+    assert dict(labels_of(page)) == pytest.approx(dict(answer.top), abs=0.01)  # its weights have 16 bits
+    page.evaluate("location.hash = location.hash.replace('#/image', '#/number/conv2/1/2/2')")
+    page.get_by_test_id("inspector-value").wait_for()
+    assert page.get_by_test_id("agreement").get_attribute("data-agrees") == "true"

@@ -23,7 +23,7 @@ YOUNG = 60
 
 
 def facts(trained: TrainedNetwork) -> dict[str, Any]:
-    """step, epochs, error and epochs_kept of a run; None or empty for what its folder does not tell."""
+    """step, epochs, error, epochs_kept and log (whether it has one) of a run; None or empty for what its folder does not tell."""
     path = trained.path
     step = re.fullmatch(r"step-(\d+)", trained.checkpoint)
     lines = metrics.read_metrics(path) if has_log(trained) else []
@@ -32,6 +32,7 @@ def facts(trained: TrainedNetwork) -> dict[str, Any]:
         "epochs": max((line["epoch"] for line in lines if line["kind"] == "epoch"), default=None),
         "error": {"views": _errors(trained)},
         "epochs_kept": growth.epochs(path),
+        "log": has_log(trained),
     }
 
 

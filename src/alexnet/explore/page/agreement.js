@@ -3,16 +3,19 @@
 import { h } from "./dom.js";
 import { digits } from "./format.js";
 
-/** "computed here ...; the network says ...": `value` is the page's, `served` the network's, `size` of the sums inside. */
-export function agreement(value, served, tolerance) {
+const HALF = 1 << 13; // how much coarser numbers of 16 bits are than those of 32
+
+/** "computed here ...; the network says ...": `value` is the page's, `served` the network's, `tolerance` what rounding explains.
+ *  half: whether the network computed with the 16-bit weights of its file, and this page with those of 32 bits. */
+export function agreement(value, served, tolerance, half = false) {
   const apart = Math.abs(value - served);
-  const agrees = apart <= tolerance;
+  const agrees = apart <= (half ? tolerance * HALF : tolerance);
+  const who = half ? "The browser, with the weights rounded to 16 bits," : "The network, in float32,";
+  const judged = agrees ? "which is rounding" : "more than rounding explains";
   const words =
     apart === 0
       ? "The network computed exactly this number."
-      : agrees
-        ? `The network, in float32, computed ${digits(served, 8)}: ${digits(apart, 2)} apart, which is rounding.`
-        : `The network computed ${digits(served, 8)}: ${digits(apart, 2)} apart, more than rounding in float32 explains.`;
+      : `${who} computed ${digits(served, 8)}: ${digits(apart, 2)} apart, ${judged}.`;
   return h(
     "p",
     {

@@ -21,14 +21,12 @@ export async function show(body, route, net) {
   let timer = null;
   let left = false;
   let seen = "";
-  let metrics;
-  try {
-    metrics = await fresh(at.metrics(route.run));
-  } catch (error) {
-    if (error.status !== 404) throw error;
+  let epochs = -1;
+  if (!net.log) {
     state.textContent = "Of this network there is no record of its training.";
     return {};
   }
+  let metrics = await fresh(at.metrics(route.run));
   async function look(first) {
     if (!first) metrics = await fresh(at.metrics(route.run));
     if (left) return;
@@ -38,10 +36,12 @@ export async function show(body, route, net) {
     // Drawn again only where something is new, so that a chart keeps its place under the pointer.
     if (mark !== seen && !charts.contains(document.activeElement)) {
       charts.replaceChildren(...chartsOf(metrics));
-      await kernelsNow(kernels, route.run, net, metrics.state === "training" && seen !== "");
       seen = mark;
     }
-    if (store.index.live && metrics.state === "training") timer = setTimeout(() => look(false).catch(() => {}), EVERY);
+    if (metrics.epochs.length !== epochs) await kernelsNow(kernels, route.run, net, metrics.state === "training" && !first);
+    epochs = metrics.epochs.length;
+    const again = () => look(false).catch((error) => (state.textContent = error.message));
+    if (!left && store.index.live && metrics.state === "training") timer = setTimeout(again, EVERY);
   }
   await look(true);
   return { leave: () => ((left = true), clearTimeout(timer)) };
@@ -49,6 +49,7 @@ export async function show(body, route, net) {
 
 function numbersOf({ epochs, steps, epochs_total: total, images_per_second: speed, rate }) {
   const last = epochs.at(-1);
+  const measured = epochs.findLast((line) => line.validation_top1 !== undefined); // not after every epoch
   const figure = (value, name) => h("p", null, h("b", null, value), h("span", null, name));
   return [
     figure(`${whole(last?.epoch ?? 0)} / ${whole(total)}`, "epochs"),
@@ -56,7 +57,7 @@ function numbersOf({ epochs, steps, epochs_total: total, images_per_second: spee
     rate ? figure(digits(rate, 3), "learning rate") : null,
     speed ? figure(whole(speed), "images a second") : null,
     last ? figure(digits(last.loss, 4), "training loss") : null,
-    last?.validation_top1 === undefined ? null : figure(`${digits(last.validation_top1, 3)} %`, "top-1 error, validation"),
+    measured ? figure(`${digits(measured.validation_top1, 3)} %`, "top-1 error, validation") : null,
   ].filter(Boolean);
 }
 

@@ -78,9 +78,8 @@ async function show() {
 
 // Sections that there is something to show in.
 function sectionsOf(net) {
-  const trained = (net.epochs ?? null) !== null || net.epochs_kept.length > 0;
   return Object.entries(TITLES).filter(([section]) =>
-    section === "live" ? trained : section !== "compare" || store.index.runs.length > 1,
+    section === "live" ? net.log : section !== "compare" || store.index.runs.length > 1,
   );
 }
 

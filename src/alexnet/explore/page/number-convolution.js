@@ -48,6 +48,7 @@ export async function panel(about) {
     term(variable("bias"), `of kernel ${kernel}`),
   );
   const scale = result.sums.reduce((largest, sum) => Math.max(largest, Math.abs(sum)), 0) + largestTerm(look);
+  const rounding = tolerance(scale * Math.sqrt(look.count) * 4, look.count * size * size);
   return {
     source,
     lines: [
@@ -67,7 +68,7 @@ export async function panel(about) {
         : channelBars({ sums: result.sums, chosen: kept.channel, first: look.first, choose, columns: columnsRead(look) }),
       tables,
       total,
-      agreement(result.value, about.value, tolerance(scale * Math.sqrt(look.count) * 4, look.count * size * size)),
+      agreement(result.value, about.value, rounding, about.route.image.startsWith("local-")),
     ],
   };
 }
