@@ -136,4 +136,6 @@ def _help(*arguments: str) -> str:
     finally:
         os.environ.pop("COLUMNS") if width is None else os.environ.update(COLUMNS=width)
     lines = [line.rstrip() for line in printed.getvalue().splitlines() if not RULE.fullmatch(line)]
-    return "\n".join(textwrap.fill(line, WIDTH, drop_whitespace=False) if len(line) > WIDTH else line for line in lines).strip()
+    return "\n".join(
+        textwrap.fill(line, WIDTH, drop_whitespace=False) if len(line) > WIDTH else line for line in lines
+    ).strip()
