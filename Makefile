@@ -10,7 +10,7 @@ DEMO := runs/demo
 WORKERS ?= 2
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
-.PHONY: setup demo notebook notebook-clear browser test lint peers bench clean
+.PHONY: setup demo notebook notebook-clear docs browser test lint peers bench clean
 .DEFAULT_GOAL := setup
 
 setup: .venv/.installed
@@ -26,7 +26,7 @@ setup: .venv/.installed
 	@# torch by itself, so that what is pinned, or named by TORCH, is there before any other package asks for a torch.
 	$(PIP_INSTALL) '$(TORCH)'
 	@# Without isolation the build uses the pinned setuptools from above, and asks no index for another.
-	$(PIP_INSTALL) --no-build-isolation -e '.[all,dev]'
+	$(PIP_INSTALL) --no-build-isolation -e '.[all,dev,docs]'
 	@touch $@
 	@echo 'ready: use .venv/bin/alexnet, or: . .venv/bin/activate'
 
@@ -46,6 +46,11 @@ notebook: setup
 notebook-clear: setup
 	$(BIN)/jupyter nbconvert --clear-output --inplace notebooks/paper.ipynb --ClearMetadataPreprocessor.enabled=True \
 	  --ClearMetadataPreprocessor.preserve_nb_metadata_mask=kernelspec
+
+# The documentation site, in site/; it fetches nothing from another host. Open site/index.html, or, for its search:
+#   .venv/bin/python -m http.server --directory site
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # Debian's chromium, for the tests in a browser. Where it is missing and cannot be installed, they are skipped.
 APT := DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o Acquire::Retries=1 -o Acquire::http::Timeout=20
@@ -90,7 +95,7 @@ bench: setup
 	$(BIN)/python benchmarks/tables.py
 
 clean:
-	rm -rf $(DEMO) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info
+	rm -rf $(DEMO) build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 .PHONY: clean-venv

@@ -13,7 +13,7 @@ from alexnet.extras import EXTRAS, PACKAGES, lacking, missing, need
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-ELSEWHERE = {"all", "dev", "notebook"}
+ELSEWHERE = {"all", "dev", "docs", "notebook"}
 """Extras that no module of the package looks for."""
 
 
@@ -29,7 +29,11 @@ def test_extras_bring_what_commands_look_for() -> None:
 
 def test_all_is_all_of_them() -> None:
     (everything,) = PROJECT["all"]
-    assert set(everything.removeprefix("alexnet[").removesuffix("]").split(",")) == PROJECT.keys() - {"all", "dev"}
+    assert set(everything.removeprefix("alexnet[").removesuffix("]").split(",")) == PROJECT.keys() - {
+        "all",
+        "dev",
+        "docs",
+    }
 
 
 def test_what_is_missing_is_named_with_the_command_that_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,8 +51,7 @@ def test_commands_are_found_in_fenced_blocks() -> None:
 PAGES = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
-    *sorted(ROOT.glob("docs/*.md")),
-    *sorted(ROOT.glob("docs/ko/*.md")),
+    *sorted(ROOT.glob("docs/**/*.md")),
 ]
 
 
