@@ -34,10 +34,10 @@ def _typed(annotation: Any, value: Any, where: str) -> Any:
         if isinstance(value, str) and hasattr(annotation, "parse"):
             return annotation.parse(value)
         return from_dict(annotation, value, where)
-    if get_origin(annotation) is tuple:
+    if (sequence := get_origin(annotation)) in (tuple, list):
         if isinstance(value, list):
             inner = get_args(annotation)[0]
-            return tuple(_typed(inner, item, f"{where}.{number}") for number, item in enumerate(value))
+            return sequence(_typed(inner, item, f"{where}.{number}") for number, item in enumerate(value))
         raise InputError(f"{where}: {_short(value)}; it must be a list")
     if get_origin(annotation) is Literal:
         if any(value == choice and type(value) is type(choice) for choice in get_args(annotation)):

@@ -167,6 +167,28 @@ def test_classes_are_sorted_by_any_column(run: Path, report: "Page") -> None:
     assert order() == sorted(errors) and direction("top-1") is None
     report.get_by_role("button", name="class", exact=True).click()
     assert order() == sorted(errors, reverse=True)
+    precisions = {row["label"]: row["precision"] for row in rows if row["precision"] is not None}
+    report.get_by_role("button", name="precision").click()
+    assert [precisions[name] for name in order() if name in precisions] == sorted(precisions.values(), reverse=True)
+    assert order()[: len(precisions)] == [name for name in order() if name in precisions], "– comes last"
+
+
+def test_the_reliability_diagram_says_what_its_table_says(run: Path, report: "Page") -> None:
+    bins = json.loads((run / "evaluation-held-out-of-train-1views.json").read_text())["calibration"]["bins"]
+    filled = [each for each in bins if each["images"]]
+    section = report.locator("#calibration")
+    box = "all => all.map(each => each.getBoundingClientRect())"
+    bars, axis = section.locator("rect.accuracy").evaluate_all(box), section.locator("line.grid").evaluate_all(box)
+    bottom, top = axis[0]["bottom"], axis[4]["bottom"]
+    assert [100 * bar["height"] / (bottom - top) for bar in bars] == pytest.approx(
+        [each["accuracy"] for each in filled], abs=0.5
+    )
+    marks = section.locator("line.sure").evaluate_all("all => all.map(each => Number(each.getAttribute('y1')))")
+    assert [(282 - mark) / 2.7 for mark in marks] == pytest.approx([each["confidence"] for each in filled], abs=0.1)
+    assert not section.locator("table").is_visible()
+    section.locator("summary").click()
+    rows = [row.split() for row in section.locator("tbody tr").all_inner_texts()]
+    assert [int(images) for _, images, _, _ in rows] == [each["images"] for each in bins]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -188,5 +210,6 @@ def test_without_scripts_the_page_is_whole(run: Path, browser: "Browser") -> Non
     page.goto((run / "report.html").as_uri())
     assert page.locator("#curves img").is_visible()
     assert page.locator("#matrix .right").first.is_visible() and page.locator("button").count() == 0
+    assert page.locator("#calibration svg").is_visible()
     assert page.locator("#curves summary").inner_text() == f"{EPOCHS} epochs in numbers"
     context.close()

@@ -77,6 +77,8 @@ def test_per_class_and_confusion_sums() -> None:
     assert [row["images"] for row in result.per_class] == [2, 1, 0, 0, 1, 1]
     assert [row["top1_error"] for row in result.per_class] == [50.0, 0.0, None, None, 100.0, 100.0]
     assert [row["top5_error"] for row in result.per_class] == [50.0, 0.0, None, None, 0.0, 100.0]
+    assert [row["precision"] for row in result.per_class] == [50.0, 100.0, None, None, None, 0.0], "None: given to none"
+    assert [row["recall"] for row in result.per_class] == [50.0, 100.0, None, None, 0.0, 0.0]
     wanted = np.zeros((6, 6), int)
     for true, predicted in zip(labels, [0, 0, 5, 5, 1], strict=True):
         wanted[true, predicted] += 1

@@ -9,6 +9,7 @@ import pytest
 
 from alexnet.data.prepared import Prepared
 from alexnet.errors import InputError
+from alexnet.evaluation import probabilities
 from alexnet.evaluation.probabilities import Options
 from alexnet.insight.evaluate import evaluate
 from alexnet.run import checkpoint, trained
@@ -44,6 +45,20 @@ def test_one_call_measures_and_writes_errors_picture_and_report(run: Path, tiny_
     assert result.to_dict() == {**places, **result.evaluation.to_dict()}
     assert result.evaluation.checkpoint == checkpoint.newest(run).name
     assert result.evaluation.precision == CPU.precision_of(run)
+    calibration = result.evaluation.calibration
+    assert calibration and calibration.accuracy == pytest.approx(100 - result.evaluation.top1_error)
+    assert calibration.confidence == pytest.approx(
+        100 * float(network.probabilities(split.images[indices]).max(dim=1).values.mean()), abs=0.5
+    )
+    assert '<section id="calibration">' in result.files[2].read_text()
+
+
+def test_probabilities_that_are_not_held_have_no_calibration(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probabilities, "MOST", 10)
+    result = evaluate(run, options=CPU)
+    assert result.not_held and result.evaluation.calibration is None
+    assert json.loads(result.files[0].read_text())["calibration"] is None
+    assert '<section id="calibration">' not in result.files[-1].read_text()
 
 
 def test_only_the_first_process_writes(run: Path) -> None:

@@ -17,6 +17,7 @@ from PIL import Image
 from alexnet import words
 from alexnet.data import prepare, prepared, sources
 from alexnet.errors import InputError
+from alexnet.evaluation.calibration import calibrate
 from alexnet.evaluation.measure import evaluate
 from alexnet.insight import figures, report, settings
 from alexnet.network import networks
@@ -277,6 +278,67 @@ def test_a_damaged_evaluation_is_named(run: Path, content: str) -> None:
     (run / "evaluation-val-1views.json").write_text(content)
     with pytest.raises(InputError, match=r"evaluation-val-1views\.json"):
         report.write(run)
+
+
+def calibrated(evaluated: Path, labels: list[int], **other: object) -> dict[str, Any]:
+    """The run's evaluation with the calibration of a network that says 90 % of the first of two classes, whatever it sees."""
+    result = calibrate(np.tile(np.array([0.9, 0.1], np.float32), (len(labels), 1)), np.array(labels))
+    assert result
+    file = evaluated / "evaluation-val-10views.json"
+    written: dict[str, Any] = json.loads(file.read_text()) | {"calibration": dataclasses.asdict(result) | other}
+    file.write_text(json.dumps(written))
+    return written
+
+
+def test_the_calibration_is_drawn_and_told(evaluated: Path) -> None:
+    calibrated(evaluated, 12 * [0] + 4 * [1])
+    report.write(evaluated)
+    page = page_of(evaluated)
+    assert page.sections()[-5:] == ["classes", "calibration", "recipe", "data", "machine"]
+    assert "gives its first label 90.00 %, and that label is right for 75.00 % of the images" in page.text
+    assert "Bin by bin the two are 15.00 points apart" in page.text
+    assert "A temperature of 2.00, by which the logarithm of the mean of the views’ probabilities" in page.text
+    assert "(2.00 and 2.00)" in page.text and "error from 15.00 to 0.00 points" in page.text
+    # 75 % of 270 pixels above the axis at 282; 14 of the 15 bins are empty
+    assert re.findall('<rect class="accuracy".* y="(.*?)" height="(.*?)"', page.html) == [("79.5", "202.5")]
+    assert "86.7 to 93.3 %: 16 images, accuracy 75.00 %, mean confidence 90.00 %" in page.text
+    assert "86.7–93.3 16 75.00 90.00" in page.text and "pale" not in page.text
+
+
+def test_a_calibration_without_another_half_tells_no_gain_and_pales_what_few_images_say(evaluated: Path) -> None:
+    calibrated(evaluated, [0, 1])
+    report.write(evaluated)
+    assert "negative log-likelihood" not in page_of(evaluated).text
+    assert "pale: fewer than 10 images" in page_of(evaluated).text and page_of(evaluated).html.count('class="few"') == 1
+
+
+def test_an_evaluation_from_before_there_was_calibration_still_has_a_report(evaluated: Path) -> None:
+    for file in evaluated.glob("evaluation-*.json"):
+        measured = json.loads(file.read_text())
+        del measured["calibration"]
+        for row in measured["per_class"]:
+            del row["precision"], row["recall"]
+        file.write_text(json.dumps(measured))
+    report.write(evaluated)
+    assert "classes" in page_of(evaluated).sections() and "calibration" not in page_of(evaluated).sections()
+
+
+def test_a_damaged_calibration_is_named(evaluated: Path) -> None:
+    calibrated(evaluated, [0, 1], bins=[{"above": "x"}])
+    with pytest.raises(InputError, match=r"evaluation-val-10views\.json: calibration\.bins\.0"):
+        report.write(evaluated)
+
+
+def test_classes_have_their_precision_and_recall(evaluated: Path) -> None:
+    report.write(evaluated)
+    rows = json.loads((evaluated / "evaluation-val-10views.json").read_text())["per_class"]
+    shown = re.findall(
+        r'</i></td>\s*<td class="number">(.*?)</td><td class="number">(.*?)</td>', page_of(evaluated).html
+    )
+    wanted = [
+        tuple("–" if row[name] is None else f"{row[name]:.2f}" for name in ("precision", "recall")) for row in rows
+    ]
+    assert sorted(shown) == sorted(wanted) and any(row["precision"] is None for row in rows)
 
 
 def test_the_same_run_has_the_same_page(evaluated: Path, data: prepared.Prepared) -> None:

@@ -13,6 +13,7 @@ from alexnet.cli.progress import Bar
 from alexnet.errors import InputError
 
 if TYPE_CHECKING:  # which bring torch along
+    from alexnet.evaluation.calibration import Calibration
     from alexnet.evaluation.ensemble import Averaged, Search
     from alexnet.evaluation.measure import Evaluation
     from alexnet.evaluation.probabilities import Options
@@ -41,11 +42,12 @@ def evaluate(
 ) -> int:
     """Top-1 and top-5 error of a run on a prepared dataset, over one view or ten (§4.1, §6), and of several runs averaged.
 
-    Of one run: errors by class, a confusion picture, and the report written again. Of several: each one's error and that of
-    the mean of their class probabilities (§6, Table 2). Runs may be of different networks and image sizes; classes and
-    images have to be the same. Probabilities are kept in RUN/predictions and read again while nothing has changed; of one run
-    alone only up to 1 GB of them. There is a confusion picture up to 1,000 classes. Under torchrun the processes share the
-    images.
+    Of one run: errors by class, a confusion picture, the report written again with precision and recall by class, and the
+    calibration: whether the network is as often right as it is sure, and the temperature that mends it. Of several: each
+    one's error and that of the mean of their class probabilities (§6, Table 2). Runs may be of different networks and image
+    sizes; classes and images have to be the same. Probabilities are kept in RUN/predictions and read again while nothing has
+    changed; of one run alone only up to 1 GB of them, and there is no calibration of more. There is a confusion picture up to
+    1,000 classes. Under torchrun the processes share the images.
 
     Args:
         runs: run folders.
@@ -148,9 +150,19 @@ def _show_one(result: "Evaluated", json: bool) -> None:
     out.table(table)
     if number > 100:
         out.print(f"the first 100 of {number} classes")
+    if measured.calibration:
+        out_line(_calibration(measured.calibration))
     out_line(f"all of it: {', '.join(map(str, result.files))}")
     for line in _written(result.submission):
         out_line(line)
+
+
+def _calibration(measured: "Calibration") -> str:
+    """Guo et al.'s figures in a line."""
+    said = f"calibration: ECE {measured.error:.2f} points; temperature {measured.temperature:.2f}"
+    if measured.nll_after is None:
+        return said
+    return f"{said} (ECE → {measured.error_after:.2f}, NLL {measured.nll:.3f} → {measured.nll_after:.3f} on the other half)"
 
 
 def _show_several(result: "Averaged", json: bool) -> None:

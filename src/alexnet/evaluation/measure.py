@@ -15,6 +15,7 @@ from alexnet.data.augment import Preparation
 from alexnet.data.loader import read_ahead
 from alexnet.data.prepared import Images
 from alexnet.errors import InputError
+from alexnet.evaluation.calibration import Calibration
 from alexnet.files import write_text
 from alexnet.processes import Processes
 from alexnet.run.views import Network, view_probabilities
@@ -29,13 +30,18 @@ class Evaluation:
     views: int
     images: int
     per_class: list[dict[str, Any]]
-    """label, images, top1_error, top5_error of every class, in label order; the errors of a class without images are None"""
+    """label, images, top1_error, top5_error, precision, recall of every class, in label order.
+
+    precision: the share of images given this label that are of it, None where none was given it; recall: the share of its own
+    images given it, 100 - top1_error. Errors and recall of a class without images are None."""
     confusion: list[list[int]] | None
     """[true][predicted] counts of the first label; None where they were not counted"""
     checkpoint: str | None = None
     """Name of the checkpoint's folder whose weights were measured, where they come from one"""
     precision: str | None = None
     """What was computed in, "float32" or "bf16", where that is known"""
+    calibration: Calibration | None = None
+    """Whether the class probabilities mean what they say, where they were all held, and are numbers"""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
@@ -56,8 +62,8 @@ class Count:
     def __init__(self, classes: tuple[str, ...], confusion: bool = False) -> None:
         number = len(classes)
         self.classes = classes
-        self.hits = np.zeros((3, number), np.int64)
-        """[3, classes]: images; those with the true label first; those with it among the first five"""
+        self.hits = np.zeros((4, number), np.int64)
+        """[4, classes]: images; those with the true label first; those with it among the first five; those given this label"""
         self.confusion = np.zeros((number, number), np.int64) if confusion and number <= CONFUSED else None
         """[true][predicted]"""
 
@@ -74,8 +80,9 @@ class Count:
             )
         best = probabilities.topk(min(5, number), dim=1).indices.cpu().numpy()
         right = best == labels[:, None]
-        for hits, counted in zip(self.hits, (np.ones_like(labels), right[:, 0], right.any(axis=1)), strict=True):
+        for hits, counted in zip(self.hits[:3], (np.ones_like(labels), right[:, 0], right.any(axis=1)), strict=True):
             np.add.at(hits, labels, counted)
+        np.add.at(self.hits[3], best[:, 0], 1)
         if self.confusion is not None:
             np.add.at(self.confusion, (labels, best[:, 0]), 1)
 
@@ -87,7 +94,7 @@ class Count:
 
     def evaluation(self, views: int) -> Evaluation:
         """The errors of all that was counted; at least one image."""
-        counts, right, five = self.hits
+        counts, right, five, given = self.hits
         images = int(counts.sum())
 
         def error(hits: np.integer, number: np.integer | int) -> float:
@@ -104,6 +111,8 @@ class Count:
                     "images": int(counts[k]),
                     "top1_error": error(right[k], counts[k]) if counts[k] else None,
                     "top5_error": error(five[k], counts[k]) if counts[k] else None,
+                    "precision": 100.0 * int(right[k]) / int(given[k]) if given[k] else None,
+                    "recall": 100.0 * int(right[k]) / int(counts[k]) if counts[k] else None,
                 }
                 for k, label in enumerate(self.classes)
             ],

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from alexnet.evaluation import ensemble, probabilities
+from alexnet.evaluation.calibration import calibrate
 from alexnet.evaluation.judged import Progress, of_run
 from alexnet.evaluation.measure import Evaluation
 from alexnet.evaluation.probabilities import Options
@@ -46,7 +47,7 @@ def evaluate(
     devkit: Path | None = None,
     progress: Progress | None = None,
 ) -> Evaluated:
-    """Measure a run's newest checkpoint on a split (§6); write its errors, by class too, the confusion picture and the report.
+    """Measure a run's newest checkpoint on a split (§6); write its errors and calibration, the confusion picture, the report.
 
     Without the packages of the extra `report` only the errors are written. data: a prepared dataset; by default the run's own.
     split: val (test where there is no val; the held-out share where there is neither), train, test. submission: a file for five
@@ -63,6 +64,7 @@ def evaluate(
     else:
         answers = probabilities.compute(run, judged, options, progress)
         measured = ensemble.measure(answers, judged.labels, judged.classes, options.views, confusion=True)
+        measured = replace(measured, calibration=calibrate(answers, judged.labels))
     measured = replace(measured, checkpoint=checkpoint.newest(run).name, precision=options.precision_of(run))
     name = f"{judged.where.replace(' ', '-')}-{options.views}views"
     errors, not_drawn = run / f"evaluation-{name}.json", lacking("report")

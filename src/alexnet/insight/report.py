@@ -15,6 +15,7 @@ from alexnet import words
 from alexnet.data import prepared as prepared_sets
 from alexnet.data.prepared import Prepared
 from alexnet.errors import InputError
+from alexnet.evaluation import calibration
 from alexnet.extras import need
 from alexnet.files import write_text
 from alexnet.insight import confusion, curves, figures, kernels, mistakes, picture
@@ -26,6 +27,7 @@ from alexnet.run.folder import CLASSES, DATA, REPORT, data_of
 from alexnet.run.metrics import epochs, read_metrics
 from alexnet.run.recipe import read as read_recipe
 from alexnet.run.trained import load
+from alexnet.typed import from_dict
 from alexnet.words import duration
 
 HERE = Path(__file__).parent
@@ -120,6 +122,8 @@ def _page(run: Path, prepared: Prepared | None) -> dict[str, Any]:
         "pictures": {name: picture.data_url(figure, "jpg") for name, figure in photographs.items()},
         "sample": len(figures.sample_of(recipe, prepared)) if photographs and prepared else 0,
         "per_class": _per_class(evaluations[0]) if evaluations else [],
+        "calibration": evaluations[0]["calibration"] if evaluations else None,
+        "searched": (calibration.COLDEST, calibration.HOTTEST),
         "confusion": confused and not named and picture.data_url(confusion.figure(confused, classes), "png"),
         "cells": confusion.cells(confused) if confused and named else [],
         "pairs": mistakes.listed(len(classes), confused) if confused and not named else [],
@@ -166,7 +170,10 @@ def _evaluations(run: Path, classes: tuple[str, ...], newest: str | None) -> lis
                 )
             # An old file does not say which checkpoint it measured.
             older = newest is not None and (measured.get("checkpoint") or newest) != newest
-            evaluations.append({"split": name[1], "older": older, **measured})
+            calibrated = measured.get("calibration")  # which an old file does not have either
+            if calibrated is not None:
+                calibrated = from_dict(calibration.Calibration, calibrated, f"{path}: calibration")
+            evaluations.append({"split": name[1], "older": older, **measured, "calibration": calibrated})
     return sorted(evaluations, key=lambda row: (row["split"] == "train", row["split"], row["older"], -row["views"]))
 
 
@@ -181,7 +188,7 @@ def _per_class(evaluation: dict[str, Any]) -> list[dict[str, Any]]:
             if wrong.any():
                 other = int(wrong.argmax())
                 taken = {"label": evaluation["per_class"][other]["label"], "images": int(wrong[other])}
-        rows.append({**row, "taken_for": taken})
+        rows.append({"precision": None, "recall": None, **row, "taken_for": taken})  # an old file has neither
     return sorted(rows, key=lambda row: -1.0 if row["top1_error"] is None else row["top1_error"], reverse=True)
 
 
