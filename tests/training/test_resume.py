@@ -195,6 +195,8 @@ def test_where_more_epochs_mean_nothing(tiny_prepared: Prepared, recipe: Recipe,
     train(replace(recipe, rate=1e-9, stop_after=1), tiny_prepared, tmp_path)
     with pytest.raises(InputError, match=f"--epochs 2: {tmp_path} has done 2; say how many there shall be in all"):
         resume(tmp_path, epochs=2)
+    with pytest.raises(InputError, match="nothing"):
+        resume(tmp_path, data=tmp_path / "nothing", epochs=9)
     with pytest.raises(InputError, match="--epochs 9: .* ended by itself after 2, as its error fell no more"):
         resume(tmp_path, epochs=9)
     assert read(tmp_path).epochs == EPOCHS, "nothing is written"

@@ -33,15 +33,14 @@ def train(args: list[str]) -> int:
 
     parser = _parser()
     known, rest = parser.parse_known_args(args)
-    weights = None
+    weights = epochs = None
     if known.resume:
         epochs, rest = _epochs(rest)
         if rest or known.out or known.start or known.network:
             raise InputError(
                 f"--resume {known.resume} goes on with the run's own recipe; only --data and --epochs can stand beside it"
             )
-        run = known.resume
-        recipe = extend(run, epochs) if epochs is not None and not processes.launched() else recipes.read(run)
+        recipe, run = recipes.read(known.resume), known.resume
         data = known.data or folder.data_of(run, there=True)
     else:
         start = trained.start_of(known.start) if known.start else None
@@ -52,6 +51,10 @@ def train(args: list[str]) -> int:
         weights = start[1] if start else None
         recipe, data, run = chosen, known.data, known.out or Path("runs") / f"{chosen.name}-{chosen.seed}"
     opened = prepared.open(data)
+    if epochs is not None and epochs != recipe.epochs:
+        if processes.launched():
+            raise InputError(f"--epochs {epochs}: one process gives a run more epochs; call it once without torchrun")
+        recipe = extend(run, epochs)
     number = _processes(known)
     if number > 1 and not processes.launched():
         check_parallel(check_fit(recipe, opened), known.parallel or "data", number)

@@ -50,6 +50,7 @@ def export(session: Session, folder: Path, progress: Progress = lambda what, don
 
     An earlier export there is replaced. Raises InputError where something else is, and where there are no images.
     """
+    folder = folder.absolute()  # "." has no name
     if folder.exists() and not _is_export(folder):
         raise InputError(
             f"--export {folder}: there already, and no earlier export; name a folder that is not there yet"

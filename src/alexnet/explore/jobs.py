@@ -7,6 +7,9 @@ from typing import Any
 
 from alexnet.explore.turns import Stopped, Turns
 
+Key = tuple[Hashable, ...]
+"""Kind of the work, run, checkpoint, and what else it is of."""
+
 Work = Callable[[Callable[[int, int], None]], Any]
 """Computes something, and calls what it is given with (done, total) now and then."""
 
@@ -30,15 +33,23 @@ class Jobs:
 
     def __init__(self, turns: Turns) -> None:
         self._turns = turns
-        self._jobs: dict[Hashable, Job] = {}
+        self._jobs: dict[Key, Job] = {}
         self._lock = threading.Lock()
         self._worker = ThreadPoolExecutor(1, "explore")
 
-    def ask(self, key: Hashable, work: Work) -> Job:
-        """The job of that key, begun if it is new. Raises what a failed one raised; it is begun again the next time."""
+    def ask(self, key: Key, work: Work) -> Job:
+        """The job of that key, begun if it is new. Raises what a failed one raised; it is begun again the next time.
+
+        With a new job of a kind and run, finished ones of other checkpoints are forgotten.
+        """
         with self._lock:
             job = self._jobs.get(key)
             if job is None:
+                past = (
+                    old for old, one in self._jobs.items() if one.ready and old[:2] == key[:2] and old[2:3] != key[2:3]
+                )
+                for old in list(past):
+                    del self._jobs[old]
                 job = self._jobs[key] = Job()
                 self._worker.submit(self._do, job, work)
             elif job.error is not None:

@@ -58,8 +58,8 @@ def kernels(trained: TrainedNetwork, epoch: int) -> np.ndarray:
     """conv1's kernels after an epoch, float32 [K, C, h, w]. Raises NotThere for an epoch that is not kept."""
     try:
         return growth.read(trained.path, epoch)
-    except InputError as error:
-        raise NotThere(str(error)) from None
+    except (InputError, OSError) as error:  # OSError: a number that no file's name can hold
+        raise NotThere(getattr(error, "strerror", None) or str(error)) from None
 
 
 def has_log(trained: TrainedNetwork) -> bool:

@@ -9,7 +9,7 @@ from alexnet.errors import InputError
 from alexnet.run.fetch import fetch
 
 STARTER = "starter"
-"""The name of the network that comes with the package. A folder or a file that is called so is ./starter."""
+"""The name of the network that comes with the package. As a Path it is a folder or a file of that name, where there is one."""
 
 STARTER_FILE = Path(__file__).parent.parent / "starter" / "network.safetensors"
 
@@ -32,7 +32,7 @@ def locate(given: Path | str) -> Path:
 
     A URL (http, https) is downloaded into a cache and has to end in #sha256=HEX (`fetch.fetch`).
     """
-    if str(given) == STARTER:
+    if _is_starter(given):
         return starter()
     url = _url(given)
     return fetch(url) if url else Path(given)
@@ -40,7 +40,7 @@ def locate(given: Path | str) -> Path:
 
 def is_network_file(given: Path | str) -> bool:
     """Whether `given` means a network file that alexnet wrote: the starter, one at a URL, or one by what it holds."""
-    return str(given) == STARTER or _url(given) is not None or FORMAT_KEY in tensors.metadata(Path(given))
+    return _is_starter(given) or _url(given) is not None or FORMAT_KEY in tensors.metadata(Path(given))
 
 
 def is_file(given: Path | str) -> bool:
@@ -54,6 +54,11 @@ def only_folder(run: Path | str) -> None:
         raise InputError(
             f"{run}: a network in one file, where this needs a run folder; make one of it: alexnet import {run} --out RUN"
         )
+
+
+def _is_starter(given: Path | str) -> bool:
+    # Path("./starter") is Path("starter"), so a path to something that is there is that.
+    return str(given) == STARTER and not (isinstance(given, PurePath) and os.path.lexists(given))
 
 
 def _url(given: Path | str) -> str | None:

@@ -73,8 +73,10 @@ def resume(run: Path, data: Path | None = None, epochs: int | None = None, **opt
     data: its prepared dataset, by default where it was when the run began; options: as `train` takes them. Raises InputError
     if `run` is no run folder, or its data is not there or another; else as `extend` and `train`.
     """
-    recipe = extend(run, epochs) if epochs else recipes.read(run)
+    recipe = recipes.read(run)
     opened = prepared_sets.open(data or folder.data_of(run, there=True))
+    if epochs is not None:
+        recipe = extend(run, epochs)
     return train(recipe, opened, run, resume=True, **options)
 
 

@@ -102,7 +102,7 @@ function labels(answer, net) {
     ),
     list,
     judgement(answer.top, answer.label, net),
-    h("p", { class: "faint small" }, `Computed in ${answer.milliseconds.toFixed(0)} ms.`),
+    h("p", { class: "faint small" }, `Computed in ${answer.milliseconds.toFixed(0)} ms${inWords(net.precision)}.`),
   );
 }
 
@@ -149,4 +149,9 @@ function tenCrops(answer, picture, net, highlight) {
     );
   });
   return list;
+}
+
+/** In what labels are computed, where it is not float32, as all other numbers of the page are. */
+function inWords(precision) {
+  return precision.startsWith("float32") ? "" : `, in ${precision.split(" ")[0]}, as alexnet predict does; all other numbers in float32`;
 }

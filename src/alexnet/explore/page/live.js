@@ -38,7 +38,7 @@ export async function show(body, route, net) {
       charts.replaceChildren(...chartsOf(metrics));
       seen = mark;
     }
-    if (metrics.epochs.length !== epochs) await kernelsNow(kernels, route.run, net, metrics.state === "training" && !first);
+    if (metrics.epochs.length !== epochs) await kernelsNow(kernels, route.run, net, metrics.state === "training");
     epochs = metrics.epochs.length;
     const again = () => look(false).catch((error) => (state.textContent = error.message));
     if (!left && store.index.live && metrics.state === "training") timer = setTimeout(again, EVERY);

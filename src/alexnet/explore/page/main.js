@@ -168,7 +168,7 @@ function foot() {
         `alexnet ${version} · after A. Krizhevsky, I. Sutskever and G. E. Hinton, ImageNet ` +
           "Classification with Deep Convolutional Neural Networks, 2012.",
       ),
-      ...(live ? [] : [h("p", null, "An exported page: it shows one run and chosen images, and computes from their files.")]),
+      ...(live ? [] : [h("p", null, "An exported page: it shows chosen runs and images, and computes others by itself.")]),
     );
 }
 

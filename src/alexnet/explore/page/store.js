@@ -33,7 +33,7 @@ export const freshNetwork = (run) => fresh(at.network(run));
 /** Upload a file or a photograph, and remember its name. */
 export async function add(blob, name) {
   if (blob.size > store.index.most_bytes) {
-    const megabytes = (store.index.most_bytes / (1 << 20)).toFixed(0);
+    const megabytes = (store.index.most_bytes / 1e6).toFixed(0);
     throw new Error(`${name}: over ${megabytes} MB, which is the most that an image may have`);
   }
   const image = store.index.live ? await upload(blob, name) : await (await localNetwork()).add(blob, name);
