@@ -161,7 +161,11 @@ def test_probabilities_too_large_to_hold_are_counted_as_they_come(
     monkeypatch.setattr(probabilities, "MOST", 24 * 4 * 4)
     small, quiet = evaluate(capsys, run, "--views", "10")
     assert large["calibration"] is None and small["calibration"], "it needs them all at once"
-    assert {**large, "calibration": small["calibration"]} == small and "not kept" not in quiet and (run / "predictions").exists()
+    assert (
+        {**large, "calibration": small["calibration"]} == small
+        and "not kept" not in quiet
+        and (run / "predictions").exists()
+    )
 
 
 def test_without_a_confusion_matrix_all_else_is_there(
