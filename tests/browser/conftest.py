@@ -20,6 +20,8 @@ QUIET = (
     "--disable-component-update",
     "--disable-sync",
     "--no-first-run",
+    "--use-fake-device-for-media-stream",  # a camera that shows a moving test picture
+    "--use-fake-ui-for-media-stream",  # and is given without a question
 )
 
 LEVELS = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa")

@@ -194,6 +194,33 @@ def test_a_dropped_image_gets_the_labels_that_predict_gives(
     assert first == f"{100 * told[0][1]:.1f} %"
 
 
+def test_an_image_is_pasted(page: "Page", explorer: Explorer) -> None:
+    page.goto(explorer.at("image"))
+    page.get_by_test_id("label-row").first.wait_for()
+    page.evaluate(
+        """(text) => {
+            const data = new DataTransfer();
+            data.items.add(new File([Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0))], "copied.png"));
+            window.dispatchEvent(new ClipboardEvent("paste", { clipboardData: data }));
+        }""",
+        base64.b64encode(photograph()).decode(),
+    )
+    page.locator("h1", has_text="copied.png").wait_for(state="attached")
+    assert len(labels_of(page)) == 4
+
+
+def test_an_image_is_taken_by_the_camera(page: "Page", explorer: Explorer) -> None:
+    page.goto(explorer.at("image"))
+    page.get_by_role("button", name="Camera").click()
+    page.locator(".camera video").evaluate(
+        "(video) => new Promise((done) => (video.videoWidth ? done(true) : (video.onloadeddata = () => done(true))))"
+    )
+    page.get_by_role("button", name="Take the photograph").click()
+    page.locator("h1", has_text="camera.jpg").wait_for(state="attached")
+    assert len(labels_of(page)) == 4
+    assert page.locator(".camera").count() == 0
+
+
 def test_what_is_no_image_gets_one_line(page: "Page", explorer: Explorer, problems: list[str]) -> None:
     page.goto(explorer.at("image"))
     page.get_by_test_id("label-row").first.wait_for()

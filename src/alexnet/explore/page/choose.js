@@ -115,6 +115,7 @@ async function camera(zone) {
     box.remove();
   };
   const take = () => {
+    if (!video.videoWidth) return; // it has not begun to see
     const canvas = h("canvas", { width: video.videoWidth, height: video.videoHeight });
     canvas.getContext("2d").drawImage(video, 0, 0);
     canvas.toBlob((blob) => use(blob, "camera.jpg"), "image/jpeg", 0.92);
