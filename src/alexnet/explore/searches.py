@@ -60,18 +60,14 @@ def _features(trained: TrainedNetwork, data: Prepared, progress: Any) -> tuple[T
 
     copy = twin(trained)
     kept = trained.path.is_dir() and os.access(trained.path, os.W_OK)
-    folder = None if kept else _beside(trained.path, trained.checkpoint)
+    folder = None if kept else Path(_beside(trained.path, trained.checkpoint).name)
     return copy, list(features_of_split(copy, data, "train", progress=progress, folder=folder))
 
 
 @cache
-def _beside(path: Path, checkpoint: str) -> Path:
+def _beside(path: Path, checkpoint: str) -> tempfile.TemporaryDirectory[str]:
     """A folder for the features of a run whose own cannot be written; it goes with the process."""
-    _folders.append(tempfile.TemporaryDirectory(prefix="alexnet-"))
-    return Path(_folders[-1].name)
-
-
-_folders: list[tempfile.TemporaryDirectory[str]] = []
+    return tempfile.TemporaryDirectory(prefix="alexnet-")
 
 
 @dataclass(frozen=True)

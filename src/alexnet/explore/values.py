@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from alexnet.data.augment import to_channels
 from alexnet.data.views import places
 from alexnet.device import low_precision, precision_name
 from alexnet.explore.images import NotThere
@@ -15,6 +16,7 @@ from alexnet.network.layers import ColumnLinear, Convolution, Dropout, LocalResp
 from alexnet.network.model import ACTIVATIONS, AlexNet
 from alexnet.network.normalization import MAP
 from alexnet.network.summary import Layer, summarize
+from alexnet.run.predict import most_probable
 from alexnet.run.trained import TrainedNetwork
 from alexnet.run.views import each_view, mean_of
 from alexnet.words import IMAGENETTE, short
@@ -138,8 +140,6 @@ def _layer(trained: TrainedNetwork, layer: str) -> nn.Module:
 
 def at_image_size(trained: TrainedNetwork, pixels: np.ndarray) -> np.ndarray:
     """An image uint8 [S, S, 3] at the size that crops are taken from; larger ones are averaged down, as in training."""
-    from alexnet.data.augment import to_channels
-
     size = trained.preparation.size
     if len(pixels) == size:
         return pixels
@@ -196,11 +196,8 @@ def answer(trained: TrainedNetwork, pixels: np.ndarray, label: str | None) -> di
 
 def _five(trained: TrainedNetwork, probabilities: Tensor) -> list[dict[str, Any]]:
     """The five most probable labels, or all where there are fewer, as `alexnet predict` orders them."""
-    first = probabilities.topk(min(5, len(trained.classes)))
-    return [
-        {"label": trained.classes[label], "probability": value}
-        for label, value in zip(first.indices.tolist(), first.values.tolist(), strict=True)
-    ]
+    (five,) = most_probable(probabilities[None], trained.classes)
+    return [{"label": label, "probability": probability} for label, probability in five]
 
 
 def check_label(trained: TrainedNetwork, label: int) -> None:

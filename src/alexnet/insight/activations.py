@@ -16,6 +16,7 @@ from alexnet.insight import layers, predictions
 from alexnet.insight import picture as pictures
 from alexnet.insight.layers import activated
 from alexnet.run import trained as trained_networks
+from alexnet.run.predict import most_probable
 from alexnet.run.predict import predictions as predicted
 from alexnet.run.trained import TrainedNetwork
 
@@ -63,7 +64,7 @@ def figure(trained: TrainedNetwork, image: np.ndarray, name: str = "", truth: st
     hidden = [layer for layer in steps if outputs[layer].ndim == 1 and layer != spec.last_name]
     pitch = _widths(spec.columns)[1]
     strips = {layer: _strips(outputs[activated(network, layer)], spec.columns) for layer in hidden}
-    (five,) = predictions.most_probable(outputs[spec.last_name].softmax(0)[None], trained.classes)
+    (five,) = most_probable(outputs[spec.last_name].softmax(0)[None], trained.classes)
     height: float = _MARGIN + 20 + _TOP + 14
     height += sum(24 + sum(16 + pitch for _ in names) + 6 for names in maps.values())
     height += sum(24 + strip[0].shape[0] / 2 + 16 for strip in strips.values())

@@ -15,6 +15,7 @@ from alexnet.insight import activations, kernels, layers, neighbours, picture, p
 from alexnet.insight.features import features_of
 from alexnet.insight.search import nearest
 from alexnet.run.dataset import open_run
+from alexnet.run.predict import most_probable
 from alexnet.run.recipe import Recipe
 from alexnet.run.trained import TrainedNetwork
 
@@ -94,7 +95,7 @@ def five_labels(trained: TrainedNetwork, prepared: Prepared) -> "Figure":
     probabilities = torch.cat([batch[last].float().cpu() for batch in batches]).softmax(dim=1)
     labels = split.labels[pool]
     chosen = predictions.choose(probabilities.argmax(dim=1).numpy() == labels, labels)
-    five = predictions.most_probable(probabilities[chosen], split.classes)
+    five = most_probable(probabilities[chosen], split.classes)
     return predictions.figure(split.images[pool[chosen]], five, [split.classes[k] for k in labels[chosen]])
 
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.text import Text
-from torch import Tensor
 
 from alexnet.data.sources.passed import is_image_name
 from alexnet.data.views import check_views
@@ -153,15 +152,6 @@ def figure(
             y += beneath
             bars(page, five, true, x, y, _SIDE)
     return page.figure
-
-
-def most_probable(probabilities: Tensor, classes: Sequence[str]) -> list[list[tuple[str, float]]]:
-    """The five most probable labels of each image, all where there are fewer, of class probabilities [N, classes]."""
-    best = probabilities.topk(min(5, len(classes)), dim=1)
-    return [
-        [(classes[k], p) for k, p in zip(row, values, strict=True)]
-        for row, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
-    ]
 
 
 def choose(right: np.ndarray, labels: np.ndarray, number: int = 8) -> np.ndarray:

@@ -202,10 +202,8 @@ def progress_of(state: dict[str, Any], where: Path) -> Progress:
     """The counters of a state; InputError, naming the field, for values that no run can have come to."""
     values: Any = state.get("progress")
     progress: Progress = from_dict(Progress, values, f"{where}: progress")
-    if missing := {field.name for field in dataclasses.fields(Progress)} - {
-        "early",
-        *values,
-    }:  # older runs have no "early"
+    wanted = {field.name for field in dataclasses.fields(Progress)} - {"early"}  # which older runs do not have
+    if missing := wanted - set(values):
         raise InputError(f"{where}: not the state of this run (progress without {min(missing)}); {_FIX}")
     parts = (progress, progress.plateau, progress.early)
     for name, value in (pair for part in parts for pair in vars(part).items()):

@@ -186,6 +186,15 @@ def _name(image: Any, number: int) -> str:
 # What the network makes of them ---------------------------------------------------------------------------------------
 
 
+def most_probable(probabilities: Tensor, classes: Sequence[str], number: int = 5) -> list[list[tuple[str, float]]]:
+    """The `number` most probable labels of each image, all where there are fewer, of class probabilities [N, classes]."""
+    best = probabilities.topk(min(number, len(classes)), dim=1)
+    return [
+        [(classes[k], p) for k, p in zip(row, values, strict=True)]
+        for row, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    ]
+
+
 def predictions(
     network: "TrainedNetwork", images: Iterator[Any], views: int = 10, top: int | None = None
 ) -> Iterator[Prediction]:
@@ -199,17 +208,14 @@ def predictions(
         raise InputError(f"top={top}: this network has {number} classes; ask for 1 to {number} labels")
     for batch in batches(images, network.size):
         good = [pixels for _, pixels in batch if not isinstance(pixels, str)]
-        best: Iterator[tuple[list[float], list[int]]] = iter(())
+        best: Iterator[list[tuple[str, float]]] = iter(())
         if good:
-            first = network.probabilities(np.stack(good), views).topk(top or min(5, number), dim=1)
-            best = zip(first.values.tolist(), first.indices.tolist(), strict=True)
+            best = iter(most_probable(network.probabilities(np.stack(good), views), network.classes, top or 5))
         for name, pixels in batch:
             if isinstance(pixels, str):
                 yield Prediction(name, [], error=pixels)
             else:
-                values, labels = next(best)
-                named = [(network.classes[label], p) for label, p in zip(labels, values, strict=True)]
-                yield Prediction(name, named, pixels=pixels)
+                yield Prediction(name, next(best), pixels=pixels)
 
 
 def predict(network: "TrainedNetwork", images: Any, views: int, top: int | None) -> Prediction | list[Prediction]:
