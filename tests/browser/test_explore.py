@@ -5,6 +5,7 @@ import functools
 import http.server
 import io
 import json
+import re
 import shutil
 import threading
 import time
@@ -414,6 +415,24 @@ def test_axe_finds_nothing(
         page.locator(f".section-{place.split('/')[0]} h1").wait_for(state="attached")
         page.wait_for_timeout(300)  # what is drawn after the heading
         assert axe(page) == [], place
+
+
+def test_the_page_has_the_system_s_colours_until_the_reader_chooses(page: "Page", explorer: Explorer) -> None:
+    page.emulate_media(color_scheme="dark")
+    page.goto(explorer.at("image"))
+
+    def paper() -> str:
+        return str(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+
+    dark = paper()
+    page.get_by_role("button", name="Colours: as the system").click()
+    light = paper()
+    page.get_by_role("button", name="Colours: light").click()
+    page.emulate_media(color_scheme="light")
+    assert sum(map(int, re.findall(r"\d+", dark))) < 200 < 600 < sum(map(int, re.findall(r"\d+", light)))
+    assert paper() == dark
+    page.get_by_role("button", name="Colours: dark").click()
+    assert paper() == light
 
 
 def test_nothing_is_wider_than_a_phone(page: "Page", explorer: Explorer) -> None:
