@@ -33,6 +33,7 @@ uvicorn = pytest.importorskip("uvicorn", reason="uvicorn is not installed: make 
 pytest.importorskip("fastapi", reason="fastapi is not installed: make setup")
 
 from alexnet.explore.export import export  # noqa: E402
+from alexnet.explore.guard import private_link  # noqa: E402
 from alexnet.explore.server import application  # noqa: E402
 from alexnet.explore.session import Session  # noqa: E402
 
@@ -415,6 +416,16 @@ def test_axe_finds_nothing(
         page.locator(f".section-{place.split('/')[0]} h1").wait_for(state="attached")
         page.wait_for_timeout(300)  # what is drawn after the heading
         assert axe(page) == [], place
+
+
+def test_the_file_that_a_browser_is_started_with_leads_to_the_page(
+    page: "Page", explorer: Explorer, tmp_path: Path
+) -> None:
+    page.goto(private_link(tmp_path, explorer.address))
+    page.get_by_test_id("label-row").first.wait_for()
+    assert page.url.startswith(explorer.address)
+    page.reload()
+    page.get_by_test_id("label-row").first.wait_for()
 
 
 def test_the_page_has_the_system_s_colours_until_the_reader_chooses(page: "Page", explorer: Explorer) -> None:
