@@ -28,6 +28,7 @@ from alexnet.network.low_precision import LowPrecision
 from alexnet.network.model import AlexNet
 from alexnet.network.networks import paper
 from alexnet.run import predict, recipes
+from alexnet.run.network_file import Contents
 from alexnet.run.trained import TrainedNetwork
 from alexnet.run.views import view_probabilities
 
@@ -96,8 +97,9 @@ def main() -> None:
             files = sorted(path for path in Path(given.images).rglob("*") if path.suffix.lower() in (".jpeg", ".jpg"))
             files = files[:: max(1, len(files) // 96)][:96]
             classes = tuple(f"{number:04}" for number in range(1000))
-            of = recipes.recipes["paper"]
-            trained = TrainedNetwork(Path(folder), of, network, classes, preparation, 256, "none")
+            statistics = (np.full((256, 256, 3), 120, np.float32), np.ones(3), np.eye(3))
+            contents = Contents(Path(folder), recipes.recipes["paper"], {}, classes, *statistics, "none")
+            trained = TrainedNetwork(Path(folder), contents, network)
             names = [str(file) for file in files]
             forms["files, now"] = lambda: list(predict.predictions(trained, iter(names), 1))
             forms["files, before"] = lambda: predict_before(trained, files)

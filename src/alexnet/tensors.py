@@ -31,12 +31,16 @@ def write(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, s
     write_bytes(path, len(header).to_bytes(8, "little") + header, *parts)
 
 
-def read(path: Path, most: int) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors of a file of at most `most` bytes, and its texts. InputError, naming it, for what is damaged or no such file."""
+def read(path: Path, most: int, starts: tuple[str, ...] = ("",)) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors of a file of at most `most` bytes whose names have one of these starts, and its texts.
+
+    InputError, naming the file, for what is damaged or no such file.
+    """
     try:
         check_plain(path, most)
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+            names = [name for name in file.keys() if name.startswith(starts)]  # noqa: SIM118
+            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
     except (

@@ -5,6 +5,7 @@ import functools
 import http.server
 import io
 import json
+import re
 import shutil
 import threading
 import time
@@ -26,12 +27,13 @@ from alexnet.training import train
 from tests.conftest import picture
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Page, Route
 
 uvicorn = pytest.importorskip("uvicorn", reason="uvicorn is not installed: make setup")
 pytest.importorskip("fastapi", reason="fastapi is not installed: make setup")
 
 from alexnet.explore.export import export  # noqa: E402
+from alexnet.explore.guard import private_link  # noqa: E402
 from alexnet.explore.server import application  # noqa: E402
 from alexnet.explore.session import Session  # noqa: E402
 
@@ -416,6 +418,34 @@ def test_axe_finds_nothing(
         assert axe(page) == [], place
 
 
+def test_the_file_that_a_browser_is_started_with_leads_to_the_page(
+    page: "Page", explorer: Explorer, tmp_path: Path
+) -> None:
+    page.goto(private_link(tmp_path, explorer.address))
+    page.get_by_test_id("label-row").first.wait_for()
+    assert page.url.startswith(explorer.address)
+    page.reload()
+    page.get_by_test_id("label-row").first.wait_for()
+
+
+def test_the_page_has_the_system_s_colours_until_the_reader_chooses(page: "Page", explorer: Explorer) -> None:
+    page.emulate_media(color_scheme="dark")
+    page.goto(explorer.at("image"))
+
+    def paper() -> str:
+        return str(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+
+    dark = paper()
+    page.get_by_role("button", name="Colours: as the system").click()
+    light = paper()
+    page.get_by_role("button", name="Colours: light").click()
+    page.emulate_media(color_scheme="light")
+    assert sum(map(int, re.findall(r"\d+", dark))) < 200 < 600 < sum(map(int, re.findall(r"\d+", light)))
+    assert paper() == dark
+    page.get_by_role("button", name="Colours: dark").click()
+    assert paper() == light
+
+
 def test_nothing_is_wider_than_a_phone(page: "Page", explorer: Explorer) -> None:
     page.set_viewport_size({"width": 390, "height": 800})
     for place in (*SECTIONS, "number/norm1", "number/pool1", "number/fc4", "network/dropout4"):
@@ -433,13 +463,31 @@ def test_the_exported_page_shows_the_same_from_a_file_server(
     assert [p for _, p in labels_of(page)] == pytest.approx(expected.sort(descending=True).values.tolist(), abs=1e-6)
     show(page, exported, f"number/conv1/{KERNEL}/{ROW}/{COLUMN}?image=train-0")
     assert value_of(page, "inspector-value") == pytest.approx(computed["conv1"][KERNEL, ROW, COLUMN], rel=1e-9)
-    steps = page.get_by_test_id("step-select").locator("option").all_text_contents()
-    assert not [step for step in steps if step.startswith("fc")]  # their weights are not among the files
+    page.get_by_test_id("step-select").select_option("fc4")
+    page.locator(".number-title", has_text="fc4").wait_for()
+    page.get_by_label("unit", exact=True).fill("20")
+    page.keyboard.press("Enter")
+    page.locator(".number-title", has_text="unit 20").wait_for()
+    total = computed["relu3"].reshape(-1) @ computed["fc4.weight"][20]
+    assert value_of(page, "inspector-sum") == pytest.approx(total, rel=1e-3)  # of weights with 16 bits
+    assert page.get_by_test_id("agreement").get_attribute("data-agrees") == "true"
     for section in ("network", "kernels", "why", "live"):
         page.goto(exported.at(f"{section}?image=train-30"))
         page.locator(f".section-{section} h1").wait_for(state="attached")
         page.wait_for_load_state("networkidle")
         assert not page.get_by_test_id("error-line").is_visible()
+
+
+def test_a_number_whose_weights_come_late_does_not_replace_the_next(page: "Page", exported: Explorer) -> None:
+    asked: list[Route] = []
+    page.route("**/network.safetensors", lambda route: asked.append(route))  # noqa: PLW0108  # no builtin can be one
+    show(page, exported, "number/conv2/1/2/2?image=train-0")
+    for number in ("fc4/20", "conv1/3/5/7"):
+        page.evaluate(f"location.hash = location.hash.replace(/#[^?]+/, '#/number/{number}')")
+        page.get_by_text("Reading the weights" if number == "fc4/20" else "conv1 [kernel 3").wait_for()
+    asked[0].continue_()
+    page.wait_for_timeout(1000)
+    assert page.locator(".number-title", has_text="conv1 [kernel 3").is_visible()
 
 
 def test_the_exported_page_computes_an_image_of_its_reader(page: "Page", exported: Explorer) -> None:
@@ -450,6 +498,7 @@ def test_the_exported_page_computes_an_image_of_its_reader(page: "Page", exporte
     page.locator("h1", has_text="photograph.png").wait_for(state="attached")
     answer = trained.load(exported.runs[0]).predict(photograph(), views=10)
     assert dict(labels_of(page)) == pytest.approx(dict(answer.top), abs=0.01)  # its weights have 16 bits
-    page.evaluate("location.hash = location.hash.replace('#/image', '#/number/conv2/1/2/2')")
-    page.get_by_test_id("inspector-value").wait_for()
-    assert page.get_by_test_id("agreement").get_attribute("data-agrees") == "true"
+    for number in ("conv2/1/2/2", "fc4/20"):
+        page.evaluate(f"location.hash = location.hash.replace(/#[^?]+/, '#/number/{number}')")
+        page.locator(".number-title", has_text=number.split("/")[0]).wait_for()
+        assert page.get_by_test_id("agreement").get_attribute("data-agrees") == "true"

@@ -227,6 +227,17 @@ def test_a_network_file_s_weights_are_read_as_python_reads_them(page: "Page", si
         assert np.array_equal(found[name], expected.numpy()), name
 
 
+def test_the_weights_of_a_unit_are_the_row_that_the_server_gives(page: "Page", site: Site) -> None:
+    trained = write(site, "rows", NETWORKS["wide"])  # fc4 reads its own column
+    script = f"async (name, layer, unit) => [...await (await ({OPEN})(name)).row(layer, unit)]"
+    for layer, unit in (("fc4", 3), ("fc4", 20), ("fc5", 20)):
+        expected = values.row_of_weights(trained, layer, unit)
+        assert np.array_equal(np.array(site.ask(page, script, "rows", layer, unit), np.float32), expected), (
+            layer,
+            unit,
+        )
+
+
 def test_every_float16_has_its_value(page: "Page", site: Site) -> None:
     script = """async () => {
         const { fromFloat16 } = await load("safetensors.js");

@@ -55,6 +55,12 @@ def test_runs_of_different_networks_are_averaged(
     assert document["mean"]["top1_error"] == pytest.approx(wanted)
     assert document["weighted"] is None and document["images"] == 24
     assert document["mean_minus_best"][0] == pytest.approx(wanted - min(run["top1_error"] for run in alone))
+    assert main(["evaluate", *map(str, runs), "--views", "10", "--device", "cpu"]) == 0
+    told = document["mean"]["calibration"]
+    assert (
+        f"mean of their probabilities, calibration: ECE {told['error']:.2f} points; temperature {told['temperature']:.2f}"
+        in capsys.readouterr().out
+    )
 
 
 @pytest.mark.parametrize("number", [1, 2])

@@ -37,6 +37,22 @@ def test_errors_of_each_and_of_the_mean() -> None:
     assert averaged.weights is None and averaged.weighted is None and not averaged.same_labels
 
 
+def test_the_mean_has_a_calibration_even_a_weighted_one() -> None:
+    # Each is right three times in four and says 90 % or 60 %; the mean says 75 %, which is right.
+    labels = np.array([0, 0, 0, 0, 0, 0, 1, 1])
+    sure, unsure = (np.tile(np.array([p, 1 - p], np.float32), (8, 1)) for p in (0.9, 0.6))
+    averaged = ensemble.average(["sure", "unsure"], [sure, unsure], labels, ("a", "b"), 1, Search())
+    assert averaged.mean.calibration and averaged.weighted and averaged.weighted.calibration
+    assert averaged.mean.calibration.error == pytest.approx(0, abs=1e-4)
+    assert averaged.mean.calibration.temperature == pytest.approx(1, abs=1e-4)
+    assert averaged.weighted.calibration.confidence == pytest.approx(75, abs=0.1), (
+        "the likeliest weights are equal ones"
+    )
+    assert averaged.to_dict()["mean"]["calibration"]["confidence"] == pytest.approx(75)
+    wrong = ensemble.average(["sure", "none"], [sure, np.full_like(sure, np.nan)], labels, ("a", "b"), 1)
+    assert wrong.mean.calibration is None
+
+
 def test_the_best_network_is_what_the_mean_stands_against() -> None:
     averaged = ensemble.average(
         ["one", "two", "three"], [FIRST, SECOND, np.eye(3)[LABELS].astype(np.float32)], LABELS, CLASSES, 1

@@ -101,10 +101,17 @@ def test_weights_that_make_nan_are_not_kept(run: Path) -> None:
 
 @pytest.mark.parametrize("given", ["file", "starter"])
 def test_a_run_folder_again(
-    given: str, starter: Path, tiny_prepared: Prepared, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    given: str,
+    starter: Path,
+    tiny_prepared: Prepared,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    out = tmp_path / "again"
+    out, reads, real = tmp_path / "again", [], network_file.read
+    monkeypatch.setattr(network_file, "read", lambda file: reads.append(file) or real(file))
     said = imported(capsys, starter if given == "file" else "starter", "--data", tiny_prepared.path, "--out", out)
+    assert reads == [starter], "it is read once"
     assert said["kind"] == "alexnet" and said["classes"] == 4 and said["probability_difference"] == 0
     assert "step 0" in said["notes"][0] and "top-1 error" in said["notes"][1] and said["notes"][2] == "made in tests"
     before, after = trained.load(starter), trained.load(out)

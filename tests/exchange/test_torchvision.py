@@ -10,12 +10,12 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from alexnet.data.augment import Preparation
 from alexnet.errors import InputError
 from alexnet.exchange import exports, foreign, imports, torchvision
 from alexnet.network import networks
 from alexnet.network.weights import NAMES
 from alexnet.run import recipes
+from alexnet.run.network_file import Contents
 from alexnet.run.trained import TrainedNetwork
 from tests.network.test_weights import Reference
 
@@ -55,10 +55,10 @@ def test_weights_in_and_out_compute_the_same(reference: Reference, tmp_path: Pat
     assert got.network.input_scale == pytest.approx(1 / 57.63, rel=1e-3)  # so that rates mean what they meant
     # Out again, as a run would: its network takes pixels minus the mean, not scaled.
     mean = torch.from_numpy(got.mean).permute(2, 0, 1).contiguous()
-    preparation = Preparation(224, mean, torch.zeros(3), torch.eye(3))
     recipe = replace(recipes.paper, network=got.network)
     names = tuple(f"class {at}" for at in range(10))
-    trained = TrainedNetwork(tmp_path, recipe, network, names, preparation, 256, "step-00000000")
+    contents = Contents(tmp_path, recipe, {}, names, got.mean, np.zeros(3), np.eye(3), "step-00000000")
+    trained = TrainedNetwork(tmp_path, contents, network)
     exported = exports.export_network(trained, "torchvision", tmp_path / "out.safetensors")
     assert exported.difference.logit < 1e-5 and exported.takes and "not scaled to 0-1" in exported.takes
     back = torchvision.read(tmp_path / "out.safetensors")

@@ -1,7 +1,15 @@
 """Nobody without the token, no other host's page, and nothing in the page that this server did not give."""
 
+import stat
+import sys
+import webbrowser
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
+from alexnet.cli import main
+from alexnet.explore import server
 from alexnet.explore.guard import NO_HOST, NO_ORIGIN, NO_TOKEN
 from tests.explore.conftest import BASE, TOKEN, Explorer, client_of
 
@@ -63,3 +71,26 @@ def test_every_answer_says_what_a_page_may_load(explorer: Explorer, path: str) -
         assert set(policy.values()) == {"'none'", "'self'"}
         assert policy["default-src"] == policy["frame-ancestors"] == "'none'" and policy["script-src"] == "'self'"
         assert headers["x-content-type-options"] == "nosniff" and headers["referrer-policy"] == "no-referrer"
+
+
+def test_the_browser_is_given_a_file_of_this_user_that_leads_to_the_page_and_goes_with_it(
+    tiny_run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url, opened, there = f"{BASE}/?token={TOKEN}", [], []
+
+    def serve(session: object, port: int, ready: Callable[[str], None]) -> None:
+        ready(url)
+        file = Path(opened[0].removeprefix("file://"))
+        there.append(
+            (file, file.read_text(), stat.S_IMODE(file.stat().st_mode), stat.S_IMODE(file.parent.stat().st_mode))
+        )
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(server, "serve", serve)
+    monkeypatch.setattr(webbrowser, "open", opened.append)
+    assert main(["explore", str(tiny_run)]) == 0
+    assert capsys.readouterr().out.strip() == url
+    [(file, text, mode, folder_mode)] = there
+    assert TOKEN not in opened[0] and f"url={url}" in text
+    assert sys.platform == "win32" or (mode, folder_mode) == (0o600, 0o700)
+    assert not file.parent.exists()

@@ -276,15 +276,8 @@ def test_a_unit_that_reads_its_own_column_has_a_row_of_that_column(tiny_run: Pat
 
 
 def replaced(ours: TrainedNetwork, network: AlexNet) -> TrainedNetwork:
-    return TrainedNetwork(
-        ours.path,
-        replace(ours.recipe, network=network.spec),
-        network,
-        ours.classes,
-        ours.preparation,
-        ours.size,
-        ours.checkpoint,
-    )
+    recipe = replace(ours.recipe, network=network.spec)
+    return TrainedNetwork(ours.path, replace(ours.contents, recipe=recipe), network)
 
 
 def test_kernels_of_every_epoch_end_in_those_of_the_network(explorer: Explorer) -> None:

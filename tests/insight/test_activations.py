@@ -14,7 +14,8 @@ from alexnet.insight import activations, layers, picture
 from alexnet.network.model import AlexNet
 from alexnet.network.networks import networks
 from alexnet.run import recipes
-from alexnet.run.trained import TrainedNetwork, load, preparation_of
+from alexnet.run.network_file import Contents
+from alexnet.run.trained import TrainedNetwork, load
 from tests.conftest import TINY_NETWORK
 
 
@@ -28,8 +29,8 @@ def untrained(spec: str | None = None, **changes: object) -> TrainedNetwork:
     size = network.spec.input_size + 4
     recipe = replace(recipes.demo, network=network.spec, image_size=size)
     mean = np.full((size, size, 3), 120, np.float32)
-    preparation = preparation_of(mean, np.ones(3), np.eye(3), recipe)
-    return TrainedNetwork(Path("none"), recipe, network, tuple("abcd"), preparation, size, "step-00000000")
+    contents = Contents(Path("none"), recipe, {}, tuple("abcd"), mean, np.ones(3), np.eye(3), "step-00000000")
+    return TrainedNetwork(Path("none"), contents, network)
 
 
 def photograph(size: int) -> np.ndarray:

@@ -91,6 +91,13 @@ def test_the_kernels_in_a_file_are_read_as_those_of_a_run(tiny_file: Path, tiny_
         growth.read(tiny_file, 99)
 
 
+def test_only_the_kernels_are_read_where_they_are_asked_for(tiny_file: Path, tmp_path: Path) -> None:
+    file = altered(tiny_file, tmp_path, value("fc5.weight.scale", lambda scale: scale * np.float32(np.nan)))
+    np.testing.assert_array_equal(growth.read(file, 3), network_file.read(tiny_file).kernels[3])
+    with pytest.raises(InputError, match=r"fc5\.weight has NaN"):
+        network_file.read(file)
+
+
 def test_some_epochs_are_dense_at_first_and_have_both_ends(tmp_path: Path) -> None:
     for epoch in range(101):
         growth.keep(tmp_path, epoch, torch.zeros(1, 3, 1, 1))
@@ -112,6 +119,14 @@ def value(name: str, make: Callable[[np.ndarray], np.ndarray]) -> Alter:
 
 def text(name: str, content: str) -> Alter:
     return lambda arrays, about: about.update({name: content})
+
+
+def altered(whole: Path, folder: Path, alter: Alter) -> Path:
+    read, about = tensors.read(whole, 1 << 30)
+    arrays = {name: array.numpy() for name, array in read.items()}
+    alter(arrays, about)
+    tensors.write(folder / "n.safetensors", arrays, about)
+    return folder / "n.safetensors"
 
 
 def recipe(path: str, content: Any) -> Alter:
@@ -139,7 +154,7 @@ def recipe(path: str, content: Any) -> Alter:
         (recipe("network.convolutions.0.kernels", 10**9), "conv1: a number that is NaN, or beyond"),
         (recipe("network.classes", 10**7), "classes: 4 classes, the network has 10000000"),
         (recipe("network.hidden.0.units", 1 << 20), r"fc4\.weight is .*, the network's is \[1048576, "),
-        (recipe("network.input_size", 10**12), "crops of 1000000000000 pixels do not fit"),
+        (recipe("network.input_size", 10**12), "it must be at least 0 and at most 16,777,216"),
         (recipe("image_size", 64), r"mean is \[32, 32, 3\], the recipe's images are 64"),
         (text("classes", '["a", 2]'), "classes: no list of names"),
         (text("classes", '["a", "b"]'), "classes: 2 classes, the network has 4"),
@@ -177,17 +192,31 @@ def recipe(path: str, content: Any) -> Alter:
     ],
 )
 def test_meaningless_contents_are_one_line(alter: Alter, message: str, tiny_file: Path, tmp_path: Path) -> None:
-    read, about = tensors.read(tiny_file, 1 << 30)
-    arrays = {name: array.numpy() for name, array in read.items()}
-    alter(arrays, about)
-    file = tmp_path / "n.safetensors"
-    tensors.write(file, arrays, about)
+    file = altered(tiny_file, tmp_path, alter)
     with (
         below(50),
         pytest.raises(InputError, match=rf"(n\.safetensors|network\.input_size).*{message}|^{message}") as raised,
     ):
         trained.load(file)
     assert "\n" not in str(raised.value) and len(str(raised.value)) < 800
+
+
+@pytest.mark.parametrize(
+    ("alter", "message"),
+    [
+        (lambda arrays, about: about.clear(), "no network file of alexnet export RUN alexnet"),
+        (text("alexnet_format", "2"), "format 2, this version reads 1"),
+        (lambda arrays, about: arrays.pop("kernels.3.scale"), r"kernels\.3 has no scale for each of its rows"),
+        (value("kernels.3.scale", lambda scale: scale * np.float32(np.inf)), r"kernels\.3 has NaN or infinite"),
+        (value("kernels.3", lambda kernels: kernels[:, :2]), r"kernels\.3 are no kernels of conv1"),
+        (lambda arrays, about: arrays.pop("conv1.weight"), r"kernels\.0 are no kernels of conv1"),
+    ],
+)
+def test_meaningless_kernels_are_one_line_where_only_they_are_read(
+    alter: Alter, message: str, tiny_file: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=rf"n\.safetensors: {message}"):
+        growth.epochs(altered(tiny_file, tmp_path, alter))
 
 
 def test_a_network_that_the_weights_are_not_of_is_not_built(contents: Contents, tmp_path: Path) -> None:
@@ -216,6 +245,7 @@ def test_any_damage_is_one_line_or_a_network_of_finite_weights(
         assert all(bool(weight.isfinite().all()) for weight in network.parameters())
 
     one_line_or_success(load, megabytes=50)
+    one_line_or_success(lambda: growth.epochs(tmp_path / "n.safetensors"), megabytes=50)
 
 
 def test_the_starter_that_comes_with_the_package_is_whole_and_small() -> None:

@@ -44,10 +44,10 @@ def evaluate(
 
     Of one run: errors by class, a confusion picture, the report written again with precision and recall by class, and the
     calibration: whether the network is as often right as it is sure, and the temperature that mends it. Of several: each
-    one's error and that of the mean of their class probabilities (§6, Table 2). Runs may be of different networks and image
-    sizes; classes and images have to be the same. Probabilities are kept in RUN/predictions and read again while nothing has
-    changed; of one run alone only up to 1 GB of them, and there is no calibration of more. There is a confusion picture up to
-    1,000 classes. Under torchrun the processes share the images.
+    one's error, and error and calibration of the mean of their class probabilities (§6, Table 2). Runs may be of different
+    networks and image sizes; classes and images have to be the same. Probabilities are kept in RUN/predictions and read again
+    while nothing has changed; of one run alone only up to 1 GB of them, and there is no calibration of more. There is a
+    confusion picture up to 1,000 classes. Under torchrun the processes share the images.
 
     Args:
         runs: run folders.
@@ -187,6 +187,9 @@ def _show_several(result: "Averaged", json: bool) -> None:
         table.add_row(name, *share, *error_texts(measured.top1_error, measured.top5_error, classes), style="bold")
     out.print(f"{len(result.runs)} networks on {result.split}, {_images(result.mean)}")
     out.table(table)
+    for name, measured, _ in means:
+        if measured.calibration:
+            out_line(f"{name}, {_calibration(measured.calibration)}")
     for name, text in (("average", "their average"), ("best", f"the best one, {result.best}")):
         top1, top5 = (f"{value:+.2f}".replace("-", "−") for value in result.against()[name])
         out_line(f"the mean against {text}: {top1 if classes <= 5 else f'{top1} / {top5}'} points")

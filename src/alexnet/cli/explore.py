@@ -38,7 +38,11 @@ def explore(
         json: print one JSON document on stdout: the page's address, or what was exported.
     """
     need("web")
+    import tempfile
+    import webbrowser
+
     from alexnet.explore.export import export as write_site
+    from alexnet.explore.guard import private_link
     from alexnet.explore.server import serve
     from alexnet.explore.session import Session
 
@@ -57,10 +61,10 @@ def explore(
             out_line(url)
         err.print("Ctrl-C ends it")
         if browser:
-            import webbrowser
+            # A browser in a snap, or in Windows around WSL, cannot read the file: then the address that was printed is to
+            # be opened by hand. A folder of mkdtemp's is its user's alone.
+            webbrowser.open(private_link(Path(folder), url))
 
-            webbrowser.open(url)
-
-    with suppress(KeyboardInterrupt):
+    with suppress(KeyboardInterrupt), tempfile.TemporaryDirectory(prefix="alexnet-explore-") as folder:
         serve(session, port, ready)
     return 0

@@ -15,6 +15,7 @@ import torch
 from alexnet.data.prepared import hold_out
 from alexnet.errors import InputError
 from alexnet.evaluation import probabilities
+from alexnet.evaluation.calibration import calibrate
 from alexnet.evaluation.judged import Judged, Progress, of_run, unlabelled
 from alexnet.evaluation.measure import Count, Evaluation
 from alexnet.evaluation.probabilities import Options
@@ -96,11 +97,11 @@ class Averaged:
     runs: tuple[str, ...]
     each: tuple[Evaluation, ...]
     mean: Evaluation
-    """Of the plain mean of their probabilities."""
+    """Of the plain mean of their probabilities, with its calibration."""
     weights: tuple[float, ...] | None = None
     """What a search found, if there was one."""
     weighted: Evaluation | None = None
-    """Of the mean with these weights."""
+    """Of the mean with these weights, with its calibration."""
     searched_on: int = 0
     """Images whose labels the search saw."""
     same_labels: bool = False
@@ -172,12 +173,17 @@ def average(
             )
         each, truth = [answers[measured] for answers in probabilities], labels[measured]
     weights = tuple(search([answers[seen] for answers in probabilities], labels[seen]).tolist()) if search_on else None
+
+    def together(shares: Sequence[float] | None = None) -> Evaluation:
+        answers = mean(each, shares)
+        return replace(measure(answers, truth, classes, views), calibration=calibrate(answers, truth))
+
     return Averaged(
         runs=tuple(runs),
         each=tuple(measure(answers, truth, classes, views) for answers in each),
-        mean=measure(mean(each), truth, classes, views),
+        mean=together(),
         weights=weights,
-        weighted=measure(mean(each, weights), truth, classes, views) if weights else None,
+        weighted=together(weights) if weights else None,
         searched_on=len(seen) if search_on else 0,
         same_labels=search_on is not None and search_on.share is None,
     )

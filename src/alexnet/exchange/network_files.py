@@ -37,8 +37,7 @@ def write(
     With data, both forms' errors over `views` are measured on the images that validate the run, and the file's is kept in it.
     RunFailed if it does not come back as it was written, or answers with NaN.
     """
-    contents = trained.contents_of(network.path)
-    contents = replace(contents, weights=network.network.state_dict(), measured=None, note=note or contents.note)
+    contents = replace(network.contents, measured=None, note=note or network.contents.note)
     if not network.in_file:
         epochs = growth.some_epochs(network.path)
         contents = replace(contents, kernels={epoch: growth.read(network.path, epoch) for epoch in epochs})
@@ -83,7 +82,8 @@ def import_file(files: Sequence[Path], out: Path, data: Prepared | None = None) 
     if len(files) != 1:
         raise InputError(f"{files[1]}: a network file is all of a network; give no other beside it")
     source = str(files[0])
-    network, contents = trained.load(source), trained.contents_of(source)
+    network = trained.load(source)
+    contents = network.contents
     if data is not None and data.classes != network.classes:
         raise InputError(f"--data {data.path}: its classes are not those of {source}, or in another order")
     values, vectors = contents.eigenvalues.astype(np.float64), contents.eigenvectors.astype(np.float64)

@@ -18,7 +18,6 @@ from alexnet.explore import runs, searches, values
 from alexnet.explore.images import MOST_BYTES, THUMB, NotThere
 from alexnet.explore.session import Session
 from alexnet.run import network_file
-from alexnet.run.trained import contents_of
 from alexnet.words import short
 
 PARTS = 100
@@ -54,7 +53,7 @@ def network_in_one_file(session: Session, run: str) -> Response:
     """A run's network as a network file in float16, with which an exported page computes any image itself."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "network.safetensors"
-        network_file.write(file, contents_of(session.run(run).given))
+        network_file.write(file, session.run(run).trained.contents)
         return Response(file.read_bytes(), media_type="application/octet-stream")
 
 

@@ -97,7 +97,7 @@ Page = tuple[str, dict[str, Any]]
 
 
 def _pages(session: Session, progress: Progress) -> Iterator[Page]:
-    """All that the page asks for, but what needs a server: uploads, samples, units, rows of fully connected weights."""
+    """All that the page asks for, but what needs a server: uploads, samples, units."""
     yield INDEX, {}
     thumbs = dict.fromkeys(session.images.given)
     for id in session.images.given:

@@ -2,9 +2,12 @@
 
 import hashlib
 import json
+import os
 import re
 import secrets
+from html import escape
 from http.cookies import CookieError, SimpleCookie
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -88,6 +91,19 @@ class Guard:
 
     def _right(self, token: str) -> bool:
         return secrets.compare_digest(token.encode(), self.token.encode())
+
+
+def private_link(folder: Path, url: str) -> str:
+    """Write a page into `folder` that leads to `url`, for this user's eyes alone, and return its file:// address.
+
+    A browser is started with an address in its command line, which every user of the machine may read.
+    """
+    file = folder / "open.html"
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as page:
+        page.write(
+            f'<!doctype html>\n<meta charset="utf-8">\n<meta http-equiv="refresh" content="0; url={escape(url)}">\n'
+        )
+    return file.as_uri()
 
 
 def _cookies(headers: Headers) -> dict[str, str]:

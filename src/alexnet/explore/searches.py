@@ -159,5 +159,5 @@ def twin(trained: TrainedNetwork) -> TrainedNetwork:
     with torch.device("meta"):
         network = AlexNet(trained.network.spec)
     network.load_state_dict(trained.network.state_dict(), assign=True)
-    about = (trained.classes, trained.preparation, trained.size, trained.checkpoint, trained.precision)
-    return TrainedNetwork(trained.path, trained.recipe, network, *about).requires_grad_(False)
+    other = TrainedNetwork(trained.path, trained.contents, network, trained.precision)
+    return other.to(trained.preparation.mean.device).requires_grad_(False)

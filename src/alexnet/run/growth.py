@@ -31,7 +31,7 @@ def keep(run: Path, epoch: int, kernels: Tensor) -> None:
 def epochs(run: Path) -> list[int]:
     """The epochs whose kernels a run, or a network file, has kept, ascending; none of a run that an earlier version trained."""
     if run.is_file():
-        return list(network_file.read(run).kernels)
+        return list(network_file.read_kernels(run))
     names = (re.fullmatch(r"epoch-(\d+)\.npy", file.name) for file in (run / KERNELS).glob("epoch-*.npy"))
     return sorted(int(name[1]) for name in names if name)
 
@@ -39,7 +39,7 @@ def epochs(run: Path) -> list[int]:
 def read(run: Path, epoch: int) -> np.ndarray:
     """The kernels after an epoch, float32 [K, C, h, w]. Raises InputError for an epoch that is not kept, and for a damaged file."""
     if run.is_file():
-        kept = network_file.read(run).kernels
+        kept = network_file.read_kernels(run)
         if epoch not in kept:
             raise InputError(f"{run}: it keeps no kernels of epoch {epoch}")
         return kept[epoch]

@@ -134,19 +134,12 @@ def read(file: Path) -> Contents:
 
     Whether the weights fit the recipe's network is found out where it is built (`trained.load`).
     """
-    arrays, about = tensors.read(file, MOST)
-    if FORMAT_KEY not in about:
-        raise InputError(
-            f"{file}: no network file of alexnet export RUN alexnet; weights of others: alexnet import {file}"
-        )
-    if about[FORMAT_KEY] != FORMAT:
-        raise InputError(f"{file}: format {short(about[FORMAT_KEY], 20)}, this version reads {FORMAT}")
+    values, about = _read(file)
     recipe = Recipe.from_json(_text(about, "recipe", SMALL, file), f"{file}: recipe")
     classes = names_of(parse_json(_text(about, "classes", MOST_CLASSES, file), f"{file}: classes"), f"{file}: classes")
     name = _text(about, "checkpoint", 40, file)
     if not re.fullmatch(r"step-\d{8,20}", name):
         raise InputError(f"{file}: checkpoint {name!r} is no name of one; it is damaged")
-    values = {key: _values(arrays, key, file) for key in arrays if not _is_scale(arrays, key)}
     mean, eigenvalues, eigenvectors = (_statistics(values, key, file) for key in _STATISTICS)
     return Contents(
         where=file,
@@ -163,6 +156,24 @@ def read(file: Path) -> Contents:
         note=_text(about, "note", MOST_NOTE, file, optional=True),
         kernels=_kernels(values, file),
     )
+
+
+def read_kernels(file: Path) -> dict[int, np.ndarray]:
+    """Only conv1's kernels after some epochs, as `read` has them; InputError as that, for what is wrong with them."""
+    values, _ = _read(file, ("kernels.", "conv1.weight"))
+    return _kernels(values, file)
+
+
+def _read(file: Path, starts: tuple[str, ...] = ("",)) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The values whose names have one of these starts, and the texts of a network file; InputError for what is none."""
+    arrays, about = tensors.read(file, MOST, starts)
+    if FORMAT_KEY not in about:
+        raise InputError(
+            f"{file}: no network file of alexnet export RUN alexnet; weights of others: alexnet import {file}"
+        )
+    if about[FORMAT_KEY] != FORMAT:
+        raise InputError(f"{file}: format {short(about[FORMAT_KEY], 20)}, this version reads {FORMAT}")
+    return {key: _values(arrays, key, file) for key in arrays if not _is_scale(arrays, key)}, about
 
 
 def _text(about: Mapping[str, str], key: str, most: int, file: Path, optional: bool = False) -> str:

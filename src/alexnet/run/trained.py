@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
@@ -19,7 +20,7 @@ from alexnet.network.model import AlexNet
 from alexnet.run import checkpoint, folder, network_file
 from alexnet.run import recipe as recipes
 from alexnet.run.locate import is_file, locate
-from alexnet.run.network_file import Contents, Measured
+from alexnet.run.network_file import Contents
 from alexnet.run.recipe import Recipe
 from alexnet.run.views import Network, view_probabilities
 
@@ -30,30 +31,28 @@ if TYPE_CHECKING:  # it is built on this
 class TrainedNetwork(nn.Module):
     """A run's network in eval mode: pixels in, probabilities out."""
 
-    def __init__(
-        self,
-        path: Path,
-        recipe: Recipe,
-        network: AlexNet,
-        classes: tuple[str, ...],
-        preparation: Preparation,
-        size: int,
-        checkpoint: str,
-        precision: Precision = "float32",
-        measured: Measured | None = None,
-    ) -> None:
+    def __init__(self, path: Path, contents: Contents, network: AlexNet, precision: Precision = "float32") -> None:
+        """path: the run folder or the network file that `contents` were read from. network: with weights, on the CPU."""
         super().__init__()
-        self.path, self.recipe, self.network = path, recipe, network
-        self.classes, self.preparation, self.size = classes, preparation, size
+        self.path, self.network = path, network
+        self._about = replace(contents, weights={})  # those of the network may be changed, and moved
+        self.recipe, self.classes = contents.recipe, contents.classes
+        statistics = (contents.mean, contents.eigenvalues, contents.eigenvectors)
+        self.preparation, self.size = preparation_of(*statistics, contents.recipe), len(contents.mean)
         """Side of the images it takes, in pixels: that of the dataset it was trained on."""
         self._judge: LowPrecision | None = None
-        self.checkpoint = checkpoint
+        self.checkpoint = contents.checkpoint
         """Name of the checkpoint's folder, as "step-00000074": the steps its weights were trained for."""
         self.precision = precision
         """What `probabilities` are computed in; all else is float32. "auto": bf16 where the device multiplies it."""
-        self.measured = measured
+        self.measured = contents.measured
         """Its errors, where a network file says them"""
         self.eval()
+
+    @property
+    def contents(self) -> Contents:
+        """All that predicting needs, as it was read, with the weights that the network has now."""
+        return replace(self._about, weights=self.network.state_dict())
 
     @property
     def in_file(self) -> bool:
@@ -206,21 +205,10 @@ def load(run: Path | str, device: torch.device | str = "cpu", precision: Precisi
     """
     path = locate(run)
     contents = contents_of(path)
-    recipe, mean = contents.recipe, contents.mean
-    _check(recipe, contents.classes, mean, f"{contents.where}: classes", f"{contents.where}: mean")
-    preparation = preparation_of(mean, contents.eigenvalues, contents.eigenvectors, recipe)
+    recipe, where = contents.recipe, contents.where
+    _check(recipe, contents.classes, contents.mean, f"{where}: classes", f"{where}: mean")
     with torch.device("meta"):  # shapes without memory, until the weights have been found to fit
         network = AlexNet(recipe.network)
-    checkpoint.put_weights(network, contents.weights, contents.where)
-    network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return TrainedNetwork(
-        path,
-        recipe,
-        network,
-        contents.classes,
-        preparation.to(device),
-        len(mean),
-        contents.checkpoint,
-        precision or recipe.precision,
-        contents.measured,
-    )
+    checkpoint.put_weights(network, contents.weights, where)
+    trained = TrainedNetwork(path, contents, network, precision or recipe.precision)
+    return trained.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]

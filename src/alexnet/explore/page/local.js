@@ -54,6 +54,11 @@ export class Local {
     return this.#ask("input", [id]);
   }
 
+  /** The weights of a fully connected unit, with 16 bits: Float32Array of its inputs. */
+  row(layer, unit) {
+    return this.#ask("row", [layer, unit]);
+  }
+
   /** Addresses of pictures: the file, the square that the crops are taken from, the centre crop; undefined once it has gone. */
   originalURL = (id) => this.#images.get(id)?.original;
   squareURL = (id) => this.#images.get(id)?.square;

@@ -12,6 +12,8 @@ import { drawMap } from "./map.js";
 import { channelBars } from "./number-bars.js";
 import { columnOf } from "./store.js";
 
+const HALF = 1 << 13; // how much coarser numbers of 16 bits are than those of 32
+
 const COLOURS = ["red", "green", "blue"];
 
 let kept = { step: "", channel: 0 }; // the channel looked at, kept while the window moves
@@ -48,7 +50,8 @@ export async function panel(about) {
     term(variable("bias"), `of kernel ${kernel}`),
   );
   const scale = result.sums.reduce((largest, sum) => Math.max(largest, Math.abs(sum)), 0) + largestTerm(look);
-  const rounding = tolerance(scale * Math.sqrt(look.count) * 4, look.count * size * size);
+  const local = about.route.image.startsWith("local-");
+  const rounding = tolerance(scale * Math.sqrt(look.count) * 4, look.count * size * size) * (local ? HALF : 1);
   return {
     source,
     lines: [
@@ -68,7 +71,7 @@ export async function panel(about) {
         : channelBars({ sums: result.sums, chosen: kept.channel, first: look.first, choose, columns: columnsRead(look) }),
       tables,
       total,
-      agreement(result.value, about.value, rounding, about.route.image.startsWith("local-")),
+      agreement(result.value, about.value, rounding, local ? "network" : "none"),
     ],
   };
 }

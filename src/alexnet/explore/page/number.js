@@ -10,7 +10,7 @@ import * as normalization from "./number-normalization.js";
 import * as pooling from "./number-pooling.js";
 import * as units from "./number-units.js";
 import { go, link, read } from "./state.js";
-import { columnOf, columnsOf, inputOf, stepOf, store } from "./store.js";
+import { columnOf, columnsOf, inputOf, stepOf } from "./store.js";
 import { strip } from "./strips.js";
 import { describe, KINDS, sizeOf } from "./words.js";
 
@@ -61,7 +61,7 @@ export async function show(body, route, net) {
     };
     about.value = shown.values[place.index];
     about.go = (parts) => go({ section: "number", parts }, true);
-    await draw(parts, about, shown);
+    await draw(parts, about, shown, () => mine === turn);
   }
   await update(route);
   return { update };
@@ -87,7 +87,7 @@ function placeOf(step, parts, values) {
   return { kernel, y: row, x: column, index: (kernel * height + row) * width + column };
 }
 
-async function draw(parts, about, shown) {
+async function draw(parts, about, shown, wanted) {
   steer(parts, about);
   const { step, kernel, y, x, value } = about;
   const flat = step.shape.length === 1;
@@ -109,7 +109,15 @@ async function draw(parts, about, shown) {
     h("p", { class: "words faint small" }, describe(step, about.before)),
     travel(about),
   );
-  const drawn = await PANELS[step.kind](about);
+  const reading = () => wanted() && parts.panel.replaceChildren(h("p", { class: "waiting" }, "Reading the weights …"));
+  const waiting = setTimeout(reading, 500);
+  let drawn;
+  try {
+    drawn = await PANELS[step.kind](about);
+  } finally {
+    clearTimeout(waiting);
+  }
+  if (!wanted()) return;
   if (flat) outputUnits(shown, about);
   else outputMap(shown, about);
   keepingFocus(parts.head, () => setHead(parts.head, heading, drawn.source, shown.output.figure));
@@ -190,9 +198,7 @@ function steer(parts, about) {
   const { net, step, kernel, y, x } = about;
   const named = { name: step.name, count: step.shape.length };
   if (parts.steering.dataset.step !== step.name) {
-    const steps = net.steps
-      .filter((one) => one.kind !== "full" || store.index.live || one === step)
-      .map((one) => [one.name, `${one.name}  ${sizeOf(one)}`]);
+    const steps = net.steps.map((one) => [one.name, `${one.name}  ${sizeOf(one)}`]);
     const field = (name, place) => {
       const input = h("input", {
         type: "number",

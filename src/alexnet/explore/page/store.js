@@ -36,24 +36,32 @@ export async function add(blob, name) {
     const megabytes = (store.index.most_bytes / 1e6).toFixed(0);
     throw new Error(`${name}: over ${megabytes} MB, which is the most that an image may have`);
   }
-  const image = store.index.live ? await upload(blob, name) : await (await localNetwork()).add(blob, name);
+  const image = store.index.live ? await upload(blob, name) : await addHere(blob, name);
   keep([{ label: null, ...image }]);
   return image;
 }
 
-let computer = null;
+async function addHere(blob, name) {
+  const [run] = store.index.runs;
+  const opened = await localNetwork(run);
+  computeWith(opened, run);
+  return opened.add(blob, name);
+}
 
-// The network of an exported page, read and computed in the browser once it is needed: some megabytes.
-function localNetwork() {
-  computer ??= (async () => {
-    const { Local } = await import("./local.js");
-    const [run] = store.index.runs;
-    const opened = await Local.open(await network(run), at.file(run));
-    computeWith(opened, run);
-    return opened;
-  })();
-  computer.catch(() => (computer = null)); // so that the next image tries again
-  return computer;
+/** The weights of a fully connected unit; on an exported page they are those of the network's file, with 16 bits. */
+export const rowOf = async (run, layer, unit) =>
+  store.index.live ? numbers(at.row(run, layer, unit)) : (await localNetwork(run)).row(layer, unit);
+
+const networks = new Map(); // run -> promise of its Local
+
+// The network of a run of an exported page, read in the browser once it is needed: some megabytes.
+function localNetwork(run) {
+  if (!networks.has(run)) {
+    const opening = Promise.all([import("./local.js"), network(run)]).then(([{ Local }, net]) => Local.open(net, at.file(run)));
+    opening.catch(() => networks.delete(run)); // so that the next look tries again
+    networks.set(run, opening);
+  }
+  return networks.get(run);
 }
 
 /** A step of a network by its name, and the one it reads: {step, before}; before is null for the first. */

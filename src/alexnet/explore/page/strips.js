@@ -80,8 +80,8 @@ function crosses(wide, high, masked, from, count) {
   const cell = 8;
   const canvas = canvasOf(wide * cell, high * cell, { class: "strip-crosses", "aria-hidden": "true" });
   const pen = canvas.getContext("2d");
-  pen.strokeStyle = getComputedStyle(document.documentElement).getPropertyValue("--faint");
-  pen.globalAlpha = 0.75;
+  pen.strokeStyle = getComputedStyle(document.body).color;
+  pen.globalAlpha = 0.5;
   pen.beginPath();
   for (let k = 0; k < count; k++) {
     if (!masked[from + k]) continue;

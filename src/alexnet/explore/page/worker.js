@@ -45,6 +45,11 @@ const METHODS = {
     return output;
   },
 
+  row(layer, unit) {
+    const { data, shape } = tensors.get(`${layer}.weight`);
+    return data.slice(unit * shape.at(-1), (unit + 1) * shape.at(-1));
+  },
+
   answer(id, progress) {
     const image = imageOf(id);
     image.answer ??= answerOf(id, progress);
