@@ -1,5 +1,6 @@
 """Trackers get the recipe and the numbers of metrics.jsonl; one that fails costs its own record and nothing else."""
 
+import errno
 import json
 import shutil
 import sys
@@ -14,6 +15,7 @@ from alexnet.claims import keys
 from alexnet.data import prepared as prepared_sets
 from alexnet.data.prepared import Prepared
 from alexnet.errors import InputError
+from alexnet.run import trackers
 from alexnet.run.metrics import read_metrics
 from alexnet.run.recipe import Recipe, flatten
 from alexnet.run.recipes import fine_tuned
@@ -228,3 +230,19 @@ def test_trackers_change_no_key_of_a_claim_and_are_not_inherited(recipe: Recipe)
     assert Recipe.from_json(recipe.to_json()) == recipe
     with pytest.raises(InputError, match=r"log\.0: 'comet'; choose one of wandb, mlflow, trackio"):
         Recipe.from_json(recipe.to_json().replace('"wandb"', '"comet"'))
+
+
+def test_a_disk_that_is_full_as_a_run_begins_ends_what_trackers_began(
+    services: dict[str, Service],
+    recipe: Recipe,
+    tiny_prepared: Prepared,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(path: Path, text: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(trackers, "write_text", full)
+    with pytest.raises(OSError, match=r"No space left .*trackers\.json"):
+        train(recipe, tiny_prepared, tmp_path)
+    assert [len(kept.ended) for service in services.values() for kept in service.runs.values()] == [1, 1, 1]

@@ -43,7 +43,7 @@ class Log:
             self.last = line
 
     def close(self, finished: bool) -> None:
-        """End it in the trackers; `finished`: whether the training came to its end."""
+        """End the trackers' runs; `finished`: whether the training came to its end."""
         if self.trackers:
             self.trackers.close(finished)
 

@@ -171,6 +171,13 @@ class Trackers:
         self.active: dict[str, Tracker] = {}
         self.left_out: tuple[str, ...] = ()
         """A line for each that is done without from the beginning."""
+        try:
+            self._begin(run, recipe, step, resumed)
+        except BaseException:
+            self.close()
+            raise
+
+    def _begin(self, run: Path, recipe: Recipe, step: int, resumed: bool) -> None:
         keys = _keys(run) if resumed else {}
         for name in (*dict.fromkeys(recipe.log), "tensorboard"):
             problem = lacking(name)
@@ -184,7 +191,6 @@ class Trackers:
                 except Exception as error:
                     problem = f"{name} cannot begin: {_line(error)}; {tracker.fix}"
             if problem and not resumed and name in recipe.log:
-                self.close()
                 raise InputError(f"--log {name}: {problem}")
             self.left_out += (problem,) if problem else ()
         if keys:
