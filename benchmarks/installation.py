@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterable
-from importlib.metadata import distribution
+from importlib.metadata import PackageNotFoundError, distribution
 
 from packaging.requirements import Requirement
 
@@ -65,7 +65,11 @@ def main() -> None:
     print(f"base without those: {megabytes(base - torch):,.1f} MB in {len(base - torch)} packages")
     extras = sorted({name for text in asked for name in re.findall(r"extra == ['\"](\w+)['\"]", text)} - {"dev"})
     for extra in extras:
-        more = needed(asked, [extra]) - base - {"alexnet"}
+        try:
+            more = needed(asked, [extra]) - base - {"alexnet"}
+        except PackageNotFoundError as error:
+            print(f"[{extra}] is not installed: {error.name} is missing")
+            continue
         print(f"[{extra}] beside the base: {megabytes(more):,.1f} MB in {len(more)} packages")
     for name, program in IMPORTS.items():
         milliseconds(program)

@@ -9,12 +9,14 @@ import pytest
 
 from alexnet.doctor import machine
 from alexnet.errors import InputError
-from alexnet.extras import EXTRAS, PACKAGES, lacking, missing, need
+from alexnet.extras import EXTRAS, PACKAGES, TRACKERS, lacking, missing, need
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 ELSEWHERE = {"all", "dev", "docs", "notebook"}
 """Extras that no module of the package looks for."""
+ALONE = {"all", "dev", "docs", *TRACKERS}
+"""Extras that `all` does not bring."""
 
 
 def names_of(extra: str) -> set[str]:
@@ -27,13 +29,9 @@ def test_extras_bring_what_commands_look_for() -> None:
         assert {PACKAGES.get(name, name) for name in modules} == names_of(extra), extra
 
 
-def test_all_is_all_of_them() -> None:
+def test_all_is_all_but_what_is_asked_for_alone() -> None:
     (everything,) = PROJECT["all"]
-    assert set(everything.removeprefix("alexnet[").removesuffix("]").split(",")) == PROJECT.keys() - {
-        "all",
-        "dev",
-        "docs",
-    }
+    assert set(everything.removeprefix("alexnet[").removesuffix("]").split(",")) == PROJECT.keys() - ALONE
 
 
 def test_what_is_missing_is_named_with_the_command_that_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,12 +18,23 @@ EXTRAS: dict[str, tuple[str, tuple[str, ...]]] = {
     "export": ("ONNX and OpenVINO files", ("nncf", "onnx", "onnxruntime", "openvino")),
     "fast": ("compiled loops for the CPU", ("numba",)),
     "hub": ("Hugging Face datasets and parquet files", ("datasets",)),
+    "mlflow": ("runs in MLflow", ("alembic", "mlflow", "sqlalchemy")),
     "report": ("pictures and the report page", ("jinja2", "matplotlib")),
     "tensorboard": ("TensorBoard's events", ("tensorboard",)),
+    "trackio": ("runs in Trackio", ("trackio",)),
+    "wandb": ("runs in Weights & Biases", ("wandb",)),
     "web": ("pages in the browser", ("fastapi", "uvicorn")),
 }
 
-PACKAGES = {"google.protobuf": "protobuf", "skimage": "scikit-image", "sklearn": "scikit-learn"}
+TRACKERS = ("mlflow", "trackio", "wandb")
+"""Extras that `train --log` alone needs, and that `all` does not bring, as they are heavy."""
+
+PACKAGES = {
+    "google.protobuf": "protobuf",
+    "mlflow": "mlflow-skinny",
+    "skimage": "scikit-image",
+    "sklearn": "scikit-learn",
+}
 """What a module's package is called where it is installed, if not like the module."""
 
 

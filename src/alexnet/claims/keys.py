@@ -25,6 +25,7 @@ from alexnet.run.recipe import Recipe
 
 NO_MATTER = (
     "name", "network.name", "network.classes", "seed", "device", "compile", "resident", "keep", "checkpoint_minutes",
+    "log",
 )  # fmt: skip
 """Fields of a recipe that do not decide the outcome of a run, or that its folder names; classes come from the data."""
 

@@ -18,6 +18,7 @@ from alexnet.errors import InputError
 from alexnet.extras import lacking
 
 if TYPE_CHECKING:
+    from alexnet.data.prepared import Prepared
     from alexnet.run.recipe import Recipe
     from alexnet.training import Outcome, Start
 
@@ -72,16 +73,20 @@ def train(args: list[str]) -> int:
             started=lambda start: _say_start(start, run),
             processes=place,
             parallel=known.parallel or ("data" if place.number > 1 else "none"),
+            say=lambda line: err.print(line, soft_wrap=True),
         )
     if place.first:
-        page = None
-        if not lacking("report"):
-            from alexnet.insight import report
-
-            page = report.write(run, opened)
-        _say_end(outcome, len(opened.classes), page, known.json)
+        _say_end(outcome, len(opened.classes), _report(run, opened), known.json)
     # Another process may have been told to stop.
     return 0 if outcome.finished else 128 + (caught or [signal.SIGTERM])[0]
+
+
+def _report(run: Path, opened: "Prepared") -> Path | None:
+    if lacking("report"):
+        return None
+    from alexnet.insight import report
+
+    return report.write(run, opened)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -258,7 +263,7 @@ def _say_start(start: "Start", run: Path) -> None:
         f" run folder {run}",
         soft_wrap=True,
     )
-    for lacks in filter(None, (lacking("tensorboard"), lacking("report"))):
+    for lacks in filter(None, (*start.left_out, lacking("report"))):
         err.print(f"left out: {lacks}", soft_wrap=True)
     if start.done == 0 and updates < FEW_UPDATES:
         err.print(

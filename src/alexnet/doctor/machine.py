@@ -14,7 +14,7 @@ import torch
 from alexnet import device as devices
 from alexnet.doctor.finding import Finding, error, gigabytes, ok, warning
 from alexnet.errors import InputError
-from alexnet.extras import EXTRAS, missing
+from alexnet.extras import EXTRAS, TRACKERS, missing
 from alexnet.fast import bf16_unit, compiled
 from alexnet.memory import memory_free
 from alexnet.run.memory import batch_memory
@@ -109,7 +109,7 @@ def _compiled() -> Finding:
 
 def _extras() -> Finding:
     # Nothing is wrong without them; but whoever misses a picture wants to know why.
-    lacks = {extra: names for extra in EXTRAS if extra != "fast" and (names := missing(extra))}
+    lacks = {extra: names for extra in EXTRAS if extra not in ("fast", *TRACKERS) and (names := missing(extra))}
     if not lacks:
         return ok("optional packages: all are there")
     listed = (f"{', '.join(names)} for {EXTRAS[extra][0]} (alexnet[{extra}])" for extra, names in lacks.items())

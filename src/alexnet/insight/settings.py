@@ -24,7 +24,7 @@ class Setting:
 
 
 _PRACTICAL = (
-    "seed", "device", "micro_batch", "validate_every", "checkpoint_minutes", "keep", "stuck_steps", "hold_out_seed",
+    "seed", "device", "micro_batch", "validate_every", "checkpoint_minutes", "keep", "stuck_steps", "hold_out_seed", "log",
 )  # fmt: skip
 """Fields that change how a run is computed and kept, not what is learned."""
 

@@ -1,4 +1,4 @@
-"""The log of a training, metrics.jsonl and TensorBoard events: writing it, and reading it again."""
+"""The log of a training, metrics.jsonl: writing it, for trackers too, and reading it again."""
 
 import json
 import time
@@ -7,49 +7,45 @@ from pathlib import Path
 from typing import Any
 
 from alexnet.errors import InputError
-from alexnet.extras import missing
 from alexnet.files import named, write_text
 from alexnet.reading import parse_json, read_bytes
-from alexnet.run.folder import METRICS, TENSORBOARD
+from alexnet.run.folder import METRICS
+from alexnet.run.trackers import Trackers
 
 
 class Log:
-    """metrics.jsonl, a line an event, and the same numbers as TensorBoard events where TensorBoard is installed."""
+    """metrics.jsonl, a line an event, and the same numbers in trackers. Without trackers nothing is written.
 
-    def __init__(self, run: Path, step: int, writes: bool = True) -> None:
+    Only one of several processes has any, and writes.
+    """
+
+    def __init__(self, run: Path, step: int, trackers: Trackers | None) -> None:
         self.path = run / METRICS
         self.last: dict[str, Any] = {}
-        self.writes = writes  # only one of several processes does
-        if not writes:
+        self.trackers = trackers
+        if trackers is None:
             return
         # The lines after the checkpoint's step will be written again.
         lines = [line for line in read_metrics(run) if line.get("step", 0) <= step]
         write_text(self.path, "".join(json.dumps(line) + "\n" for line in lines))
         self.last = next(reversed(epochs(lines)), {})
-        self.board = None
-        if not missing("tensorboard"):
-            from torch.utils.tensorboard import SummaryWriter  # takes a second to import, so only for training
-
-            self.board = SummaryWriter(str(run / TENSORBOARD), purge_step=step + 1)
 
     def write(self, kind: str, **values: Any) -> None:
-        if not self.writes:
+        if self.trackers is None:
             return
         line = {"kind": kind, **values, "time": round(time.time(), 3)}
         with named(self.path), self.path.open("a") as file:
             file.write(json.dumps(line) + "\n")
-        if self.board and kind != "start":
-            for name, value in values.items():
-                if name not in ("epoch", "step"):
-                    self.board.add_scalar(f"{kind}/{name}", value, values["step"])
+        if kind != "start":
+            numbers = {name: value for name, value in values.items() if name not in ("epoch", "step")}
+            self.trackers.write(kind, values["step"], numbers)
         if kind == "epoch":
             self.last = line
-            if self.board:
-                self.board.flush()  # else a kill loses two minutes of events
 
-    def close(self) -> None:
-        if self.writes and self.board:
-            self.board.close()
+    def close(self, finished: bool) -> None:
+        """End the trackers' runs; `finished`: whether the training came to its end."""
+        if self.trackers:
+            self.trackers.close(finished)
 
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:

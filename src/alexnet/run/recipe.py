@@ -112,6 +112,8 @@ class Recipe:
     """How many checkpoints to keep."""
     stuck_steps: int = 3000
     """Stop with advice if the loss has not left ln(classes) after so many steps; 0: never."""
+    log: tuple[Literal["wandb", "mlflow", "trackio"], ...] = ()
+    """Trackers that get the recipe and the numbers of metrics.jsonl, beside TensorBoard, each by an extra of its name."""
 
     def check(self) -> None:
         """Raise InputError, naming the field, for a value that no run can use."""

@@ -124,7 +124,7 @@ def fine_tuned(start: Recipe, classes: int) -> Recipe:
     """The recipe that continues `start` on other classes: a new last layer, lower rates below (2012, layers-*-ft).
 
     A tenth of the rate, a hundredth for conv1, and the full first rate for the new last layer; then the schedule
-    "fine-tuning-2012", scaled to 30 epochs. A bottleneck is dropped, and the start's warm-up and frozen layers with it.
+    "fine-tuning-2012", scaled to 30 epochs. A bottleneck is dropped, and the start's warm-up, frozen layers and trackers with it.
     """
     return replace(
         start,
@@ -134,6 +134,7 @@ def fine_tuned(start: Recipe, classes: int) -> Recipe:
         warmup_epochs=0.0,
         layer_rates=(),
         freeze=(),
+        log=(),
         rate=start.rate / 10,
         first_rate=0.1,
         last_rate=10.0,

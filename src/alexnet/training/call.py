@@ -10,6 +10,7 @@ from torch import Tensor
 from alexnet.data.prepared import Prepared
 from alexnet.processes import Mode, Processes
 from alexnet.run.recipe import Recipe
+from alexnet.run.trackers import Trackers
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ class Start:
     """Updates done before, by an earlier call."""
     restarted: bool
     """Whether these processes were started again, after one of them died, and go on with the run that they began."""
+    left_out: tuple[str, ...] = ()
+    """A line for each tracker, TensorBoard too, that is done without: which package it needs, or why it cannot begin."""
 
 
 @dataclass(frozen=True)
@@ -83,4 +86,7 @@ class Call:
     started: Callable[[Start], None] | None
     processes: Processes
     parallel: Mode
+    say: Callable[[str], Any]
     restarted: bool = False
+    trackers: Trackers | None = None
+    """Where the process that writes sends its numbers; None in the others."""

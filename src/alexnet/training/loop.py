@@ -52,7 +52,7 @@ class Loop:
         self.data, self.indices = training_of(recipe, call.prepared)
         self.steps = -(-len(self.indices) // recipe.batch)
         self.validation, self.validation_indices = validation_of(recipe, call.prepared)
-        self.log = Log(call.run, state.step, self.processes.first)
+        self.log = Log(call.run, state.step, call.trackers)
         self.validation_error: float | None = self.log.last.get("validation_top1")
         self.resident = loader.resident(self.data.images, self.data.labels, device, recipe.resident)
         self.validation_images = self._validation_images()
@@ -93,14 +93,13 @@ class Loop:
                     stopped = not self._finished() and self.processes.any(self.call.stop())
             if stopped and self.saved_step != self.state.step:
                 self._save()
+            self.log.close(finished=not stopped)
             return Outcome(self.run, self.state.epoch, not stopped, self.log.last)
         except RunFailed as error:  # which all processes find at once: a loss, a disk
             error.__dict__["by_all"] = True
             if self.processes.first or isinstance(error, FailedElsewhere):
                 raise
             raise FailedElsewhere(str(error)) from error
-        finally:
-            self.log.close()
 
     def _epoch(self, rates: Rates) -> bool:
         """The steps that are left of one epoch; False if it was stopped before its end."""
@@ -310,6 +309,7 @@ class Loop:
             self.steps,
             self.state.step,
             self.call.restarted,
+            self.log.trackers.left_out if self.log.trackers else (),
         )
         if self.call.started and self.processes.first:
             self.call.started(start)

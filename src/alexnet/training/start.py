@@ -1,8 +1,9 @@
 """Training a run, and going on with one: all that is checked, built and written before the first step (§5)."""
 
 import json
+import warnings
 from collections.abc import Callable
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, closing, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from alexnet.run import recipe as recipes
 from alexnet.run.checkpoint import Progress
 from alexnet.run.images import check_fit, training_of
 from alexnet.run.recipe import Recipe, seed_of
+from alexnet.run.trackers import Trackers
 from alexnet.run.trained import preparation_of
 from alexnet.training import layouts, rule
 from alexnet.training.call import Call, Outcome, Start, Status
@@ -42,6 +44,7 @@ def train(
     started: Callable[[Start], None] | None = None,
     processes: Processes = Processes(),
     parallel: Mode = "none",
+    say: Callable[[str], Any] = warnings.warn,
 ) -> Outcome:
     """Train `recipe` on `prepared` into the folder `run`, or go on with the run that is there.
 
@@ -54,10 +57,11 @@ def train(
     call this with the same arguments. `recipe.batch` images are one update in all of them together, so that what is
     learned does not depend on their number but for the rounding of sums; nor do checkpoints, which any number goes on from.
     Where they were started again because one of them died, they go on with the run that they began.
+    say: told of what does not end the training: a tracker of `recipe.log` that failed and is left out from then on.
     Raises InputError for a recipe that does not fit the data or a folder that is taken; RunFailed, with advice, for a
     loss that is NaN or stuck at ln(classes), or a disk that is full.
     """
-    call = Call(recipe, prepared, run, resume, start_from, progress, stop, started, processes, parallel)
+    call = Call(recipe, prepared, run, resume, start_from, progress, stop, started, processes, parallel, say)
     try:
         return _train(call)
     except (InputError, OSError, RunFailed) as error:
@@ -148,6 +152,10 @@ def _train(call: Call) -> Outcome:
             state = checkpoint.load_state(newest, sgd, lambda whole: layout.state_of_part(whole, sgd))
             _check_progress(state, recipe, images, newest)
         _check_agreement(call, state, images)
+        trackers = processes.alone(
+            lambda: locks.enter_context(closing(Trackers(run, recipe, state.step, call.resume, call.say)))
+        )
+        call = replace(call, trackers=trackers)
         if not newest:
             whole = layout.whole_state(sgd)
             processes.alone(lambda: _begin(call, whole, state))
