@@ -50,7 +50,7 @@ def card(
     of_file = _rows_of_file(network, exported, data, views)
     sections = (
         _front_matter(name, network, of_file, data, license),
-        [f"# {name.partition('@')[0].partition('/')[2]}"],
+        [f"# {_title(name)}"],
         _network(network),
         _classes(network.classes),
         _training(network, tensors.metadata(exported.file).get("note", "")),
@@ -91,10 +91,14 @@ def _front_matter(
         pipeline_tag="image-classification",
         tags=["alexnet", "pytorch"],
         datasets=[dataset] if dataset else None,
-        model_name=name.partition("@")[0].partition("/")[2],
+        model_name=_title(name) if results else None,
         eval_results=results or None,
     )
     return ["---", about.to_yaml(), "---"]
+
+
+def _title(name: str) -> str:
+    return name.partition("@")[0].partition("/")[2]
 
 
 def _network(network: TrainedNetwork) -> list[str]:
