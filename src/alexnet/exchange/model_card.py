@@ -5,8 +5,10 @@ It tells what the run folder, the dataset and the export tell, and says "not kno
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from importlib.metadata import version
+from pathlib import Path
+from string import Template
 from typing import Any
 
 from alexnet import provenance, tensors
@@ -29,6 +31,8 @@ from alexnet.words import gigabytes, short, visible, with_word
 
 NAME = "README.md"
 
+TEMPLATE = Path(__file__).parent / "model_card.md"
+
 MOST_LISTED = 50
 """Up to so many classes are all listed; of more, the first ten."""
 
@@ -43,28 +47,56 @@ def card(
 
     name: OWNER/NAME or OWNER/NAME@BRANCH. data, views: what its errors were measured on, where they were.
     """
-    evaluated: list[dict[str, Any]] = []
-    if not network.in_file:
-        every = read_evaluations(network.path, network.classes, network.checkpoint)
-        evaluated = [row for row in every if not row["older"] and row["split"] != "train"]
+    recipe, spec, repository = network.recipe, network.recipe.network, name.partition("@")[0]
+    title = repository.partition("/")[2]
+    layers = differences(spec, networks["paper"])
+    base = recipes.get(recipe.name, paper)
+    # What the networks differ in is said by what they compute.
+    lines = [line for line in settings(recipe, replace(base, network=spec)) if line.differs]
+    every = [] if network.in_file else read_evaluations(network.path, network.classes, network.checkpoint)
+    evaluated = [row for row in every if not row["older"] and row["split"] != "train"]
     of_file = _rows_of_file(network, exported, data, views)
-    sections = (
-        _front_matter(name, network, of_file, data, license),
-        [f"# {_title(name)}"],
-        _network(network),
-        _classes(network.classes),
-        _training(network, tensors.metadata(exported.file).get("note", "")),
-        _errors(network, of_file, evaluated),
-        _use(name),
-        _limits(network, evaluated),
-        _origin(exported, license),
-    )
-    return "\n\n".join("\n".join(lines) for lines in sections) + "\n"
+    note, commit = tensors.metadata(exported.file).get("note", ""), provenance.commit()
+    values = {
+        "front_matter": _front_matter(title, network, of_file, data, license),
+        "title": title,
+        "name": name,
+        "repository": repository,
+        "network": _code(spec.name),
+        "parameters": f"{summarize(spec).parameters:,}",
+        "input": spec.input_size,
+        "size": network.size,
+        "network_beside": "differs from the paper's (`alexnet summary paper`) in:" if layers else "is the paper's.",
+        "network_differences": "\n".join(f"- {_plain(line)}" for line in layers),
+        "number": f"{len(network.classes):,}",
+        "classes": _classes(network.classes),
+        "trained_on": _trained_on(network),
+        "recipe": _code(recipe.name),
+        "epochs": f"{recipe.epochs:,}",
+        "batch": f"{recipe.batch:,}",
+        "seed": recipe.seed,
+        "recipe_beside": f"{'differs from' if lines else 'is'} the package's recipe `{base.name}`{' in:' if lines else '.'}",
+        "recipe_differences": "\n".join(
+            f"- {line.name}: {_plain(f'{line.value} (not {line.paper})')}" for line in lines
+        ),
+        "note": note and f"Note in the file: {_plain(note)}",
+        "errors": _errors(network, of_file, evaluated),
+        "calibration": _calibration(network, evaluated),
+        "file": exported.file.name,
+        "bytes": gigabytes(exported.bytes),
+        "form": "int8" if exported.int8 else "float16",
+        "sha256": exported.sha256,
+        "checkpoint": exported.checkpoint,
+        "program": f"alexnet {version('alexnet')}" + (f", commit {commit}" if commit != "unknown" else ""),
+        "license": "" if license else "No licence is stated.",
+    }
+    text = Template(TEMPLATE.read_text("utf-8")).substitute(values)
+    return re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"
 
 
 def _front_matter(
-    name: str, network: TrainedNetwork, of_file: Sequence[Row], data: Prepared | None, license: str | None
-) -> list[str]:
+    title: str, network: TrainedNetwork, of_file: Sequence[Row], data: Prepared | None, license: str | None
+) -> str:
     """What the hub reads itself: its own dataset among the sources, and the errors of this very file as results."""
     from huggingface_hub import EvalResult, ModelCardData
 
@@ -72,8 +104,8 @@ def _front_matter(
     if of_file and data:
         _, on, measured = of_file[0]
         description = data.manifest["source"]["description"]
-        named = {"top-1": measured.top1_error, "top-5": measured.top5_error}
-        for kind in list(named)[: 2 if len(network.classes) > 5 else 1]:
+        errors = {"top-1": measured.top1_error, "top-5": measured.top5_error}
+        for kind in list(errors)[: 2 if len(network.classes) > 5 else 1]:
             result = EvalResult(
                 task_type="image-classification",
                 dataset_type=_hub_id(description) or "other",
@@ -81,78 +113,40 @@ def _front_matter(
                 dataset_split=on.partition(",")[0],
                 metric_type="error_rate",
                 metric_name=f"{kind} error, %, {_views(measured)}, {measured.images:,} images",
-                metric_value=round(named[kind], 2),
+                metric_value=round(errors[kind], 2),
             )
             results.append(result)
     dataset = None if network.in_file else _hub_id(source_of(network.path) or "")
-    about = ModelCardData(
+    return ModelCardData(
         license=license,
         library_name="alexnet",
         pipeline_tag="image-classification",
         tags=["alexnet", "pytorch"],
         datasets=[dataset] if dataset else None,
-        model_name=_title(name) if results else None,
+        model_name=title if results else None,
         eval_results=results or None,
-    )
-    return ["---", about.to_yaml(), "---"]
+    ).to_yaml()
 
 
-def _title(name: str) -> str:
-    return name.partition("@")[0].partition("/")[2]
-
-
-def _network(network: TrainedNetwork) -> list[str]:
-    spec = network.recipe.network
-    lines = differences(spec, networks["paper"])
-    beside = "differs from the paper's network (`alexnet summary paper`) in:" if lines else "is the paper's."
-    return [
-        "An image classifier of the kind of AlexNet (Krizhevsky, Sutskever and Hinton, 2012), of the package `alexnet`.",
-        "",
-        "## Network",
-        "",
-        f"`{_code(spec.name)}`: {summarize(spec).parameters:,} parameters. It sees {spec.input_size}×{spec.input_size} pixels of"
-        f" an image that is brought to {network.size}×{network.size}. What it computes {beside}",
-        *_list(_plain(line) for line in lines),
-    ]
-
-
-def _classes(classes: Sequence[str]) -> list[str]:
+def _classes(classes: Sequence[str]) -> str:
     listed = classes if len(classes) <= MOST_LISTED else classes[:10]
     names = ", ".join(_plain(with_word(short(name))) for name in listed)
-    return [f"## {len(classes):,} classes", "", names + (", …" if len(listed) < len(classes) else "")]
-
-
-def _training(network: TrainedNetwork, note: str) -> list[str]:
-    recipe = network.recipe
-    base = recipes.get(recipe.name, paper)
-    # What the networks differ in is said above, by what they compute.
-    lines = [line for line in settings(recipe, replace(base, network=recipe.network)) if line.differs]
-    beside = f"differs from the package's recipe `{base.name}` in:" if lines else f"is the package's `{base.name}`."
-    return [
-        "## Training",
-        "",
-        _trained_on(network),
-        "",
-        f"Recipe `{_code(recipe.name)}`: at most {recipe.epochs:,} epochs in batches of {recipe.batch:,}, seed {recipe.seed}. The"
-        f" network aside, it {beside}",
-        *_list(f"{line.name}: {_plain(line.value)} (not {_plain(line.paper)})" for line in lines),
-        *(["", f"Note in the file: {_plain(note)}"] if note else []),
-    ]
+    return names + (", …" if len(listed) < len(classes) else "")
 
 
 def _trained_on(network: TrainedNetwork) -> str:
     if network.in_file:
-        return "Trained on: not known, as it was written from a network file."
+        return "not known, as it was written from a network file"
     source = source_of(network.path)
     if source is None:
-        return "Trained on: not known; its run does not tell, as where weights were imported."
+        return "not known; its run does not tell, as where weights were imported"
     lines = read_metrics(network.path)
     start: dict[str, Any] = next((line for line in reversed(lines) if line["kind"] == "start"), {})
     counts, ended = (start.get("images"), start.get("validation_images")), epochs(lines)
-    text = f"Trained on: {_source(source)}"
-    if ended and all(isinstance(count, int) for count in counts):
-        text += f"; {counts[0]:,} images for {ended[-1]['epoch']:,} epochs, beside {counts[1]:,} that validated it"
-    return f"{text}."
+    if not ended or not all(isinstance(count, int) for count in counts):
+        return _source(source)
+    images, held = counts
+    return f"{_source(source)}; {images:,} images for {ended[-1]['epoch']:,} epochs, beside {held:,} that validated it"
 
 
 def _rows_of_file(network: TrainedNetwork, exported: Exported, data: Prepared | None, views: int) -> list[Row]:
@@ -168,7 +162,7 @@ def _rows_of_file(network: TrainedNetwork, exported: Exported, data: Prepared | 
     ]
 
 
-def _errors(network: TrainedNetwork, of_file: Sequence[Row], evaluated: Sequence[dict[str, Any]]) -> list[str]:
+def _errors(network: TrainedNetwork, of_file: Sequence[Row], evaluated: Sequence[dict[str, Any]]) -> str:
     rows = list(of_file)
     for row in evaluated:
         of = f"the run, by `alexnet evaluate`, {_code(row.get('precision') or 'precision not told')}"
@@ -176,85 +170,34 @@ def _errors(network: TrainedNetwork, of_file: Sequence[Row], evaluated: Sequence
     if not rows and network.measured:
         rows.append(("the file that this one was made of, as it says", "not told", network.measured))
     if not rows:
-        return ["## Error", "", "Not measured."]
+        return "Not measured."
     five = len(network.classes) > 5  # with fewer every answer is among the first five
-    lines = ["## Error", "", *([] if of_file else ["Of this file: not measured.", ""])]
+    lines = [] if of_file else ["Of this file: not measured.", ""]
     lines += [f"| of | on | images | views | top-1 error % |{' top-5 error % |' * five}"]
     lines += [f"|---|---|---:|---:|---:|{'---:|' * five}"]
     for of, on, errors in rows:
         last = f" {errors.top5_error:.2f} |" * five
         lines += [f"| {of} | {on} | {errors.images:,} | {errors.views} | {errors.top1_error:.2f} |{last}"]
-    return [*lines, "", "One view is the centre crop; ten are the corners and the centre, mirrored too, averaged."]
+    return "\n".join([*lines, "", "One view is the centre crop; ten are corners and centre, mirrored too, averaged."])
+
+
+def _calibration(network: TrainedNetwork, evaluated: Sequence[dict[str, Any]]) -> str:
+    row = next((row for row in evaluated if row["calibration"]), None)
+    if row is None:
+        return "Whether its probabilities mean what they say was not measured."
+    found, measured = row["calibration"], _measured(row, network)
+    return (
+        f"The run gave {measured.images:,} images ({row['split'].replace('-', ' ')}, {_views(measured)}) their first label with"
+        f" {found.confidence:.2f} % on average, and {found.accuracy:.2f} % of these labels were right; the expected calibration"
+        f" error is {found.error:.2f} points. The temperature that suits these images best, {found.temperature:.2f}, is not"
+        " applied."
+    )
 
 
 def _measured(row: dict[str, Any], network: TrainedNetwork) -> Measured:
-    names = ("top1_error", "top5_error", "views", "images")
-    measured: Measured = from_dict(
-        Measured, {name: row[name] for name in names if name in row}, f"{network.path}: evaluation"
-    )
+    values = {field.name: row[field.name] for field in fields(Measured) if field.name in row}
+    measured: Measured = from_dict(Measured, values, f"{network.path}: evaluation")
     return measured
-
-
-def _use(name: str) -> list[str]:
-    return [
-        "## Use",
-        "",
-        "With the package `alexnet` and its extra `hub`:",
-        "",
-        "```sh",
-        f"alexnet predict hf:{name} photo.jpg",
-        f"alexnet train --from hf:{name} --data DIR     # on other classes",
-        "```",
-        "",
-        "```python",
-        "import alexnet",
-        "",
-        f'network = alexnet.from_pretrained("{name}")',
-        'print(network.predict("photo.jpg").label)',
-        "```",
-        "",
-        f"`hf:{name.partition('@')[0]}@COMMIT` is the same bytes for ever; a branch may be moved.",
-    ]
-
-
-def _limits(network: TrainedNetwork, evaluated: Sequence[dict[str, Any]]) -> list[str]:
-    sure = "Whether its probabilities mean what they say was not measured."
-    if calibrated := next((row for row in evaluated if row["calibration"]), None):
-        found, measured = calibrated["calibration"], _measured(calibrated, network)
-        sure = (
-            f"The run gave {measured.images:,} images ({calibrated['split'].replace('-', ' ')}, {_views(measured)}) their first"
-            f" label with {found.confidence:.2f} % on average, and {found.accuracy:.2f} % of these labels were right; the expected"
-            f" calibration error is {found.error:.2f} points. The temperature that suits these images best,"
-            f" {found.temperature:.2f}, is not applied."
-        )
-    return [
-        "## Limits",
-        *_list(
-            [
-                f"It answers with one of its {len(network.classes):,} classes, whatever it is shown.",
-                sure,
-                "An error rate is of the images it was measured on, and says nothing of images of another kind.",
-                "It is one network, so its errors have no spread over trainings.",
-            ]
-        ),
-    ]
-
-
-def _origin(exported: Exported, license: str | None) -> list[str]:
-    commit = provenance.commit()
-    program = f"alexnet {version('alexnet')}" + ("" if commit == "unknown" else f", commit {commit}")
-    return [
-        "## Origin",
-        "",
-        f"`{exported.file.name}`: {gigabytes(exported.bytes)}, weights in {'int8' if exported.int8 else 'float16'}, SHA-256"
-        f" `{exported.sha256}`. Checkpoint `{exported.checkpoint}`; file and card were written by {program}.",
-        *([] if license else ["", "No licence is stated."]),
-    ]
-
-
-def _list(lines: Any) -> list[str]:
-    listed = [f"- {line}" for line in lines]
-    return ["", *listed] if listed else []
 
 
 def _views(measured: Measured) -> str:

@@ -86,8 +86,10 @@ def _reason(error: Exception, name: str) -> str:
             return f"{name} has no such branch, tag or commit; mend what is behind the @"
         case errors.LocalEntryNotFoundError() if not isinstance(cause, errors.OfflineModeIsEnabled):
             return "the hub cannot be reached, and its cache has no copy; see to the connection, or name a file"
-        case errors.LocalEntryNotFoundError() | errors.OfflineModeIsEnabled():
+        case errors.LocalEntryNotFoundError():
             return "HF_HUB_OFFLINE is set, and the hub's cache has no copy; unset it, or name a file"
+        case errors.OfflineModeIsEnabled():
+            return "HF_HUB_OFFLINE is set; unset it"
         case errors.EntryNotFoundError():
             return f"no {MODEL} in it, the network file that alexnet push writes"
     if status in (401, 403):
