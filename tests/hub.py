@@ -106,13 +106,10 @@ class Hub:
             raise self.refusal
 
 
-@pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
-    """The stand-in, in place of the functions of huggingface_hub."""
-    hub = Hub(tmp_path / "hub")
+def put_in_place(monkeypatch: pytest.MonkeyPatch, hub: Hub) -> None:
+    """Have huggingface_hub's functions be the stand-in's."""
     for name in FUNCTIONS:
         monkeypatch.setattr(huggingface_hub, name, getattr(hub, name))
-    return hub
 
 
 def drift(stand_in: Any, real: Any) -> list[str]:

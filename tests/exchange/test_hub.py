@@ -25,7 +25,7 @@ from alexnet.run import network_file
 from alexnet.run.recipe import Recipe
 from alexnet.training import train
 from tests.conftest import CLASSES, SIZE, prepare_pictures
-from tests.hub import Hub, answer, hub  # noqa: F401
+from tests.hub import Hub, answer
 
 NAME = "someone/photos"
 
@@ -57,7 +57,7 @@ def section(card: str, title: str) -> str:
 def test_what_was_pushed_comes_back(
     int8: bool,
     run: Path,
-    hub: Hub,  # noqa: F811
+    hub: Hub,
     tiny_prepared: Prepared,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -75,7 +75,7 @@ def test_what_was_pushed_comes_back(
     assert torch.equal(alexnet.from_pretrained(NAME).probabilities(images), wanted)
 
 
-def test_a_branch_is_made_and_others_stay(run: Path, hub: Hub) -> None:  # noqa: F811
+def test_a_branch_is_made_and_others_stay(run: Path, hub: Hub) -> None:
     first = alexnet.push(run, NAME)
     second = alexnet.push(run, NAME, revision="int8", int8=True, private=False)
     assert hub.branches[NAME] == {"main": first.commit, "int8": second.commit}
@@ -84,9 +84,9 @@ def test_a_branch_is_made_and_others_stay(run: Path, hub: Hub) -> None:  # noqa:
     assert hub.private == set()
 
 
-def test_a_network_of_the_hub_can_go_on_to_another_place(run: Path, hub: Hub) -> None:  # noqa: F811
+def test_a_network_of_the_hub_can_go_on_to_another_place(run: Path, hub: Hub) -> None:
     alexnet.push(run, NAME, int8=True)
-    alexnet.push(Path(f"hf:{NAME}"), "other/photos", private=True)
+    alexnet.push(Path(f"hf:{NAME}"), "hf:other/photos", private=True)
     card = (hub.files("other/photos") / "README.md").read_text()
     assert "Trained on: not known, as it was written from a network file." in card
     assert "Of this file: not measured." in card and "the file that this one was made of, as it says" in card
@@ -95,7 +95,7 @@ def test_a_network_of_the_hub_can_go_on_to_another_place(run: Path, hub: Hub) ->
 
 def test_the_command_says_where_it_is_and_what_it_cost(
     run: Path,
-    hub: Hub,  # noqa: F811
+    hub: Hub,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -111,7 +111,7 @@ def test_the_command_says_where_it_is_and_what_it_cost(
     assert "card: nothing was uploaded" in captured.out and "--data DIR measures them" in captured.err
 
 
-def test_into_a_folder_nothing_is_uploaded(run: Path, hub: Hub, tmp_path: Path) -> None:  # noqa: F811
+def test_into_a_folder_nothing_is_uploaded(run: Path, hub: Hub, tmp_path: Path) -> None:
     hub.token, hub.refusal = None, AssertionError("it was asked")
     done = alexnet.push(run, NAME, folder=tmp_path / "new" / "card")
     assert done.folder == tmp_path / "new" / "card" and done.url is done.commit is None
@@ -143,7 +143,7 @@ def test_what_cannot_be_pushed_is_one_line(
     options: dict[str, Any],
     message: str,
     run: Path,
-    hub: Hub,  # noqa: F811
+    hub: Hub,
 ) -> None:
     hub.token, hub.refusal = options.pop("token", "hf_token"), options.pop("refusal", None)
     before = sorted(run.iterdir())
@@ -152,7 +152,7 @@ def test_what_cannot_be_pushed_is_one_line(
     assert "\n" not in str(raised.value) and hub.messages == [] and sorted(run.iterdir()) == before
 
 
-def test_a_public_repository_gets_nothing_that_is_to_be_private(run: Path, hub: Hub) -> None:  # noqa: F811
+def test_a_public_repository_gets_nothing_that_is_to_be_private(run: Path, hub: Hub) -> None:
     hub.put(NAME, {})
     with pytest.raises(InputError, match="--private: someone/photos is there and public"):
         alexnet.push(run, NAME, private=True)

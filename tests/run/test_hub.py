@@ -15,13 +15,13 @@ from alexnet.data.prepared import Prepared
 from alexnet.errors import InputError
 from alexnet.run import hub as hubs
 from alexnet.run import locate
-from tests.hub import FUNCTIONS, Hub, answer, drift, hub  # noqa: F401
+from tests.hub import FUNCTIONS, Hub, answer, drift
 
 NAME = "someone/photos"
 
 
 @pytest.fixture
-def kept(hub: Hub, tiny_file: Path) -> Hub:  # noqa: F811
+def kept(hub: Hub, tiny_file: Path) -> Hub:
     """A hub with the tiny network in a repository, as its branch and its tag."""
     content = {"model.safetensors": tiny_file.read_bytes()}
     hub.put(NAME, content)
@@ -49,7 +49,8 @@ def test_a_name_of_the_hub_answers_as_its_file(kept: Hub, tiny_file: Path, tiny_
         assert torch.equal(alexnet.load(given).probabilities(images), wanted)
         assert locate.is_network_file(given)
     for revision in (None, "v1", commit):
-        assert torch.equal(alexnet.from_pretrained(NAME, revision).probabilities(images), wanted)
+        for name in (NAME, f"hf:{NAME}"):
+            assert torch.equal(alexnet.from_pretrained(name, revision).probabilities(images), wanted)
 
 
 def test_commands_take_it(
@@ -79,10 +80,11 @@ def test_a_folder_with_its_files_is_as_good(tiny_file: Path, tiny_run: Path, tmp
 
 
 @pytest.mark.parametrize("name", ["photos", "a/b/c", "a/b@", "a/b@v 1", "/b", "a/", "a b/c", "a/b;c", "", "./a/b"])
-def test_what_is_no_name_is_refused_and_nothing_asked(name: str, hub: Hub) -> None:  # noqa: F811
+def test_what_is_no_name_is_refused_and_nothing_asked(name: str, hub: Hub) -> None:
     hub.refusal = AssertionError("it was asked")
-    with pytest.raises(InputError, match="write OWNER/NAME, or OWNER/NAME@REVISION"):
+    with pytest.raises(InputError, match="write OWNER/NAME, or OWNER/NAME@REVISION") as raised:
         alexnet.load(f"hf:{name}")
+    assert str(raised.value).startswith(f"hf:{name}: ")
 
 
 def nothing_cached(cause: Exception) -> errors.LocalEntryNotFoundError:
@@ -138,7 +140,7 @@ def test_a_file_too_large_for_a_network_is_not_downloaded(kept: Hub, monkeypatch
     assert [more["dry_run"] for more in asked] == [True]
 
 
-def test_another_librarys_file_is_no_network(hub: Hub, tmp_path: Path) -> None:  # noqa: F811
+def test_another_librarys_file_is_no_network(hub: Hub, tmp_path: Path) -> None:
     from safetensors.torch import save
 
     hub.put(NAME, {"model.safetensors": save({"weight": torch.zeros(3)})})

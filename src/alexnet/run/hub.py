@@ -22,8 +22,8 @@ LOGIN = "hf auth login, or a token in HF_TOKEN"
 
 
 def parse(given: str) -> tuple[str, str | None]:
-    """The repository and the revision (None: its default branch) that OWNER/NAME or OWNER/NAME@REVISION names."""
-    match = re.fullmatch(r"([\w.-]+/[\w.-]+)(?:@([\w./+-]+))?", given, re.ASCII)
+    """The repository and the revision (None: its default branch) that OWNER/NAME or OWNER/NAME@REVISION names; with hf: or not."""
+    match = re.fullmatch(r"(?:hf:)?([\w.-]+/[\w.-]+)(?:@([\w./+-]+))?", given, re.ASCII)
     if not match:
         raise InputError(f"{given}: no repository of the Hugging Face hub; write OWNER/NAME, or OWNER/NAME@REVISION")
     return match[1], match[2]
@@ -39,12 +39,10 @@ def download(given: str) -> Path:
     need("hub", "huggingface_hub")
     from huggingface_hub import hf_hub_download
 
-    with refusals(PREFIX + given, name):
+    with refusals(given, name):
         about: Any = hf_hub_download(name, MODEL, revision=revision, dry_run=True)
         if (about.file_size or 0) > MOST:
-            raise InputError(
-                f"{PREFIX}{given}: its {MODEL} has {about.file_size:,} bytes, a network file at most {MOST:,}"
-            )
+            raise InputError(f"{given}: its {MODEL} has {about.file_size:,} bytes, a network file at most {MOST:,}")
         return Path(hf_hub_download(name, MODEL, revision=revision))
 
 

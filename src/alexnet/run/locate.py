@@ -36,15 +36,15 @@ def locate(given: Path | str) -> Path:
     """
     if _is_starter(given):
         return starter()
-    repository, url = _repository(given), _url(given)
-    if repository is not None:
-        return hub.download(repository)
+    if _is_on_hub(given):
+        return hub.download(_text(given))
+    url = _url(given)
     return fetch(url) if url else Path(given)
 
 
 def is_network_file(given: Path | str) -> bool:
     """Whether `given` means a network file that alexnet wrote: the starter, one at a URL or on the hub, or one by what it holds."""
-    by_name = _is_starter(given) or _repository(given) is not None or _url(given) is not None
+    by_name = _is_starter(given) or _is_on_hub(given) or _url(given) is not None
     return by_name or FORMAT_KEY in tensors.metadata(Path(given))
 
 
@@ -66,9 +66,8 @@ def _is_starter(given: Path | str) -> bool:
     return str(given) == STARTER and not (isinstance(given, PurePath) and os.path.lexists(given))
 
 
-def _repository(given: Path | str) -> str | None:
-    text = _text(given)
-    return text.removeprefix(hub.PREFIX) if text.startswith(hub.PREFIX) else None
+def _is_on_hub(given: Path | str) -> bool:
+    return _text(given).startswith(hub.PREFIX)
 
 
 def _url(given: Path | str) -> str | None:

@@ -240,7 +240,7 @@ def from_pretrained(
     Raises InputError for a name that is neither, and as `load`; needs the packages of alexnet[hub], but for a folder.
     """
     if not Path(name).is_dir():
-        return load(f"{hub.PREFIX}{name}" + (f"@{revision}" if revision else ""), device)
+        return load(hub.PREFIX + str(name).removeprefix(hub.PREFIX) + (f"@{revision}" if revision else ""), device)
     if revision:
         raise InputError(f"{name}: a folder, which has no revision {revision}; leave that out, or rename the folder")
     return load(hub.file_in(Path(name)), device)
