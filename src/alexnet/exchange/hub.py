@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from alexnet.data.views import check_views
 from alexnet.errors import InputError
 from alexnet.exchange import exports, model_card
 from alexnet.exchange.exported import Exported, Progress
@@ -25,6 +26,7 @@ class Pushed:
     name: str
     """The repository, OWNER/NAME"""
     exported: Exported
+    """What was written; of an upload its files are gone from this machine"""
     folder: Path | None
     """The local folder that they were written into; None where they were uploaded"""
     url: str | None = None
@@ -60,12 +62,13 @@ def push(
     run: what `load` takes. int8: weights in 8 bits in place of 16. private: the repository is for its owner alone; InputError if
     it is there and public. revision: the branch, made if it is not there. license: an id of the hub's list, for the card.
     data, views: the errors before and after are measured on the images of this dataset (by default the run's, if it is there)
-    that validate the run; else the card says that they were not. folder: write both files there instead.
+    that validate the run; else the card says that they were not. folder: write both files there instead, which has to be empty.
 
-    Both files come in one commit, and the network file is read again and compared first (`exports.export`). InputError, too,
+    Both files come in one commit, in place of those that are there, and the network file is read again and compared first (`exports.export`). InputError, too,
     without the packages of alexnet[hub], for a name that is none, and for what the hub refuses.
     """
     need("hub", "huggingface_hub")
+    check_views(views)
     repository, at = hub.parse(name)
     if at:
         raise InputError(f"{name}: the branch to write is --revision {at}; leave out what is behind the @")
