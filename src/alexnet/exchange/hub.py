@@ -62,7 +62,7 @@ def push(
     run: what `load` takes. int8: weights in 8 bits in place of 16. private: the repository is for its owner alone; InputError if
     it is there and public. revision: the branch, made if it is not there. license: an id of the hub's list, for the card.
     data, views: the errors before and after are measured on the images of this dataset (by default the run's, if it is there)
-    that validate the run; else the card says that they were not. folder: write both files there instead, which has to be empty.
+    that validate the run; else the card says that they were not. folder: write both files into this empty folder instead.
 
     Both files come in one commit, in place of those that are there, and the network file is read again and compared first (`exports.export`). InputError, too,
     without the packages of alexnet[hub], for a name that is none, and for what the hub refuses.
