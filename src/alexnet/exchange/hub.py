@@ -64,8 +64,9 @@ def push(
     data, views: the errors before and after are measured on the images of this dataset (by default the run's, if it is there)
     that validate the run; else the card says that they were not. folder: write both files into this empty folder instead.
 
-    Both files come in one commit, in place of those that are there, and the network file is read again and compared first (`exports.export`). InputError, too,
-    without the packages of alexnet[hub], for a name that is none, and for what the hub refuses.
+    Both files come in one commit, in place of those that are there; the network file is read again and compared first
+    (`exports.export`). InputError, too, without the packages of alexnet[hub], for a name that is none, and for what the hub
+    refuses.
     """
     need("hub", "huggingface_hub")
     check_views(views)
