@@ -2,9 +2,9 @@
 
     python benchmarks/first_session.py [--image photo.jpg] [--extras fast,report] [--repeats 3] [--save]
 
-Each round begins with nothing: a new environment, an empty home folder, and none of pip's or the package's caches, only the
-wheel, the pinned versions and the photograph (by default one that comes with scikit-learn). Installing takes what the network to the
-package index, or a mirror of it, takes; what else is measured is this package's. The last round is printed as the user sees it.
+Each round begins with nothing: a new environment, an empty home folder, none of pip's or the package's caches; only the wheel,
+the pinned versions and the photograph (by default one that comes with scikit-learn). How long installing takes is mostly the
+package index's matter, or its mirror's; the rest is this package's. The last round is printed as the user sees it.
 """
 
 import os

@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -21,6 +22,9 @@ from alexnet.run import locate
 from alexnet.run.recipe import Recipe
 from alexnet.run.schedule import Schedule
 from alexnet.training import train
+
+if TYPE_CHECKING:
+    from tests.hub import Hub
 
 
 class Second(Processes):
@@ -139,6 +143,16 @@ def starter(tiny_file: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """`tiny_file` in place of the starter network that comes with the package."""
     monkeypatch.setattr(locate, "STARTER_FILE", tiny_file)
     return tiny_file
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "Hub":
+    """A stand-in for the Hugging Face hub in place of the functions of huggingface_hub."""
+    from tests.hub import Hub, put_in_place  # which few tests need, and their package takes a while to import
+
+    hub = Hub(tmp_path / "hub")
+    put_in_place(monkeypatch, hub)
+    return hub
 
 
 @pytest.fixture

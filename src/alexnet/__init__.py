@@ -16,9 +16,10 @@ from alexnet.errors import InputError, RunFailed
 
 if TYPE_CHECKING:
     from alexnet import data
+    from alexnet.exchange.hub import push
     from alexnet.network.model import AlexNet
     from alexnet.run.predict import Prediction
-    from alexnet.run.trained import TrainedNetwork, load
+    from alexnet.run.trained import TrainedNetwork, from_pretrained, load
 
     __version__: str
     networks: SimpleNamespace
@@ -26,14 +27,28 @@ if TYPE_CHECKING:
     recipes: SimpleNamespace
     """The named recipes: `recipes.demo`, `recipes.imagenette` ..."""
 
-__all__ = ["AlexNet", "InputError", "Prediction", "RunFailed", "TrainedNetwork", "data", "load", "networks", "recipes"]
+__all__ = [
+    "AlexNet",
+    "InputError",
+    "Prediction",
+    "RunFailed",
+    "TrainedNetwork",
+    "data",
+    "from_pretrained",
+    "load",
+    "networks",
+    "push",
+    "recipes",
+]
 
 _HOMES = {
     "AlexNet": "alexnet.network.model",
     "Prediction": "alexnet.run.predict",
     "TrainedNetwork": "alexnet.run.trained",
+    "from_pretrained": "alexnet.run.trained",
     "load": "alexnet.run.trained",
     "networks": "alexnet.network.networks",
+    "push": "alexnet.exchange.hub",
     "recipes": "alexnet.run.recipes",
 }
 

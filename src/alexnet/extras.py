@@ -17,7 +17,7 @@ EXTRAS: dict[str, tuple[str, tuple[str, ...]]] = {
     "demo": ("the built-in photographs", ("skimage", "sklearn")),
     "export": ("ONNX and OpenVINO files", ("nncf", "onnx", "onnxruntime", "openvino")),
     "fast": ("compiled loops for the CPU", ("numba",)),
-    "hub": ("Hugging Face datasets and parquet files", ("datasets",)),
+    "hub": ("data sets and networks of the Hugging Face hub, and parquet files", ("datasets", "huggingface_hub")),
     "mlflow": ("runs in MLflow", ("alembic", "mlflow", "sqlalchemy")),
     "report": ("pictures and the report page", ("jinja2", "matplotlib")),
     "tensorboard": ("TensorBoard's events", ("tensorboard",)),

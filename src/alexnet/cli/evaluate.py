@@ -242,7 +242,7 @@ def predict(
     code is then 3, whether it was one image or all. 0: all were read; 2: bad input, such as no run; 1: it failed.
 
     Args:
-        images: a run folder, a network file or its URL, or starter, if another network than the starter is to answer; then
+        images: a run folder, a network file, its URL, hf:OWNER/NAME or starter, if another than the starter is to answer; then
             files, folders, globs, or -.
         views: 1 (centre crop) or 10.
         picture: draw the images with their labels and bars into this file (.png or .svg), like fig. 4 of the paper.

@@ -1,7 +1,7 @@
-"""alexnet export, import: weights for other programs, and theirs."""
+"""alexnet export, import, push: weights for other programs, theirs, and networks for the Hugging Face hub."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 from tyro.conf import Positional
@@ -10,6 +10,9 @@ from alexnet.cli.console import err, error_table, error_texts, out_line, print_j
 from alexnet.cli.machine import summary
 from alexnet.cli.progress import Bar
 from alexnet.words import gigabytes
+
+if TYPE_CHECKING:  # which brings torch along
+    from alexnet.exchange import Exported
 
 
 def export(
@@ -28,7 +31,8 @@ def export(
     is subtracted inside, and the classes are among its properties. Needs the packages of alexnet[export]. The weights of
     caffe (.prototxt, .caffemodel, mean image) and torchvision (a state dict, mean image) need none; what their networks
     cannot compute is refused, and what they have to be given is said. A network file (alexnet, .safetensors) is all that
-    predicting needs, in float16 or int8: predict, kernels, train --from and alexnet.load take it, or its URL, for a run.
+    predicting needs, in float16 or int8: predict, kernels, train --from and alexnet.load take it, or its URL, for a run; alexnet
+    push puts it on the Hugging Face hub.
 
     Args:
         run: a run folder, a network file or starter.
@@ -51,8 +55,12 @@ def export(
         return 0
     if exported.takes:
         out_line(f"takes {exported.takes}")
-    names = ", ".join(str(part) for part in exported.files)
-    out_line(f"{names}: {gigabytes(exported.bytes)}{', int8' if int8 else ''}")
+    _show_exported(exported, ", ".join(str(part) for part in exported.files))
+    return 0
+
+
+def _show_exported(exported: "Exported", names: str) -> None:
+    out_line(f"{names}: {gigabytes(exported.bytes)}{', int8' if exported.int8 else ''}")
     form, before, after = "float32", "float32", "int8"
     if exported.sha256:
         out_line(f"SHA-256 {exported.sha256}")
@@ -63,7 +71,6 @@ def export(
         for name, errors in ((before, exported.before), (after, exported.after)):
             table.add_row(name, *error_texts(errors.top1_error, errors.top5_error, exported.classes))
         print_wide(table)
-    return 0
 
 
 def import_(
@@ -83,7 +90,7 @@ def import_(
 
     Reads Caffe's .caffemodel, with its .prototxt or alone; torchvision's alexnet, .pth or .safetensors; ONNX graphs of
     AlexNet's kind; layers-*.cfg, with its layer-params-*.cfg or alone; and network files of `alexnet export RUN alexnet`, by
-    name, URL or as starter. Nothing in a file is run. The network is
+    name, URL, as starter or as hf:OWNER/NAME. Nothing in a file is run. The network is
     compared with the file's own definition on the same images; beyond 10⁻⁴ nothing is written.
 
     Args:
@@ -114,4 +121,63 @@ def import_(
     imported = exchange.import_weights(files, out, kind, takes, mean, classes, data, input_size, image_size, name)
     compared = f"against {imported.by}, {COMPARED} images of noise: {imported.difference}"
     show(imported, json, *imported.notes, compared, f"run folder {imported.run}")
+    return 0
+
+
+def push(
+    run: Positional[Path],
+    name: Positional[str],
+    int8: bool = False,
+    private: bool = False,
+    revision: str | None = None,
+    message: str | None = None,
+    license: str | None = None,
+    data: Path | None = None,
+    views: int = 1,
+    folder: Path | None = None,
+    json: bool = False,
+) -> int:
+    """Put a run's network on the Hugging Face hub: one file, and a model card that is written from the run.
+
+    The repository is made if it is not there; model.safetensors (as `alexnet export RUN alexnet` writes it) and README.md
+    come in one commit. `alexnet predict hf:OWNER/NAME` and alexnet.from_pretrained take it from there. The card says what was
+    measured, and nothing of this machine. --folder shows both files first. Needs alexnet[hub], and to be logged in
+    (hf auth login, or HF_TOKEN).
+
+    Args:
+        run: a run folder, a network file or starter.
+        name: the repository, OWNER/NAME.
+        int8: weights in 8 bits in place of 16.
+        private: a repository for its owner alone.
+        revision: the branch to write, made if it is not there; by default main.
+        message: the commit's first line.
+        license: what the card states as licence, an id of the hub's list, as mit or cc-by-4.0; by default none.
+        data: a prepared dataset to measure the errors on; by default the run's own, if it is there.
+        views: measure the errors over 1 view or 10.
+        folder: write both files into this folder, and upload nothing.
+        json: print one JSON document on stdout.
+    """
+    from alexnet.exchange import hub
+
+    with Bar("images", err) as bar:
+        pushed = hub.push(
+            run,
+            name,
+            int8=int8,
+            private=private,
+            revision=revision,
+            message=message,
+            license=license,
+            data=data,
+            views=views,
+            folder=folder,
+            progress=bar.update,
+        )
+    if not pushed.exported.measured:
+        err.print("the card says that this file's errors were not measured; --data DIR measures them", soft_wrap=True)
+    if json:
+        print_json(pushed.to_dict())
+        return 0
+    out_line(f"{pushed.url}, commit {pushed.commit}" if pushed.url else f"{pushed.folder}: nothing was uploaded")
+    _show_exported(pushed.exported, ", ".join(hub.FILES))
     return 0

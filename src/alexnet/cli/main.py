@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "exchange.import_",
         "a network file, weights of Caffe, torchvision or ONNX → a run; a layer file of 2012 → a network",
     ),
+    "push": ("exchange.push", "a run's network and its model card → the Hugging Face hub"),
     "report": ("look.report", "a run as one HTML page"),
     "kernels": ("look.kernels", "runs' first-layer kernels, drawn by column"),
     "curves": ("look.curves", "a run's loss and errors over the epochs, drawn"),

@@ -109,8 +109,8 @@ def _parser() -> argparse.ArgumentParser:
         dest="start",
         type=Path,
         metavar="RUN",
-        help="start from the weights of this run, network file, or of starter, the network that comes with the package; with a"
-        " new last layer",
+        help="start from the weights of this run, network file, hf:OWNER/NAME of the Hugging Face hub, or of starter, the network"
+        " that comes with the package; with a new last layer",
     )
     parser.add_argument(
         "--network",

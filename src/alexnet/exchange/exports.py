@@ -70,14 +70,19 @@ def export(
     if note and format != "alexnet":
         raise InputError(f"--note: {format} files have no place for it; leave it out")
     network = trained.load(run)
-    calibrates = int8 and format != "alexnet"
+    dataset = dataset_for(network, data, calibrates=int8 and format != "alexnet")
+    return export_network(network, format, file, dataset, int8, views, progress, note)
+
+
+def dataset_for(network: TrainedNetwork, data: Path | None, calibrates: bool = False) -> Prepared | None:
+    """The prepared dataset `data` to compare on and to calibrate on, by default the run's; None where noise has to do."""
     path = data
     if path is None and not network.in_file and (calibrates or (network.path / DATA).is_file()):
         path = data_of(network.path, there=calibrates)
     dataset = prepared.open(path) if path and (data or (path / "manifest.json").is_file()) else None
     if dataset and not data and not calibrates and dataset.classes != network.classes:
-        dataset = None  # prepared anew as something else since the run; noise will do to compare on
-    return export_network(network, format, file, dataset, int8, views, progress, note)
+        return None  # prepared anew as something else since the run; noise will do to compare on
+    return dataset
 
 
 def export_network(

@@ -19,15 +19,14 @@ from alexnet.evaluation import calibration
 from alexnet.extras import need
 from alexnet.files import write_text
 from alexnet.insight import confusion, curves, figures, kernels, mistakes, picture
+from alexnet.insight.evaluations import read_evaluations, read_if_there
 from alexnet.insight.settings import settings
 from alexnet.network.summary import summarize
-from alexnet.reading import read_json
 from alexnet.run import checkpoint
 from alexnet.run.folder import CLASSES, DATA, REPORT, data_of
 from alexnet.run.metrics import epochs, read_metrics
 from alexnet.run.recipe import read as read_recipe
 from alexnet.run.trained import load
-from alexnet.typed import from_dict
 from alexnet.words import duration
 
 HERE = Path(__file__).parent
@@ -86,8 +85,8 @@ def write(run: Path, prepared: Prepared | None = None) -> Path:
 
 def _page(run: Path, prepared: Prepared | None) -> dict[str, Any]:
     """The values that the template report.html shows."""
-    recipe, metrics, data = read_recipe(run), read_metrics(run), _json(run / DATA, {})
-    classes = tuple(_json(run / CLASSES, []))
+    recipe, metrics, data = read_recipe(run), read_metrics(run), read_if_there(run / DATA, {})
+    classes = tuple(read_if_there(run / CLASSES, []))
     if prepared is not None and prepared.classes != classes:
         raise InputError(
             f"{prepared.path}: its classes are not those of {run}; use the dataset that the run was trained on"
@@ -95,7 +94,7 @@ def _page(run: Path, prepared: Prepared | None) -> dict[str, Any]:
     saved = checkpoint.latest(run)
     trained = load(run) if saved else None
     ended = epochs(metrics)
-    evaluations = _evaluations(run, classes, saved.name if saved else None)
+    evaluations = read_evaluations(run, classes, saved.name if saved else None)
     source = (prepared.manifest if prepared else data).get("source", {}).get("description", "unknown")
     photographs = figures.sampled(trained, prepared) if trained and prepared else {}
     confused = evaluations[0]["confusion"] if evaluations else None
@@ -139,42 +138,6 @@ def _page(run: Path, prepared: Prepared | None) -> dict[str, Any]:
 def _shown(value: Any) -> Any:
     """A value of the page, before it is escaped; what is escaped already may have lines."""
     return picture.printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-
-def _json(path: Path, absent: Any) -> Any:
-    try:
-        return read_json(path, most=1 << 28)
-    except FileNotFoundError:
-        return absent
-    except InputError as error:
-        raise InputError(f"{error}; remove it, or write it again with the command that made it") from None
-
-
-def _evaluations(run: Path, classes: tuple[str, ...], newest: str | None) -> list[dict[str, Any]]:
-    """The evaluations in the run folder, most telling first, so ten views before one.
-
-    Each with its split's name, and whether it measured an older checkpoint than `newest`.
-    """
-    evaluations = []
-    for path in run.glob("evaluation-*views.json"):
-        if name := re.fullmatch(r"evaluation-(.+)-\d+views", path.stem):
-            measured = _json(path, {})
-            match measured:
-                case {"per_class": [*rows], "confusion": None | [*_] as counts}:
-                    whole = len(rows) == len(rows if counts is None else counts) == len(classes)
-                case _:
-                    whole = False
-            if not whole:
-                raise InputError(
-                    f"{path}: not an evaluation of this run's {len(classes)} classes; remove it and evaluate again"
-                )
-            # An old file does not say which checkpoint it measured.
-            older = newest is not None and (measured.get("checkpoint") or newest) != newest
-            calibrated = measured.get("calibration")  # which an old file does not have either
-            if calibrated is not None:
-                calibrated = from_dict(calibration.Calibration, calibrated, f"{path}: calibration")
-            evaluations.append({"split": name[1], "older": older, **measured, "calibration": calibrated})
-    return sorted(evaluations, key=lambda row: (row["split"] == "train", row["split"], row["older"], -row["views"]))
 
 
 def _per_class(evaluation: dict[str, Any]) -> list[dict[str, Any]]:

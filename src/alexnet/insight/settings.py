@@ -9,7 +9,7 @@ from alexnet.run.recipe import Recipe, flatten
 
 @dataclass(frozen=True)
 class Setting:
-    """One line of the table: a name, what this run has, what the recipe `paper` has."""
+    """One line of the table: a name, what this run has, what the recipe `paper` has, or another it is held against."""
 
     name: str
     value: str
@@ -19,7 +19,7 @@ class Setting:
 
     @property
     def differs(self) -> bool:
-        """Whether the run departs from the recipe `paper` here."""
+        """Whether the run departs from that recipe here."""
         return self.mark and self.value != self.paper
 
 
@@ -29,14 +29,14 @@ _PRACTICAL = (
 """Fields that change how a run is computed and kept, not what is learned."""
 
 
-def settings(recipe: Recipe) -> list[Setting]:
-    """The recipe line by line beside the recipe `paper`: layers first, then whatever else makes the run what it is."""
-    values, paper = _lines(recipe), _lines(recipes.paper)
+def settings(recipe: Recipe, base: Recipe = recipes.paper) -> list[Setting]:
+    """The recipe line by line beside the recipe `paper`, or `base`: layers first, then whatever else makes the run what it is."""
+    values, paper = _lines(recipe), _lines(base)
     lines = [Setting(name, values.get(name, "none"), paper.get(name, "none")) for name in values | paper]
-    lines.append(Setting("seed", str(recipe.seed), str(recipes.paper.seed), mark=False))
+    lines.append(Setting("seed", str(recipe.seed), str(base.seed), mark=False))
     # The rows have the switches applied, and not every switch shows there; whatever else differs comes as it is.
     shown = {"name", "network.name", "network.classes", *_PRACTICAL, *(name for name, _ in _FIELDS)}
-    fields = flatten(recipes.paper)
+    fields = flatten(base)
     for name, value in flatten(recipe).items():
         if value != fields.get(name) and name not in shown and not name.startswith(_IN_SENTENCES):
             lines.append(Setting(name, str(value), str(fields.get(name))))

@@ -105,3 +105,12 @@ def data_of(run: Path, there: bool = False) -> Path:
     if there and not path.is_dir():
         raise InputError(f"{path}: the data of {run} is not there any more; say --data DIR if it was moved")
     return path
+
+
+def source_of(run: Path) -> str | None:
+    """What a run's dataset was prepared from, in the words of its source; None where the run does not tell."""
+    try:
+        remembered = read_json(run / DATA)
+        return None if "imported" in remembered else str(remembered["source"]["description"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -1,4 +1,4 @@
-"""Where the network lies that a user names: a run folder, a network file, "starter", or the URL of a network file."""
+"""Where the network lies that a user names: a run folder, a network file, its URL, "starter", or a repository of the hub."""
 
 import os
 import re
@@ -6,6 +6,7 @@ from pathlib import Path, PurePath
 
 from alexnet import tensors
 from alexnet.errors import InputError
+from alexnet.run import hub
 from alexnet.run.fetch import fetch
 
 STARTER = "starter"
@@ -30,17 +31,21 @@ def starter() -> Path:
 def locate(given: Path | str) -> Path:
     """The run folder or the network file that `given` means; whether it is there, and one, its reader says.
 
-    A URL (http, https) is downloaded into a cache and has to end in #sha256=HEX (`fetch.fetch`).
+    A URL (http, https) is downloaded into a cache and has to end in #sha256=HEX (`fetch.fetch`); hf:OWNER/NAME[@REVISION] is
+    the network file of a repository of the Hugging Face hub, downloaded into the hub's cache (`hub.download`).
     """
     if _is_starter(given):
         return starter()
+    if _is_on_hub(given):
+        return hub.download(_text(given))
     url = _url(given)
     return fetch(url) if url else Path(given)
 
 
 def is_network_file(given: Path | str) -> bool:
-    """Whether `given` means a network file that alexnet wrote: the starter, one at a URL, or one by what it holds."""
-    return _is_starter(given) or _url(given) is not None or FORMAT_KEY in tensors.metadata(Path(given))
+    """Whether `given` means a network file that alexnet wrote: the starter, one at a URL or on the hub, or one by what it holds."""
+    by_name = _is_starter(given) or _is_on_hub(given) or _url(given) is not None
+    return by_name or FORMAT_KEY in tensors.metadata(Path(given))
 
 
 def is_file(given: Path | str) -> bool:
@@ -61,7 +66,15 @@ def _is_starter(given: Path | str) -> bool:
     return str(given) == STARTER and not (isinstance(given, PurePath) and os.path.lexists(given))
 
 
+def _is_on_hub(given: Path | str) -> bool:
+    return _text(given).startswith(hub.PREFIX)
+
+
 def _url(given: Path | str) -> str | None:
     # A Path that was made of a URL has one stroke where there were two.
-    match = re.match(r"(https?):/+(?=[^/])", PurePath(given).as_posix() if isinstance(given, PurePath) else given)
+    match = re.match(r"(https?):/+(?=[^/])", _text(given))
     return None if not match else f"{match[1]}://{match.string[match.end() :]}"
+
+
+def _text(given: Path | str) -> str:
+    return given.as_posix() if isinstance(given, PurePath) else given

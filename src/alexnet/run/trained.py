@@ -17,7 +17,7 @@ from alexnet.device import Precision, low_precision
 from alexnet.errors import InputError
 from alexnet.network.low_precision import LowPrecision
 from alexnet.network.model import AlexNet
-from alexnet.run import checkpoint, folder, network_file
+from alexnet.run import checkpoint, folder, hub, network_file
 from alexnet.run import recipe as recipes
 from alexnet.run.locate import is_file, locate
 from alexnet.run.network_file import Contents
@@ -198,6 +198,7 @@ def load(run: Path | str, device: torch.device | str = "cpu", precision: Precisi
     >>> trained = alexnet.load("starter")                                 # the network that comes with the package
     >>> trained = alexnet.load("network.safetensors")                     # alexnet export runs/photos alexnet
     >>> trained = alexnet.load("https://host/network.safetensors#sha256=0f1e...")  # downloaded once, into ~/.cache/alexnet
+    >>> trained = alexnet.load("hf:someone/photos@v1")                    # of the Hugging Face hub; into the hub's own cache
 
     precision: what its `probabilities` are computed in; None: as its recipe says, which most often is "auto".
     Raises InputError, naming what is missing or damaged, if `run` is none of these; for a URL, too, if it does not end in the
@@ -212,3 +213,22 @@ def load(run: Path | str, device: torch.device | str = "cpu", precision: Precisi
     checkpoint.put_weights(network, contents.weights, where)
     trained = TrainedNetwork(path, contents, network, precision or recipe.precision)
     return trained.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def from_pretrained(
+    name: Path | str, revision: str | None = None, device: torch.device | str = "cpu"
+) -> TrainedNetwork:
+    """The trained network of a repository of the Hugging Face hub; or of a local folder with the files of one.
+
+    >>> trained = alexnet.from_pretrained("someone/photos")               # as alexnet.load("hf:someone/photos")
+    >>> trained = alexnet.from_pretrained("someone/photos", revision="v1")
+    >>> trained = alexnet.from_pretrained("card")                         # alexnet push RUN someone/photos --folder card
+
+    revision: a branch, a tag or a commit. A commit has the same bytes for ever; whoever owns the repository can move the others.
+    Raises InputError for a name that is neither, and as `load`; needs the packages of alexnet[hub], but for a folder.
+    """
+    if not Path(name).is_dir():
+        return load(hub.PREFIX + str(name).removeprefix(hub.PREFIX) + (f"@{revision}" if revision else ""), device)
+    if revision:
+        raise InputError(f"{name}: a folder, which has no revision {revision}; leave that out, or rename the folder")
+    return load(hub.file_in(Path(name)), device)

@@ -28,6 +28,8 @@ from alexnet.errors import InputError
 from alexnet.extras import need
 from alexnet.words import gigabytes, short
 
+HUB = "Hugging Face dataset "
+"""How the description of one begins; its name follows."""
 BATCH = 64 << 20
 """Bytes of rows that are read at once, if there are several."""
 UNPACKED = 1 << 28
@@ -166,7 +168,7 @@ def open_hub(name: str) -> Tables:
     from huggingface_hub.constants import HF_HUB_CACHE
 
     caches = tuple(Path(cache).expanduser().resolve() for cache in (datasets.config.HF_DATASETS_CACHE, HF_HUB_CACHE))
-    return _open_tables(f"Hugging Face dataset {name}", key, dict(tables), caches)
+    return _open_tables(HUB + name, key, dict(tables), caches)
 
 
 def open_parquet(path: Path) -> Tables:
