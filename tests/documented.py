@@ -17,7 +17,7 @@ PAGES = [
 PROGRAMS = ("alexnet", "make", "pip", "pre-commit", "pytest", "python", "python3", "ray", "torchrun")
 """What a command begins with, where a table has it."""
 
-BLOCK = r"^(?P<indent> *)```(?P<language>\w*)\n(?P<code>.*?)^(?P=indent)```"
+BLOCK = r"^(?P<indent> *)```(?P<language>\w*)[^\n]*\n(?P<code>.*?)^(?P=indent)```"
 
 
 @dataclass(frozen=True)

@@ -48,18 +48,18 @@ NOT_RUN = {
 
 
 class Reader:
-    """A reader at work in `folder`. What a page takes for granted is copied from the folder of `other`, who makes each once."""
+    """A reader at work in `folder`, who copies what the page takes for granted from the one before; the first makes it."""
 
-    def __init__(self, page: str, folder: Path, other: "Reader | None" = None) -> None:
-        self.page, self.folder, self.other = page, folder, other
+    def __init__(self, page: str, folder: Path, before: "Reader | None" = None) -> None:
+        self.page, self.folder, self.before = page, folder, before
         self.names: dict[str, object] = {"__name__": "__main__"}
 
     def run(self, step: Step) -> None:
         """Run a step; fails the test with what was said where it does not end as the page says."""
         with contextlib.chdir(self.folder):
             if step.language == "python":
-                for text in re.findall(r'"([^"\n]+)"', step.code):
-                    self.provide(text)
+                for path in re.findall(r"""["']([^"'\n]+)["']""", step.code):
+                    self.provide(path)
                 with contextlib.redirect_stdout(io.StringIO()):
                     exec(compile(step.code, f"{self.page} ({step.heading})", "exec"), self.names)
             else:
@@ -124,7 +124,7 @@ class Reader:
         """Provide what a command takes, but not what it writes."""
         written = {after for option, after in zip(words, words[1:], strict=False) if option in WRITTEN}
         if words[:2] == ["alexnet", "prepare"]:
-            written.add(words[3])
+            written.update(words[3:4])
         for word in words[1:]:
             if word not in written:
                 self.provide(word)
@@ -138,19 +138,20 @@ class Reader:
                 self.get(name)
 
     def get(self, name: str) -> None:
+        """Copy or make a stand-in."""
         place = self.folder / name
         place.parent.mkdir(parents=True, exist_ok=True)
-        if self.other:
-            self.other.provide(name)
-            kept = self.other.folder / name
+        if self.before:
+            self.before.provide(name)
+            kept = self.before.folder / name
             shutil.copytree(kept, place) if kept.is_dir() else shutil.copy(kept, place)
             return
-        make = STAND_INS[name]
-        if callable(make):
-            make(self.folder)
-            return
-        with contextlib.chdir(self.folder):
-            self.shell(make)
+        maker = STAND_INS[name]
+        if callable(maker):
+            maker(self.folder)
+        else:
+            with contextlib.chdir(self.folder):
+                self.shell(maker)
 
     def replaced(self, word: str) -> str:
         """A word with what a reader would put in the place of a placeholder."""

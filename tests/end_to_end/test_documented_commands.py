@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.documented import PAGES, ROOT, Step, all_lines, spans, steps
+from tests.documented import BLOCK, PAGES, PROGRAMS, ROOT, Step, all_lines, spans, steps
 
 from . import reader
 from .in_small import in_small
@@ -52,6 +52,16 @@ alexnet output
         Step("Two", "python", "if True:\n    print()\n"),
     ]
     assert spans(page) == ["alexnet prose --too", "alexnet data d", "alexnet data", "make demo"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_blocks_say_whether_they_are_to_be_run(page: Path) -> None:
+    for block in re.finditer(BLOCK, page.read_text(), re.MULTILINE | re.DOTALL):
+        assert block["language"] in ("sh", "python", "text", ""), (
+            f"```{block['language']}: write sh for what a reader runs"
+        )
+        if not block["language"]:
+            assert not re.search(rf"^\s*(\$ |({'|'.join(PROGRAMS)}) )", block["code"], re.MULTILINE), block[0]
 
 
 @pytest.fixture(scope="session")
