@@ -45,11 +45,11 @@ def photos(folder: Path) -> None:
 
 def album(folder: Path) -> None:
     """As docs/ko/practice.md describes it: validation images without folders, and among the others one cut off."""
-    class_folders(folder / "album", {"train/cat": 14, "train/dog": 14, "val": 4})
-    whole, cat = jpeg(picture(20, 30)), folder / "album" / "train" / "cat"
+    class_folders(folder / "album", {"train/cat": 14, "train/dog": 13, "val": 4})
+    cut = jpeg(picture(60, 60))[:-200]
     cmyk = jpeg(Image.fromarray(picture(20, 30)).convert("CMYK"))
-    odd = {"broken.jpg": whole[: len(whole) // 2], "0000.jpg": encode(picture(20, 30), "PNG"), "0001.jpg": cmyk}
-    write_folder(cat, odd)
+    odd = {"broken.jpg": cut, "0000.jpg": encode(picture(20, 30), "PNG"), "0001.jpg": cmyk}
+    write_folder(folder / "album" / "train" / "cat", odd)
 
 
 def archives(folder: Path) -> None:
@@ -67,7 +67,7 @@ def part_of_archives(name: str, path: str) -> Callable[[Path], None]:
     return copy
 
 
-def test_images(folder: Path) -> None:
+def unlabelled(folder: Path) -> None:
     with tarfile.open(folder / "ILSVRC2012_img_test.tar", "w") as tar:
         for number in range(1, 4):
             add_bytes(tar, f"ILSVRC2012_test_{number:08}.JPEG", jpeg(picture(40, 60, number)))
@@ -89,15 +89,12 @@ def images(path: str, *names: str, each: int = 2) -> Callable[[Path], None]:
 def caffe(folder: Path) -> None:
     """A network of Caffe's with as many classes as the archives, under the names of bvlc_alexnet's files and of any net's."""
     layers = making.caffe_layers(classes=len(WNIDS))
-    model, names = (
-        making.caffemodel(layers),
-        "".join(f"{wnid} {words}\n" for wnid, words in zip(WNIDS, WORDS, strict=True)),
-    )
     for file in ("bvlc_alexnet.caffemodel", "net.caffemodel"):
-        making.write(folder / file, model)
+        making.write(folder / file, making.caffemodel(layers))
     making.write(folder / "deploy.prototxt", making.prototxt(layers))
     making.write(folder / "imagenet_mean.binaryproto", making.binaryproto(256)[0])
-    making.write(folder / "synset_words.txt", names)
+    names = (f"{wnid} {words}\n" for wnid, words in zip(WNIDS, WORDS, strict=True))
+    making.write(folder / "synset_words.txt", "".join(names))
 
 
 def torchvision(folder: Path) -> None:
@@ -139,7 +136,7 @@ STAND_INS: dict[str, str | Callable[[Path], None]] = {
     ),
     "ILSVRC2012": archives,
     "ILSVRC2012_devkit_t12.tar.gz": part_of_archives("ILSVRC2012_devkit_t12.tar.gz", "ILSVRC2012_devkit_t12.tar.gz"),
-    "ILSVRC2012_img_test.tar": test_images,
+    "ILSVRC2012_img_test.tar": unlabelled,
     "fall11_whole.tar": part_of_archives("ILSVRC2012_img_train.tar", "fall11_whole.tar"),
     # Weights of others.
     **dict.fromkeys(("bvlc_alexnet.caffemodel", "net.caffemodel", "deploy.prototxt"), caffe),
