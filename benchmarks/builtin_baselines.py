@@ -3,6 +3,8 @@
 python benchmarks/builtin_baselines.py
 """
 
+import argparse
+
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import NearestCentroid
@@ -43,5 +45,6 @@ def baselines() -> dict[str, float]:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
     for what, error in baselines().items():
         print(f"{what}: {error:.1f}% test error")

@@ -19,6 +19,7 @@ The peak of a preparation, by four threads, of eight PNGs of 16 bits, each of 13
 The bytes that an image takes in a list of a million of them (`alexnet prepare labels.csv`), held and while it is read.
 """
 
+import argparse
 import io
 import subprocess
 import sys
@@ -173,16 +174,24 @@ def peak_bytes() -> int:
     return int(status.split("VmHWM:")[1].split()[0]) * 1024
 
 
+def options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("images", type=int, nargs="*", default=[10_000, 100_000])
+    for name, work in (("formats", formats), ("large", large), ("list", listing)):
+        parser.add_argument(f"--{name}", dest="work", action="store_const", const=work)
+    # Of the processes that are measured.
+    parser.add_argument("--measure", nargs="+", help=argparse.SUPPRESS)
+    parser.add_argument("--decode", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--measure"]:
-        measure(sys.argv[2], *map(int, sys.argv[3:]))
-    elif sys.argv[1:2] == ["--decode"]:
-        decode(sys.argv[2])
-    elif sys.argv[1:2] == ["--formats"]:
-        formats()
-    elif sys.argv[1:2] == ["--large"]:
-        large()
-    elif sys.argv[1:2] == ["--list"]:
-        listing()
+    given = options()
+    if given.measure:
+        measure(given.measure[0], *map(int, given.measure[1:]))
+    elif given.decode:
+        decode(given.decode)
+    elif given.work:
+        given.work()
     else:
-        main([int(count) for count in sys.argv[1:]] or [10_000, 100_000])
+        main(given.images)

@@ -7,6 +7,7 @@ A line `<!-- results: NAME -->` in the page is followed by the table of results/
 if a page is not what the results give.
 """
 
+import argparse
 import json
 import re
 import sys
@@ -87,7 +88,9 @@ def page(text: str) -> str:
 
 
 def main() -> int:
-    check, stale = "--check" in sys.argv[1:], 0
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 if a page is not up to date")
+    check, stale = parser.parse_args().check, 0
     for each in PAGES:
         before = each.read_text()
         after = page(before)

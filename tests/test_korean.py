@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from alexnet import cli
+from tests.documented import ROOT
+from tests.end_to_end.stand_ins import album
 
-PAGES = sorted((Path(__file__).parent.parent / "docs" / "ko").glob("*.md"))
+PAGES = sorted((ROOT / "docs" / "ko").glob("*.md"))
 WITHOUT_DATA = ("summary", "claims")
 """Commands that need neither data nor a run, so that a test can give them."""
 
@@ -56,6 +58,17 @@ def test_commands_print_what_the_page_shows(page: Path, capsys: pytest.CaptureFi
         if first == "alexnet" and words[0] in WITHOUT_DATA:
             assert cli.main(words) == 0
             assert not missing(shown, capsys.readouterr().out), f"{page.name}: alexnet {' '.join(words)}"
+
+
+def test_the_doctor_says_of_the_album_what_the_page_shows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    album(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    shown = dict(examples(ROOT / "docs" / "ko" / "practice.md", "sh"))["alexnet doctor album\n"]
+    assert cli.main(["doctor", "album"]) == 2
+    of_the_album, _, _ = shown.rpartition("…\n2 errors")  # how many warnings there are is also the machine's matter
+    assert of_the_album and not missing(of_the_album, capsys.readouterr().out)
 
 
 def test_every_page_shows_something_that_is_tested() -> None:

@@ -1,16 +1,19 @@
-"""What the repository says of itself: commands in the README exist, every dependency is pinned, nothing local leaks."""
+"""What the repository says of itself: what the pages name exists, every dependency is pinned, nothing local leaks."""
 
 import contextlib
+import io
 import re
 import shlex
 import subprocess
 import sys
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.documented import PAGES, ROOT, spans
+
 PACKAGE = ROOT / "src" / "alexnet"
 
 
@@ -25,55 +28,32 @@ def tracked() -> list[Path]:
     return [file for file in files if file.is_file() and b"\0" not in file.read_bytes()[:8192]]
 
 
-def documented_commands(text: str) -> list[str]:
-    """What runs alexnet in fenced blocks, with continuation lines joined and without a prompt or a comment, and in tables."""
-    commands = re.findall(r"^\|[^`\n]*`(alexnet [^`]+)`", text, re.MULTILINE)
-    for block in re.findall(r"^```[^\n]*\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
-        for line in block.replace("\\\n", " ").splitlines():
-            line = line.strip().removeprefix("$ ").removeprefix(".venv/bin/")
-            if line.startswith("alexnet "):
-                commands.append(line)
-    return commands
-
-
-def test_commands_are_found_in_fenced_blocks() -> None:
-    text = (
-        "alexnet prose\n| to | `alexnet data d` |\n"
-        + "```sh\n$ alexnet train demo \\\n  --data d\n.venv/bin/alexnet summary paper  # table\nmake\n```\n"
-    )
-    assert documented_commands(text) == [
-        "alexnet data d",
-        "alexnet train demo    --data d",
-        "alexnet summary paper  # table",
-    ]
-
-
-PAGES = [
-    ROOT / "README.md",
-    ROOT / "CONTRIBUTING.md",
-    *sorted(ROOT.glob("docs/**/*.md")),
-]
-
-
-@pytest.mark.parametrize("page", [str(page.relative_to(ROOT)) for page in PAGES])
-def test_documented_commands_and_options_exist(page: str, capsys: pytest.CaptureFixture[str]) -> None:
+@cache
+def help_of(*words: str) -> str:
+    """The help of a command, with options as they are written."""
     cli = pytest.importorskip("alexnet.cli")
-    for line in documented_commands((ROOT / page).read_text()):
-        _, command, *words = shlex.split(line, comments=True)
-        if command.startswith("-") or command == "COMMAND":
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said), contextlib.suppress(SystemExit):
+        cli.main([*words, "--help"])
+    return said.getvalue().replace("_", "-")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_that_the_text_names_exist_and_have_these_options(page: Path) -> None:
+    """What blocks and tables have a reader run is run by tests/end_to_end/test_documented_commands.py."""
+    cli = pytest.importorskip("alexnet.cli")
+    for name in spans(page.read_text()):
+        if not name.startswith("alexnet ") or name.startswith(("alexnet --", "alexnet COMMAND")):
             continue
-        assert command in cli.COMMANDS, f"{page}: {line}"
-        options = {word.partition("=")[0] for word in words if word.startswith("--")}
-        help_of = ""
+        _, command, *words = shlex.split(name)
+        if command == "...":
+            continue
+        assert command in cli.COMMANDS, f"{page}: {name}"
         # A recipe's or a network's own fields are listed by the help of that recipe or network; --from has those of any recipe.
-        named = ["paper"] if command == "train" and words[:1] == ["--from"] else words[:1]
-        for arguments in ([command, "--help"], [command, *named, "--help"]):
-            with contextlib.suppress(SystemExit):
-                cli.main(arguments)
-            captured = capsys.readouterr()
-            help_of += captured.out + captured.err
-        missing = [option for option in options - {"--help"} if option not in help_of.replace("_", "-")]
-        assert not missing, f"{page}: {line}: alexnet {command} --help has no {missing}"
+        first = ["paper"] if command == "train" and words[:1] == ["--from"] else words[:1]
+        listed = help_of(command) + help_of(command, *first)
+        missing = [word for word in words if word.startswith("--") and word.partition("=")[0] not in listed]
+        assert not missing, f"{page}: {name}: alexnet {command} --help has no {missing}"
 
 
 def pins() -> dict[str, str]:
@@ -180,12 +160,6 @@ def test_links_of_the_pages_lead_somewhere(page: Path) -> None:
             target = (page.parent / file).resolve() if file else page
             assert target.exists(), f"{page.name} links to {link}"
             assert not anchor or anchor in anchors(target), f"{page.name} links to {link}: there is no such heading"
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_modules_that_the_pages_run_exist(page: Path) -> None:
-    for module in re.findall(r"\bpython3? -m (benchmarks[\w.]*)", page.read_text()):
-        assert ROOT.joinpath(*module.split(".")).with_suffix(".py").is_file(), f"{page.name} names {module}"
 
 
 def test_the_picture_of_the_architecture_has_every_module() -> None:

@@ -1,5 +1,6 @@
 """Weights of other programs are made a run folder, and compared before; layer files of 2012 are made networks."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -149,10 +150,14 @@ def _class_names(original: Foreign, file: Path | None, data: Prepared | None, we
 
 
 def read_classes(file: Path) -> list[str]:
-    """Read the names of classes, one a line as in Caffe's synset_words.txt or a JSON list; InputError for other files."""
+    """Read the names of classes, one a line or a JSON list; InputError for other files.
+
+    A line of Caffe's synset_words.txt, "n01440764 tench, Tinca tinca", is named as `prepare` names the class: "n01440764 tench".
+    """
     try:
         text = read_bytes(file, MOST_CLASSES).decode("utf-8")
         lines = [line.strip() for line in text.splitlines() if line.strip()]
+        lines = [line.partition(",")[0] if re.match(r"n\d{8} ", line) else line for line in lines]
         names = parse_json(text, str(file)) if file.suffix == ".json" else lines
     except (OSError, ValueError) as error:
         raise InputError(f"--classes {file}: cannot be read ({error})") from None

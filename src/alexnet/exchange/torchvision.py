@@ -83,8 +83,12 @@ def reference(state: Mapping[str, Tensor]) -> nn.Module:
             features += [nn.Conv2d(channels, row.kernels, row.size, row.stride, row.padding), nn.ReLU()]
             features += [nn.MaxPool2d(3, 2)] if "pool" in row.then else []
             channels = row.kernels
-        hidden = [nn.Dropout(), nn.Linear(256 * 36, 4096), nn.ReLU(), nn.Dropout(), nn.Linear(4096, 4096), nn.ReLU()]
-        classifier = nn.Sequential(*hidden, nn.Linear(4096, len(state["classifier.6.bias"])))
+        hidden: list[nn.Module] = []
+        inputs = channels * 36
+        for units in (row.units for row in networks.torchvision.hidden):
+            hidden += [nn.Dropout(), nn.Linear(inputs, units), nn.ReLU()]
+            inputs = units
+        classifier = nn.Sequential(*hidden, nn.Linear(inputs, len(state["classifier.6.bias"])))
         parts = {"features": nn.Sequential(*features), "avgpool": nn.AdaptiveAvgPool2d((6, 6)), "flatten": nn.Flatten()}
         network = nn.Sequential(OrderedDict(parts | {"classifier": classifier}))
     network.load_state_dict(state, assign=True)
