@@ -4,10 +4,10 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from alexnet import provenance
 from alexnet.data.views import check_views
 from alexnet.errors import InputError
 from alexnet.exchange import exports, model_card
@@ -125,7 +125,7 @@ def _upload(name: str, place: Path, private: bool, revision: str | None, message
         commit: Any = create_commit(
             name,
             [CommitOperationAdd(file, place / file) for file in FILES],
-            commit_message=message or f"Network and model card, by alexnet {version('alexnet')}",
+            commit_message=message or f"Network and model card, by alexnet {provenance.version()}",
             revision=revision,
         )
     return str(url), commit.oid

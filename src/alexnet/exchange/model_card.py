@@ -6,7 +6,6 @@ It tells what the run folder, the dataset and the export tell, and says "not kno
 import re
 from collections.abc import Sequence
 from dataclasses import fields, replace
-from importlib.metadata import version
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -87,7 +86,7 @@ def card(
         "form": "int8" if exported.int8 else "float16",
         "sha256": exported.sha256,
         "checkpoint": exported.checkpoint,
-        "program": f"alexnet {version('alexnet')}" + (f", commit {commit}" if commit != "unknown" else ""),
+        "program": f"alexnet {provenance.version()}" + (f", commit {commit}" if commit != "unknown" else ""),
         "license": "" if license else "No licence is stated.",
     }
     text = Template(TEMPLATE.read_text("utf-8")).substitute(values)
