@@ -128,7 +128,8 @@ def test_into_a_folder_nothing_is_uploaded(run: Path, hub: Hub, tmp_path: Path) 
     ("options", "message"),
     [
         ({"name": "photos"}, "photos: no repository of the Hugging Face hub; write OWNER/NAME"),
-        ({"name": f"{NAME}@v1"}, "the branch to write is --revision v1"),
+        ({"name": "some--one/photos", "token": None}, "^hf:some--one/photos: the hub could not do it .*Cannot have --"),
+        ({"name": f"{NAME}@v1"}, "the branch to write is --revision v1; leave out @v1$"),
         ({"revision": "a`b"}, "someone/photos@a`b: no repository"),
         ({"views": 3}, "views"),
         ({"refusal": answer(errors.HfHubHTTPError, 403)}, rf"^hf:{NAME}: the hub refuses it \(403\); log in"),

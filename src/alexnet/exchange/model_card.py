@@ -156,16 +156,16 @@ def _rows_of_file(network: TrainedNetwork, exported: Exported, data: Prepared | 
     on = f"{measured_on(split)}, {_source(data.manifest['source']['description'])}"
     before = f"before its weights were brought to {8 if exported.int8 else 16} bits"
     return [
-        (of, on, Measured(errors.top1_error, errors.top5_error, views, len(indices)))
-        for of, errors in (("this file", exported.after), (before, exported.before))
+        (subject, on, Measured(errors.top1_error, errors.top5_error, views, len(indices)))
+        for subject, errors in (("this file", exported.after), (before, exported.before))
     ]
 
 
 def _errors(network: TrainedNetwork, of_file: Sequence[Row], evaluated: Sequence[dict[str, Any]]) -> str:
     rows = list(of_file)
     for row in evaluated:
-        of = f"the run, by `alexnet evaluate`, {_code(row.get('precision') or 'precision not told')}"
-        rows.append((of, row["split"].replace("-", " "), _measured(row, network)))
+        subject = f"the run, by `alexnet evaluate`, {_code(row.get('precision') or 'precision not told')}"
+        rows.append((subject, row["split"].replace("-", " "), _measured(row, network)))
     if not rows and network.measured:
         rows.append(("the file that this one was made of, as it says", "not told", network.measured))
     if not rows:
@@ -174,9 +174,9 @@ def _errors(network: TrainedNetwork, of_file: Sequence[Row], evaluated: Sequence
     lines = [] if of_file else ["Of this file: not measured.", ""]
     lines += [f"| of | on | images | views | top-1 error % |{' top-5 error % |' * five}"]
     lines += [f"|---|---|---:|---:|---:|{'---:|' * five}"]
-    for of, on, errors in rows:
+    for subject, on, errors in rows:
         last = f" {errors.top5_error:.2f} |" * five
-        lines += [f"| {of} | {on} | {errors.images:,} | {errors.views} | {errors.top1_error:.2f} |{last}"]
+        lines += [f"| {subject} | {on} | {errors.images:,} | {errors.views} | {errors.top1_error:.2f} |{last}"]
     return "\n".join([*lines, "", "One view is the centre crop; ten are corners and centre, mirrored too, averaged."])
 
 
@@ -184,12 +184,12 @@ def _calibration(network: TrainedNetwork, evaluated: Sequence[dict[str, Any]]) -
     row = next((row for row in evaluated if row["calibration"]), None)
     if row is None:
         return "Whether its probabilities mean what they say was not measured."
-    found, measured = row["calibration"], _measured(row, network)
+    calibration, measured = row["calibration"], _measured(row, network)
     return (
         f"The run gave {measured.images:,} images ({row['split'].replace('-', ' ')}, {_views(measured)}) their first label with"
-        f" {found.confidence:.2f} % on average, and {found.accuracy:.2f} % of these labels were right; the expected calibration"
-        f" error is {found.error:.2f} points. The temperature that suits these images best, {found.temperature:.2f}, is not"
-        " applied."
+        f" {calibration.confidence:.2f} % on average, and {calibration.accuracy:.2f} % of these labels were right; the expected"
+        f" calibration error is {calibration.error:.2f} points. The temperature that suits these images best,"
+        f" {calibration.temperature:.2f}, is not applied."
     )
 
 
