@@ -8,10 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub
 import pytest
 import torch
-from huggingface_hub import ModelCard, errors
 
 import alexnet
 from alexnet.cli import main
@@ -25,7 +23,12 @@ from alexnet.run import network_file
 from alexnet.run.recipe import Recipe
 from alexnet.training import train
 from tests.conftest import CLASSES, SIZE, prepare_pictures
-from tests.hub import Hub, answer
+
+pytest.importorskip("huggingface_hub")
+
+from huggingface_hub import ModelCard, errors  # noqa: E402
+
+from tests.hub import Hub, answer  # noqa: E402
 
 NAME = "someone/photos"
 
@@ -276,4 +279,4 @@ def test_imported_weights_are_not_said_to_be_trained_on_the_data_they_came_with(
     assert main(["import", "starter", "--data", str(tiny_prepared.path), "--out", str(out)]) == 0
     text = card_of(out, tmp_path / "card")
     assert "Trained on: not known; its run does not tell" in text and "| this file | held out of train" in text
-    assert huggingface_hub.ModelCard(text).data.datasets is None
+    assert ModelCard(text).data.datasets is None
