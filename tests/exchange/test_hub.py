@@ -197,6 +197,21 @@ def test_the_card_tells_what_the_run_tells(run: Path, tmp_path: Path) -> None:
     assert f"`{trained.checkpoint}`" in origin and "licence" not in origin
 
 
+def test_a_card_tells_of_weights_to_begin_with(
+    run: Path, tiny_recipe: Recipe, tiny_prepared: Prepared, tmp_path: Path
+) -> None:
+    tuned = tmp_path / "tuned"
+    train(replace(tiny_recipe, epochs=1), tiny_prepared, tuned, start_from=alexnet.load(run).network.state_dict())
+    assert "It began with the weights of another network" in card_of(tuned, tmp_path / "card")
+    assert "another network" not in section(card_of(run, tmp_path / "new"), "Training")
+    document = json.loads((run / "data.json").read_text())
+    del document["pretrained"]  # as in a run of an earlier version
+    (run / "data.json").write_text(json.dumps(document))
+    assert "Whether it began with the weights of another network, the run does not tell." in card_of(
+        run, tmp_path / "old"
+    )
+
+
 def test_the_hub_reads_the_front_matter(run: Path, tmp_path: Path) -> None:
     data = ModelCard(card_of(run, tmp_path / "card", views=10)).data
     measured = network_file.read(tmp_path / "card" / "model.safetensors").measured

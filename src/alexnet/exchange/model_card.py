@@ -19,7 +19,7 @@ from alexnet.insight.settings import settings
 from alexnet.network.named import differences
 from alexnet.network.networks import networks
 from alexnet.network.summary import summarize
-from alexnet.run.folder import source_of
+from alexnet.run.folder import pretrained, source_of
 from alexnet.run.images import measured_on, validation_of
 from alexnet.run.metrics import epochs, read_metrics
 from alexnet.run.network_file import Measured
@@ -31,6 +31,13 @@ from alexnet.words import gigabytes, short, visible, with_word
 NAME = "README.md"
 
 TEMPLATE = Path(__file__).parent / "model_card.md"
+
+BEGAN = {
+    True: ". It began with the weights of another network, whose own training the run does not tell of",
+    False: "",
+    None: ". Whether it began with the weights of another network, the run does not tell",
+}
+"""What is told of a run by whether it is known to have begun with other weights."""
 
 MOST_LISTED = 50
 """Up to so many classes are all listed; of more, the first ten."""
@@ -142,10 +149,11 @@ def _trained_on(network: TrainedNetwork) -> str:
     lines = read_metrics(network.path)
     start: dict[str, Any] = next((line for line in reversed(lines) if line["kind"] == "start"), {})
     counts, ended = (start.get("images"), start.get("validation_images")), epochs(lines)
+    began = BEGAN[pretrained(network.path)]
     if not ended or not all(isinstance(count, int) for count in counts):
-        return _source(source)
-    images, held = counts
-    return f"{_source(source)}; {images:,} images for {ended[-1]['epoch']:,} epochs, beside {held:,} that validated it"
+        return _source(source) + began
+    (images, held), last = counts, ended[-1]["epoch"]
+    return f"{_source(source)}; {images:,} images for {last:,} epochs, beside {held:,} that validated it{began}"
 
 
 def _rows_of_file(network: TrainedNetwork, exported: Exported, data: Prepared | None, views: int) -> list[Row]:
