@@ -10,7 +10,6 @@ from typing import Any
 
 import huggingface_hub
 import pytest
-from httpx2 import Request, Response
 from huggingface_hub import errors
 
 FUNCTIONS = ("hf_hub_download", "create_repo", "create_branch", "create_commit", "get_token", "model_info")
@@ -18,8 +17,8 @@ FUNCTIONS = ("hf_hub_download", "create_repo", "create_branch", "create_commit",
 
 def answer(kind: type[errors.HfHubHTTPError], status: int) -> errors.HfHubHTTPError:
     """An error as the hub's answers are made into."""
-    request = Request("GET", "https://hub.invalid/")
-    return kind(f"{status} Client Error.\n\nsomething of several lines", response=Response(status, request=request))
+    response: Any = SimpleNamespace(status_code=status, headers={}, request=None)  # what an error looks at
+    return kind(f"{status} Client Error.\n\nsomething of several lines", response=response)
 
 
 class Hub:
@@ -104,6 +103,15 @@ class Hub:
     def _refuse(self) -> None:
         if self.refusal:
             raise self.refusal
+
+
+class Tagged(Hub):
+    """A hub whose last commit of a repository has the tag v1."""
+
+    def create_commit(self, repo_id: str, *arguments: Any, **more: Any) -> Any:
+        commit = super().create_commit(repo_id, *arguments, **more)
+        self.branches[repo_id]["v1"] = commit.oid
+        return commit
 
 
 def put_in_place(monkeypatch: pytest.MonkeyPatch, hub: Hub) -> None:

@@ -1,10 +1,12 @@
 """What results say of the code and the machine they come from."""
 
 import subprocess
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
+import alexnet
 from alexnet import provenance
 
 
@@ -14,6 +16,15 @@ def test_outside_a_checkout_the_environment_names_the_commit(tmp_path: Path, mon
     assert provenance.commit() == "unknown"
     monkeypatch.setenv("ALEXNET_COMMIT", "0123abc")
     assert provenance.commit() == "0123abc"
+
+
+def test_sources_that_are_not_installed_have_no_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    def not_installed(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
+
+    assert provenance.version() == alexnet.__version__
+    monkeypatch.setattr(metadata, "version", not_installed)
+    assert provenance.version() == "unknown"
 
 
 def test_in_a_checkout_git_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

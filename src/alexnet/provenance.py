@@ -3,6 +3,7 @@
 import os
 import platform
 import subprocess
+from importlib import metadata
 from pathlib import Path
 
 import torch
@@ -27,6 +28,14 @@ def machine() -> dict[str, str | int]:
         "python": platform.python_version(),
         "torch": torch.__version__,
     }
+
+
+def version() -> str:
+    """The version of this package; "unknown" where it runs from its sources and is not installed, as by torch.hub."""
+    try:
+        return metadata.version("alexnet")
+    except metadata.PackageNotFoundError:
+        return "unknown"
 
 
 def commit() -> str:

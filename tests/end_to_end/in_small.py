@@ -37,7 +37,7 @@ from alexnet.claims import experiment, perform
 from alexnet.cli import train as cli_train
 from alexnet.data import cluster, sources
 from alexnet.data.builtin import Photographs
-from alexnet.extras import EXTRAS, TRACKERS, lacking
+from alexnet.extras import EXTRAS, TRACKERS, lacking, missing
 from alexnet.insight import evaluate
 from alexnet.network import networks
 from alexnet.network.model import AlexNet
@@ -47,7 +47,6 @@ from alexnet.run.recipe import Recipe
 from alexnet.training import start
 from tests.data.making import parquet_files
 from tests.documented import ROOT
-from tests.hub import Hub, put_in_place
 from tests.run import stand_in_trackers
 
 KERNELS, UNITS = 4, 8
@@ -78,15 +77,6 @@ def few(epochs: int) -> int:
     return 1 + (epochs > 2) + (epochs > 40)
 
 
-class Tagged(Hub):
-    """A hub whose last commit of a repository has the tag v1."""
-
-    def create_commit(self, repo_id: str, *arguments: Any, **more: Any) -> Any:
-        commit = super().create_commit(repo_id, *arguments, **more)
-        self.branches[repo_id]["v1"] = commit.oid
-        return commit
-
-
 def in_small(patch: pytest.MonkeyPatch, hub: Path) -> None:
     """Patch the package so that what is run is small; see above. hub: the folder of the hub's repositories."""
     train, extend, run_claims, claims = start.train, start.extend, experiment.run, experiment.Experiment.claims.fget
@@ -114,7 +104,10 @@ def in_small(patch: pytest.MonkeyPatch, hub: Path) -> None:
     patch.setattr(webbrowser, "open", look_and_leave)
     patch.setattr(fetch, "urlopen", lambda url, timeout: io.BytesIO(Path(FETCHED).read_bytes()))
     patch.setattr(sources, "open_hub", lambda name: sources.open_parquet(parquet_files(Path("hub"))))
-    put_in_place(patch, Tagged(hub))
+    if not missing("hub", "huggingface_hub"):
+        from tests.hub import Tagged, put_in_place  # which imports it
+
+        put_in_place(patch, Tagged(hub))
     packages = stand_in_trackers.modules()[0]
     for name in TRACKERS:  # but not what others look for, too
         patch.setitem(sys.modules, name, packages[name])

@@ -8,10 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub
 import pytest
 import torch
-from huggingface_hub import ModelCard, errors
 
 import alexnet
 from alexnet.cli import main
@@ -25,7 +23,12 @@ from alexnet.run import network_file
 from alexnet.run.recipe import Recipe
 from alexnet.training import train
 from tests.conftest import CLASSES, SIZE, prepare_pictures
-from tests.hub import Hub, answer
+
+pytest.importorskip("huggingface_hub")
+
+from huggingface_hub import ModelCard, errors  # noqa: E402
+
+from tests.hub import Hub, answer  # noqa: E402
 
 NAME = "someone/photos"
 
@@ -128,7 +131,8 @@ def test_into_a_folder_nothing_is_uploaded(run: Path, hub: Hub, tmp_path: Path) 
     ("options", "message"),
     [
         ({"name": "photos"}, "photos: no repository of the Hugging Face hub; write OWNER/NAME"),
-        ({"name": f"{NAME}@v1"}, "the branch to write is --revision v1"),
+        ({"name": "some--one/photos", "token": None}, "^hf:some--one/photos: the hub could not do it .*Cannot have --"),
+        ({"name": f"{NAME}@v1"}, "the branch to write is --revision v1; leave out @v1$"),
         ({"revision": "a`b"}, "someone/photos@a`b: no repository"),
         ({"views": 3}, "views"),
         ({"refusal": answer(errors.HfHubHTTPError, 403)}, rf"^hf:{NAME}: the hub refuses it \(403\); log in"),
@@ -191,6 +195,21 @@ def test_the_card_tells_what_the_run_tells(run: Path, tmp_path: Path) -> None:
     origin = section(text, "Origin")
     assert hashlib.sha256(file.read_bytes()).hexdigest() in origin and f"alexnet {alexnet.__version__}" in origin
     assert f"`{trained.checkpoint}`" in origin and "licence" not in origin
+
+
+def test_a_card_tells_of_weights_to_begin_with(
+    run: Path, tiny_recipe: Recipe, tiny_prepared: Prepared, tmp_path: Path
+) -> None:
+    tuned = tmp_path / "tuned"
+    train(replace(tiny_recipe, epochs=1), tiny_prepared, tuned, start_from=alexnet.load(run).network.state_dict())
+    assert "It began with the weights of another network" in card_of(tuned, tmp_path / "card")
+    assert "another network" not in section(card_of(run, tmp_path / "new"), "Training")
+    document = json.loads((run / "data.json").read_text())
+    del document["pretrained"]  # as in a run of an earlier version
+    (run / "data.json").write_text(json.dumps(document))
+    assert "Whether it began with the weights of another network, the run does not tell." in card_of(
+        run, tmp_path / "old"
+    )
 
 
 def test_the_hub_reads_the_front_matter(run: Path, tmp_path: Path) -> None:
@@ -275,4 +294,4 @@ def test_imported_weights_are_not_said_to_be_trained_on_the_data_they_came_with(
     assert main(["import", "starter", "--data", str(tiny_prepared.path), "--out", str(out)]) == 0
     text = card_of(out, tmp_path / "card")
     assert "Trained on: not known; its run does not tell" in text and "| this file | held out of train" in text
-    assert huggingface_hub.ModelCard(text).data.datasets is None
+    assert ModelCard(text).data.datasets is None

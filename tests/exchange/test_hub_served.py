@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+pytest.importorskip("huggingface_hub")
+
 REFUSED = {
     "missing": (401, {"X-Error-Code": "RepoNotFound"}),
     "gated": (403, {"X-Error-Code": "GatedRepo"}),
@@ -92,9 +94,12 @@ def served(tmp_path: Path) -> Iterator[dict[str, str]]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
-    yield os.environ | {
+    # What this machine sets for the hub, as another cache, is not asked.
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING"))}
+    yield kept | {
         "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}",
         "HF_HOME": str(tmp_path / "hf"),
+        "HF_HUB_OFFLINE": "0",  # said, since other names for it are asked where it is not
         "HF_TOKEN": "hf_test",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "no_proxy": "127.0.0.1",

@@ -157,14 +157,14 @@ def trackio(service: Service) -> ModuleType:
 
 
 def module(name: str, **contents: Any) -> ModuleType:
-    made = ModuleType(name)
-    made.__dict__.update(contents)
-    return made
+    stand_in = ModuleType(name)
+    stand_in.__dict__.update(contents)
+    return stand_in
 
 
 def modules() -> tuple[dict[str, ModuleType], dict[str, Service]]:
     """All of them by the names that they are imported by, and their servers."""
     services = {name: Service() for name in ("wandb", "mlflow", "trackio")}
-    made = {make.__name__: make(services[make.__name__]) for make in (wandb, mlflow, trackio)}
+    packages = {make.__name__: make(services[make.__name__]) for make in (wandb, mlflow, trackio)}
     others = {name: ModuleType(name) for name in ("alembic", "sqlalchemy")}
-    return made | others, services
+    return packages | others, services

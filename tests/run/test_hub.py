@@ -4,10 +4,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub
 import pytest
 import torch
-from huggingface_hub import errors
 
 import alexnet
 from alexnet.cli import main
@@ -15,7 +13,12 @@ from alexnet.data.prepared import Prepared
 from alexnet.errors import InputError
 from alexnet.run import hub as hubs
 from alexnet.run import locate
-from tests.hub import FUNCTIONS, Hub, answer, drift
+
+huggingface_hub = pytest.importorskip("huggingface_hub")
+
+from huggingface_hub import errors  # noqa: E402
+
+from tests.hub import FUNCTIONS, Hub, answer, drift  # noqa: E402
 
 NAME = "someone/photos"
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from errno import ENOSPC
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from alexnet import provenance
 from alexnet.data import prepared
 from alexnet.data.augment import Preparation, centre
 from alexnet.data.prepared import Prepared
@@ -227,7 +227,7 @@ def _metadata(network: TrainedNetwork) -> dict[str, str]:
         "outputs": "probabilities, logits: float32 [N, classes]",
         "network": network.network.spec.name,
         "checkpoint": network.checkpoint,
-        "alexnet": version("alexnet"),
+        "alexnet": provenance.version(),
     }
 
 

@@ -4,10 +4,10 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from alexnet import provenance
 from alexnet.data.views import check_views
 from alexnet.errors import InputError
 from alexnet.exchange import exports, model_card
@@ -35,9 +35,9 @@ class Pushed:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
-        here = {"repository": self.name, "url": self.url, "commit": self.commit}
+        place = {"repository": self.name, "url": self.url, "commit": self.commit}
         folder, files = self.folder and str(self.folder), list(FILES)
-        return self.exported.to_dict() | here | {"folder": folder, "file": hub.MODEL, "files": files}
+        return self.exported.to_dict() | place | {"folder": folder, "file": hub.MODEL, "files": files}
 
 
 def push(
@@ -72,11 +72,10 @@ def push(
     check_views(views)
     repository, at = hub.parse(name)
     if at:
-        raise InputError(f"{name}: the branch to write is --revision {at}; leave out what is behind the @")
+        raise InputError(f"{name}: the branch to write is --revision {at}; leave out @{at}")
     shown = f"{repository}@{revision}" if revision else repository
     hub.parse(shown)
-    if folder is None:
-        _check_login()
+    _check(repository, upload=folder is None)
     network = trained.load(run)
     dataset = exports.dataset_for(network, data)
     with _place(folder) as place:
@@ -103,11 +102,14 @@ def _place(folder: Path | str | None) -> Iterator[Path]:
     yield place
 
 
-def _check_login() -> None:
-    """Raise InputError where nobody is logged in, before minutes are spent on measuring."""
+def _check(repository: str, upload: bool) -> None:
+    """Raise InputError for a name that no repository has, or where nobody is logged in, before minutes go into measuring."""
     from huggingface_hub import get_token
+    from huggingface_hub.utils import validate_repo_id
 
-    if get_token() is None:
+    with hub.refusals(f"hf:{repository}", repository):
+        validate_repo_id(repository)
+    if upload and get_token() is None:
         raise InputError(f"you are not logged in to the Hugging Face hub: {hub.LOGIN}; --folder DIR uploads nothing")
 
 
@@ -125,7 +127,7 @@ def _upload(name: str, place: Path, private: bool, revision: str | None, message
         commit: Any = create_commit(
             name,
             [CommitOperationAdd(file, place / file) for file in FILES],
-            commit_message=message or f"Network and model card, by alexnet {version('alexnet')}",
+            commit_message=message or f"Network and model card, by alexnet {provenance.version()}",
             revision=revision,
         )
     return str(url), commit.oid

@@ -6,7 +6,6 @@ It tells what the run folder, the dataset and the export tell, and says "not kno
 import re
 from collections.abc import Sequence
 from dataclasses import fields, replace
-from importlib.metadata import version
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -20,7 +19,7 @@ from alexnet.insight.settings import settings
 from alexnet.network.named import differences
 from alexnet.network.networks import networks
 from alexnet.network.summary import summarize
-from alexnet.run.folder import source_of
+from alexnet.run.folder import pretrained, source_of
 from alexnet.run.images import measured_on, validation_of
 from alexnet.run.metrics import epochs, read_metrics
 from alexnet.run.network_file import Measured
@@ -32,6 +31,13 @@ from alexnet.words import gigabytes, short, visible, with_word
 NAME = "README.md"
 
 TEMPLATE = Path(__file__).parent / "model_card.md"
+
+BEGAN = {
+    True: ". It began with the weights of another network, whose own training the run does not tell of",
+    False: "",
+    None: ". Whether it began with the weights of another network, the run does not tell",
+}
+"""What is told of a run by whether it is known to have begun with other weights."""
 
 MOST_LISTED = 50
 """Up to so many classes are all listed; of more, the first ten."""
@@ -87,7 +93,7 @@ def card(
         "form": "int8" if exported.int8 else "float16",
         "sha256": exported.sha256,
         "checkpoint": exported.checkpoint,
-        "program": f"alexnet {version('alexnet')}" + (f", commit {commit}" if commit != "unknown" else ""),
+        "program": f"alexnet {provenance.version()}" + (f", commit {commit}" if commit != "unknown" else ""),
         "license": "" if license else "No licence is stated.",
     }
     text = Template(TEMPLATE.read_text("utf-8")).substitute(values)
@@ -143,10 +149,11 @@ def _trained_on(network: TrainedNetwork) -> str:
     lines = read_metrics(network.path)
     start: dict[str, Any] = next((line for line in reversed(lines) if line["kind"] == "start"), {})
     counts, ended = (start.get("images"), start.get("validation_images")), epochs(lines)
+    began = BEGAN[pretrained(network.path)]
     if not ended or not all(isinstance(count, int) for count in counts):
-        return _source(source)
-    images, held = counts
-    return f"{_source(source)}; {images:,} images for {ended[-1]['epoch']:,} epochs, beside {held:,} that validated it"
+        return _source(source) + began
+    (images, held), last = counts, ended[-1]["epoch"]
+    return f"{_source(source)}; {images:,} images for {last:,} epochs, beside {held:,} that validated it{began}"
 
 
 def _rows_of_file(network: TrainedNetwork, exported: Exported, data: Prepared | None, views: int) -> list[Row]:
@@ -157,16 +164,16 @@ def _rows_of_file(network: TrainedNetwork, exported: Exported, data: Prepared | 
     on = f"{measured_on(split)}, {_source(data.manifest['source']['description'])}"
     before = f"before its weights were brought to {8 if exported.int8 else 16} bits"
     return [
-        (of, on, Measured(errors.top1_error, errors.top5_error, views, len(indices)))
-        for of, errors in (("this file", exported.after), (before, exported.before))
+        (subject, on, Measured(errors.top1_error, errors.top5_error, views, len(indices)))
+        for subject, errors in (("this file", exported.after), (before, exported.before))
     ]
 
 
 def _errors(network: TrainedNetwork, of_file: Sequence[Row], evaluated: Sequence[dict[str, Any]]) -> str:
     rows = list(of_file)
     for row in evaluated:
-        of = f"the run, by `alexnet evaluate`, {_code(row.get('precision') or 'precision not told')}"
-        rows.append((of, row["split"].replace("-", " "), _measured(row, network)))
+        subject = f"the run, by `alexnet evaluate`, {_code(row.get('precision') or 'precision not told')}"
+        rows.append((subject, row["split"].replace("-", " "), _measured(row, network)))
     if not rows and network.measured:
         rows.append(("the file that this one was made of, as it says", "not told", network.measured))
     if not rows:
@@ -175,9 +182,9 @@ def _errors(network: TrainedNetwork, of_file: Sequence[Row], evaluated: Sequence
     lines = [] if of_file else ["Of this file: not measured.", ""]
     lines += [f"| of | on | images | views | top-1 error % |{' top-5 error % |' * five}"]
     lines += [f"|---|---|---:|---:|---:|{'---:|' * five}"]
-    for of, on, errors in rows:
+    for subject, on, errors in rows:
         last = f" {errors.top5_error:.2f} |" * five
-        lines += [f"| {of} | {on} | {errors.images:,} | {errors.views} | {errors.top1_error:.2f} |{last}"]
+        lines += [f"| {subject} | {on} | {errors.images:,} | {errors.views} | {errors.top1_error:.2f} |{last}"]
     return "\n".join([*lines, "", "One view is the centre crop; ten are corners and centre, mirrored too, averaged."])
 
 
@@ -185,12 +192,12 @@ def _calibration(network: TrainedNetwork, evaluated: Sequence[dict[str, Any]]) -
     row = next((row for row in evaluated if row["calibration"]), None)
     if row is None:
         return "Whether its probabilities mean what they say was not measured."
-    found, measured = row["calibration"], _measured(row, network)
+    calibration, measured = row["calibration"], _measured(row, network)
     return (
         f"The run gave {measured.images:,} images ({row['split'].replace('-', ' ')}, {_views(measured)}) their first label with"
-        f" {found.confidence:.2f} % on average, and {found.accuracy:.2f} % of these labels were right; the expected calibration"
-        f" error is {found.error:.2f} points. The temperature that suits these images best, {found.temperature:.2f}, is not"
-        " applied."
+        f" {calibration.confidence:.2f} % on average, and {calibration.accuracy:.2f} % of these labels were right; the expected"
+        f" calibration error is {calibration.error:.2f} points. The temperature that suits these images best,"
+        f" {calibration.temperature:.2f}, is not applied."
     )
 
 

@@ -5,7 +5,6 @@ import json
 import math
 import tempfile
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import simplejpeg
 from fastapi import Response
 from PIL import Image
 
+from alexnet import provenance
 from alexnet.explore import runs, searches, values
 from alexnet.explore.images import MOST_BYTES, THUMB, NotThere
 from alexnet.explore.session import Session
@@ -30,7 +30,7 @@ def index(session: Session) -> Response:
     return _json(
         {
             "live": session.live,
-            "version": _version(),
+            "version": provenance.version(),
             "runs": list(session.runs),
             "images": [picture.to_dict() for picture in session.images.given.values()],
             "most_bytes": MOST_BYTES,
@@ -202,10 +202,3 @@ def _png(pixels: np.ndarray) -> Response:
 def _jpeg(pixels: np.ndarray) -> Response:
     content = simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), quality=88, colorspace="RGB")
     return Response(content, media_type="image/jpeg")
-
-
-def _version() -> str:
-    try:
-        return version("alexnet")
-    except PackageNotFoundError:  # run from its sources
-        return "?"

@@ -21,7 +21,7 @@ RECIPE = "recipe.json"
 CLASSES = "classes.json"
 """Names in label order."""
 DATA = "data.json"
-"""Where the dataset was, its source, and the job that began the run; of imported weights, the file they are from."""
+"""Where the dataset was, its source, the job that began the run, and whether with other weights; of imported ones, their file."""
 METRICS = "metrics.jsonl"
 TENSORBOARD = "tensorboard"
 TRACKERS = "trackers.json"
@@ -114,3 +114,12 @@ def source_of(run: Path) -> str | None:
         return None if "imported" in remembered else str(remembered["source"]["description"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def pretrained(run: Path) -> bool | None:
+    """Whether a run began with the weights of another network (`train --from`); None where it does not tell."""
+    try:
+        remembered = read_json(run / DATA)["pretrained"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return remembered if isinstance(remembered, bool) else None

@@ -277,7 +277,12 @@ def _check_agreement(call: Call, state: Progress, images: int) -> None:
 def _begin(call: Call, whole: tuple[dict[str, Tensor], dict[str, Any]], state: Progress) -> None:
     """Write what a run begins with; the recipe last, since a folder with a recipe can be resumed."""
     run, prepared = call.run, call.prepared
-    data = {"path": str(prepared.path.resolve()), "source": prepared.manifest["source"], "job": job()}
+    data = {
+        "path": str(prepared.path.resolve()),
+        "source": prepared.manifest["source"],
+        "job": job(),
+        "pretrained": call.start_from is not None,
+    }
     try:
         folder.keep_preparation(run, prepared)
         write_text(run / folder.DATA, json.dumps(data) + "\n")
