@@ -153,7 +153,7 @@ def _trained_on(network: TrainedNetwork) -> str:
     if not ended or not all(isinstance(count, int) for count in counts):
         return _source(source) + began
     (images, held), last = counts, ended[-1]["epoch"]
-    return f"{_source(source)}; {images:,} images for {last:,} epochs, beside {held:,} that validated it{began}"
+    return f"{_source(source)}; {images:,} images for {last:,} epoch{'s' * (last > 1)}, beside {held:,} that validated it{began}"
 
 
 def _rows_of_file(network: TrainedNetwork, exported: Exported, data: Prepared | None, views: int) -> list[Row]:
