@@ -200,6 +200,7 @@ def test_every_step_and_the_ten_crops_are_those_of_python(page: "Page", site: Si
     assert found["centre"] == answer["centre"]
     for crop, other in zip(answer["crops"], expected_answer["crops"], strict=True):
         assert same_labels(crop.pop("top"), other.pop("top")) and crop == other
+    assert answer.pop("precision") == "float32", "the page says so"
     assert answer.keys() == expected_answer.keys() and answer["label"] is None
     assert found["image"]["id"].startswith("local-") and found["image"]["name"] == "photo.png"
 

@@ -333,7 +333,9 @@ def test_fine_tuning_by_a_recipe_with_frozen_layers_and_rates_by_layer(
         assert message in capsys.readouterr().err
 
 
-def test_stopped_and_killed_at_any_moment_a_run_ends_with_the_same_bits(folder: Path, tmp_path: Path) -> None:
+def test_stopped_and_killed_at_any_moment_a_run_ends_with_the_same_bits(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     recipe = ("demo", "--data", folder / "data", "--epochs", 6, "--seed", 5, *SMALL)
     environment_threads = torch.get_num_threads()
     assert environment_threads == 1
@@ -353,11 +355,14 @@ def test_stopped_and_killed_at_any_moment_a_run_ends_with_the_same_bits(folder: 
     process.kill()
     process.wait(timeout=60)
 
+    capsys.readouterr()
     assert run("train", "--resume", broken) == 0
+    assert re.search(r"it goes on in epoch [3-6] after \d of 6 updates", capsys.readouterr().err)
     assert equal(weights(broken), weights(tmp_path / "unbroken"))
     epochs = [json.loads(line) for line in (broken / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in epochs if line["kind"] == "epoch"] == [1, 2, 3, 4, 5, 6]
     assert run("train", "--resume", broken) == 0, "a finished run has nothing left to do"
+    assert "it has all its 6 epochs; more: alexnet train --resume" in capsys.readouterr().err
 
 
 def test_a_terminal_that_is_closed_leaves_a_checkpoint(folder: Path, tmp_path: Path) -> None:
@@ -421,6 +426,7 @@ WRONG = {
     "a rate below zero": (("train", "demo", "--data", "{data}", "--rate", "-1"), "--rate"),
     "no such device": (("train", "demo", "--data", "{data}", *SMALL, "--device", "tpu"), "--device"),
     "resume of nothing": (("train", "--resume", "{tmp}/nothing"), "{tmp}/nothing"),
+    "a starter, misspelt": (("train", "--from", "startr", "--data", "{data}"), "starter?"),
     "resume with another recipe": (("train", "--resume", "{run}", "--rate", "3"), "--resume"),
     "resume to fewer epochs": (("train", "--resume", "{run}", "--epochs", "3"), "--epochs 3"),
     "resume to words": (("train", "--resume", "{run}", "--epochs", "many"), "--epochs"),

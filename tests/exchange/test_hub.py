@@ -17,9 +17,11 @@ from alexnet.data import prepare, sources
 from alexnet.data.prepared import Prepared
 from alexnet.errors import InputError
 from alexnet.exchange import model_card
+from alexnet.insight import report
 from alexnet.insight.evaluate import evaluate
 from alexnet.network.summary import summarize
 from alexnet.run import network_file
+from alexnet.run.locate import public_name
 from alexnet.run.recipe import Recipe
 from alexnet.training import train
 from tests.conftest import CLASSES, SIZE, prepare_pictures
@@ -201,8 +203,14 @@ def test_a_card_tells_of_weights_to_begin_with(
     run: Path, tiny_recipe: Recipe, tiny_prepared: Prepared, tmp_path: Path
 ) -> None:
     tuned = tmp_path / "tuned"
-    train(replace(tiny_recipe, epochs=1), tiny_prepared, tuned, start_from=alexnet.load(run).network.state_dict())
+    start = alexnet.load(run).network.state_dict()
+    train(replace(tiny_recipe, epochs=1), tiny_prepared, tuned, start_from=start)
     assert "It began with the weights of another network" in card_of(tuned, tmp_path / "card")
+    named = replace(tiny_recipe, epochs=1)
+    train(named, tiny_prepared, tmp_path / "named", start_from=start, start_name=public_name(f"hf:{NAME}"))
+    assert f"It began with the weights of `hf:{NAME}`" in card_of(tmp_path / "named", tmp_path / "card-of-named")
+    page = report.write(tmp_path / "named", tiny_prepared).read_text()
+    assert f"The run began with the weights of hf:{NAME}." in page
     assert "another network" not in section(card_of(run, tmp_path / "new"), "Training")
     document = json.loads((run / "data.json").read_text())
     del document["pretrained"]  # as in a run of an earlier version

@@ -13,6 +13,7 @@ from alexnet.data.prepared import Prepared
 from alexnet.errors import InputError
 from alexnet.run import hub as hubs
 from alexnet.run import locate
+from alexnet.run.locate import public_name
 
 huggingface_hub = pytest.importorskip("huggingface_hub")
 
@@ -155,3 +156,12 @@ def test_without_its_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(InputError, match=r'huggingface_hub: pip install "alexnet\[hub\]"'):
         alexnet.load(f"hf:{NAME}")
+
+
+def test_a_start_is_called_by_what_others_may_read(tmp_path: Path) -> None:
+    assert public_name("starter") == "starter"
+    assert public_name(Path("hf:someone/photos@v1")) == "hf:someone/photos@v1"
+    assert (
+        public_name(Path("https://host/network.safetensors#sha256=00")) == "https://host/network.safetensors#sha256=00"
+    )
+    assert public_name(tmp_path / "runs" / "photos") == "photos", "no folder of this machine"

@@ -245,3 +245,17 @@ def test_a_disk_that_is_full_as_a_run_begins_ends_what_trackers_began(
     with pytest.raises(OSError, match=r"No space left .*trackers\.json"):
         train(recipe, tiny_prepared, tmp_path)
     assert [len(kept.ended) for service in services.values() for kept in service.runs.values()] == [1, 1, 1]
+
+
+def test_tensorboard_s_folder_that_may_not_be_written_is_said_and_not_a_traceback(
+    recipe: Recipe, tiny_prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("tensorboard")
+
+    def refused(**place: Any) -> Any:
+        raise PermissionError(errno.EACCES, "Permission denied", str(place["dir"]))
+
+    monkeypatch.setattr(trackers, "TemporaryFile", refused)
+    starts: list[Start] = []
+    train(replace(recipe, epochs=1, log=()), tiny_prepared, tmp_path, started=starts.append)
+    assert "tensorboard cannot begin" in starts[0].left_out[0] and "Permission denied" in starts[0].left_out[0]

@@ -187,5 +187,5 @@ def test_resume_of_a_run_whose_data_is_gone(tiny_prepared: Prepared, one_epoch: 
     with pytest.raises(InputError, match="gone: the data of .* is not there any more; say --data DIR"):
         resume(tmp_path)
     assert resume(tmp_path, tiny_prepared.path).finished
-    with pytest.raises(InputError, match="no recipe.json in it"):
+    with pytest.raises(InputError, match="there is no such folder"):
         resume(tmp_path / "nothing")

@@ -30,6 +30,7 @@ def train(args: list[str]) -> int:
     from alexnet.run import folder, trained
     from alexnet.run import recipe as recipes
     from alexnet.run.images import check_fit
+    from alexnet.run.locate import public_name
     from alexnet.training.start import check_parallel, extend
 
     parser = _parser()
@@ -74,6 +75,7 @@ def train(args: list[str]) -> int:
             processes=place,
             parallel=known.parallel or ("data" if place.number > 1 else "none"),
             say=lambda line: err.print(line, soft_wrap=True),
+            start_name=public_name(known.start) if known.start else None,
         )
     if place.first:
         _say_end(outcome, len(opened.classes), _report(run, opened), known.json)
@@ -265,10 +267,18 @@ def _say_start(start: "Start", run: Path) -> None:
     )
     for lacks in filter(None, (*start.left_out, lacking("report"))):
         err.print(f"left out: {lacks}", soft_wrap=True)
-    if start.done == 0 and updates < FEW_UPDATES:
+    if start.done >= updates:
         err.print(
-            f"only {updates} updates of the weights in all, too few to learn much from nothing: use a smaller --batch or more"
-            " --epochs; with few images train demo, a small network, or start --from a trained run",
+            f"it has all its {start.recipe.epochs} epochs; more: alexnet train --resume {run} --epochs N",
+            soft_wrap=True,
+        )
+    elif start.done:
+        epoch, step = divmod(start.done, start.steps)
+        err.print(f"it goes on in epoch {epoch + 1} after {step:,} of {start.steps:,} updates")
+    elif updates < FEW_UPDATES and not start.pretrained:
+        err.print(
+            f"only {updates} update{'s' * (updates > 1)} of the weights in all, too few to learn much from nothing: use a smaller"
+            " --batch or more --epochs; with few images start --from starter, the network that comes with the package",
             soft_wrap=True,
         )
 

@@ -120,7 +120,7 @@ def judge_counts(counts: dict[str, int]) -> Iterator[Finding]:
     if few:
         yield warning(
             f"{len(few)} classes have fewer than {FEW} images: {some(few)}",
-            "start from a trained network: alexnet train --from RUN --data DIR",
+            "start from a trained network: alexnet train --from starter --data DIR",
         )
 
 

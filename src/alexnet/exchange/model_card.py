@@ -32,13 +32,6 @@ NAME = "README.md"
 
 TEMPLATE = Path(__file__).parent / "model_card.md"
 
-BEGAN = {
-    True: ". It began with the weights of another network, whose own training the run does not tell of",
-    False: "",
-    None: ". Whether it began with the weights of another network, the run does not tell",
-}
-"""What is told of a run by whether it is known to have begun with other weights."""
-
 MOST_LISTED = 50
 """Up to so many classes are all listed; of more, the first ten."""
 
@@ -149,11 +142,21 @@ def _trained_on(network: TrainedNetwork) -> str:
     lines = read_metrics(network.path)
     start: dict[str, Any] = next((line for line in reversed(lines) if line["kind"] == "start"), {})
     counts, ended = (start.get("images"), start.get("validation_images")), epochs(lines)
-    began = BEGAN[pretrained(network.path)]
+    began = _began(pretrained(network.path))
     if not ended or not all(isinstance(count, int) for count in counts):
         return _source(source) + began
     (images, held), last = counts, ended[-1]["epoch"]
     return f"{_source(source)}; {images:,} images for {last:,} epoch{'s' * (last > 1)}, beside {held:,} that validated it{began}"
+
+
+def _began(start: str | bool | None) -> str:
+    """What is told of the network whose weights a run began with, by its name or by whether it is known to have been one."""
+    if start is None:
+        return ". Whether it began with the weights of another network, the run does not tell"
+    if not start:
+        return ""
+    name = "another network" if start is True else f"`{_code(start)}`"
+    return f". It began with the weights of {name}, whose own training the run does not tell of"
 
 
 def _rows_of_file(network: TrainedNetwork, exported: Exported, data: Prepared | None, views: int) -> list[Row]:

@@ -23,7 +23,7 @@ from alexnet.insight.evaluations import read_evaluations, read_if_there
 from alexnet.insight.settings import settings
 from alexnet.network.summary import summarize
 from alexnet.run import checkpoint
-from alexnet.run.folder import CLASSES, DATA, REPORT, data_of
+from alexnet.run.folder import CLASSES, DATA, REPORT, data_of, pretrained
 from alexnet.run.metrics import epochs, read_metrics
 from alexnet.run.recipe import read as read_recipe
 from alexnet.run.trained import load
@@ -104,6 +104,7 @@ def _page(run: Path, prepared: Prepared | None) -> dict[str, Any]:
         "recipe": recipe,
         "parameters": summarize(recipe.network).parameters,
         "source": source,
+        "start": pretrained(run),
         "classes": classes,
         "split": prepared and [{"name": name, **part} for name, part in prepared.manifest["splits"].items()],
         "size": recipe.image_size,

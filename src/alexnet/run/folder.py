@@ -116,10 +116,13 @@ def source_of(run: Path) -> str | None:
         return None
 
 
-def pretrained(run: Path) -> bool | None:
-    """Whether a run began with the weights of another network (`train --from`); None where it does not tell."""
+def pretrained(run: Path) -> str | bool | None:
+    """What the network is called whose weights a run began with (`train --from`); or only whether there was one.
+
+    None where the run does not tell.
+    """
     try:
         remembered = read_json(run / DATA)["pretrained"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return remembered if isinstance(remembered, bool) else None
+    return remembered if isinstance(remembered, bool | str) and remembered != "" else None

@@ -53,6 +53,13 @@ def is_file(given: Path | str) -> bool:
     return is_network_file(given) or (PurePath(given).suffix == ".safetensors" and not os.path.isdir(given))
 
 
+def public_name(given: Path | str) -> str:
+    """What `given` may be called where others read it: starter, the name on the hub, the URL; of a path its last name."""
+    if _is_starter(given):
+        return STARTER
+    return _text(given) if _is_on_hub(given) else _url(given) or Path(given).resolve().name
+
+
 def only_folder(run: Path | str) -> None:
     """Raise InputError, with the command that makes a run folder, for a network in one file: nothing is written into that."""
     if is_file(run):

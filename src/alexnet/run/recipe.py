@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +18,7 @@ from alexnet.network.spec import Network
 from alexnet.reading import SMALL, parse_json, read_bytes
 from alexnet.run import folder
 from alexnet.run import schedule as schedules
-from alexnet.run.locate import only_folder
+from alexnet.run.locate import STARTER, only_folder
 from alexnet.run.schedule import Plateau, Rates, Schedule
 from alexnet.typed import from_dict
 
@@ -225,6 +226,9 @@ def read(run: Path) -> Recipe:
     """The recipe of a run folder; InputError if there is none."""
     only_folder(run)
     file = run / folder.RECIPE
+    if not run.exists():
+        meant = ", or did you mean starter?" if get_close_matches(str(run), [STARTER]) else ""
+        raise InputError(f"{run}: there is no such folder; a run lies where alexnet train --out put it{meant}")
     if not file.is_file():
         raise InputError(f"{run}: no recipe.json in it, so it is no run folder; alexnet train --out {run} makes one")
     return Recipe.from_json(read_bytes(file, SMALL).decode("utf-8", errors="replace"), str(file))

@@ -13,6 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from alexnet.errors import InputError
@@ -57,6 +58,9 @@ class TensorBoard(Tracker):
     def begin(self, run: Path, step: int, settings: dict[str, Any], key: str | None) -> None:
         from torch.utils.tensorboard import SummaryWriter  # takes a second to import, so only for training
 
+        (run / TENSORBOARD).mkdir(exist_ok=True)
+        with TemporaryFile(dir=run / TENSORBOARD):  # its thread could do no more than print that it may not write
+            pass
         self.board = SummaryWriter(str(run / TENSORBOARD), purge_step=step + 1)
 
     def write(self, step: int, values: dict[str, float]) -> None:

@@ -51,6 +51,8 @@ class Start:
     """Updates done before, by an earlier call."""
     restarted: bool
     """Whether these processes were started again, after one of them died, and go on with the run that they began."""
+    pretrained: bool
+    """Whether its first weights are another network's."""
     left_out: tuple[str, ...] = ()
     """A line for each tracker, TensorBoard too, that is done without: which package it needs, or why it cannot begin."""
 
@@ -87,6 +89,7 @@ class Call:
     processes: Processes
     parallel: Mode
     say: Callable[[str], Any]
+    start_name: str | None = None
     restarted: bool = False
     trackers: Trackers | None = None
     """Where the process that writes sends its numbers; None in the others."""

@@ -309,6 +309,7 @@ class Loop:
             self.steps,
             self.state.step,
             self.call.restarted,
+            self.call.start_from is not None,
             self.log.trackers.left_out if self.log.trackers else (),
         )
         if self.call.started and self.processes.first:

@@ -45,6 +45,7 @@ def train(
     processes: Processes = Processes(),
     parallel: Mode = "none",
     say: Callable[[str], Any] = warnings.warn,
+    start_name: str | None = None,
 ) -> Outcome:
     """Train `recipe` on `prepared` into the folder `run`, or go on with the run that is there.
 
@@ -58,10 +59,13 @@ def train(
     learned does not depend on their number but for the rounding of sums; nor do checkpoints, which any number goes on from.
     Where they were started again because one of them died, they go on with the run that they began.
     say: told of what does not end the training: a tracker of `recipe.log` that failed and is left out from then on.
+    start_name: what the network of `start_from` is called, for the run's report and its model card.
     Raises InputError for a recipe that does not fit the data or a folder that is taken; RunFailed, with advice, for a
     loss that is NaN or stuck at ln(classes), or a disk that is full.
     """
-    call = Call(recipe, prepared, run, resume, start_from, progress, stop, started, processes, parallel, say)
+    call = Call(
+        recipe, prepared, run, resume, start_from, progress, stop, started, processes, parallel, say, start_name
+    )
     try:
         return _train(call)
     except (InputError, OSError, RunFailed) as error:
@@ -281,7 +285,7 @@ def _begin(call: Call, whole: tuple[dict[str, Tensor], dict[str, Any]], state: P
         "path": str(prepared.path.resolve()),
         "source": prepared.manifest["source"],
         "job": job(),
-        "pretrained": call.start_from is not None,
+        "pretrained": (call.start_name or True) if call.start_from is not None else False,
     }
     try:
         folder.keep_preparation(run, prepared)

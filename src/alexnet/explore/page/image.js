@@ -102,7 +102,7 @@ function labels(answer, net) {
     ),
     list,
     judgement(answer.top, answer.label, net),
-    h("p", { class: "faint small" }, `Computed in ${answer.milliseconds.toFixed(0)} ms${inWords(net.precision)}.`),
+    h("p", { class: "faint small" }, `Computed in ${answer.milliseconds.toFixed(0)} ms${inWords(answer.precision ?? net.precision)}.`),
   );
 }
 

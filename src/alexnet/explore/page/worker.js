@@ -91,6 +91,7 @@ async function answerOf(id, progress) {
     probabilities,
     centre: five(answers[CENTRE]),
     crops: views.map((place, view) => ({ ...place, top: five(answers[view]) })),
+    precision: "float32",
     milliseconds: Math.round(performance.now() - begun),
   };
 }
