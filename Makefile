@@ -85,7 +85,7 @@ bench: setup
 	    "normalization.py --allocator default" "changes.py" "convolutions.py" "convolutions.py --precision bf16" \
 	    "precision.py" "memory.py" "prepare_speed.py" "prepare_cluster.py" \
 	    "loading.py $(if $(DATA),--data $(DATA))" "evaluation.py $(if $(IMAGES),--images $(IMAGES))" \
-	    "explore.py $(if $(RUN),--run $(RUN))" "inference.py --batch 1" "inference.py --batch 64 --repeats 5" \
+	    "first_session.py" "explore.py $(if $(RUN),--run $(RUN))" "inference.py --batch 1" "inference.py --batch 64 --repeats 5" \
 	    "neighbours.py --repeats 5" "neighbours.py --rows 16384 --queries 1000 --repeats 3" $(if $(RUN),"int8.py --run $(RUN) --data $(DATA)" \
 	    "int8.py --format onnx --run $(RUN) --data $(DATA)") "scaling.py" \
 	    "scaling.py --network small --steps 20" "cost_model.py"; do \

@@ -1,4 +1,4 @@
-"""Writes the tables of docs/performance.md, scaling.md and preparing.md from benchmarks/results/*.json: none is typed by hand.
+"""Writes the tables of docs/{performance,scaling,preparing,install}.md from benchmarks/results/*.json: none is typed by hand.
 
     python benchmarks/tables.py [--check]
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-PAGES = [HERE.parent / "docs" / f"{name}.md" for name in ("performance", "scaling", "preparing")]
+PAGES = [HERE.parent / "docs" / f"{name}.md" for name in ("performance", "scaling", "preparing", "install")]
 TARGETS = re.compile(r"(<!-- targets -->\n).*?(<!-- end -->)", re.DOTALL)
 
 PLACE = re.compile(r"(<!-- results: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
