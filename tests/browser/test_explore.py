@@ -34,7 +34,7 @@ pytest.importorskip("fastapi", reason="fastapi is not installed: make setup")
 
 from alexnet.explore.export import export  # noqa: E402
 from alexnet.explore.guard import private_link  # noqa: E402
-from alexnet.explore.server import application  # noqa: E402
+from alexnet.explore.server import PAGE, application  # noqa: E402
 from alexnet.explore.session import Session  # noqa: E402
 
 # Marks what has the keyboard; true at the end, where it is the page itself.
@@ -476,6 +476,13 @@ def test_the_exported_page_shows_the_same_from_a_file_server(
         page.locator(f".section-{section} h1").wait_for(state="attached")
         page.wait_for_load_state("networkidle")
         assert not page.get_by_test_id("error-line").is_visible()
+
+
+def test_a_page_that_is_opened_from_a_disk_says_that_it_needs_a_server(page: "Page", problems: list[str]) -> None:
+    page.goto((PAGE / "index.html").as_uri())
+    assert "python3 -m http.server" in page.inner_text(".waiting")
+    assert problems and all("main.js" in problem or "ERR_FAILED" in problem for problem in problems)
+    problems.clear()  # the browser's own word on it
 
 
 def test_a_number_whose_weights_come_late_does_not_replace_the_next(page: "Page", exported: Explorer) -> None:
