@@ -210,7 +210,7 @@ def test_runs_that_do_not_go_together_are_one_line_that_names_them(
         (("{run}", "--images", "photos"), "--images photos: they have no labels"),
         (("{run}", "--images", "absent", "--submission", "s.txt"), "--images absent: no images there"),
         (("--submission", "s.txt"), "--data DIR"),
-        (("{run}", "absent"), "absent: no recipe.json"),
+        (("{run}", "absent"), "absent: there is no such folder"),
     ],
 )
 def test_bad_input_is_one_line(

@@ -23,7 +23,8 @@ def dataset(tmp_path: Path) -> Path:
 def test_a_whole_set_has_a_sheet_and_its_facts(dataset: Path, tmp_path: Path) -> None:
     report = report_dataset(dataset)
     assert (report.problems, report.sheet, report.no_sheet) == ([], dataset / "contact-sheet.png", "")
-    assert min(Image.open(dataset / "contact-sheet.png").size) > 8
+    with Image.open(dataset / "contact-sheet.png") as sheet:
+        assert min(sheet.size) > 8
     document = report.to_dict()
     assert document["splits"]["train"]["per_class"] == {"cat": 4, "dog": 3}
     assert document["sheet"] == str(dataset / "contact-sheet.png")

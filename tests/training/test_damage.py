@@ -238,7 +238,7 @@ def header_of_terabytes(run: Path) -> None:
         (field("network.hidden.0.units", "4000000000"), "fc4: a number that is NaN, or beyond"),
         (field("network.hidden.0.std", "NaN"), "fc4: a number that is NaN"),
         (field("network.classes", "16000000"), "classes.json: 4 classes, the network has 16000000"),
-        (field("network.input_size", "1000000000000"), "crops of 1000000000000 pixels do not fit"),
+        (field("network.input_size", "1000000000000"), "network.input_size: it must be at least 0"),
         (field("network.convolutions", "[" + ",".join(['{"kernels":2,"size":1}'] * 2000) + "]"), "2,002 layers"),
         (field("image_size", "1000000"), r"mean\.npy is \[32, 32, 3\], the recipe's images are 1000000"),
         (text("classes.json", '"abcd"'), r"classes\.json: no list of names"),
