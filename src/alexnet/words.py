@@ -20,6 +20,11 @@ def gigabytes(number: float) -> str:
     return f"{number / 1e6:,.1f} MB"
 
 
+def counted(number: int, thing: str) -> str:
+    """A number of things: "1 view", "10 views"."""
+    return f"{number:,} {thing}{'s' * (number != 1)}"
+
+
 def some(names: Sequence[str], most: int = 3) -> str:
     """The first few of `names`, and how many more there are."""
     rest = len(names) - most

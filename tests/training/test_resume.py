@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from alexnet.cli import main
 from alexnet.data.augment import Augmentation
 from alexnet.data.prepare import prepare
 from alexnet.data.prepared import Prepared
@@ -189,6 +190,15 @@ def test_a_finished_run_goes_on_to_more_epochs(tiny_prepared: Prepared, recipe: 
     train(replace(steady, epochs=EPOCHS + 2), tiny_prepared, tmp_path / "other")
     assert_same(tmp_path / "run", tmp_path / "other")
     assert read(tmp_path / "run").epochs == EPOCHS + 2
+
+
+def test_a_run_that_ended_by_itself_is_not_said_to_go_on(
+    tiny_prepared: Prepared, recipe: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(replace(recipe, rate=1e-9, stop_after=1), tiny_prepared, tmp_path)
+    assert main(["train", "--resume", str(tmp_path)]) == 0
+    said = capsys.readouterr().err
+    assert f"it ended by itself after 2 of {EPOCHS} epochs" in said and "goes on" not in said
 
 
 def test_where_more_epochs_mean_nothing(tiny_prepared: Prepared, recipe: Recipe, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from alexnet.data.prepared import Prepared
 from alexnet.network.networks import paper
 from alexnet.network.summary import summarize
 from alexnet.run.images import training_of, validation_of
-from alexnet.words import duration
+from alexnet.words import counted, duration
 
 WHOLE = {
     "smoke": (520, 260, 13),
@@ -90,7 +90,7 @@ class Plan:
         claims = {name for row in self.runs for name in row.claims}
         number, done = sum(row.runs for row in self.runs), sum(row.done for row in self.runs)
         searches = sum(row.runs for row in self.runs if row.search)
-        first = f"scale {self.scale}, {len(claims)} claim{'s' * (len(claims) != 1)}, {self.seeds} seeds: {number} runs"
+        first = f"scale {self.scale}, {counted(len(claims), 'claim')}, {self.seeds} seeds: {number} runs"
         first += f", {searches} of them short ones that find a learning rate" if searches else ""
         lines = [first, f"data: {self.data}", f"{'runs':>5} {'there':>5} {'epochs':>8} {'images a run':>13}  what"]
         for row in self.runs:

@@ -11,6 +11,7 @@ from tyro.conf import Positional
 from alexnet.cli.console import err, error_table, error_texts, out, out_line, print_json, show
 from alexnet.cli.progress import Bar
 from alexnet.errors import InputError
+from alexnet.words import counted
 
 if TYPE_CHECKING:  # which bring torch along
     from alexnet.evaluation.calibration import Calibration
@@ -201,7 +202,7 @@ def _show_several(result: "Averaged", json: bool) -> None:
 
 
 def _images(measured: "Evaluation") -> str:
-    return f"{measured.images:,} images, {measured.views} view{'s' * (measured.views > 1)}"
+    return f"{measured.images:,} images, {counted(measured.views, 'view')}"
 
 
 def _written(submission: "Submission | None") -> list[str]:

@@ -7,6 +7,7 @@ from rich.table import Table
 from tyro.conf import Positional
 
 from alexnet.cli.console import argument_parser, first_name, out, out_line, print_json, print_wide
+from alexnet.words import counted
 
 
 def summary(args: list[str]) -> int:
@@ -80,5 +81,5 @@ def doctor(path: Positional[Path], json: bool = False) -> int:
             if finding.fix:
                 out_line(f"  → {finding.fix}")
         warnings = sum(finding.level == "warning" for finding in findings)
-        out.print(f"{errors} error{'s' * (errors != 1)}, {warnings} warning{'s' * (warnings != 1)}")
+        out.print(f"{counted(errors, 'error')}, {counted(warnings, 'warning')}")
     return 2 if errors else 0

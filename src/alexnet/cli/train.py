@@ -16,6 +16,7 @@ from alexnet.cli.console import argument_parser, choose_named, err, first_name, 
 from alexnet.cli.progress import Bar
 from alexnet.errors import InputError
 from alexnet.extras import lacking
+from alexnet.words import counted
 
 if TYPE_CHECKING:
     from alexnet.data.prepared import Prepared
@@ -267,17 +268,19 @@ def _say_start(start: "Start", run: Path) -> None:
     )
     for lacks in filter(None, (*start.left_out, lacking("report"))):
         err.print(f"left out: {lacks}", soft_wrap=True)
-    if start.done >= updates:
+    epoch, step = divmod(start.done, start.steps)
+    if start.finished and epoch < start.recipe.epochs:
+        err.print(f"it ended by itself after {epoch} of {start.recipe.epochs} epochs, as its error fell no more")
+    elif start.finished:
         err.print(
             f"it has all its {start.recipe.epochs} epochs; more: alexnet train --resume {run} --epochs N",
             soft_wrap=True,
         )
     elif start.done:
-        epoch, step = divmod(start.done, start.steps)
         err.print(f"it goes on in epoch {epoch + 1} after {step:,} of {start.steps:,} updates")
     elif updates < FEW_UPDATES and not start.pretrained:
         err.print(
-            f"only {updates} update{'s' * (updates > 1)} of the weights in all, too few to learn much from nothing: use a smaller"
+            f"only {counted(updates, 'update')} of the weights in all, too few to learn much from nothing: use a smaller"
             " --batch or more --epochs; with few images start --from starter, the network that comes with the package",
             soft_wrap=True,
         )

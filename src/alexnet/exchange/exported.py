@@ -19,6 +19,7 @@ from alexnet.exchange.comparison import Difference, difference
 from alexnet.run.images import measured_on, validation_of
 from alexnet.run.trained import TrainedNetwork
 from alexnet.run.views import Network
+from alexnet.words import counted
 
 Format = Literal["onnx", "openvino", "caffe", "torchvision", "alexnet"]
 
@@ -134,5 +135,5 @@ def measure(
     for name, (judge, preparation) in judges.items():
         report = evaluate(judge, preparation, *images, classes, indices, views, progress=partial(progress, name))
         errors.append(Errors(report.top1_error, report.top5_error))
-    where = f"{data.path} ({measured_on(split)}, {len(indices):,} images, {views} view{'s' * (views > 1)})"
+    where = f"{data.path} ({measured_on(split)}, {len(indices):,} images, {counted(views, 'view')})"
     return {"measured": where, "before": errors[0], "after": errors[1]}, len(indices)

@@ -26,7 +26,7 @@ from alexnet.run.network_file import Measured
 from alexnet.run.recipes import paper, recipes
 from alexnet.run.trained import TrainedNetwork
 from alexnet.typed import from_dict
-from alexnet.words import gigabytes, short, visible, with_word
+from alexnet.words import counted, gigabytes, short, visible, with_word
 
 NAME = "README.md"
 
@@ -111,7 +111,7 @@ def _front_matter(
                 dataset_name=_told(description),
                 dataset_split=on.partition(",")[0],
                 metric_type="error_rate",
-                metric_name=f"{kind} error, %, {_views(measured)}, {measured.images:,} images",
+                metric_name=f"{kind} error, %, {counted(measured.views, 'view')}, {measured.images:,} images",
                 metric_value=round(errors[kind], 2),
             )
             results.append(result)
@@ -146,7 +146,9 @@ def _trained_on(network: TrainedNetwork) -> str:
     if not ended or not all(isinstance(count, int) for count in counts):
         return _source(source) + began
     (images, held), last = counts, ended[-1]["epoch"]
-    return f"{_source(source)}; {images:,} images for {last:,} epoch{'s' * (last > 1)}, beside {held:,} that validated it{began}"
+    return (
+        f"{_source(source)}; {images:,} images for {counted(last, 'epoch')}, beside {held:,} that validated it{began}"
+    )
 
 
 def _began(start: str | bool | None) -> str:
@@ -196,8 +198,9 @@ def _calibration(network: TrainedNetwork, evaluated: Sequence[dict[str, Any]]) -
     if row is None:
         return "Whether its probabilities mean what they say was not measured."
     calibration, measured = row["calibration"], _measured(row, network)
+    where = f"{row['split'].replace('-', ' ')}, {counted(measured.views, 'view')}"
     return (
-        f"The run gave {measured.images:,} images ({row['split'].replace('-', ' ')}, {_views(measured)}) their first label with"
+        f"The run gave {measured.images:,} images ({where}) their first label with"
         f" {calibration.confidence:.2f} % on average, and {calibration.accuracy:.2f} % of these labels were right; the expected"
         f" calibration error is {calibration.error:.2f} points. The temperature that suits these images best,"
         f" {calibration.temperature:.2f}, is not applied."
@@ -208,10 +211,6 @@ def _measured(row: dict[str, Any], network: TrainedNetwork) -> Measured:
     values = {field.name: row[field.name] for field in fields(Measured) if field.name in row}
     measured: Measured = from_dict(Measured, values, f"{network.path}: evaluation")
     return measured
-
-
-def _views(measured: Measured) -> str:
-    return f"{measured.views} view{'s' * (measured.views > 1)}"
 
 
 # Words of others ------------------------------------------------------------------------------------------------------

@@ -109,11 +109,8 @@ def data_of(run: Path, there: bool = False) -> Path:
 
 def source_of(run: Path) -> str | None:
     """What a run's dataset was prepared from, in the words of its source; None where the run does not tell."""
-    try:
-        remembered = read_json(run / DATA)
-        return None if "imported" in remembered else str(remembered["source"]["description"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    source = None if "imported" in (remembered := _remembered(run)) else remembered.get("source")
+    return str(source["description"]) if isinstance(source, dict) and "description" in source else None
 
 
 def pretrained(run: Path) -> str | bool | None:
@@ -121,8 +118,14 @@ def pretrained(run: Path) -> str | bool | None:
 
     None where the run does not tell.
     """
+    start = _remembered(run).get("pretrained")
+    return start if isinstance(start, bool | str) and start != "" else None
+
+
+def _remembered(run: Path) -> dict[str, Any]:
+    """What a run keeps of its data; nothing of it where that cannot be read."""
     try:
-        remembered = read_json(run / DATA)["pretrained"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return remembered if isinstance(remembered, bool | str) and remembered != "" else None
+        remembered = read_json(run / DATA)
+    except (OSError, ValueError):
+        return {}
+    return remembered if isinstance(remembered, dict) else {}

@@ -29,7 +29,7 @@ from alexnet.run.folder import MOST_CLASSES, names_of
 from alexnet.run.locate import FORMAT_KEY
 from alexnet.run.recipe import Recipe
 from alexnet.typed import from_dict
-from alexnet.words import short
+from alexnet.words import counted, short
 
 FORMAT = "1"
 
@@ -50,8 +50,8 @@ class Measured:
     images: int
 
     def __str__(self) -> str:
-        views = f"{self.views} view{'s' * (self.views > 1)}"
-        return f"top-1 error {self.top1_error:.2f} %, top-5 {self.top5_error:.2f} %, {views}, {self.images:,} images"
+        rates = f"top-1 error {self.top1_error:.2f} %, top-5 {self.top5_error:.2f} %"
+        return f"{rates}, {counted(self.views, 'view')}, {self.images:,} images"
 
 
 @dataclass(frozen=True)

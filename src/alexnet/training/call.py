@@ -53,6 +53,8 @@ class Start:
     """Whether these processes were started again, after one of them died, and go on with the run that they began."""
     pretrained: bool
     """Whether its first weights are another network's."""
+    finished: bool
+    """Whether nothing is left to do: its epochs are over, or its schedule or early stopping ended it before."""
     left_out: tuple[str, ...] = ()
     """A line for each tracker, TensorBoard too, that is done without: which package it needs, or why it cannot begin."""
 

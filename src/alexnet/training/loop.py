@@ -310,6 +310,7 @@ class Loop:
             self.state.step,
             self.call.restarted,
             self.call.start_from is not None,
+            self._finished(),
             self.log.trackers.left_out if self.log.trackers else (),
         )
         if self.call.started and self.processes.first:
