@@ -420,16 +420,21 @@ def test_a_run_by_auto_is_known_by_what_auto_is(tiny_recipe: Recipe, monkeypatch
 def test_a_claims_own_search_takes_the_rate_that_reaches_the_target_soonest(
     tiny_recipe: Recipe, tiny_prepared: Prepared, tmp_path: Path
 ) -> None:
-    own = Search((1e-5, 0.005), 12, by="epochs_to_target", rates_by_variant=(("tanh", (0.002,)),))
+    own = Search((0.005, 1e-5), 12, by="epochs_to_target", rates_by_variant=(("tanh", (1e-5, 0.005)),))
     scale = making.scale(tiny_recipe, target=55.0, most_epochs=1)
     result = run([replace(relu, search_at=("smoke", own))], scale, tiny_prepared, tmp_path)[0]
     assert {name: [trial.rate for trial in trials] for name, trials in result.search.items()} == {
-        "ReLU": [1e-5, 0.005],
-        "tanh": [0.002],
+        "ReLU": [0.005, 1e-5],
+        "tanh": [1e-5, 0.005],
     }
-    slow, fast = (trial.values for trial in result.search["ReLU"])
+    fast, slow = (trial.values for trial in result.search["ReLU"])
     assert fast["reached"] == 1 and fast["epochs"] < 12, "a search run ends at the target"
     assert fast["epochs_to_target"] < slow["epochs_to_target"]
+    assert slow["reached"] == 0 and slow["epochs"] == fast["epochs"], (
+        "given up when it could not be the soonest any more"
+    )
+    [first, _] = result.search["tanh"]
+    assert first.values["epochs"] == 12, "there was none before it"
     assert result.variants["ReLU"].changes.get("rate", tiny_recipe.rate) == 0.005
     assert result.variants["ReLU"].runs[0].values["epochs"] > 1, "the search's epochs are the most, not the scale's"
 

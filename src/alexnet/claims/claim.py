@@ -49,7 +49,7 @@ class Search:
     seed: int = 1000
     by: Literal["train_error", "top1", "epochs_to_target"] = "train_error"
     """What is lowest where the best rate is: the training or the validation error of the last epoch, or the epochs to the scale's
-    target, at which these runs end too."""
+    target: these runs end at it, or once they have taken more epochs than a rate before them."""
     rates_by_variant: tuple[tuple[str, tuple[float, ...]], ...] = ()
     """(variant, the rates that it tries in place of `rates`)."""
 

@@ -55,6 +55,13 @@ class Task:
     """Whether others begin with its weights or average its predictions: then its figures alone are not enough."""
     before: "Task | None" = None
     """The task that trains `run.start`."""
+    within: float | None = None
+    """Epochs after which a search gives it up without having reached `run.until`: with another rate it took no more."""
+
+    def is_over(self, epoch: int, error: float) -> bool:
+        """Whether it ends with an epoch of this training error in %: at its target, or given up."""
+        at_target = self.run.until is not None and error <= self.run.until
+        return at_target or (self.within is not None and epoch >= self.within)
 
     def missing(self, record: Record) -> list[Measure]:
         """The measures that its record lacks; a run that diverged needs none."""

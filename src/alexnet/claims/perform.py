@@ -82,24 +82,24 @@ def _train(
     path.parent.mkdir(parents=True, exist_ok=True)
     # Lines of after the last checkpoint are of epochs that a kill took the weights of: they are done again.
     lines = [line for line in epochs(read_metrics(path)) if last and checkpoint.name_of(int(line["step"])) <= last.name]
-    reached = run.until is not None and any(line["train_error"] <= run.until for line in lines)
+    ended = any(task.is_over(int(line["epoch"]), line["train_error"]) for line in lines)
 
     def watch(status: Status) -> None:
-        nonlocal reached
-        reached = reached or (run.until is not None and status.ended and status.error <= run.until)
+        nonlocal ended
+        ended = ended or (status.ended and task.is_over(status.epoch, status.error))
         progress(status)
 
     recipe, resume = replace(run.recipe, name=task.name, keep=1), last is not None
     weights = checkpoint.weights(checkpoint.newest(start)) if start and not resume else None
 
     def stops() -> bool:
-        return reached or stop()
+        return ended or stop()
 
     try:
-        finished = reached or train(recipe, prepared, path, resume, weights, progress=watch, stop=stops).finished
+        finished = ended or train(recipe, prepared, path, resume, weights, progress=watch, stop=stops).finished
     except Diverged:
         return _record(task, prepared, path, code, diverged=True)
-    if not finished and not reached:
+    if not finished and not ended:
         raise Stopped
     return _record(task, prepared, path, code)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from alexnet.claims.claim import Claim, Scale, at
 from alexnet.claims.expand import search_tasks
-from alexnet.claims.keys import Folders
+from alexnet.claims.keys import Folders, Task
 from alexnet.claims.perform import save
 from alexnet.claims.records import Record, Result, images_of, load
 from alexnet.claims.sheet import Sheet, trials_of
@@ -58,13 +58,27 @@ def run(
     restore(results, scale, folders)
     work = Work(folders, jobs, progress, stop)
     searches = {claim.id: search_tasks(claim, scale) for claim in claims}
-    work.perform([task for search in searches.values() for trials in search.values() for task in trials])
+    _search([tasks for search in searches.values() for tasks in search.values()], work, folders)
     trials = {id: trials_of(search, folders) for id, search in searches.items()}
     sheets = [Sheet(claim, scale, folders, results, seeds, trials[claim.id], options, note) for claim in claims]
     work.perform([first for sheet in sheets for first in sheet.first()])
     in_turn = [task for seed in seeds for sheet in sheets for task in sheet.of_seed(seed)]
     work.perform(in_turn, lambda: [sheet.write() for sheet in sheets])
     return [sheet.write() for sheet in sheets]
+
+
+def _search(variants: Sequence[Sequence[Task]], work: Work, folders: Folders) -> None:
+    """Perform the search runs of variants: those that end at a target rate after rate, so that none goes on for longer than the
+    soonest before it took; the others all at once."""
+    work.perform([task for tasks in variants for task in tasks if task.run.until is None])
+    to_target = [tasks for tasks in variants if tasks[0].run.until is not None]
+    for number in range(max(map(len, to_target), default=0)):
+        turn = list[Task]()
+        for tasks in to_target:
+            before = [record for task in tasks[:number] if (record := folders.record(task))]
+            soonest = min((record.values["epochs_to_target"] for record in before), default=None)
+            turn += [replace(task, within=soonest) for task in tasks[number : number + 1]]
+        work.perform(turn)
 
 
 def restore(results: Path, scale: Scale, folders: Folders) -> None:

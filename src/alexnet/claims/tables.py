@@ -139,15 +139,19 @@ def searched(result: Result) -> list[Table]:
     cells, search = [], scales[result.scale].search_of(ledger.claim_of(result))
     for name, trials in result.search.items():
         errors = {trial.rate: trial.values[search.by] for trial in trials}
+        over = {trial.rate: "> " for trial in trials if trial.values.get("reached") == 0}
         best = search.best(trials) if trials else None
         # At an end of what was tried the best may lie beyond.
         mark = " * (at the end)" if best in (min(errors, default=None), max(errors, default=None)) else " *"
-        each = [f"{errors[rate]:.2f}{mark if rate == best else ''}" if rate in errors else "" for rate in rates]
+        each = [
+            f"{over.get(rate, '')}{errors[rate]:.2f}{mark if rate == best else ''}" if rate in errors else ""
+            for rate in rates
+        ]
         cells.append((name, *each))
     said = {
         "train_error": "training error in % after",
         "top1": "validation error in % after",
-        "epochs_to_target": "epochs to the target, of at most",
+        "epochs_to_target": "epochs to the target (>: given up before it, as another rate had taken fewer), of at most",
     }[search.by]
     title = f"The search for each variant's learning rate: {said} {search.epochs} epochs, by rate; *: taken"
     return [Table(title, ("variant", *(f"{rate:g}" for rate in rates)), tuple(cells))]
