@@ -247,6 +247,12 @@ def test_an_evaluation_of_other_weights_is_not_told(run: Path, tmp_path: Path) -
     assert "by `alexnet evaluate`" not in card_of(run, tmp_path / "card")
 
 
+def test_an_evaluation_on_other_data_names_it(run: Path, tmp_path: Path) -> None:
+    evaluate(run, prepare_pictures(tmp_path / "street", 6, seed=5).path)
+    errors = section(card_of(run, tmp_path / "card"), "Error")
+    assert "| held out of train, folder of class folders, pictures/ | 8 |" in errors
+
+
 @pytest.mark.parametrize("place", ["folder", "builtin"])
 def test_no_path_of_this_machine_is_told(place: str, tiny_recipe: Recipe, tmp_path: Path) -> None:
     if place == "folder":

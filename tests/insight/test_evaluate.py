@@ -1,5 +1,6 @@
 """`evaluate`: a run measured in one call, with all files that belong to it."""
 
+import html
 import json
 import shutil
 from pathlib import Path
@@ -12,9 +13,10 @@ from alexnet.errors import InputError
 from alexnet.evaluation import probabilities
 from alexnet.evaluation.probabilities import Options
 from alexnet.insight.evaluate import evaluate
+from alexnet.insight.evaluations import read_evaluations
 from alexnet.run import checkpoint, trained
 from alexnet.run.images import validation_of
-from tests.conftest import Second
+from tests.conftest import Second, prepare_pictures
 
 
 @pytest.fixture
@@ -51,6 +53,28 @@ def test_one_call_measures_and_writes_errors_picture_and_report(run: Path, tiny_
         100 * float(network.probabilities(split.images[indices]).max(dim=1).values.mean()), abs=0.5
     )
     assert '<section id="calibration">' in result.files[2].read_text()
+
+
+def test_errors_on_other_data_stand_beside_those_on_the_runs(run: Path, tmp_path: Path) -> None:
+    first = evaluate(run, options=CPU)
+    saved = first.files[0].read_text()
+    other = prepare_pictures(tmp_path / "street", 8, seed=7)
+    result = evaluate(run, other.path, options=CPU)
+    name = f"on-{other.path.name}-held-out-of-train-1views"
+    assert [path.name for path in result.files[:2]] == [f"evaluation-{name}.json", f"confusion-{name}.png"]
+    assert first.files[0].read_text() == saved, "what was measured on the run's data is still there"
+    assert result.evaluation.source == other.manifest["source"]["description"]
+    mine, others = read_evaluations(run, other.classes, None)
+    assert (mine["dataset"], mine["on"], mine["images"]) == (None, "held out of train", 24)
+    assert (others["dataset"], others["split"], others["images"]) == (other.path.name, "held out of train", 8)
+    page = html.unescape(result.files[2].read_text())
+    assert "top-1 error, held out of train, 1 view<" in page, "the headline is the run's"
+    assert f"<td>held out of train of {result.evaluation.source}</td>" in page
+
+
+def test_the_runs_data_is_known_wherever_it_is(run: Path, tiny_prepared: Prepared, tmp_path: Path) -> None:
+    moved = shutil.copytree(tiny_prepared.path, tmp_path / "moved")
+    assert evaluate(run, moved, options=CPU).files[0].name == "evaluation-held-out-of-train-1views.json"
 
 
 def test_probabilities_that_are_not_held_have_no_calibration(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

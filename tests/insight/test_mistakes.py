@@ -34,7 +34,7 @@ def run(tiny_prepared: Prepared, tiny_recipe: Recipe, tmp_path_factory: pytest.T
 @pytest.fixture
 def evaluation(run: Path) -> dict[str, Any]:
     measured = json.loads((run / "evaluation-held-out-of-train-1views.json").read_text())
-    return {"split": "held-out-of-train", **measured}
+    return {"split": "held out of train", "dataset": None, **measured}
 
 
 def wrong_of(run: Path, prepared: Prepared) -> list[tuple[str, str, float, float, np.ndarray]]:

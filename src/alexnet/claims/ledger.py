@@ -14,6 +14,7 @@ from alexnet.claims.records import Result
 from alexnet.claims.scales import scales
 from alexnet.claims.verdicts import MEASURES, Outcome
 from alexnet.errors import InputError
+from alexnet.words import counted
 
 NAMED = {**claims, table2.id: table2}
 """Whatever `alexnet claims run` and `show` take: the ledger's rows, and the experiment that several of them share."""
@@ -136,7 +137,7 @@ def _errors(claim: Claim, result: Result) -> str:
     errors = {name[4:].replace("top", "top-"): result.values(claim.id, name) for name in ("ten_top1", "ten_top5")}
     means = ", ".join(f"{name} {statistics.fmean(values):.2f} %" for name, values in errors.items() if values)
     number = len(errors["top-1"])
-    return f"{means}, ten crops, {number} repeat{'s' * (number != 1)}; rows below stand against it"
+    return f"{means}, ten crops, {counted(number, 'repeat')}; rows below stand against it"
 
 
 def lines(result: Result) -> list[str]:

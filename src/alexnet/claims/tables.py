@@ -10,7 +10,7 @@ from alexnet.claims.claims import claims
 from alexnet.claims.records import Data, Result
 from alexnet.claims.scales import scales
 from alexnet.claims.verdicts import CONFIDENCE, MEASURES, REACHED, SHORT, Outcome
-from alexnet.words import duration
+from alexnet.words import counted, duration
 
 PERCENT = f"{100 * CONFIDENCE:.0f}%"
 
@@ -186,7 +186,7 @@ def origin(result: Result) -> Table:
     """Where the figures come from."""
     data, machine, runs = result.data, result.machine, result.runs()
     parts = [str(machine[name]) for name in ("gpu", "cpu", "capability") if name in machine]
-    parts += [f"{machine['threads']} thread{'s' * (machine['threads'] != 1)} a run"] if "threads" in machine else []
+    parts += [f"{counted(int(machine['threads']), 'thread')} a run"] if "threads" in machine else []
     parts += [f"{name} {machine[name]}" for name in ("python", "torch") if name in machine]
     if result.recipe.precision != "auto":
         parts.append(result.recipe.precision)

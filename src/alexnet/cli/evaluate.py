@@ -44,7 +44,8 @@ def evaluate(
     """Top-1 and top-5 error of a run on a prepared dataset, over one view or ten (§4.1, §6), and of several runs averaged.
 
     Of one run: errors by class, a confusion picture, the report written again with precision and recall by class, and the
-    calibration: whether the network is as often right as it is sure, and the temperature that mends it. Of several: each
+    calibration: whether the network is as often right as it is sure, and the temperature that mends it. Errors on other data
+    than the run's own are kept beside those. Of several runs: each
     one's error, and error and calibration of the mean of their class probabilities (§6, Table 2). Runs may be of different
     networks and image sizes; classes and images have to be the same. Probabilities are kept in RUN/predictions and read again
     while nothing has changed; of one run alone only up to 1 GB of them, and there is no calibration of more. There is a

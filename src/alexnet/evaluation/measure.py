@@ -40,6 +40,8 @@ class Evaluation:
     """Name of the checkpoint's folder whose weights were measured, where they come from one"""
     precision: str | None = None
     """What was computed in, "float32" or "bf16", where that is known"""
+    source: str | None = None
+    """What the images were prepared from, in the words of their dataset, where that is known"""
     calibration: Calibration | None = None
     """Whether the class probabilities mean what they say, where they were all held, and are numbers"""
 

@@ -178,7 +178,7 @@ def _errors(network: TrainedNetwork, of_file: Sequence[Row], evaluated: Sequence
     rows = list(of_file)
     for row in evaluated:
         subject = f"the run, by `alexnet evaluate`, {_code(row.get('precision') or 'precision not told')}"
-        rows.append((subject, row["split"].replace("-", " "), _measured(row, network)))
+        rows.append((subject, _on(row), _measured(row, network)))
     if not rows and network.measured:
         rows.append(("the file that this one was made of, as it says", "not told", network.measured))
     if not rows:
@@ -198,13 +198,20 @@ def _calibration(network: TrainedNetwork, evaluated: Sequence[dict[str, Any]]) -
     if row is None:
         return "Whether its probabilities mean what they say was not measured."
     calibration, measured = row["calibration"], _measured(row, network)
-    where = f"{row['split'].replace('-', ' ')}, {counted(measured.views, 'view')}"
+    where = f"{_on(row)}, {counted(measured.views, 'view')}"
     return (
         f"The run gave {measured.images:,} images ({where}) their first label with"
         f" {calibration.confidence:.2f} % on average, and {calibration.accuracy:.2f} % of these labels were right; the expected"
         f" calibration error is {calibration.error:.2f} points. The temperature that suits these images best,"
         f" {calibration.temperature:.2f}, is not applied."
     )
+
+
+def _on(row: dict[str, Any]) -> str:
+    """What an evaluation measured: a split, and of which source where that is not the one that the network was trained on."""
+    other = _source(row["source"]) if row["source"] else "other data"
+    split: str = row["split"]
+    return f"{split}, {other}" if row["dataset"] else split
 
 
 def _measured(row: dict[str, Any], network: TrainedNetwork) -> Measured:

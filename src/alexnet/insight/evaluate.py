@@ -13,7 +13,7 @@ from alexnet.evaluation.submission import Submission, planned
 from alexnet.extras import lacking
 from alexnet.insight import confusion, picture
 from alexnet.run import checkpoint
-from alexnet.run.folder import REPORT
+from alexnet.run.folder import REPORT, is_data_of, source_of
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,7 @@ def evaluate(
     """Measure a run's newest checkpoint on a split (§6); write its errors and calibration, the confusion picture, the report.
 
     Without the packages of the extra `report` only the errors are written. data: a prepared dataset; by default the run's own.
+    Errors on another than that have files of their own, and are told apart in the report.
     split: val (test where there is no val; the held-out share where there is neither), train, test. submission: a file for five
     labels an image, with the ids of `devkit` (`submission.ids_of`).
     Class probabilities are kept in RUN/predictions (`probabilities.compute`), but those above 1 GB are counted as they
@@ -65,8 +66,14 @@ def evaluate(
         answers = probabilities.compute(run, judged, options, progress)
         measured = ensemble.measure(answers, judged.labels, judged.classes, options.views, confusion=True)
         measured = replace(measured, calibration=calibrate(answers, judged.labels))
-    measured = replace(measured, checkpoint=checkpoint.newest(run).name, precision=options.precision_of(run))
-    name = f"{judged.where.replace(' ', '-')}-{options.views}views"
+    measured = replace(
+        measured,
+        checkpoint=checkpoint.newest(run).name,
+        precision=options.precision_of(run),
+        source=prepared.manifest["source"]["description"],
+    )
+    other = source_of(run) is not None and not is_data_of(run, prepared)  # imported weights have no data of their own
+    name = f"{f'on-{prepared.path.name}-' * other}{judged.where.replace(' ', '-')}-{options.views}views"
     errors, not_drawn = run / f"evaluation-{name}.json", lacking("report")
     page = None if not_drawn else run / REPORT
     matrix = run / f"confusion-{name}.png" if page and measured.confusion is not None else None
@@ -77,7 +84,7 @@ def evaluate(
         if page:
             from alexnet.insight import report  # jinja2 comes with it
 
-            report.write(run, prepared)
+            report.rewrite(run) if other else report.write(run, prepared)
         file = file and file.write(answers, judged.files)
     files = tuple(path for path in (errors, matrix, page) if path)
     return Evaluated(run, prepared.path, judged.where, measured, files, file, not_held, not_drawn)

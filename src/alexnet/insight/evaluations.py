@@ -23,11 +23,12 @@ def read_if_there(path: Path, absent: Any) -> Any:
 def read_evaluations(run: Path, classes: tuple[str, ...], newest: str | None) -> list[dict[str, Any]]:
     """The evaluations in the run folder, most telling first, so ten views before one.
 
-    Each with its split's name, and whether it measured an older checkpoint than `newest`.
+    Each with its split's name, `dataset` (None: the run's own; else another's folder name), `on` (what it was measured on, in
+    words), and whether it measured an older checkpoint than `newest`.
     """
     evaluations = []
     for path in run.glob("evaluation-*views.json"):
-        if name := re.fullmatch(r"evaluation-(.+)-\d+views", path.stem):
+        if name := re.fullmatch(r"evaluation-(?:on-(.+?)-)?(val|test|train|held-out-of-train)-\d+views", path.stem):
             measured = read_if_there(path, {})
             match measured:
                 case {"per_class": [*rows], "confusion": None | [*_] as counts}:
@@ -43,5 +44,11 @@ def read_evaluations(run: Path, classes: tuple[str, ...], newest: str | None) ->
             calibrated = measured.get("calibration")  # which an old file does not have either
             if calibrated is not None:
                 calibrated = from_dict(calibration.Calibration, calibrated, f"{path}: calibration")
-            evaluations.append({"split": name[1], "older": older, **measured, "calibration": calibrated})
-    return sorted(evaluations, key=lambda row: (row["split"] == "train", row["split"], row["older"], -row["views"]))
+            split = name[2].replace("-", " ")
+            row = {"source": None, **measured, "split": split, "dataset": name[1], "older": older}
+            on = f"{split} of {row['source'] or name[1]}" if name[1] else split
+            evaluations.append({**row, "on": on, "calibration": calibrated})
+    return sorted(
+        evaluations,
+        key=lambda row: (row["dataset"] or "", row["split"] == "train", row["split"], row["older"], -row["views"]),
+    )

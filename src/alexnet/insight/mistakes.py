@@ -73,7 +73,7 @@ def _kept(run: Path, prepared: Prepared, evaluation: dict[str, Any]) -> tuple[Ju
     """The images of an evaluation, their class probabilities and first labels int64 [N]; None where these are not kept."""
     split, counts = evaluation["split"], evaluation["confusion"]
     try:
-        judged = of_split(recipe.read(run), prepared, "val" if split == "held-out-of-train" else split)
+        judged = of_split(recipe.read(run), prepared, "val" if split == "held out of train" else split)
         options = Options(evaluation["views"], precision=evaluation.get("precision"))
     except InputError:  # the dataset has no such split any more
         return None

@@ -159,7 +159,9 @@ def _per_class(evaluation: dict[str, Any]) -> list[dict[str, Any]]:
 def _mistakes(run: Path, prepared: Prepared | None, evaluation: dict[str, Any]) -> dict[str, Any]:
     """What the page has to know to open a cell of the confusion matrix; `missing` says why there are no pictures."""
     taken = mistakes.pictures(run, prepared, evaluation) if prepared else None
-    if prepared is None:
+    if evaluation["dataset"]:
+        missing = "it was measured on other data than the run's."
+    elif prepared is None:
         missing = "the prepared dataset was not there when this page was written."
     else:
         missing = (

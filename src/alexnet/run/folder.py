@@ -113,6 +113,13 @@ def source_of(run: Path) -> str | None:
     return str(source["description"]) if isinstance(source, dict) and "description" in source else None
 
 
+def is_data_of(run: Path, prepared: Prepared) -> bool:
+    """Whether a run began with this data, told by classes and mean image, which stay the same when the same images are prepared
+    again. Raises InputError where the run does not tell."""
+    mean, *_ = statistics_of(run)
+    return classes_of(run) == prepared.classes and np.array_equal(mean, prepared.mean)
+
+
 def pretrained(run: Path) -> str | bool | None:
     """What the network is called whose weights a run began with (`train --from`); or only whether there was one.
 

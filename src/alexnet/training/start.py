@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -242,12 +241,8 @@ def _check_free(run: Path) -> None:
 
 
 def _check_same_data(run: Path, prepared: Prepared) -> None:
-    """Raise InputError if the run began with other data: its position within an epoch would mean other images.
-
-    Told by classes and mean image, which stay the same when the same images are prepared again.
-    """
-    classes, (mean, *_) = folder.classes_of(run), folder.statistics_of(run)
-    if classes != prepared.classes or not np.array_equal(mean, prepared.mean):
+    """Raise InputError if the run began with other data: its position within an epoch would mean other images."""
+    if not folder.is_data_of(run, prepared):
         raise InputError(f"{prepared.path}: not the data that {run} began with; {run / folder.DATA} says which that is")
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
 
+from alexnet.words import counted
+
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".avif", ".jp2"}
     | {".ppm", ".pgm", ".pbm", ".pnm"}
@@ -70,7 +72,7 @@ class PassedOver:
                 for name, number in Counter(kinds).most_common()
             ]
             more = f" and {len(names) - 9} other kinds" if len(names) > 10 else ""
-            texts.append(f"{total:,} {thing}{'s' * (total != 1)} ({', '.join(names[: 9 if more else 10])}{more})")
+            texts.append(f"{counted(total, thing)} ({', '.join(names[: 9 if more else 10])}{more})")
         return ", ".join(texts)
 
     def to_json(self) -> dict[str, dict[str, int]]:
