@@ -20,14 +20,15 @@ export function channelsOf(step, inputs, kernel) {
   return { first: Math.floor(kernel / (step.shape[0] / step.groups)) * count, count };
 }
 
-/** One channel's part of a convolution: {patch, kernel, products, sum, places}, all of size k·k, in reading order. */
+/** One channel's part of a convolution: {patch, kernel, products, places}, all of size k·k, in reading order, and {sum, size}
+ *  of the products and of what they are without signs. */
 export function channelPart(step, input, weights, kernel, channel, y, x) {
   const [inputs, side, width] = input.shape;
   const { first, count } = channelsOf(step, inputs, kernel);
   const size = step.kernel;
   const { top, left } = windowAt(step, y, x);
   const from = (kernel * count + channel) * size * size;
-  const part = { patch: [], kernel: [], products: [], places: [], sum: 0 };
+  const part = { patch: [], kernel: [], products: [], places: [], sum: 0, size: 0 };
   for (let i = 0; i < size; i++) {
     for (let j = 0; j < size; j++) {
       const where = outside(step, side, top + i, left + j);
@@ -38,18 +39,24 @@ export function channelPart(step, input, weights, kernel, channel, y, x) {
       part.products.push(value * weight);
       part.places.push(where);
       part.sum += value * weight;
+      part.size += Math.abs(value * weight);
     }
   }
   return part;
 }
 
-/** A convolution at one pixel: {sums (of each channel), sum, bias, value}. */
+/** A convolution at one pixel: {sums (of each channel), sum, size, bias, value}. */
 export function convolution(step, input, weights, biases, kernel, y, x) {
   const { count } = channelsOf(step, input.shape[0], kernel);
   const sums = [];
-  for (let channel = 0; channel < count; channel++) sums.push(channelPart(step, input, weights, kernel, channel, y, x).sum);
+  let size = 0;
+  for (let channel = 0; channel < count; channel++) {
+    const part = channelPart(step, input, weights, kernel, channel, y, x);
+    sums.push(part.sum);
+    size += part.size;
+  }
   const sum = sums.reduce((total, one) => total + one, 0);
-  return { sums, sum, bias: biases[kernel], value: sum + biases[kernel] };
+  return { sums, sum, size, bias: biases[kernel], value: sum + biases[kernel] };
 }
 
 /** The neighbourhood of a normalization: terms [{kernel, row, column, value, square}], null where there is nothing. */

@@ -12,8 +12,6 @@ import { drawMap } from "./map.js";
 import { channelBars } from "./number-bars.js";
 import { columnOf } from "./store.js";
 
-const HALF = 1 << 13; // how much coarser numbers of 16 bits are than those of 32
-
 const COLOURS = ["red", "green", "blue"];
 
 let kept = { step: "", channel: 0 }; // the channel looked at, kept while the window moves
@@ -51,7 +49,7 @@ export async function panel(about) {
   );
   const scale = result.sums.reduce((largest, sum) => Math.max(largest, Math.abs(sum)), 0) + largestTerm(look);
   const local = about.route.image.startsWith("local-");
-  const rounding = tolerance(scale * Math.sqrt(look.count) * 4, look.count * size * size) * (local ? HALF : 1);
+  const rounding = tolerance(scale * Math.sqrt(look.count) * 4, look.count * size * size) + (local ? result.size * 2 ** -11 : 0);
   return {
     source,
     lines: [
