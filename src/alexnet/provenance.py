@@ -38,8 +38,12 @@ def version() -> str:
         return "unknown"
 
 
+NO_CODE = ("*.md", "docs", "benchmarks/results", "src/alexnet/claims/results")
+"""Files whose change changes no figure: what is written, and the figures themselves, several of which are saved in turn."""
+
+
 def commit() -> str:
-    """The commit of the code that runs, with "-dirty" if files were changed since.
+    """The commit of the code that runs, with "-dirty" if code was changed since.
 
     Outside a checkout, as in a copy of its files: what the environment variable ALEXNET_COMMIT says, else "unknown".
     """
@@ -50,7 +54,9 @@ def commit() -> str:
 
     try:
         # Installed into an environment that lies in some other project's checkout, it is not of that project's commit.
-        described = git("ls-files", file.name) and git("describe", "--always", "--dirty")
+        described = git("ls-files", file.name) and git("describe", "--always")
+        if described and git("diff", "--name-only", "HEAD", "--", ":/", *(f":(top,exclude){path}" for path in NO_CODE)):
+            described += "-dirty"
     except OSError:
         described = ""
     return described or os.environ.get("ALEXNET_COMMIT", "") or "unknown"
