@@ -69,7 +69,7 @@ def test_errors_on_other_data_stand_beside_those_on_the_runs(run: Path, tmp_path
     assert (others["dataset"], others["split"], others["images"]) == (other.path.name, "held out of train", 8)
     page = html.unescape(result.files[2].read_text())
     assert "top-1 error, held out of train, 1 view<" in page, "the headline is the run's"
-    assert f"<td>held out of train of {result.evaluation.source}</td>" in page
+    assert f"<td>held out of train of other data ({result.evaluation.source})</td>" in page
 
 
 def test_the_runs_data_is_known_wherever_it_is(run: Path, tiny_prepared: Prepared, tmp_path: Path) -> None:

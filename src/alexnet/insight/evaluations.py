@@ -46,7 +46,7 @@ def read_evaluations(run: Path, classes: tuple[str, ...], newest: str | None) ->
                 calibrated = from_dict(calibration.Calibration, calibrated, f"{path}: calibration")
             split = name[2].replace("-", " ")
             row = {"source": None, **measured, "split": split, "dataset": name[1], "older": older}
-            on = f"{split} of {row['source'] or name[1]}" if name[1] else split
+            on = f"{split} of other data ({row['source'] or name[1]})" if name[1] else split
             evaluations.append({**row, "on": on, "calibration": calibrated})
     return sorted(
         evaluations,
