@@ -102,7 +102,15 @@ scales: dict[str, Scale] = {
             "two cores, half an hour a claim",
             _longer,
             # A third of the epochs with all drops of the rate; by the validation error, as what fits best is no claim's question.
-            search=Search((0.005, 0.01, 0.02), 20, by="top1"),
+            # Where .005 was the best of these, half of it is tried, too.
+            search=Search(
+                (0.005, 0.01, 0.02),
+                20,
+                by="top1",
+                rates_by_variant=tuple(
+                    (name, (0.0025, 0.005, 0.01, 0.02)) for name in ("none", "without fc7", "program")
+                ),
+            ),
             searches=True,
             ten_crops=True,
             validation_target=35.0,
