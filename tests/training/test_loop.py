@@ -15,6 +15,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from alexnet import provenance
 from alexnet.data.augment import Augmentation
 from alexnet.data.prepared import Prepared
 from alexnet.errors import InputError, RunFailed
@@ -420,6 +421,7 @@ def test_the_lines_of_the_metrics(tiny_run: Path) -> None:
     start, *others = read_metrics(tiny_run)
     assert start["kind"] == "start"
     assert (start["images"], start["validation_images"], start["device"]) == (TRAINED_ON, HELD_OUT, "cpu")
+    assert (start["commit"], start["cpu"]) == (provenance.commit(), provenance.machine()["cpu"])
     lines = [line for line in others if line["kind"] == "epoch"]
     assert [line["epoch"] for line in lines] == list(range(1, 13))
     assert [line["step"] for line in lines] == list(range(5, 61, 5))

@@ -179,7 +179,7 @@ def _machine(metrics: list[dict[str, Any]], ended: list[dict[str, Any]]) -> list
     """What the run was computed on and how long it took, as (name, value)."""
     starts = [line for line in metrics if line["kind"] == "start"]
     rows = []
-    for name in ("device", "torch", "threads"):
+    for name in ("device", "gpu", "cpu", "threads", "torch", "commit"):
         values = dict.fromkeys(str(line[name]) for line in starts if name in line)
         if values:
             rows.append((name, ", then ".join(values)))

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from alexnet import provenance
 from alexnet.data import loader
 from alexnet.data.augment import Preparation, training_batch
 from alexnet.data.loader import read_ahead
@@ -316,9 +317,9 @@ class Loop:
         if self.call.started and self.processes.first:
             self.call.started(start)
         names = ("device", "threads", "precision", "images", "validation_images")
-        facts = {name: getattr(start, name) for name in names}
-        facts |= {"processes": self.processes.number, "parallel": self.call.parallel}
-        self.log.write("start", epoch=self.state.epoch, step=start.done, torch=torch.__version__, **facts)
+        facts = provenance.machine() | {name: getattr(start, name) for name in names}
+        facts |= {"processes": self.processes.number, "parallel": self.call.parallel, "commit": provenance.commit()}
+        self.log.write("start", epoch=self.state.epoch, step=start.done, **facts)
 
     def _tell(self, rates: Rates, ended: bool = False) -> None:
         """Report live progress; to be called before the epoch's counters are set back."""
