@@ -199,11 +199,11 @@ def main() -> None:
         "ReLU, LRN, pooling of conv1": lambda: normalization("conv1", True, bench),
         "augmentation": lambda: augmentation(bench),
         "update": lambda: update(bench),
+        "conv1": lambda: first_convolution(bench),
+        "conv2": lambda: second_convolution(bench),
         "LRN of conv1": lambda: normalization("conv1", False, bench),
         "ReLU, LRN, pooling of conv2": lambda: normalization("conv2", True, bench),
         "LRN of conv2": lambda: normalization("conv2", False, bench),
-        "conv1": lambda: first_convolution(bench),
-        "conv2": lambda: second_convolution(bench),
     }
     parts = {name: lambda make=make: measure(make(), bench) for name, make in tasks.items()}  # type: ignore[misc]
     bench.do({"limits": bench.measure_limits, **parts})

@@ -3,8 +3,9 @@
     python -m benchmarks.gpu.steps steps.json --batch 128
 
 A step goes from the indices of uint8 images in device memory to updated weights: crop, flip, colour and mean, forward, backward,
-update. The peers' images come from our augmentation, which is to their advantage; they run under autocast to bfloat16,
-channels-last, with torch's fused SGD, and torch.compile makes CUDA graphs of them, as `alexnet train` does.
+update. The peers' images come from our augmentation in bfloat16, which is to their advantage; they run under autocast to
+bfloat16, channels-last, with torch's fused SGD, and torch.compile makes CUDA graphs of them, as `alexnet train` does. Labels are
+random, so rates are too small to learn anything, or to diverge.
 """
 
 import statistics
@@ -34,13 +35,15 @@ OURS = "paper, as alexnet train does it"
 OURS_COMPILED = "the same, with torch.compile between its kernels (--compile)"
 BY_TORCH = "paper, torch.compile without our kernels"
 
+RATE = 1e-6
+
 Work = Callable[[], None]
 """One training step."""
 
 
 def our_step(bench: Bench, images: Images, mode: str | None = None, capture: bool = True) -> Work:
     """As `alexnet train` does it on a GPU: kernels of ours, copies of the weights in bfloat16, one CUDA graph."""
-    recipe = replace(recipes["paper"], network=bench.size.network, rate=1e-3)
+    recipe = replace(recipes["paper"], network=bench.size.network, rate=RATE)
     model = AlexNet(recipe.network).to(images.device, memory_format=LAST).train()  # type: ignore[call-overload]
     sgd, generators = optimizer_of(recipe, model), (images.generator,)
     layout, augment = Layout(model), lambda given, dtype: images.batch(given.images, dtype=dtype)
@@ -51,15 +54,15 @@ def our_step(bench: Bench, images: Images, mode: str | None = None, capture: boo
 def peer_step(bench: Bench, images: Images, model: nn.Module, by_compile: bool) -> Work:
     """What one writes with torch around `model`."""
     model = model.to(images.device, memory_format=LAST).train()  # type: ignore[call-overload]
-    sgd = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9, weight_decay=0.0005, fused=True)
+    sgd = torch.optim.SGD(model.parameters(), lr=RATE, momentum=0.9, weight_decay=0.0005, fused=True)
     forward = compiled(model, bench, "reduce-overhead") if by_compile else model
 
     def step() -> None:
         indices, labels = images.draw(bench.batch)
-        batch = images.batch(indices)
+        batch = images.batch(indices, LOW)
+        sgd.zero_grad(set_to_none=True)  # before the forward: gradients lie in the memory of the graph that runs next
         with torch.autocast(images.device.type, dtype=LOW):
             loss = F.cross_entropy(forward(batch), labels)
-        sgd.zero_grad(set_to_none=True)
         loss.backward()
         sgd.step()
 
@@ -92,8 +95,8 @@ def torchvisions(bench: Bench) -> tuple[str, Callable[[], nn.Module]]:
     return "torchvision's layers", lambda: AlexNet(plain)
 
 
-def measure(makers: dict[str, Callable[[], Work]], bench: Bench) -> dict[str, list[float]]:
-    """Seconds of a step of every form, round by round; a form that cannot be made, or fails at first, is left out."""
+def timers_of(makers: dict[str, Callable[[], Work]], bench: Bench) -> dict[str, Timer]:
+    """A clock for a step of every form; a form that cannot be made, or fails at first, is left out."""
     timers = {}
     for name, make in makers.items():
         try:
@@ -103,13 +106,13 @@ def measure(makers: dict[str, Callable[[], Work]], bench: Bench) -> dict[str, li
             timers[name] = Timer("work()", globals={"work": work})
         except Exception as error:
             bench.leave_out(name, error)
-    steps = max(1, bench.size.round // bench.batch)
-    return in_turn({name: lambda t=t: t.timeit(steps).mean for name, t in timers.items()}, bench.size.rounds, 0)  # type: ignore[misc]
+    return timers
 
 
-def figures(took: dict[str, list[float]], bench: Bench) -> list[Row]:
-    """Speed of every form; ours as a share of the product, and against the others."""
-    rows = []
+def figures(timers: dict[str, Timer], bench: Bench) -> list[Row]:
+    """Speed of every form, measured in turn; ours as a share of the product, and against the others."""
+    rows, steps = [], max(1, bench.size.round // bench.batch)
+    took = in_turn({name: lambda t=t: t.timeit(steps).mean for name, t in timers.items()}, bench.size.rounds, 0)  # type: ignore[misc]
     for name, times in took.items():
         speeds = [bench.batch / s for s in times]
         note = f"1.28 million images in {1.28e6 / statistics.median(speeds):.1f} s"
@@ -131,26 +134,29 @@ def main() -> None:
     bench = start(__doc__)
     images = Images(bench)
     name, theirs = torchvisions(bench)
-    soon = {
+    eager = {
         OURS: lambda: our_step(bench, images),
         f"{name}, eager": lambda: peer_step(bench, images, theirs(), False),
     }
-    compiling = {
+    peers = {
         BY_TORCH: lambda: peer_step(bench, images, plain_paper(bench), True),
         f"{name}, torch.compile": lambda: peer_step(bench, images, theirs(), True),
-        OURS_COMPILED: lambda: our_step(bench, images, None if bench.rehearsal else "default"),
     }
+    ours = {OURS_COMPILED: lambda: our_step(bench, images, None if bench.rehearsal else "default")}
+    timers: dict[str, Timer] = {}
 
-    def all_forms() -> list[Row]:
-        rows = figures(measure({**soon, **compiling}, bench), bench)
-        bench.rows = bench.rows[:2]  # the limits; what was measured without the compiled forms was measured again
+    def with_these(makers: dict[str, Callable[[], Work]]) -> list[Row]:
+        timers.update(timers_of(makers, bench))
+        rows = figures(timers, bench)
+        del bench.rows[2:]  # all but the limits: what was measured with fewer forms beside it is measured again
         return rows
 
     bench.do(
         {
             "limits": bench.measure_limits,
-            "forms that do not compile": lambda: figures(measure(soon, bench), bench),
-            "forms by torch.compile": all_forms,
+            "forms that do not compile": lambda: with_these(eager),
+            "peers by torch.compile": lambda: with_these(peers),
+            "ours between its kernels by torch.compile": lambda: with_these(ours),
         }
     )
 

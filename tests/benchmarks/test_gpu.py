@@ -127,9 +127,9 @@ def test_all_forms_of_a_convolution_and_of_the_normalization_give_the_same() -> 
     torch.testing.assert_close(normalize(x), normalization.local_response_normalization(x))
 
 
-def test_what_is_written_by_hand_has_to_beat_torch_compile_by_more_than_5_percent() -> None:
+def test_what_is_written_by_hand_has_to_beat_torch_compile_by_10_percent() -> None:
     assert against("update", [1.0, 2.0, 1.0], [1.12, 2.24, 1.12]).note == "beats torch.compile by 12%: keep"
-    assert against("update", [1.0], [1.04]).note == "beats torch.compile by 4%: go"
+    assert against("update", [1.0], [1.09]).note == "beats torch.compile by 9%: go"
     assert against("update", [1.0], [0.5]).note == "is behind torch.compile by 50%: go"
 
 
@@ -264,4 +264,6 @@ def test_a_rehearsal_does_every_piece_on_the_cpu(tiny_prepared: Prepared, tmp_pa
     for name in pieces:
         made = json.loads((out / f"gpu-{name}.json").read_text())
         assert made["rows"] and made["rehearsal"] and not made.get("left out") and "unchecked" not in made
+        names = [each["name"] for each in made["rows"]]
+        assert len(names) == len(set(names)), "what is measured again takes the place of what was measured before"
     assert {"conv1.png", "paper-float16.safetensors", "results"} <= {path.name for path in out.iterdir()}

@@ -97,7 +97,8 @@ def _pooled_like(
     """Memory for the pooled maps of z, and for the position of each maximum. With `ceil` the last window may hang over."""
     images, kernels, *sides = z.shape
     height, width = (steps_of(side - window, stride, ceil) + 1 for side in sides)
-    pooled = z.new_empty((images, kernels, height, width)).contiguous(memory_format=torch.channels_last)
+    shape, last = (images, kernels, height, width), torch.channels_last
+    pooled = torch.empty(shape, dtype=z.dtype, device=z.device, memory_format=last)
     return pooled, torch.empty_like(pooled, dtype=torch.uint8)
 
 

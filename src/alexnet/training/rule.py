@@ -125,7 +125,7 @@ def update(
 
 def _loops_take(w: Tensor) -> bool:
     dense = w.is_contiguous() or w.is_contiguous(memory_format=torch.channels_last)
-    return compiled() and w.device.type == "cpu" and w.dtype == torch.float32 and dense
+    return w.device.type == "cpu" and w.dtype == torch.float32 and dense and compiled()
 
 
 def _update_in_one_pass(
