@@ -11,16 +11,19 @@ import torch
 from alexnet.fast import bf16_unit, compiled
 
 
+def processor() -> str:
+    """The name of the processor, as it says itself where the system tells: "AMD EPYC"."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    named = [line.split(":", 1)[1].strip() for line in lines if "model name" in line]
+    return named[0] if named else platform.processor() or platform.machine()
+
+
 def machine() -> dict[str, str | int]:
     """Hardware and software: the processor with its best instructions, threads, a GPU where torch uses one."""
-    model = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        named = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
-        model = named[0] if named else model
     gpu = {"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {}
     return {
-        "cpu": model,
+        "cpu": processor(),
         "capability": torch.backends.cpu.get_cpu_capability(),
         **({"bf16": unit} if compiled() and (unit := bf16_unit()) else {}),
         **gpu,
@@ -39,7 +42,7 @@ def version() -> str:
 
 
 NO_CODE = ("*.md", "docs", "benchmarks/results", "src/alexnet/claims/results")
-"""Files whose change changes no figure: what is written, and the figures themselves, several of which are saved in turn."""
+"""Files whose change changes no figure: documents, and the figures themselves, several of which are saved in turn."""
 
 
 def commit() -> str:
@@ -49,13 +52,14 @@ def commit() -> str:
     """
     file = Path(__file__)
 
-    def git(*words: str) -> str:
-        return subprocess.run(["git", *words], cwd=file.parent, capture_output=True, text=True).stdout.strip()
+    def git(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(["git", *words], cwd=file.parent, capture_output=True, text=True)
 
     try:
         # Installed into an environment that lies in some other project's checkout, it is not of that project's commit.
-        described = git("ls-files", file.name) and git("describe", "--always")
-        if described and git("diff", "--name-only", "HEAD", "--", ":/", *(f":(top,exclude){path}" for path in NO_CODE)):
+        described = git("ls-files", file.name).stdout and git("describe", "--always").stdout.strip()
+        code = (":/", *(f":(top,exclude){path}" for path in NO_CODE))
+        if described and git("diff", "--quiet", "HEAD", "--", *code).returncode:
             described += "-dirty"
     except OSError:
         described = ""

@@ -437,6 +437,7 @@ def test_a_claims_own_search_takes_the_rate_that_reaches_the_target_soonest(
     assert first.values["epochs"] == 12, "there was none before it"
     assert result.variants["ReLU"].changes.get("rate", tiny_recipe.rate) == 0.005
     assert result.variants["ReLU"].runs[0].values["epochs"] > 1, "the search's epochs are the most, not the scale's"
+    assert [run.seed for run in result.variants["ReLU"].runs] == [0], "the run that chose the rate is no repeat"
 
 
 def test_a_run_ends_at_its_target_and_says_when(tiny_recipe: Recipe, tiny_prepared: Prepared, tmp_path: Path) -> None:

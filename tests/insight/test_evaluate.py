@@ -72,6 +72,23 @@ def test_errors_on_other_data_stand_beside_those_on_the_runs(run: Path, tmp_path
     assert f"<td>held out of train of other data ({result.evaluation.source})</td>" in page
 
 
+def test_the_runs_data_does_not_have_to_be_whole_for_errors_on_other(run: Path, tmp_path: Path) -> None:
+    changed = prepare_pictures(tmp_path / "changed", 8, seed=7, kinds=("bars", "blobs"))
+    document = json.loads((run / "data.json").read_text())
+    (run / "data.json").write_text(json.dumps(document | {"path": str(changed.path)}))
+    result = evaluate(run, prepare_pictures(tmp_path / "street", 8, seed=7).path, options=CPU)
+    assert [path.is_file() for path in result.files] == [True, True, True]
+
+
+def test_what_imported_weights_are_measured_on_is_named(run: Path, tmp_path: Path) -> None:
+    document = json.loads((run / "data.json").read_text())
+    (run / "data.json").write_text(json.dumps(document | {"imported": "caffe.caffemodel"}))
+    result = evaluate(run, prepare_pictures(tmp_path / "street", 8, seed=7).path, options=CPU)
+    assert result.files[0].name == "evaluation-held-out-of-train-1views.json"
+    [row] = read_evaluations(run, tuple(row["label"] for row in result.evaluation.per_class), None)
+    assert row["on"] == f"held out of train ({result.evaluation.source})"
+
+
 def test_the_runs_data_is_known_wherever_it_is(run: Path, tiny_prepared: Prepared, tmp_path: Path) -> None:
     moved = shutil.copytree(tiny_prepared.path, tmp_path / "moved")
     assert evaluate(run, moved, options=CPU).files[0].name == "evaluation-held-out-of-train-1views.json"

@@ -421,7 +421,7 @@ def test_the_lines_of_the_metrics(tiny_run: Path) -> None:
     start, *others = read_metrics(tiny_run)
     assert start["kind"] == "start"
     assert (start["images"], start["validation_images"], start["device"]) == (TRAINED_ON, HELD_OUT, "cpu")
-    assert (start["commit"], start["cpu"]) == (provenance.commit(), provenance.machine()["cpu"])
+    assert (start["commit"], start["cpu"]) == (provenance.commit(), provenance.processor())
     lines = [line for line in others if line["kind"] == "epoch"]
     assert [line["epoch"] for line in lines] == list(range(1, 13))
     assert [line["step"] for line in lines] == list(range(5, 61, 5))

@@ -49,7 +49,7 @@ class Search:
     seed: int = 1000
     by: Literal["train_error", "top1", "epochs_to_target"] = "train_error"
     """What is lowest where the best rate is: the training or the validation error of the last epoch, or the epochs to the scale's
-    target: these runs end at it, or once they have taken more epochs than a rate before them."""
+    target: these runs end at it, or once they have taken as many epochs as a rate before them that reached it."""
     rates_by_variant: tuple[tuple[str, tuple[float, ...]], ...] = ()
     """(variant, the rates that it tries in place of `rates`)."""
 
@@ -59,8 +59,12 @@ class Search:
 
     def best(self, trials: Sequence[Trial]) -> float:
         """The rate of the best of these runs; of equal ones the first."""
-        # Runs that do not reach a target are told apart by how far they got.
-        return min(trials, key=lambda trial: (trial.values[self.by], trial.values["train_error"])).rate
+
+        # Runs that do not reach a target, or were given up, come last, and are told apart by how far they got.
+        def order(trial: Trial) -> tuple[bool, float, float]:
+            return trial.values.get("reached") == 0, trial.values[self.by], trial.values["train_error"]
+
+        return min(trials, key=order).rate
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ class Task:
     before: "Task | None" = None
     """The task that trains `run.start`."""
     within: float | None = None
-    """Epochs after which a search gives it up without having reached `run.until`: with another rate it took no more."""
+    """The search ends the run after so many epochs: with another rate it was at `run.until` by then."""
 
     def is_over(self, epoch: int, error: float) -> bool:
         """Whether it ends with an epoch of this training error in %: at its target, or given up."""

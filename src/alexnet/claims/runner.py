@@ -68,15 +68,15 @@ def run(
 
 
 def _search(variants: Sequence[Sequence[Task]], work: Work, folders: Folders) -> None:
-    """Perform the search runs of variants: those that end at a target rate after rate, so that none goes on for longer than the
-    soonest before it took; the others all at once."""
+    """Perform the search runs of variants: all at once, but those with a target in rounds, one rate of every variant a round, so
+    that none goes on for longer than the soonest before it took."""
     work.perform([task for tasks in variants for task in tasks if task.run.until is None])
     to_target = [tasks for tasks in variants if tasks[0].run.until is not None]
     for number in range(max(map(len, to_target), default=0)):
         turn = list[Task]()
         for tasks in to_target:
-            before = [record for task in tasks[:number] if (record := folders.record(task))]
-            soonest = min((record.values["epochs_to_target"] for record in before), default=None)
+            before = [record.values for task in tasks[:number] if (record := folders.record(task))]
+            soonest = min((values["epochs_to_target"] for values in before if values["reached"]), default=None)
             turn += [replace(task, within=soonest) for task in tasks[number : number + 1]]
         work.perform(turn)
 

@@ -102,7 +102,7 @@ scales: dict[str, Scale] = {
             "two cores, half an hour to two hours a claim",
             _longer,
             # A third of the epochs with all drops of the rate; by the validation error, as what fits best is no claim's question.
-            # Where .005 was the best of these, half of it is tried, too.
+            # Where .005 was the best of these, half of it is tried, too; by name, so that colour's "none" tries it as well.
             search=Search(
                 (0.005, 0.01, 0.02),
                 20,

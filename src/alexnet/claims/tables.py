@@ -151,7 +151,7 @@ def searched(result: Result) -> list[Table]:
     said = {
         "train_error": "training error in % after",
         "top1": "validation error in % after",
-        "epochs_to_target": "epochs to the target (>: given up before it, as another rate had taken fewer), of at most",
+        "epochs_to_target": "epochs to the target (>: not there by then, or given up), of at most",
     }[search.by]
     title = f"The search for each variant's learning rate: {said} {search.epochs} epochs, by rate; *: taken"
     return [Table(title, ("variant", *(f"{rate:g}" for rate in rates)), tuple(cells))]

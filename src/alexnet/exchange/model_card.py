@@ -209,9 +209,10 @@ def _calibration(network: TrainedNetwork, evaluated: Sequence[dict[str, Any]]) -
 
 def _on(row: dict[str, Any]) -> str:
     """What an evaluation measured: a split, and of which source where that is not the one that the network was trained on."""
-    other = _source(row["source"]) if row["source"] else "other data"
     split: str = row["split"]
-    return f"{split}, {other}" if row["dataset"] else split
+    if row["dataset"] is None and row["on"] == split:
+        return split
+    return f"{split}, {_source(row['source']) if row['source'] else 'other data'}"
 
 
 def _measured(row: dict[str, Any], network: TrainedNetwork) -> Measured:

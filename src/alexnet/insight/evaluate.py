@@ -4,6 +4,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from alexnet.data.prepared import Prepared
+from alexnet.errors import InputError
 from alexnet.evaluation import ensemble, probabilities
 from alexnet.evaluation.calibration import calibrate
 from alexnet.evaluation.judged import Progress, of_run
@@ -13,7 +15,7 @@ from alexnet.evaluation.submission import Submission, planned
 from alexnet.extras import lacking
 from alexnet.insight import confusion, picture
 from alexnet.run import checkpoint
-from alexnet.run.folder import REPORT, is_data_of, source_of
+from alexnet.run.folder import REPORT, is_data_of, is_imported
 
 
 @dataclass(frozen=True)
@@ -72,8 +74,8 @@ def evaluate(
         precision=options.precision_of(run),
         source=prepared.manifest["source"]["description"],
     )
-    other = source_of(run) is not None and not is_data_of(run, prepared)  # imported weights have no data of their own
-    name = f"{f'on-{prepared.path.name}-' * other}{judged.where.replace(' ', '-')}-{options.views}views"
+    other = not is_imported(run) and not is_data_of(run, prepared)
+    name = f"{f'on-{prepared.path.resolve().name}-' * other}{judged.where.replace(' ', '-')}-{options.views}views"
     errors, not_drawn = run / f"evaluation-{name}.json", lacking("report")
     page = None if not_drawn else run / REPORT
     matrix = run / f"confusion-{name}.png" if page and measured.confusion is not None else None
@@ -81,10 +83,21 @@ def evaluate(
         measured.save(errors)
         if matrix and measured.confusion is not None:
             picture.save(confusion.figure(measured.confusion, judged.classes), matrix)
-        if page:
-            from alexnet.insight import report  # jinja2 comes with it
-
-            report.rewrite(run) if other else report.write(run, prepared)
         file = file and file.write(answers, judged.files)
+        if page:
+            _report(run, None if other else prepared)
     files = tuple(path for path in (errors, matrix, page) if path)
     return Evaluated(run, prepared.path, judged.where, measured, files, file, not_held, not_drawn)
+
+
+def _report(run: Path, prepared: Prepared | None) -> None:
+    """Write the report; `prepared`: the run's dataset, where it is at hand. Else it is looked for, and left out if need be."""
+    from alexnet.insight import report  # jinja2 comes with it
+
+    if prepared:
+        report.write(run, prepared)
+        return
+    try:
+        report.rewrite(run)
+    except InputError:  # prepared again with other classes, say, or damaged: not what this evaluation is about
+        report.write(run)

@@ -7,6 +7,7 @@ from typing import Any
 from alexnet.errors import InputError
 from alexnet.evaluation import calibration
 from alexnet.reading import read_json
+from alexnet.run.folder import is_imported
 from alexnet.typed import from_dict
 
 
@@ -26,7 +27,7 @@ def read_evaluations(run: Path, classes: tuple[str, ...], newest: str | None) ->
     Each with its split's name, `dataset` (None: the run's own; else another's folder name), `on` (what it was measured on, in
     words), and whether it measured an older checkpoint than `newest`.
     """
-    evaluations = []
+    evaluations, imported = [], is_imported(run)
     for path in run.glob("evaluation-*views.json"):
         if name := re.fullmatch(r"evaluation-(?:on-(.+?)-)?(val|test|train|held-out-of-train)-\d+views", path.stem):
             measured = read_if_there(path, {})
@@ -46,7 +47,10 @@ def read_evaluations(run: Path, classes: tuple[str, ...], newest: str | None) ->
                 calibrated = from_dict(calibration.Calibration, calibrated, f"{path}: calibration")
             split = name[2].replace("-", " ")
             row = {"source": None, **measured, "split": split, "dataset": name[1], "older": older}
-            on = f"{split} of other data ({row['source'] or name[1]})" if name[1] else split
+            if name[1]:
+                on = f"{split} of other data ({row['source'] or name[1]})"
+            else:
+                on = f"{split} ({row['source']})" if imported and row["source"] else split
             evaluations.append({**row, "on": on, "calibration": calibrated})
     return sorted(
         evaluations,

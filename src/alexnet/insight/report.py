@@ -159,14 +159,14 @@ def _per_class(evaluation: dict[str, Any]) -> list[dict[str, Any]]:
 def _mistakes(run: Path, prepared: Prepared | None, evaluation: dict[str, Any]) -> dict[str, Any]:
     """What the page has to know to open a cell of the confusion matrix; `missing` says why there are no pictures."""
     taken = mistakes.pictures(run, prepared, evaluation) if prepared else None
-    if evaluation["dataset"]:
+    if taken is not None:
+        missing = ""
+    elif evaluation["dataset"]:
         missing = "it was measured on other data than the run's."
     elif prepared is None:
         missing = "the prepared dataset was not there when this page was written."
     else:
-        missing = (
-            "the class probabilities of this evaluation are not kept; evaluate the run again." if taken is None else ""
-        )
+        missing = "the class probabilities of this evaluation are not kept; evaluate the run again."
     return {
         "classes": [picture.shorten(row["label"], 40) for row in evaluation["per_class"]],
         "images": [row["images"] for row in evaluation["per_class"]],
@@ -179,7 +179,7 @@ def _machine(metrics: list[dict[str, Any]], ended: list[dict[str, Any]]) -> list
     """What the run was computed on and how long it took, as (name, value)."""
     starts = [line for line in metrics if line["kind"] == "start"]
     rows = []
-    for name in ("device", "gpu", "cpu", "threads", "torch", "commit"):
+    for name in ("device", "cpu", "threads", "torch", "commit"):
         values = dict.fromkeys(str(line[name]) for line in starts if name in line)
         if values:
             rows.append((name, ", then ".join(values)))

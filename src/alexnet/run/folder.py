@@ -109,8 +109,13 @@ def data_of(run: Path, there: bool = False) -> Path:
 
 def source_of(run: Path) -> str | None:
     """What a run's dataset was prepared from, in the words of its source; None where the run does not tell."""
-    source = None if "imported" in (remembered := _remembered(run)) else remembered.get("source")
+    source = None if is_imported(run) else _remembered(run).get("source")
     return str(source["description"]) if isinstance(source, dict) and "description" in source else None
+
+
+def is_imported(run: Path) -> bool:
+    """Whether a run's weights are imported, so that what they were trained on is not known."""
+    return "imported" in _remembered(run)
 
 
 def is_data_of(run: Path, prepared: Prepared) -> bool:

@@ -317,8 +317,9 @@ class Loop:
         if self.call.started and self.processes.first:
             self.call.started(start)
         names = ("device", "threads", "precision", "images", "validation_images")
-        facts = provenance.machine() | {name: getattr(start, name) for name in names}
-        facts |= {"processes": self.processes.number, "parallel": self.call.parallel, "commit": provenance.commit()}
+        facts = {name: getattr(start, name) for name in names}
+        facts |= {"processes": self.processes.number, "parallel": self.call.parallel}
+        facts |= {"cpu": provenance.processor(), "torch": torch.__version__, "commit": provenance.commit()}
         self.log.write("start", epoch=self.state.epoch, step=start.done, **facts)
 
     def _tell(self, rates: Rates, ended: bool = False) -> None:
