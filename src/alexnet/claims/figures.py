@@ -38,7 +38,11 @@ def figure_1(result: Result) -> "Figure":
             curves = [run.training for run in variant.runs if run.training]
             if not curves:
                 continue
-            line: dict[str, Any] = {"color": picture.INK, "linestyle": _LINES.get(name, "-.")}
+            activation, _, more = name.partition(",")  # "tanh, scaled": the same line in blue
+            line: dict[str, Any] = {
+                "color": picture.BLUE if more else picture.INK,
+                "linestyle": _LINES.get(activation, "-."),
+            }
             for curve in curves:
                 panel.plot(range(1, len(curve) + 1), curve, **line, linewidth=0.6, alpha=0.35)
             mean = [sum(errors) / len(errors) for errors in zip(*curves, strict=False)]
