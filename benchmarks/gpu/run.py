@@ -202,14 +202,14 @@ def _train_and_evaluate(call: Call, data: Path, seed: int, left_out: list[str]) 
             failed[name] = error
     if len(failed) < len(trainings):
         call.ends = max(call.ends, time.monotonic() + 30)  # one may have been too slow for both
-    for name, run in ((name, run) for name, run in runs.items() if name not in failed):
+    for name in [name for name in runs if name not in failed]:
         try:
-            said = json.loads(call.do("alexnet", "evaluate", run, "--data", data, "--views", "10", "--json"))
+            said = json.loads(call.do("alexnet", "evaluate", runs[name], "--data", data, "--views", "10", "--json"))
         except Failed as error:
             failed[name] = error
             continue
         kept = ("top1_error", "top5_error", "views", "images", "checkpoint", "precision")
-        evaluations[name] = {"seed": seed, "run": run.name, **{key: said[key] for key in kept}}
+        evaluations[name] = {"seed": seed, "run": runs[name].name, **{key: said[key] for key in kept}}
     if not evaluations:
         raise next(iter(failed.values()))
     left_out += [f"{name}, seed {seed}: {error}" for name, error in failed.items()]

@@ -59,12 +59,8 @@ class Search:
 
     def best(self, trials: Sequence[Trial]) -> float:
         """The rate of the best of these runs; of equal ones the first."""
-
-        # Runs that do not reach a target, or were given up, come last, and are told apart by how far they got.
-        def order(trial: Trial) -> tuple[bool, float, float]:
-            return trial.values.get("reached") == 0, trial.values[self.by], trial.values["train_error"]
-
-        return min(trials, key=order).rate
+        # Runs that fall short of a target come last, and are told apart by how far they got.
+        return min(trials, key=lambda trial: (trial.fell_short, trial.values[self.by], trial.train_error)).rate
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,11 @@ class Trial:
     seconds: float
     commit: str
 
+    @property
+    def fell_short(self) -> bool:
+        """Whether it was to end at a training error, and did not get there, or was given up."""
+        return self.values.get("reached") == 0
+
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:

@@ -147,9 +147,8 @@ class Sheet:
     def _variant(self, tasks: Sequence[Task]) -> Variant:
         first = tasks[0].run
         records = self.folders.of_variant(first)
-        if (
-            self.claim.search
-        ):  # the run that chose the rate is no repeat; where searches are as long, it has the variant's key
+        if self.claim.search:
+            # The run that chose the rate is no repeat. Where searches are as long as runs, it has the variant's key.
             records.pop(self.scale.search_of(self.claim).seed, None)
         runs = (self._timed(replace(record, seed=seed, images=None), first) for seed, record in records.items())
         return Variant(changes=differences(first.recipe, self.base), key=self.folders.key(first), runs=tuple(runs))

@@ -138,16 +138,11 @@ def searched(result: Result) -> list[Table]:
     rates = sorted({trial.rate for trials in result.search.values() for trial in trials})
     cells, search = [], scales[result.scale].search_of(ledger.claim_of(result))
     for name, trials in result.search.items():
-        errors = {trial.rate: trial.values[search.by] for trial in trials}
-        over = {trial.rate: "> " for trial in trials if trial.values.get("reached") == 0}
+        tried = {trial.rate: f"{'> ' * trial.fell_short}{trial.values[search.by]:.2f}" for trial in trials}
         best = search.best(trials) if trials else None
         # At an end of what was tried the best may lie beyond.
-        mark = " * (at the end)" if best in (min(errors, default=None), max(errors, default=None)) else " *"
-        each = [
-            f"{over.get(rate, '')}{errors[rate]:.2f}{mark if rate == best else ''}" if rate in errors else ""
-            for rate in rates
-        ]
-        cells.append((name, *each))
+        mark = " * (at the end)" if best in (min(tried, default=None), max(tried, default=None)) else " *"
+        cells.append((name, *(tried.get(rate, "") + mark * (rate == best) for rate in rates)))
     said = {
         "train_error": "training error in % after",
         "top1": "validation error in % after",

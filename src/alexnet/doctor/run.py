@@ -13,11 +13,10 @@ from alexnet.doctor.dataset import colour
 from alexnet.doctor.finding import Finding, error, ok, refused, warning
 from alexnet.errors import InputError
 from alexnet.network.model import AlexNet
-from alexnet.reading import read_json
 from alexnet.run import checkpoint
 from alexnet.run import recipe as recipes
 from alexnet.run.checkpoint import Progress
-from alexnet.run.folder import CHECKPOINTS, DATA, classes_of, statistics_of
+from alexnet.run.folder import CHECKPOINTS, classes_of, remembered_of, statistics_of
 from alexnet.run.metrics import read_metrics
 from alexnet.run.recipe import Recipe
 from alexnet.words import some
@@ -145,7 +144,7 @@ def _training(path: Path, recipe: Recipe, lines: list[dict[str, Any]], progress:
     epochs = [line for line in lines if line.get("kind") == "epoch"]
     resume = f"alexnet train --resume {path}"
     if not epochs:
-        if imported := _remembered(path).get("imported"):
+        if imported := remembered_of(path).get("imported"):
             yield ok(f"weights imported from {imported}, not trained further")
         else:
             yield warning("no epoch is finished yet", f"wait, or go on: {resume}")
@@ -221,7 +220,7 @@ def _preparation(path: Path, recipe: Recipe) -> Iterator[Finding]:
 
 
 def _data(path: Path) -> Finding:
-    remembered = _remembered(path)
+    remembered = remembered_of(path)
     if not isinstance(remembered.get("path"), str):
         text = f"{path / 'data.json'} is missing: what it was trained on is not known"
         return warning(text, "say --data DIR to go on")
@@ -244,15 +243,6 @@ def _data(path: Path) -> Finding:
         fix = "use the data it began with, or the two halves of the run are not one"
         return warning(f"{folder} was prepared from other images than when the run began", fix)
     return ok(f"data: {folder}, the same as when it began")
-
-
-def _remembered(path: Path) -> dict[str, Any]:
-    """Return the contents of a run's data.json; empty where there is none, or a damaged one."""
-    try:
-        remembered = read_json(path / DATA)
-    except (OSError, ValueError):
-        return {}
-    return remembered if isinstance(remembered, dict) else {}
 
 
 def _versions(lines: list[dict[str, Any]]) -> Iterator[Finding]:

@@ -210,9 +210,7 @@ def _calibration(network: TrainedNetwork, evaluated: Sequence[dict[str, Any]]) -
 def _on(row: dict[str, Any]) -> str:
     """What an evaluation measured: a split, and of which source where that is not the one that the network was trained on."""
     split: str = row["split"]
-    if row["dataset"] is None and row["on"] == split:
-        return split
-    return f"{split}, {_source(row['source']) if row['source'] else 'other data'}"
+    return f"{split}, {_source(row['source'])}" if row["source"] else split
 
 
 def _measured(row: dict[str, Any], network: TrainedNetwork) -> Measured:

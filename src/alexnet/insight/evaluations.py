@@ -24,8 +24,9 @@ def read_if_there(path: Path, absent: Any) -> Any:
 def read_evaluations(run: Path, classes: tuple[str, ...], newest: str | None) -> list[dict[str, Any]]:
     """The evaluations in the run folder, most telling first, so ten views before one.
 
-    Each with its split's name, `dataset` (None: the run's own; else another's folder name), `on` (what it was measured on, in
-    words), and whether it measured an older checkpoint than `newest`.
+    Each with its split's name, `dataset` (None: the run's own; else another's folder name), `source` (of that, or of what
+    imported weights were measured on; else None), `on` (all of it in words), and whether it measured an older checkpoint than
+    `newest`.
     """
     evaluations, imported = [], is_imported(run)
     for path in run.glob("evaluation-*views.json"):
@@ -46,12 +47,10 @@ def read_evaluations(run: Path, classes: tuple[str, ...], newest: str | None) ->
             if calibrated is not None:
                 calibrated = from_dict(calibration.Calibration, calibrated, f"{path}: calibration")
             split = name[2].replace("-", " ")
-            row = {"source": None, **measured, "split": split, "dataset": name[1], "older": older}
-            if name[1]:
-                on = f"{split} of other data ({row['source'] or name[1]})"
-            else:
-                on = f"{split} ({row['source']})" if imported and row["source"] else split
-            evaluations.append({**row, "on": on, "calibration": calibrated})
+            source = (measured.get("source") or name[1]) if name[1] or imported else None
+            on = f"{split}{' of other data' * bool(name[1])} ({source})" if source else split
+            row = {**measured, "split": split, "dataset": name[1], "source": source, "on": on, "older": older}
+            evaluations.append({**row, "calibration": calibrated})
     return sorted(
         evaluations,
         key=lambda row: (row["dataset"] or "", row["split"] == "train", row["split"], row["older"], -row["views"]),

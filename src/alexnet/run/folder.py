@@ -107,15 +107,25 @@ def data_of(run: Path, there: bool = False) -> Path:
     return path
 
 
+def remembered_of(run: Path) -> dict[str, Any]:
+    """The contents of a run's data.json; empty where there is none, or a damaged one."""
+    try:
+        remembered = read_json(run / DATA)
+    except (OSError, ValueError):
+        return {}
+    return remembered if isinstance(remembered, dict) else {}
+
+
 def source_of(run: Path) -> str | None:
     """What a run's dataset was prepared from, in the words of its source; None where the run does not tell."""
-    source = None if is_imported(run) else _remembered(run).get("source")
+    remembered = remembered_of(run)
+    source = None if "imported" in remembered else remembered.get("source")
     return str(source["description"]) if isinstance(source, dict) and "description" in source else None
 
 
 def is_imported(run: Path) -> bool:
     """Whether a run's weights are imported, so that what they were trained on is not known."""
-    return "imported" in _remembered(run)
+    return "imported" in remembered_of(run)
 
 
 def is_data_of(run: Path, prepared: Prepared) -> bool:
@@ -130,14 +140,5 @@ def pretrained(run: Path) -> str | bool | None:
 
     None where the run does not tell.
     """
-    start = _remembered(run).get("pretrained")
+    start = remembered_of(run).get("pretrained")
     return start if isinstance(start, bool | str) and start != "" else None
-
-
-def _remembered(run: Path) -> dict[str, Any]:
-    """What a run keeps of its data; nothing of it where that cannot be read."""
-    try:
-        remembered = read_json(run / DATA)
-    except (OSError, ValueError):
-        return {}
-    return remembered if isinstance(remembered, dict) else {}
